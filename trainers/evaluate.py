@@ -1,0 +1,35 @@
+"""What a network says of every image of a split, and how right it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from trainers.normalise import normalise
+
+if TYPE_CHECKING:
+    from trainers.data import Split
+    from trainers.tasks import Task
+
+
+@torch.inference_mode()
+def outputs(model: nn.Module, images: Tensor, *, normalisation: str, device: str | torch.device, batch_size: int = 256) -> Tensor:
+    """The raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves `model` in eval mode."""
+    device = torch.device(device)
+    model.eval()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        x = normalise(images[start : start + batch_size].to(device), normalisation)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            parts.append(model(x).float())
+    return torch.cat(parts).cpu()
+
+
+def evaluate(model: nn.Module, split: Split, task: Task, *, normalisation: str, device: str | torch.device = "cpu") -> dict[str, float]:
+    """The task's metrics of `model` on a split, each image seen once, unchanged. FloatingPointError on non-finite outputs."""
+    predicted = outputs(model, split.images, normalisation=normalisation, device=device)
+    if not torch.isfinite(predicted).all():
+        raise FloatingPointError("the network's outputs are not finite")
+    return task.metrics(predicted, task.targets(split).cpu())
