@@ -74,7 +74,7 @@ def fit(
         order = torch.randperm(len(targets)).to(train.images.device)
         for step, index in enumerate(order.split(config.batch_size)):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch + (step + 1) / steps, config)
+                group["lr"] = learning_rate(epoch + (step + 0.5) / steps, config)
             x = normalise(train.images[index].to(device, non_blocking=True), config.normalisation)
             x = augment(x, config.augmentation)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
@@ -109,5 +109,5 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A generator seed for one epoch; neighbouring seeds and epochs give unrelated streams (Philox mixes them well)."""
+    """The generator seed of one epoch: distinct for every (seed, epoch) of up to a million epochs."""
     return (seed * 1_000_003 + epoch + 1) % 2**63

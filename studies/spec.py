@@ -1,0 +1,120 @@
+"""A study as one frozen value, and the configuration that one of its trials trains."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_space import HybridSpace, from_dict, to_dict
+from search_space.architecture import Architecture
+from trainers.config import TrainConfig
+from trainers.data import Simulated, Source, source_to_dict
+from trainers.space import TrainSpace
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that a trial's result depends on, beside the study's data and task."""
+
+    architecture: Architecture
+    training: TrainConfig
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data: the record from which `from_dict` rebuilds the trial, whatever became of the space."""
+        return {"architecture": to_dict(self.architecture), "training": self.training.to_dict(), "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
+        return cls(from_dict(values["architecture"]), TrainConfig.from_dict(values["training"]), int(values["seed"]))
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """What is asked, of which data, over which space, with what budget.
+
+    A full training has `epochs` epochs; the lowest rung, where weak trials pause, has `min_epochs`, and each further
+    rung `factor` times as many. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
+    image) are never trained.
+    """
+
+    name: str
+    question: str
+    space: HybridSpace = field(default_factory=HybridSpace)
+    training: TrainSpace = field(default_factory=TrainSpace)
+    data: Source = field(default_factory=Simulated)
+    task: str = "substructure"
+    objective: str = "auc"
+    direction: str = "maximize"
+    trials: int = 100
+    epochs: int = 12
+    min_epochs: int = 4
+    factor: int = 3
+    scheduler: str = "promotion"
+    max_parameters: int = 5_000_000
+    max_macs: int = 100_000_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_epochs <= self.epochs:
+            raise ValueError(f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the full budget, {self.epochs}")
+        if self.factor < 2:
+            raise ValueError(f"rung factor {self.factor} must be at least 2")
+        if self.direction not in ("maximize", "minimize"):
+            raise ValueError(f"direction {self.direction!r} is neither 'maximize' nor 'minimize'")
+        warmup = max(self.training.warmup_epochs)
+        if self.min_epochs <= warmup:
+            raise ValueError(
+                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of up to {warmup:g} epochs, or slow "
+                "starters are stopped before they have begun: raise min_epochs (or --epochs), or shorten the warm-up"
+            )
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are compared: (min_epochs, min_epochs * factor, ..., epochs)."""
+        rungs, rung = [], self.min_epochs
+        while rung < self.epochs:
+            rungs.append(rung)
+            rung *= self.factor
+        return (*rungs, self.epochs)
+
+    def sample(self, trial: Any) -> Configuration:
+        """Decode a trial (anything with Optuna's suggest methods: a live trial, or FixedTrial of a stored one's params)."""
+        return Configuration(self.space.sample(trial), self.training.sample(trial, self.epochs), self.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data that two runs must share to be the same study: the number of trials is not part of it."""
+        values = asdict(self) | {"data": source_to_dict(self.data)}
+        del values["trials"], values["question"]
+        return values
+
+
+def known() -> list[str]:
+    """The names of the studies that ship with the package."""
+    package = importlib.import_module("studies")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "spec")
+
+
+def load(name: str) -> StudySpec:
+    """The study called `name` in this package, or the STUDY of a Python file given by its path."""
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"no study file {name}")
+        module_spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert module_spec is not None and module_spec.loader is not None
+        module = importlib.util.module_from_spec(module_spec)
+        module_spec.loader.exec_module(module)
+    elif name in known():
+        module = importlib.import_module(f"studies.{name}")
+    else:
+        raise ValueError(f"unknown study {name!r}; known: {', '.join(known())}; or give the path of a .py file with a STUDY")
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, StudySpec):
+        raise ValueError(f"{name} has no STUDY = StudySpec(...)")
+    return study
