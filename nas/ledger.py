@@ -1,0 +1,154 @@
+"""The study's record. SQLite keeps everything; a mirror in memory is what the sampler reads.
+
+Why a mirror: TPE takes a trial in state RUNNING for a bad one, but a trial paused at a rung is a result. In the mirror
+it is PRUNED at its rung, and comes back when promoted, which Optuna's own states do not allow. Reading the mirror is
+also an order of magnitude faster than reading SQLite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+T = TypeVar("T")
+CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
+
+
+def open_storage(path: Path) -> RDBStorage:
+    """The SQLite storage at `path`: a minute's patience with locks, and no disk flush for every single write.
+
+    A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
+    """
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.engine.dispose()  # so that the connection made by the constructor is opened again, with the pragmas
+    return storage
+
+
+class _Mirror(InMemoryStorage):
+    """An in-memory storage whose finished trials may change, since a paused trial can be promoted."""
+
+    def check_trial_is_updatable(self, trial_id: int, trial_state: TrialState) -> None:
+        return None
+
+
+class Ledger:
+    """One Optuna study and its mirror, addressed by trial number; the only writer of both."""
+
+    def __init__(self, storage: BaseStorage, name: str, *, direction: str = "maximize", sampler: optuna.samplers.BaseSampler):
+        self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+        if self.study.direction.name.lower() != direction:
+            raise ValueError(f"study {name!r} was made to {self.study.direction.name.lower()} its objective, not to {direction} it")
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(name)
+        self._mirror_storage = _Mirror()
+        self._mirror = optuna.create_study(storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler)
+        self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
+        self.history = self.study.get_trials()  # as it was when opened
+        for trial in self.history:
+            self._mirror.add_trial(_as_mirrored(trial))
+
+    def ask(self, sample: Callable[[optuna.Trial], T]) -> tuple[int, T]:
+        """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow."""
+        trial = self._mirror.ask()
+        return trial.number, sample(trial)
+
+    def start(self, number: int, attributes: Mapping[str, Any]) -> None:
+        """Record an asked trial as RUNNING."""
+        self._add(number, TrialState.RUNNING, attributes, {})
+
+    def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
+        """Record an asked trial as infeasible, never trained: PRUNED, with its violated constraints for the sampler."""
+        self._mirror_trial(number)
+        constraints = {CONSTRAINT + name: value for name, value in excess.items()}
+        self._add(number, TrialState.PRUNED, attributes, constraints)
+        self._close_in_mirror(number, None, constraints)
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
+        self._mirror_storage.set_trial_intermediate_value(self._mirror_trial(number), epoch, value)
+
+    def annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(self._id(number), name, value)
+
+    def pause(self, number: int, value: float) -> None:
+        """The trial rests at a rung: RUNNING in the study, a result at its rung for the sampler."""
+        self._close_in_mirror(number, value, {})
+
+    def resume(self, number: int) -> None:
+        self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.RUNNING)
+
+    def complete(self, number: int, value: float) -> None:
+        self._storage.set_trial_state_values(self._id(number), TrialState.COMPLETE, [value])
+        self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.COMPLETE, [value])
+
+    def prune(self, number: int, value: float) -> None:
+        self._storage.set_trial_state_values(self._id(number), TrialState.PRUNED, [value])
+        self._close_in_mirror(number, value, {})
+
+    def fail(self, number: int, reason: str) -> None:
+        """FAIL in the study; infeasible for the sampler, which would otherwise come back to the same region."""
+        self.annotate(number, {"error": reason})
+        self._storage.set_trial_system_attr(self._id(number), CONSTRAINT + "failed", 1.0)
+        self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
+        self._close_in_mirror(number, None, {CONSTRAINT + "failed": 1.0})
+
+    def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
+        asked = self._mirror_storage.get_trial(self._mirror_trial(number))
+        self.study.add_trial(
+            create_trial(
+                state=state, params=asked.params, distributions=asked.distributions,
+                user_attrs=dict(attributes), system_attrs=dict(system),
+            )
+        )  # fmt: skip
+        assert self._storage.get_n_trials(self._study_id) == number + 1, "another process writes this study"
+
+    def _close_in_mirror(self, number: int, value: float | None, system: Mapping[str, Any]) -> None:
+        trial = self._mirror_trial(number)
+        for name, constraint in system.items():
+            self._mirror_storage.set_trial_system_attr(trial, name, constraint)
+        self._mirror_storage.set_trial_state_values(trial, TrialState.PRUNED, None if value is None else [value])
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def _mirror_trial(self, number: int) -> int:
+        return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
+
+
+def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
+    """A stored trial as the sampler shall see it."""
+    failed = trial.state == TrialState.FAIL
+    if trial.state == TrialState.COMPLETE:
+        state, values = TrialState.COMPLETE, trial.values
+    elif trial.state == TrialState.RUNNING and not trial.intermediate_values:
+        state, values = TrialState.RUNNING, None
+    else:
+        state, values = TrialState.PRUNED, None
+    return create_trial(
+        state=state,
+        values=values,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
+        system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
+    )
+
+
+def started(trial: FrozenTrial) -> datetime:
+    assert trial.datetime_start is not None
+    return trial.datetime_start

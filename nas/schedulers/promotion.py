@@ -1,0 +1,57 @@
+"""Asynchronous successive halving as its paper has it (Li et al. 2020, arXiv 1810.05934, algorithm 2).
+
+Every trial pauses at every rung; whenever a worker is free, the best 1/factor of a rung that have not gone on yet are
+promoted, highest rung first. Ray's own ASHA only ever stops, and a sampler that learns then gets nearly every new
+trial past the all-time quantile: early stopping stops saving.
+"""
+
+from __future__ import annotations
+
+from nas.schedulers import Decision
+
+
+class Scheduler:
+    def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
+        self.rungs, self.factor = rungs, factor
+        self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs}  # rung -> trial -> value
+        self.paused: dict[int, int] = {}  # trial -> its rung
+
+    def target(self, epoch: int) -> int:
+        return next(rung for rung in self.rungs if rung > epoch)
+
+    def report(self, trial: int, epoch: int, value: float) -> Decision:
+        if epoch not in self.values:
+            return Decision.CONTINUE
+        self.values[epoch][trial] = value
+        if epoch == self.rungs[-1]:
+            return Decision.COMPLETE
+        self.paused[trial] = epoch
+        return Decision.PAUSE
+
+    def promote(self, *, last: bool) -> int | None:
+        for rung, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
+            quota = len(self.values[rung]) // self.factor
+            if last and not self.values[above]:
+                quota = max(quota, 1)  # however few the trials, one of them reaches the full budget
+            for trial in self.ranked(rung)[:quota]:
+                if self.paused.get(trial) == rung:
+                    del self.paused[trial]
+                    return trial
+        return None
+
+    def hopeless(self, planned: int) -> list[int]:
+        given_up = []
+        most = planned  # trials that can ever come to this rung
+        for rung in self.rungs[:-1]:
+            quota = max(most // self.factor, 1)
+            # A rank only ever gets worse, so who stands behind the largest quota there can be stays behind it.
+            given_up += [trial for trial in self.ranked(rung)[quota:] if self.paused.get(trial) == rung]
+            most = quota
+        return given_up
+
+    def forget(self, trial: int) -> None:
+        self.paused.pop(trial, None)
+
+    def ranked(self, rung: int) -> list[int]:
+        """The trials of a rung from best to worst; of equals the older comes first."""
+        return sorted(self.values[rung], key=lambda trial: (-self.values[rung][trial], trial))
