@@ -1,0 +1,98 @@
+"""Built once, mapped ever after: a data set is converted to `.npy` files in a folder named by its key's hash.
+
+Two processes may ask at once and any may die at any moment: a file lock lets one build, in a folder beside the final
+one, and a rename publishes it whole. Readers need no lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from trainers.data.dataset import Dataset, Split
+
+FORMAT = 1
+"""Part of every key: raise it when the files, or what the same parameters make of them, change."""
+
+SPLITS = ("train", "val", "test")
+
+
+def default_root() -> Path:
+    """`$NAS_CACHE`, or `~/.cache/nas-lensing`."""
+    return Path(os.environ.get("NAS_CACHE") or Path.home() / ".cache" / "nas-lensing").expanduser()
+
+
+def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], root: Path | None = None) -> Path:
+    """The folder for `key`, built by `build(empty_folder)` unless it exists. `key` must be plain JSON."""
+    root = default_root() if root is None else root
+    digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()[:20]
+    final = root / f"{name}-{digest}"
+    if final.exists():
+        return final
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{final.name}.lock"):
+        if final.exists():
+            return final
+        scratch = root / f".{final.name}.building"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed: ours alone, since we hold the lock
+        scratch.mkdir()
+        try:
+            build(scratch)
+            os.replace(scratch, final)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return final
+
+
+def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The memory map of one split's images, shape (N, C, H, W), to be filled."""
+    return np.lib.format.open_memmap(folder / f"{split}.images.npy", mode="w+", dtype=dtype, shape=images)
+
+
+def finish(
+    folder: Path,
+    labels: Mapping[str, np.ndarray],
+    targets: Mapping[str, Mapping[str, np.ndarray]],
+    manifest: Mapping[str, Any],
+) -> None:
+    """Write labels and targets by split beside the images, and the manifest (which must name `classes`)."""
+    images = {}
+    for split in SPLITS:
+        np.save(folder / f"{split}.labels.npy", np.asarray(labels[split], dtype=np.int64))
+        for target, values in targets[split].items():
+            np.save(folder / f"{split}.{target}.npy", np.asarray(values, dtype=np.float64))
+        mapped = np.load(folder / f"{split}.images.npy", mmap_mode="r")
+        per_class = np.bincount(labels[split], minlength=len(manifest["classes"])).tolist()
+        images[split] = {"shape": mapped.shape, "dtype": str(mapped.dtype), "per_class": per_class}
+    versions = {"numpy": np.__version__, "torch": torch.__version__}
+    record = {"format": FORMAT, **manifest, "images": images, "targets": sorted(targets["train"]), "versions": versions}
+    (folder / "manifest.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def open_dataset(name: str, folder: Path) -> Dataset:
+    """The data set in `folder`; the images are mapped, not read, and their pages are shared between processes."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+
+    def tensor(file: str) -> Tensor:
+        # "c": a private, writable view. Torch would warn about a read-only one, and nobody can damage the file.
+        return torch.from_numpy(np.load(folder / file, mmap_mode="c"))
+
+    splits = (
+        Split(
+            images=tensor(f"{split}.images.npy"),
+            labels=tensor(f"{split}.labels.npy"),
+            targets={target: tensor(f"{split}.{target}.npy") for target in manifest["targets"]},
+        )
+        for split in SPLITS
+    )
+    return Dataset(name, tuple(manifest["classes"]), *splits)

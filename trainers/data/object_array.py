@@ -1,0 +1,78 @@
+"""Reading `.npy` files that hold Python objects without running anything a file asks for.
+
+DeepLense's axion files are pickled object arrays `[image, axion mass]`. A pickle is a program; here its only callables
+are three stand-ins that rebuild plain numeric arrays from bytes, made afresh for every file. Any other name is refused
+before it is imported.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array in `path`; of dtype object if it holds numeric arrays and numbers. ValueError for anything else."""
+    with path.open("rb") as file:
+        major, _ = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        if not dtype.hasobject:
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+        try:
+            array = restricted_unpickler(file).load()
+        except Exception as error:  # a hostile pickle can make the machine that runs it raise anything
+            raise ValueError(f"not an object array of plain numbers and arrays ({error})") from error
+        items = array.items if isinstance(array, Array) else array
+        if not isinstance(items, list) or len(items) != int(np.prod(shape)):
+            raise ValueError("not an object array of plain numbers and arrays")
+        result = np.empty(len(items), dtype=object)
+        for i, item in enumerate(items):
+            result[i] = item.items if isinstance(item, Array) else item
+        return result.reshape(shape)
+
+
+class Array:
+    """What the unpickler builds in place of an ndarray: `items` is a list of objects or a numeric array."""
+
+    items: Any = None
+
+
+def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:
+    class Dtype:
+        def __init__(self, code: str, *_: object) -> None:
+            self.code, self.order = code, "="
+
+        def __setstate__(self, state: tuple[Any, ...]) -> None:
+            self.order = state[1]
+
+        def numeric(self) -> np.dtype:
+            if self.code[:1] not in ("b", "i", "u", "f"):
+                raise ValueError(f"dtype {self.code!r} in a pickle")
+            return np.dtype(self.code).newbyteorder("=" if self.order == "|" else self.order)
+
+    class Rebuilt(Array):
+        def __setstate__(self, state: tuple[Any, ...]) -> None:
+            _, shape, dtype, fortran, content = state
+            if isinstance(content, list):
+                self.items = content
+            else:
+                order = "F" if fortran else "C"
+                self.items = np.frombuffer(content, dtype.numeric()).reshape(shape, order=order)
+
+    allowed: dict[tuple[str, str], Any] = {("numpy", "ndarray"): Rebuilt, ("numpy", "dtype"): Dtype}
+    for package in ("numpy.core", "numpy._core"):  # before and since numpy 2
+        allowed[f"{package}.multiarray", "_reconstruct"] = lambda *_: Rebuilt()
+        allowed[f"{package}.multiarray", "scalar"] = lambda dtype, raw: np.frombuffer(raw, dtype.numeric())[0]
+
+    class Restricted(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if (module, name) not in allowed:
+                raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            return allowed[module, name]
+
+    return Restricted(file)

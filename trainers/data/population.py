@@ -1,0 +1,109 @@
+"""What the simulator draws from: the physical parameters of a population of lenses, and the presets.
+
+The system is the one of DeepLenseSim's Model I (z 0.5 and 1.0, a 1e12 solar-mass singular isothermal ellipsoid with
+external shear, a Sersic source) and so are the two kinds of substructure; `fair` mends what makes that set too easy:
+one fixed sky axis, haloes that grow heavier by their substructure, and noise that is left out or applied twice.
+
+Einstein radii follow the textbook formula with *angular-diameter* distances (1.66" for 1e12 solar masses). The public
+code puts luminosity distances into it (1.28"); the two differ by a factor 1.30 in every radius, so sizes in arcsec
+cannot be compared one to one with its images.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+CLASSES = ("axion", "cdm", "no_sub")
+
+Range = tuple[float, float]
+"""Lower and upper end of a uniform distribution; both equal: fixed."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Parameters of a population. Angles in radians, lengths in arcsec, masses in solar masses unless said otherwise.
+
+    Ellipticities are moduli e = (1 - q)/(1 + q) of the axis ratio q. All angles are measured from the system's own
+    axis; with `turned` each system is then laid on the sky at a random angle, so that no direction is preferred.
+    """
+
+    # the lens plane
+    z_lens: float = 0.5
+    z_source: float = 1.0
+    halo_mass: float = 1e12  # within the Einstein radius, substructure included
+    ring_scatter: float = 0.0  # the Einstein radius is scaled by U(1 - s, 1 + s)
+    halo_ellipticity: Range = (0.1, 0.1)
+    halo_angle: Range = (0.0, 0.0)
+    shear: Range = (0.05, 0.05)
+    shear_angle: Range = (0.0, 0.0)
+    turned: bool = True
+    # the source: an elliptical Sersic profile; its radius is the half-light radius sqrt(ab)
+    source_offset: Range = (-0.35, 0.35)  # of x and of y
+    source_radius: Range = (0.25, 0.25)
+    source_index: Range = (1.0, 1.0)
+    source_ellipticity: Range = (math.hypot(0.1, 0.1), math.hypot(0.1, 0.1))
+    source_angle: Range = (0.375 * math.pi, 0.375 * math.pi)  # e1 = -0.1, e2 = 0.1
+    # cdm: point masses with dN/dm ~ m^slope
+    subhalos: int = 25
+    subhalo_mass: Range = (1e6, 1e10)
+    subhalo_slope: float = -0.9
+    subhalo_radius: Range = (0.25, 2.0)  # distance from the centre, uniform
+    # axion: a vortex, a straight line of point masses through the centre whose half-length is set by the axion's mass
+    vortex_mass: float = 3e10
+    vortex_points: int = 100
+    axion_mass: Range = (-24.0, -22.0)  # log10 eV
+    vortex_scale: float = 0.03  # half-length for an axion of 1e-22 eV; inversely proportional to the axion's mass
+    conserve_mass: bool = True  # substructure is taken out of the halo instead of coming on top
+    # the telescope
+    field: float = 6.4  # side of the square image, whatever the number of pixels
+    supersampling: int = 2  # rays per pixel side
+    psf: float = 0.16  # full width at half maximum of the Gaussian point-spread function
+    snr: float = 25.0  # of each image's brightest pixel
+    sky: float = 0.25  # variance of the background noise over the brightest pixel's photon variance
+
+    def __post_init__(self) -> None:
+        if not self.snr > 0:
+            raise ValueError(f"snr is {self.snr}; expected a signal-to-noise ratio above 0 for the brightest pixel")
+
+
+PRESETS: dict[str, Population] = {
+    "fair": Population(),
+    "varied": Population(
+        ring_scatter=0.15,
+        halo_ellipticity=(0.0, 0.2),
+        halo_angle=(0.0, math.pi),
+        shear=(0.0, 0.1),
+        shear_angle=(0.0, math.pi),
+        source_radius=(0.15, 0.35),
+        source_index=(0.7, 2.0),
+        source_ellipticity=(0.0, 0.3),
+        source_angle=(0.0, math.pi),
+    ),
+}
+
+
+def preset(name: str) -> Population:
+    """The population called `name`; ValueError listing the known ones otherwise."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
+
+
+def einstein_radius(mass: np.ndarray | float, z_lens: float, z_source: float) -> np.ndarray:
+    """Einstein radius in arcsec of `mass` solar masses: sqrt(4GM/c^2 D_ls/(D_l D_s)), angular-diameter distances.
+
+    Flat Lambda-CDM with H0 = 70 km/s/Mpc and matter density 0.3.
+    """
+
+    def comoving(z: float) -> float:  # in Hubble radii
+        nodes = np.linspace(0.0, z, 2049)
+        return float(np.trapezoid(1 / np.sqrt(0.3 * (1 + nodes) ** 3 + 0.7), nodes))
+
+    lens, source = comoving(z_lens), comoving(z_source)
+    ratio = (source - lens) * (1 + z_lens) / (lens * source)  # D_ls/(D_l D_s) in units of H0/c; (1 + z_source) cancels
+    schwarzschild = 2 * 1.32712440018e20 / 299792458.0**2  # 2 G Msun / c^2 in m
+    hubble_radius = 299792.458 / 70.0 * 3.0856775814913673e22  # m
+    return np.sqrt(2 * schwarzschild * np.asarray(mass, dtype=float) * ratio / hubble_radius) * (180 / math.pi * 3600)

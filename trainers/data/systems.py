@@ -1,0 +1,84 @@
+"""Lens systems drawn from a population: plain arrays, one entry per system."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainers.data.population import Population, Range, einstein_radius
+
+
+@dataclass(frozen=True)
+class Systems:
+    """B systems. Arrays of shape (B,) or, for the point masses, (B, K); arcsec and radians, all in the system's frame.
+
+    Radii of lenses are Einstein radii, so that masses add up as their squares.
+    """
+
+    turn: np.ndarray  # angle at which the system lies on the sky
+    halo_radius: np.ndarray
+    halo_q: np.ndarray
+    halo_angle: np.ndarray
+    shear_1: np.ndarray
+    shear_2: np.ndarray
+    source_x: np.ndarray
+    source_y: np.ndarray
+    source_radius: np.ndarray  # half-light radius sqrt(ab)
+    source_index: np.ndarray
+    source_q: np.ndarray
+    source_angle: np.ndarray
+    point_x: np.ndarray
+    point_y: np.ndarray
+    point_radius: np.ndarray
+    axion_mass: np.ndarray  # log10 eV; NaN without a vortex
+    mass_fraction: np.ndarray  # of substructure in the total
+
+
+def draw(population: Population, label: str, count: int, rng: np.random.Generator) -> Systems:
+    """`count` systems of the class `label`."""
+    p = population
+
+    def uniform(ends: Range, shape: tuple[int, ...] = (count,)) -> np.ndarray:
+        return rng.uniform(*ends, size=shape)
+
+    total = p.halo_mass * uniform((1 - p.ring_scatter, 1 + p.ring_scatter)) ** 2
+    shear, shear_angle = uniform(p.shear), uniform(p.shear_angle)
+    halo_e, source_e = uniform(p.halo_ellipticity), uniform(p.source_ellipticity)
+    axion_mass = np.full(count, np.nan)
+    x = y = mass = np.zeros((count, 0))
+    if label == "cdm":
+        distance = uniform(p.subhalo_radius, (count, p.subhalos))
+        angle = uniform((0, 2 * math.pi), (count, p.subhalos))
+        x, y = distance * np.cos(angle), distance * np.sin(angle)
+        low, high = (m ** (p.subhalo_slope + 1) for m in p.subhalo_mass)
+        mass = uniform((low, high), (count, p.subhalos)) ** (1 / (p.subhalo_slope + 1))  # inverse of the cumulated law
+    elif label == "axion":
+        axion_mass = uniform(p.axion_mass)
+        half_length = p.vortex_scale * 10 ** (-22 - axion_mass)
+        angle = uniform((0, 2 * math.pi))
+        along = half_length[:, None] * np.linspace(-1, 1, p.vortex_points)
+        x, y = along * np.cos(angle)[:, None], along * np.sin(angle)[:, None]
+        mass = np.full((count, p.vortex_points), p.vortex_mass / p.vortex_points)
+    substructure = mass.sum(axis=1)
+    halo = total - substructure if p.conserve_mass else total
+    return Systems(
+        turn=uniform((0, 2 * math.pi)) if p.turned else np.zeros(count),
+        halo_radius=einstein_radius(halo, p.z_lens, p.z_source),
+        halo_q=(1 - halo_e) / (1 + halo_e),
+        halo_angle=uniform(p.halo_angle),
+        shear_1=shear * np.cos(2 * shear_angle),
+        shear_2=shear * np.sin(2 * shear_angle),
+        source_x=uniform(p.source_offset),
+        source_y=uniform(p.source_offset),
+        source_radius=uniform(p.source_radius),
+        source_index=uniform(p.source_index),
+        source_q=(1 - source_e) / (1 + source_e),
+        source_angle=uniform(p.source_angle),
+        point_x=x,
+        point_y=y,
+        point_radius=einstein_radius(mass, p.z_lens, p.z_source),
+        axion_mass=axion_mass,
+        mass_fraction=substructure / (halo + substructure),
+    )
