@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +71,6 @@ class Ledger:
 
     def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
         """Record an asked trial as infeasible, never trained: PRUNED, with its violated constraints for the sampler."""
-        self._mirror_trial(number)
         constraints = {CONSTRAINT + name: value for name, value in excess.items()}
         self._add(number, TrialState.PRUNED, attributes, constraints)
         self._close_in_mirror(number, None, constraints)
@@ -148,7 +146,3 @@ def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )
 
-
-def started(trial: FrozenTrial) -> datetime:
-    assert trial.datetime_start is not None
-    return trial.datetime_start

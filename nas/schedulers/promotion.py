@@ -14,6 +14,7 @@ class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
         self.rungs, self.factor = rungs, factor
         self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs}  # rung -> trial -> value
+        self.promoted: dict[int, set[int]] = {rung: set() for rung in rungs}  # rung -> the trials that went on from it
         self.paused: dict[int, int] = {}  # trial -> its rung
 
     def target(self, epoch: int) -> int:
@@ -23,6 +24,9 @@ class Scheduler:
         if epoch not in self.values:
             return Decision.CONTINUE
         self.values[epoch][trial] = value
+        for rung in self.rungs:
+            if rung < epoch:
+                self.promoted[rung].add(trial)
         if epoch == self.rungs[-1]:
             return Decision.COMPLETE
         self.paused[trial] = epoch
@@ -36,6 +40,7 @@ class Scheduler:
             for trial in self.ranked(rung)[:quota]:
                 if self.paused.get(trial) == rung:
                     del self.paused[trial]
+                    self.promoted[rung].add(trial)
                     return trial
         return None
 
@@ -46,7 +51,7 @@ class Scheduler:
             quota = max(most // self.factor, 1)
             # A rank only ever gets worse, so who stands behind the largest quota there can be stays behind it.
             given_up += [trial for trial in self.ranked(rung)[quota:] if self.paused.get(trial) == rung]
-            most = quota
+            most = len(self.promoted[rung]) + quota  # early promotions can exceed the quota of the end
         return given_up
 
     def forget(self, trial: int) -> None:

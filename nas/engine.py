@@ -1,0 +1,237 @@
+"""The search itself: which trial to train next and how far. Pure: it knows the study, but neither Ray nor torch."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.ledger import Ledger
+from nas.schedulers import Decision, Scheduler
+
+GIVE_UP_AFTER = 10  # failed trials without a single success
+SKIPS_IN_A_ROW = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stretch of one trial's training: from `start` epochs done (0: from scratch) up to and including epoch `stop`."""
+
+    trial: int
+    config: dict[str, Any]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What is known of a configuration before training. It is skipped if any of `excess` is above zero."""
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a person may want to see: started, resumed, epoch, paused, complete, pruned, failed or skipped."""
+
+    kind: str
+    trial: int
+    epoch: int = 0
+    value: float = math.nan
+    reason: str = ""
+
+
+class SearchFailed(RuntimeError):
+    """Every one of the first trials failed; the message shows why."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    history: list[dict[str, float]]
+
+
+class Engine:
+    """Hands out jobs and takes their results until the study holds `trials` finished trials.
+
+    `sample(trial)` decodes an Optuna trial into a configuration (JSON data); `admit(config)` says what it costs and
+    whether it may be trained; `checkpoint(number)` says up to which epoch a trial can go on (0: nothing kept).
+    All state is rebuilt from the ledger, so a search that was killed goes on where it was. `done` says that nothing runs
+    and nothing is left to give; `close` then settles what is still paused.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        *,
+        sample: Callable[[Any], dict[str, Any]],
+        trials: int,
+        objective: str = "auc",
+        admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
+        checkpoint: Callable[[int], int] = lambda number: 0,
+        listen: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
+        self._sample, self._admit, self._listen = sample, admit, listen
+        self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
+        self.started = 0  # trials that count: all but the skipped
+        self.finished = 0
+        self.skipped = 0
+        self.failures: list[str] = []
+        self.last_values: dict[int, float] = {}  # of every trial that is still open
+        self.running: dict[int, _Running] = {}
+        self._open: dict[int, tuple[dict[str, Any], list[dict[str, float]]]] = {}  # paused: configuration, history
+        self._interrupted: deque[Job] = deque()
+        self._ever_reported = False
+        self.done = False  # nothing runs, and nothing is left to give
+        for trial in ledger.history:
+            self._replay(trial, checkpoint)
+
+    # -- what the workers ask and tell ---------------------------------------------------------------------------
+
+    def next(self) -> Job | None:
+        """The next job, or None: nothing to do now (or, if `done`, any more). Promotions come before new trials."""
+        if self._interrupted:
+            return self._hand_out(self._interrupted.popleft())
+        job = self._promotion(last=False)
+        if job is None and self.started < self.trials and not self.broken:
+            job = self._new()
+        if job is None and not self.running:
+            job = None if self.broken else self._promotion(last=True)
+            self.done = job is None
+        return job
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Decision:
+        """Record an epoch, then decide. Anything but CONTINUE ends the job."""
+        running = self.running[number]
+        value = float(metrics[self.objective])
+        if not math.isfinite(value):
+            self.fail(number, f"{self.objective} is {value} at epoch {epoch}")
+            return Decision.STOP
+        self._ever_reported = True
+        self.last_values[number] = value
+        running.history.append({"epoch": epoch, **metrics})
+        self.ledger.report(number, epoch, value)
+        self._listen(Event("epoch", number, epoch, value))
+        decision = self.scheduler.report(number, epoch, self._sign * value)
+        if decision is Decision.CONTINUE:
+            return decision
+        del self.running[number]
+        seconds = sum(m.get("seconds", 0.0) for m in running.history)
+        memory = max(m.get("peak_memory_mb", 0.0) for m in running.history)
+        self.ledger.annotate(number, {"history": running.history, "seconds": seconds, "peak_memory_mb": memory})
+        if decision is Decision.PAUSE:
+            self._open[number] = (running.job.config, running.history)
+            self.ledger.pause(number, value)
+            self._listen(Event("paused", number, epoch, value))
+        elif decision is Decision.COMPLETE:
+            self.ledger.complete(number, value)
+            self._end("complete", number, epoch)
+        else:
+            self.ledger.prune(number, value)
+            self._end("pruned", number, epoch)
+        for trial in self.scheduler.hopeless(self.trials):
+            self._prune(trial)
+        return decision
+
+    def fail(self, number: int, reason: str) -> None:
+        """The trial raised, diverged, ran out of memory or lost its worker: FAIL with its reason; the study goes on."""
+        running = self.running.pop(number)
+        if running.history:
+            self.ledger.annotate(number, {"history": running.history})
+        self.ledger.fail(number, reason)
+        self.failures.append(reason)
+        self._end("failed", number, running.history[-1]["epoch"] if running.history else 0, reason)
+
+    @property
+    def broken(self) -> bool:
+        """The first trials all failed: whatever is wrong, more of the same will not mend it."""
+        return len(self.failures) >= GIVE_UP_AFTER and not self._ever_reported
+
+    def close(self) -> None:
+        """End a search that is `done`: what is still paused was never promoted, so it is PRUNED."""
+        assert self.done
+        if self.broken:
+            raise SearchFailed(f"the first {len(self.failures)} trials all failed; the last said: {self.failures[-1]}")
+        for number in list(self._open):
+            self._prune(number)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int], int]) -> None:
+        if "skipped" in trial.user_attrs:
+            self.skipped += 1
+            return
+        self.started += 1
+        self.finished += trial.state.is_finished()
+        values = trial.intermediate_values
+        self._ever_reported |= bool(values)
+        last = max(values, default=0)
+        kept = last if trial.state.is_finished() else checkpoint(trial.number)
+        kept = kept if kept <= last else 0  # a checkpoint whose last epoch never reached the study is of no use
+        for epoch in range(1, kept + 1):
+            self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
+        if trial.state == TrialState.FAIL:
+            self.failures.append(trial.user_attrs.get("error", ""))
+        if trial.state.is_finished():
+            self.scheduler.forget(trial.number)
+            return
+        config = trial.user_attrs["config"]
+        known = {entry["epoch"]: entry for entry in trial.user_attrs.get("history", [])}
+        history = [known.get(epoch, {"epoch": epoch, self.objective: values[epoch]}) for epoch in range(1, kept + 1)]
+        self._open[trial.number] = (config, history)
+        if kept:
+            self.last_values[trial.number] = values[kept]
+        if kept < last or not kept:  # it was running
+            self.scheduler.forget(trial.number)
+            self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
+
+    def _promotion(self, *, last: bool) -> Job | None:
+        number = self.scheduler.promote(last=last)
+        if number is None:
+            return None
+        config, history = self._open[number]
+        start = int(history[-1]["epoch"])
+        return self._hand_out(Job(number, config, start, self.scheduler.target(start)))
+
+    def _new(self) -> Job:
+        for _ in range(SKIPS_IN_A_ROW):
+            number, config = self.ledger.ask(self._sample)
+            admission = self._admit(config)
+            attributes = {"config": config, **admission.attributes}
+            excess = {name: value for name, value in admission.excess.items() if value > 0}
+            if not excess:
+                self.ledger.start(number, attributes)
+                self.started += 1
+                job = Job(number, config, 0, self.scheduler.target(0))
+                self.running[number] = _Running(job, [])
+                self._listen(Event("started", number))
+                return job
+            reason = ", ".join(f"{name} {1 + value:.2g} times the limit" for name, value in excess.items())
+            self.ledger.skip(number, {**attributes, "skipped": reason}, excess)
+            self.skipped += 1
+            self._listen(Event("skipped", number, reason=reason))
+        raise SearchFailed(f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits")
+
+    def _hand_out(self, job: Job) -> Job:
+        _, history = self._open.pop(job.trial)
+        self.running[job.trial] = _Running(job, history)
+        self.ledger.resume(job.trial)
+        self._listen(Event("resumed", job.trial, job.start, self.last_values.get(job.trial, math.nan)))
+        return job
+
+    def _prune(self, number: int) -> None:
+        _, history = self._open.pop(number)
+        self.scheduler.forget(number)
+        self.ledger.prune(number, self.last_values[number])
+        self._end("pruned", number, int(history[-1]["epoch"]))
+
+    def _end(self, kind: str, number: int, epoch: int, reason: str = "") -> None:
+        self.finished += 1
+        self._listen(Event(kind, number, epoch, self.last_values.pop(number, math.nan), reason))

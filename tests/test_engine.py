@@ -1,0 +1,237 @@
+"""The engine's promises, in virtual time and on a real SQLite file."""
+
+import itertools
+import math
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas import schedulers
+from nas.engine import Admission, Engine, SearchFailed
+from nas.ledger import Ledger, open_storage
+from nas.schedulers import Decision
+from nas.simulate import simulate
+
+RUNGS = (2, 6, 18)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def sample(trial):
+    mixer = trial.suggest_categorical("mixer", ["conv", "attention"])
+    config = {"mixer": mixer, "rate": trial.suggest_float("rate", 1e-4, 1e-1, log=True)}
+    if mixer == "conv":
+        config["kernel"] = trial.suggest_int("kernel", 3, 9, step=2)
+    return config
+
+
+def curve(config):
+    """A learning curve whose asymptote depends on the configuration: best at rate 1e-2."""
+    best = 0.95 - 0.1 * (math.log10(config["rate"]) + 2) ** 2 + 0.01 * (config["mixer"] == "attention")
+    return best * (1 - np.exp(-np.arange(1, RUNGS[-1] + 1) / 4))
+
+
+def make_engine(path, trials, seed=0, scheduler="promotion", direction="maximize", **options):
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
+    ledger = Ledger(open_storage(path), "study", direction=direction, sampler=sampler)
+    return Engine(ledger, schedulers.load(scheduler, RUNGS, 3), sample=sample, trials=trials, **options)
+
+
+def finish(engine, workers=3, curve=curve):
+    steps = list(simulate(engine, curve, workers=workers))
+    engine.close()
+    return steps
+
+
+def stored(path):
+    return optuna.load_study(storage=open_storage(path), study_name="study").get_trials()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_every_trial_ends_and_only_full_budgets_are_complete(tmp_path, workers):
+    steps = finish(make_engine(tmp_path / "s.db", 27), workers)
+    trials = stored(tmp_path / "s.db")
+    assert len(trials) == 27
+    by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
+    assert not by_state[TrialState.RUNNING] and not by_state[TrialState.FAIL]
+    assert by_state[TrialState.COMPLETE]
+    for trial in trials:
+        last = max(trial.intermediate_values)
+        assert sorted(trial.intermediate_values) == list(range(1, last + 1)), "every epoch is kept"
+        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1))
+        assert (last == RUNGS[-1]) == (trial.state == TrialState.COMPLETE)
+        assert last in RUNGS
+        expected = curve(trial.user_attrs["config"])
+        assert trial.value == pytest.approx(expected[last - 1])
+    assert len(steps) == len({(s.trial, s.epoch) for s in steps}), "no epoch is trained twice"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_whoever_goes_on_was_in_the_best_third_of_its_rung_at_that_time(tmp_path, workers):
+    steps = finish(make_engine(tmp_path / "s.db", 40), workers)
+    at_rung = {rung: {} for rung in RUNGS}
+    begun = {}  # (trial, rung) -> what the rung held when the first epoch above it ended
+    for step in steps:
+        for rung in RUNGS[:-1]:
+            if step.epoch == rung + 1:
+                begun[step.trial, rung] = dict(at_rung[rung])
+        if step.epoch in at_rung:
+            at_rung[step.epoch][step.trial] = step.value
+    assert begun
+    for (trial, rung), held in begun.items():
+        better = sum(value > held[trial] for value in held.values())
+        # Other workers report while the promoted trial trains its epoch, so its rank may have slipped by as many.
+        assert better < len(held) // 3 + workers - 1 or len(held) == len(at_rung[rung])
+    for rung in RUNGS[:-1]:
+        best = sorted(at_rung[rung], key=at_rung[rung].get, reverse=True)[: len(at_rung[rung]) // 3]
+        assert all((trial, rung) in begun for trial in best), "in the end nobody in the best third is left behind"
+
+
+def test_a_minimised_objective_keeps_the_smallest(tmp_path):
+    def loss(config):
+        return 1 - curve(config)
+
+    finish(make_engine(tmp_path / "s.db", 18, direction="minimize"), curve=loss)
+    trials = stored(tmp_path / "s.db")
+    best = min(trials, key=lambda t: t.intermediate_values[2])
+    assert max(best.intermediate_values) > 2
+
+
+@pytest.mark.parametrize("crash_after", [1, 7, 23, 50, 71])
+def test_a_killed_search_goes_on_where_it_was(tmp_path, crash_after):
+    """Killed after some epochs, with the checkpoints of the rungs on disk, the search trains no rung twice."""
+    path, kept = tmp_path / "s.db", {}
+
+    def with_checkpoints(engine, limit=None):
+        steps = []
+        for step in itertools.islice(simulate(engine, curve, workers=3), limit):
+            steps.append(step)
+            if step.epoch in RUNGS[:-1]:
+                kept[step.trial] = step.epoch
+        return steps
+
+    before = with_checkpoints(make_engine(path, 20), crash_after)
+    resumed = make_engine(path, 20, seed=1, checkpoint=lambda number: kept.get(number, 0))
+    after = with_checkpoints(resumed)
+    resumed.close()
+
+    trials = stored(path)
+    assert len(trials) == 20
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+    for trial in trials:
+        last = max(trial.intermediate_values)
+        assert sorted(trial.intermediate_values) == list(range(1, last + 1))
+        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1))
+        assert (last == RUNGS[-1]) == (trial.state == TrialState.COMPLETE)
+    again = {(s.trial, s.epoch) for s in before} & {(s.trial, s.epoch) for s in after}
+    assert len({trial for trial, _ in again}) <= 3, "at most what ran on the three workers is repeated"
+    assert sum(1 for t in trials if t.state == TrialState.COMPLETE) >= 1
+
+
+def test_a_search_whose_checkpoints_are_lost_trains_them_again(tmp_path):
+    path = tmp_path / "s.db"
+    list(itertools.islice(simulate(make_engine(path, 12), curve, workers=2), 30))
+    finish(make_engine(path, 12, seed=1))
+    trials = stored(path)
+    assert len(trials) == 12
+    assert all(t.state.is_finished() for t in trials)
+
+
+def test_more_trials_continue_the_study_and_none_is_counted_twice(tmp_path):
+    path = tmp_path / "s.db"
+    finish(make_engine(path, 20))
+    first = {t.number: (t.state, t.value) for t in stored(path)}
+    assert not list(simulate(make_engine(path, 20, seed=1), curve, workers=3)), "nothing left to do"
+    finish(make_engine(path, 30, seed=2))
+    trials = stored(path)
+    assert len(trials) == 30
+    assert {t.number: (t.state, t.value) for t in trials[:20]} == first
+    assert len({str(t.params) for t in trials}) == 30, "a resumed sampler does not repeat itself"
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 4])
+def test_however_few_the_trials_one_is_trained_in_full(tmp_path, trials):
+    finish(make_engine(tmp_path / "s.db", trials))
+    assert any(t.state == TrialState.COMPLETE for t in stored(tmp_path / "s.db"))
+
+
+def test_a_skipped_configuration_is_recorded_but_is_no_trial(tmp_path):
+    def admit(config):
+        return Admission({"macs": config["rate"]}, {"macs": config["rate"] / 1e-2 - 1})
+
+    steps = finish(make_engine(tmp_path / "s.db", 15, admit=admit))
+    trials = stored(tmp_path / "s.db")
+    skipped = [t for t in trials if "skipped" in t.user_attrs]
+    assert skipped and len(trials) - len(skipped) == 15
+    assert not {t.number for t in skipped} & {s.trial for s in steps}
+    for trial in trials:
+        over = trial.user_attrs["config"]["rate"] > 1e-2
+        assert over == ("skipped" in trial.user_attrs)
+        assert not over or max(trial.constraints.values()) > 0, "the sampler knows the region as infeasible"
+
+
+def test_when_nothing_is_feasible_the_search_says_so(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 5, admit=lambda config: Admission({}, {"macs": 1.0}))
+    with pytest.raises(SearchFailed, match="macs 2 times the limit"):
+        engine.next()
+
+
+def test_a_failed_trial_has_its_reason_and_the_study_goes_on(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 12)
+    jobs = [engine.next() for _ in range(3)]
+    engine.fail(jobs[0].trial, "out of memory: tried to allocate 1 TB")
+    assert engine.report(jobs[1].trial, 1, {"auc": math.nan}) is Decision.STOP
+    engine.report(jobs[2].trial, 1, {"auc": 0.5})
+    engine.report(jobs[2].trial, 2, {"auc": 0.6})
+    finish(engine)
+    trials = stored(tmp_path / "s.db")
+    assert len(trials) == 12
+    assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1]
+    assert trials[0].user_attrs["error"].startswith("out of memory")
+    assert "auc is nan at epoch 1" in trials[1].user_attrs["error"]
+
+
+def test_a_study_in_which_the_first_ten_fail_stops_and_shows_why(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 50)
+    failed = 0
+    while (job := engine.next()) is not None:
+        engine.fail(job.trial, "RuntimeError: no kernel image")
+        failed += 1
+    assert failed == 10 and engine.done
+    with pytest.raises(SearchFailed, match="no kernel image"):
+        engine.close()
+
+
+def test_what_cannot_be_promoted_any_more_is_pruned_at_once(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 3)
+    for value in (0.9, 0.1, 0.2):
+        job = engine.next()
+        engine.report(job.trial, 1, {"auc": value})
+        engine.report(job.trial, 2, {"auc": value})
+    states = [t.state for t in stored(tmp_path / "s.db")]
+    assert states == [TrialState.RUNNING, TrialState.PRUNED, TrialState.PRUNED]
+
+
+def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
+    """TPE counts RUNNING trials as bad; a paused one must not be among them."""
+    seen = []
+
+    class Spy(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, name, distribution):
+            seen.append([t.state for t in study.get_trials(deepcopy=False)[:-1]])
+            return super().sample_independent(study, trial, name, distribution)
+
+    ledger = Ledger(open_storage(tmp_path / "s.db"), "study", sampler=Spy(seed=0))
+    engine = Engine(ledger, schedulers.load("promotion", RUNGS, 3), sample=sample, trials=9)
+    paused, running = engine.next(), engine.next()
+    for epoch in (1, 2):
+        engine.report(paused.trial, epoch, {"auc": 0.7})
+    engine.next()
+    assert seen[-1] == [TrialState.PRUNED, TrialState.RUNNING]
+    assert stored(tmp_path / "s.db")[paused.trial].state == TrialState.RUNNING
+
+
+def test_an_unknown_scheduler_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown scheduler 'hyperband'; known: .*promotion"):
+        schedulers.load("hyperband", RUNGS, 3)
