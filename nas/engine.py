@@ -14,7 +14,7 @@ from nas.ledger import Ledger
 from nas.schedulers import Decision, Scheduler
 
 GIVE_UP_AFTER = 10  # failed trials without a single success
-SKIPS_IN_A_ROW = 1000
+SKIPS_IN_A_ROW = 200
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,9 @@ class Engine:
             self.ledger.skip(number, {**attributes, "skipped": reason}, excess)
             self.skipped += 1
             self._listen(Event("skipped", number, reason=reason))
-        raise SearchFailed(f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits")
+        raise SearchFailed(
+            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits"
+        )
 
     def _hand_out(self, job: Job) -> Job:
         _, history = self._open.pop(job.trial)

@@ -47,16 +47,23 @@ class _Mirror(InMemoryStorage):
 class Ledger:
     """One Optuna study and its mirror, addressed by trial number; the only writer of both."""
 
-    def __init__(self, storage: BaseStorage, name: str, *, direction: str = "maximize", sampler: optuna.samplers.BaseSampler):
+    def __init__(
+        self, storage: BaseStorage, name: str, *, direction: str = "maximize", sampler: optuna.samplers.BaseSampler
+    ):
         self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
         if self.study.direction.name.lower() != direction:
-            raise ValueError(f"study {name!r} was made to {self.study.direction.name.lower()} its objective, not to {direction} it")
+            raise ValueError(
+                f"study {name!r} was made to {self.study.direction.name.lower()} its objective, not to {direction} it"
+            )
         self._storage = storage
         self._study_id = storage.get_study_id_from_name(name)
         self._mirror_storage = _Mirror()
-        self._mirror = optuna.create_study(storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler)
+        self._mirror = optuna.create_study(
+            storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler
+        )
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
         self.history = self.study.get_trials()  # as it was when opened
+        self._ids = {trial.number: trial._trial_id for trial in self.history}
         for trial in self.history:
             self._mirror.add_trial(_as_mirrored(trial))
 
@@ -113,7 +120,7 @@ class Ledger:
                 user_attrs=dict(attributes), system_attrs=dict(system),
             )
         )  # fmt: skip
-        assert self._storage.get_n_trials(self._study_id) == number + 1, "another process writes this study"
+        self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def _close_in_mirror(self, number: int, value: float | None, system: Mapping[str, Any]) -> None:
         trial = self._mirror_trial(number)
@@ -122,7 +129,7 @@ class Ledger:
         self._mirror_storage.set_trial_state_values(trial, TrialState.PRUNED, None if value is None else [value])
 
     def _id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        return self._ids[number]
 
     def _mirror_trial(self, number: int) -> int:
         return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
@@ -145,4 +152,3 @@ def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
         intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )
-

@@ -141,5 +141,7 @@ def search(engine: Engine, problem: Problem, *, workers: int, cpus_per_trial: fl
                 max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
-            run_config=tune.RunConfig(storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=0)),
+            run_config=tune.RunConfig(
+                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+            ),
         ).fit()

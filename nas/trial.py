@@ -67,7 +67,9 @@ def resident(source: tuple[tuple[str, Any], ...], device: str) -> Dataset:
         return data
 
     def on_device(split: Split) -> Split:
-        return Split(split.images.to(device), split.labels.to(device), {k: v.to(device) for k, v in split.targets.items()})
+        return Split(
+            split.images.to(device), split.labels.to(device), {k: v.to(device) for k, v in split.targets.items()}
+        )
 
     return Dataset(data.name, data.classes, on_device(data.train), on_device(data.val), data.test)
 

@@ -62,7 +62,9 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_epochs <= self.epochs:
-            raise ValueError(f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the full budget, {self.epochs}")
+            raise ValueError(
+                f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the full budget, {self.epochs}"
+            )
         if self.factor < 2:
             raise ValueError(f"rung factor {self.factor} must be at least 2")
         if self.direction not in ("maximize", "minimize"):
@@ -113,7 +115,9 @@ def load(name: str) -> StudySpec:
     elif name in known():
         module = importlib.import_module(f"studies.{name}")
     else:
-        raise ValueError(f"unknown study {name!r}; known: {', '.join(known())}; or give the path of a .py file with a STUDY")
+        raise ValueError(
+            f"unknown study {name!r}; known: {', '.join(known())}; or give the path of a .py file with a STUDY"
+        )
     study = getattr(module, "STUDY", None)
     if not isinstance(study, StudySpec):
         raise ValueError(f"{name} has no STUDY = StudySpec(...)")

@@ -25,7 +25,11 @@ class Augmentation:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, high in (("rotation", self.rotation, 180), ("shift", self.shift, 0.5), ("noise", self.noise, 10)):
+        for name, value, high in (
+            ("rotation", self.rotation, 180),
+            ("shift", self.shift, 0.5),
+            ("noise", self.noise, 10),
+        ):
             if not 0 <= value <= high:
                 raise ValueError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
 
@@ -50,7 +54,9 @@ class TrainConfig:
         if not 0 < self.learning_rate < 10:
             raise ValueError(f"learning rate {self.learning_rate} is not between 0 and 10")
         if not 0 <= self.warmup_epochs < self.epochs:
-            raise ValueError(f"warm-up of {self.warmup_epochs} epochs must be shorter than the {self.epochs} epochs of training")
+            raise ValueError(
+                f"warm-up of {self.warmup_epochs} epochs must be shorter than the {self.epochs} epochs of training"
+            )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
         if self.normalisation not in NORMALISATIONS:

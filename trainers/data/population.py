@@ -56,7 +56,7 @@ class Population:
     vortex_points: int = 100
     axion_mass: Range = (-24.0, -22.0)  # log10 eV
     vortex_scale: float = 0.03  # half-length for an axion of 1e-22 eV; inversely proportional to the axion's mass
-    conserve_mass: bool = True  # substructure is taken out of the halo instead of coming on top
+    conserve_mass: bool = True  # the halo gives up what substructure lies within the ring, instead of it coming on top
     # the telescope
     field: float = 6.4  # side of the square image, whatever the number of pixels
     supersampling: int = 2  # rays per pixel side

@@ -33,7 +33,7 @@ class Systems:
     point_y: np.ndarray
     point_radius: np.ndarray
     axion_mass: np.ndarray  # log10 eV; NaN without a vortex
-    mass_fraction: np.ndarray  # of substructure in the total
+    mass_fraction: np.ndarray  # of the substructure, over the mass within the ring
 
 
 def draw(population: Population, label: str, count: int, rng: np.random.Generator) -> Systems:
@@ -61,11 +61,14 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
         along = half_length[:, None] * np.linspace(-1, 1, p.vortex_points)
         x, y = along * np.cos(angle)[:, None], along * np.sin(angle)[:, None]
         mass = np.full((count, p.vortex_points), p.vortex_mass / p.vortex_points)
-    substructure = mass.sum(axis=1)
-    halo = total - substructure if p.conserve_mass else total
+    ring, point_radius = einstein_radius(total, p.z_lens, p.z_source), einstein_radius(mass, p.z_lens, p.z_source)
+    # An isothermal halo's mass within a *given* radius goes with its Einstein radius, not with its square. Reducing
+    # the halo's own mass by the substructure's would take out half of it only, and the ring's size tell the class.
+    inside = np.where(np.hypot(x, y) < ring[:, None], mass, 0.0).sum(axis=1)
+    halo_radius = ring * (1 - inside / total) if p.conserve_mass else ring
     return Systems(
         turn=uniform((0, 2 * math.pi)) if p.turned else np.zeros(count),
-        halo_radius=einstein_radius(halo, p.z_lens, p.z_source),
+        halo_radius=halo_radius,
         halo_q=(1 - halo_e) / (1 + halo_e),
         halo_angle=uniform(p.halo_angle),
         shear_1=shear * np.cos(2 * shear_angle),
@@ -78,7 +81,7 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
         source_angle=uniform(p.source_angle),
         point_x=x,
         point_y=y,
-        point_radius=einstein_radius(mass, p.z_lens, p.z_source),
+        point_radius=point_radius,
         axion_mass=axion_mass,
-        mass_fraction=substructure / (halo + substructure),
+        mass_fraction=mass.sum(axis=1) / total,
     )
