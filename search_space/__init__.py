@@ -1,0 +1,22 @@
+"""What can be built: architectures as data, the space they are sampled from, the networks, and their cost."""
+
+from .architecture import Architecture, Hybrid, Stage, Toy, from_dict, to_dict
+from .bounds import Bound, Range
+from .cost import Cost, cost
+from .model import build_model
+from .space import HybridSpace
+
+__all__ = [
+    "Architecture",
+    "Bound",
+    "Cost",
+    "Hybrid",
+    "HybridSpace",
+    "Range",
+    "Stage",
+    "Toy",
+    "build_model",
+    "cost",
+    "from_dict",
+    "to_dict",
+]

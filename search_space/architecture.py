@@ -1,0 +1,119 @@
+"""Architectures as data: frozen, validated, and exactly convertible to and from plain JSON dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+STEMS = ("patch", "conv")
+POSITIONS = ("none", "fixed_1d", "fixed_2d", "learnable")
+HEADS = ("average", "class_token")
+TOYS = ("mlp", "lenet", "resnet2")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}, expected one of: {', '.join(known)}")
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if not value >= low:
+        raise ValueError(f"{name}={value!r} is too small, expected at least {low}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Blocks of one width on one grid."""
+
+    mixer: str  # a module of search_space/mixers
+    depth: int  # blocks
+    width: int  # channels
+    mlp_ratio: float = 4.0  # hidden channels of each block's MLP over its width
+    downsample: bool = False  # halve the grid before this stage (never in the first)
+    options: Mapping[str, Any] = field(default_factory=dict)  # the mixer's own: {"heads": 4, "size": 8}
+
+    def __post_init__(self) -> None:
+        _at_least("depth", self.depth, 1)
+        _at_least("width", self.width, 1)
+        if not self.mlp_ratio * self.width >= 1:
+            raise ValueError(f"mlp_ratio={self.mlp_ratio!r} leaves no hidden channel at width {self.width}: raise it")
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """Stem, position embedding, 1 or more stages of any mixers, head."""
+
+    kind: ClassVar[str] = "hybrid"
+
+    stages: tuple[Stage, ...]
+    patch: int = 4  # pixels per token side
+    stem: str = "patch"
+    position: str = "none"
+    head: str = "average"
+    drop_path: float = 0.0  # rate of the last block, falling linearly to 0 at the first
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("stages is empty, expected at least one Stage")
+        if self.stages[0].downsample:
+            raise ValueError("stages[0].downsample is True: the first stage has the stem's grid, use a larger patch")
+        _at_least("patch", self.patch, 1)
+        _one_of("stem", self.stem, STEMS)
+        _one_of("position", self.position, POSITIONS)
+        _one_of("head", self.head, HEADS)
+        if not 0 <= self.drop_path < 1:
+            raise ValueError(f"drop_path={self.drop_path!r} is no rate, expected 0 <= drop_path < 1")
+        if self.stem == "conv" and self.patch & (self.patch - 1):
+            raise ValueError(f"patch={self.patch} with stem='conv': strides of two reach powers of two only")
+        if self.head == "class_token" and any(stage.downsample for stage in self.stages):
+            raise ValueError("head='class_token' needs a network without downsampling: use head='average'")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """One of the proposal's baselines."""
+
+    kind: ClassVar[str] = "toy"
+
+    name: str  # "mlp" | "lenet" | "resnet2"
+
+    def __post_init__(self) -> None:
+        _one_of("toy", self.name, TOYS)
+
+
+Architecture = Hybrid | Toy
+_KINDS: Mapping[str, type[Hybrid] | type[Toy]] = {cls.kind: cls for cls in (Hybrid, Toy)}
+
+
+def to_dict(architecture: Architecture) -> dict[str, Any]:
+    """A plain JSON dictionary that `from_dict` turns back into an equal architecture."""
+    record = {"kind": architecture.kind, **asdict(architecture)}
+    if "stages" in record:
+        record["stages"] = [{**stage, "options": dict(stage["options"])} for stage in record["stages"]]
+    return record
+
+
+def from_dict(record: Mapping[str, Any]) -> Architecture:
+    """The architecture of a record; a key that may be left out takes its default.
+
+    Raises:
+        ValueError: unknown or missing kind, unknown or missing key, or a value the architecture refuses.
+    """
+    content = dict(record)
+    kind = content.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"unknown kind of architecture {kind!r}, expected one of: {', '.join(_KINDS)}")
+    if "stages" in content:
+        content["stages"] = tuple(_construct(Stage, stage) for stage in content["stages"])
+    return _construct(_KINDS[kind], content)
+
+
+def _construct(cls: type, content: Mapping[str, Any]) -> Any:
+    known = [f.name for f in fields(cls)]
+    if unknown := sorted(set(content) - set(known)):
+        raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; known: {', '.join(known)}")
+    try:
+        return cls(**content)
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__} is incomplete: {error}") from None

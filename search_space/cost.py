@@ -1,0 +1,54 @@
+"""What a network costs, before a single weight is allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from .architecture import Architecture
+from .model import build_model
+
+
+@dataclass(frozen=True)
+class Cost:
+    parameters: int
+    macs: int  # multiply-accumulate operations of one image's forward pass
+
+
+def cost(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> Cost:
+    """Counted on the meta device: matrix products, convolutions, attention and Fourier transforms.
+
+    Norms, activations and additions are left out, as is usual.
+    """
+    with torch.device("meta"):
+        model = build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs).eval()
+        image = torch.empty(1, in_chans, image_size, image_size)
+    # Frozen, not under no_grad: the counter's hooks trip over views of parameters there.
+    parameters = sum(p.numel() for p in model.requires_grad_(False).parameters())
+    with FlopCounterMode(display=False, custom_mapping=_FFT) as counter:
+        model(image)
+    return Cost(parameters, counter.get_total_flops() // 2)
+
+
+def fft_flops(shape: Sequence[int], dims: Sequence[int]) -> int:
+    """5 n log2 n real operations for a complex transform of length n along each of `dims` (radix 2).
+
+    A real signal takes half.
+    """
+    return round(5 * math.prod(shape) * sum(math.log2(shape[dim]) for dim in dims))
+
+
+def _complex(shape: Sequence[int], dims: Sequence[int], *_: Any, **__: Any) -> int:
+    return fft_flops(shape, dims)
+
+
+def _real(shape: Sequence[int], dims: Sequence[int], *_: Any, out_shape: Sequence[int], **__: Any) -> int:
+    return fft_flops(max(shape, out_shape, key=math.prod), dims) // 2
+
+
+_FFT = {torch.ops.aten._fft_c2c: _complex, torch.ops.aten._fft_r2c: _real, torch.ops.aten._fft_c2r: _real}

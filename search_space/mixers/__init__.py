@@ -1,0 +1,91 @@
+"""Token mixers. A name is a module here: `sample` says what may be chosen, `Mixer` maps (B, H, W, C) -> (B, H, W, C).
+
+    def sample(trial, prefix, side, *, <option>: Bound = ...) -> dict     # options; names f"{prefix}.<option>"
+    class Mixer(nn.Module):
+        takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both
+        def __init__(self, dim, grid, *, index=0, <option>=...)           # index: place of the block in its stage
+
+A package holds variants of one mixer, each a module of the same form; its `DEFAULT` names the plain one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from ..bounds import Bound, Trial, pick
+
+
+def known() -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def load(name: str) -> ModuleType:
+    """The module (or package of variants) called `name`."""
+    if name not in known():
+        raise ValueError(f"unknown mixer {name!r}, expected one of: {', '.join(known())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def variants(name: str) -> tuple[str, ...]:
+    """The variants of a mixer, its default first; empty where the mixer is a single module."""
+    module = load(name)
+    if not hasattr(module, "__path__"):
+        return ()
+    names = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    return (module.DEFAULT, *sorted(names - {module.DEFAULT}))
+
+
+def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
+    """The module that implements mixer `name` with these options, and the options left for it."""
+    choices, rest = variants(name), dict(options)
+    if not choices:
+        return load(name), rest
+    variant = rest.pop("variant", choices[0])
+    if variant not in choices:
+        raise ValueError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
+    return importlib.import_module(f"{__name__}.{name}.{variant}"), rest
+
+
+def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str, Bound]) -> dict[str, Any]:
+    """Options of mixer `name` on a grid of `side` x `side` tokens; `bounds` replaces default bounds by option."""
+    if unknown := sorted(set(bounds) - set(bound_names(name))):
+        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(bound_names(name))}")
+    prefix, options = f"{prefix}.{name}", {}
+    if choices := variants(name):
+        options["variant"] = pick(trial, f"{prefix}.variant", bounds.get("variant", choices))
+    module, _ = resolve(name, options)
+    own = {key: bound for key, bound in bounds.items() if key in _keywords(module.sample)}
+    return {**options, **module.sample(trial, prefix, side, **own)}
+
+
+def bound_names(name: str) -> tuple[str, ...]:
+    """Every option of a mixer (over all its variants) that can be bounded."""
+    choices = variants(name)
+    found = {"variant": None} if choices else {}
+    for variant in choices or (None,):
+        found |= dict.fromkeys(_keywords(resolve(name, {"variant": variant} if variant else {})[0].sample))
+    return tuple(found)
+
+
+def takes_token(name: str, options: Mapping[str, Any]) -> bool:
+    return bool(resolve(name, options)[0].Mixer.takes_token)
+
+
+def build(name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any]) -> nn.Module:
+    module, own = resolve(name, options)
+    allowed = [key for key in _keywords(module.Mixer.__init__) if key != "index"]
+    if unknown := sorted(set(own) - set(allowed)):
+        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
+    mixer: nn.Module = module.Mixer(dim, grid, index=index, **own)
+    return mixer
+
+
+def _keywords(function: Any) -> list[str]:
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]

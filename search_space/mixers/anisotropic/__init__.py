@@ -1,0 +1,3 @@
+"""Attention whose strength depends on direction as well as distance."""
+
+DEFAULT = "gaussian"

@@ -1,0 +1,54 @@
+"""Global multi-head self-attention over all tokens (Vaswani et al., arXiv 1706.03762; ViT, arXiv 2010.11929)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from ..bounds import Bound, Trial, pick
+
+HEADS: Bound = (1, 2, 4, 8)
+
+
+def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = HEADS) -> dict[str, Any]:
+    return {"heads": pick(trial, f"{prefix}.heads", heads)}
+
+
+def check_heads(dim: int, heads: int) -> None:
+    if heads < 1 or dim % heads:
+        raise ValueError(f"heads={heads} does not divide width {dim}: choose another number of heads or width")
+
+
+class Mixer(nn.Module):
+    """softmax(q k^T / sqrt(D) + bias) v per head; subclasses give the bias, (heads, N, N) over the N = H*W tokens."""
+
+    takes_token = True
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
+        super().__init__()
+        check_heads(dim, heads)
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def bias(self) -> Tensor | None:
+        return None
+
+    def forward(self, x: Tensor, token: Tensor | None = None) -> Any:
+        """x (B, H, W, C), or x and a class token (B, 1, C) attending jointly -> the same."""
+        batch, height, width, channels = x.shape
+        tokens = x.reshape(batch, height * width, channels)
+        bias = self.bias()
+        if token is not None:
+            tokens = torch.cat([token, tokens], dim=1)
+            bias = None if bias is None else F.pad(bias, (1, 0, 1, 0))
+        q, k, v = rearrange(self.qkv(tokens), "b n (qkv heads d) -> qkv b heads n d", qkv=3, heads=self.heads)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
+        out = self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
+        if token is None:
+            return out.view(x.shape)
+        return out[:, 1:].reshape(x.shape), out[:, :1]

@@ -1,0 +1,3 @@
+"""Convolutional mixers."""
+
+DEFAULT = "separable"

@@ -1,0 +1,3 @@
+"""Mixing in the Fourier domain."""
+
+DEFAULT = "fnet2d"

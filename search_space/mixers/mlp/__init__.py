@@ -1,0 +1,3 @@
+"""Learnt linear maps over token positions."""
+
+DEFAULT = "mixer"

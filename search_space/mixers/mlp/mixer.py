@@ -1,0 +1,37 @@
+"""MLP-Mixer's token mixing: an MLP over all H*W positions, the same for every channel (arXiv 2105.01601)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...bounds import Bound, Range, Trial, pick
+
+RATIO: Bound = Range(0.5, 2.0, 0.5)
+
+
+def sample(trial: Trial, prefix: str, side: int, *, ratio: Bound = RATIO) -> dict[str, Any]:
+    return {"ratio": pick(trial, f"{prefix}.ratio", ratio)}
+
+
+def over_tokens(linear: nn.Linear, x: Tensor) -> Tensor:
+    """`linear` along the token axis of x (B, N, C), as W x + b: no transposed copy."""
+    return torch.matmul(linear.weight, x) + linear.bias[:, None]
+
+
+class Mixer(nn.Module):
+    takes_token = False
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, ratio: float = 0.5) -> None:
+        super().__init__()
+        tokens = grid[0] * grid[1]
+        hidden = max(1, int(ratio * tokens))
+        self.up = nn.Linear(tokens, hidden)
+        self.down = nn.Linear(hidden, tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.gelu(over_tokens(self.up, x.flatten(1, 2)))
+        return over_tokens(self.down, hidden).view(x.shape)

@@ -1,0 +1,3 @@
+"""Attention within windows, shifted in every second block (Swin)."""
+
+DEFAULT = "v1"

@@ -1,0 +1,69 @@
+import math
+import time
+
+import pytest
+import torch
+
+from search_space import Hybrid, Stage, Toy, build_model, cost
+
+IMAGE = {"in_chans": 1, "image_size": 64, "num_outputs": 3}
+
+
+def net(mixer, **options):
+    return Hybrid(stages=(Stage(mixer, 1, 32, 2.0, options=options),), patch=8)
+
+
+N, C = 64, 32  # tokens and channels of `net`
+REST = N * (8 * 8) * C + N * 2 * C * (2 * C) + C * 3  # patch stem, MLP, head
+
+
+@pytest.mark.parametrize(
+    ("architecture", "macs"),
+    [
+        (net("conv", variant="separable", kernel=5), N * C * 25 + N * C * C),
+        (net("attention", heads=4), N * C * 4 * C + 2 * N * N * C),
+        (net("anisotropic", variant="gaussian", heads=4), N * C * 4 * C + 2 * N * N * C),
+        (net("window", variant="v1", heads=2, size=4), N * C * 4 * C + 2 * N * 16 * C),
+        (net("mlp", variant="mixer", ratio=0.5), 2 * C * N * 32),
+        (net("fourier", variant="fnet2d"), round(5 * N * C * math.log2(N * C)) // 2),
+    ],
+    ids=lambda value: value.stages[0].mixer if isinstance(value, Hybrid) else "",
+)
+def test_the_count_is_the_hand_count(architecture, macs):
+    assert cost(architecture, **IMAGE).macs == macs + REST
+
+
+def test_a_real_transform_counts_half_of_a_complex_one():
+    from search_space.cost import fft_flops
+
+    assert fft_flops((4, 8), (1,)) == 5 * 4 * 8 * 3
+    assert fft_flops((4, 8), (0, 1)) == 5 * 4 * 8 * (2 + 3)
+
+
+def test_toys_are_counted_too():
+    assert cost(Toy("mlp"), **IMAGE).macs == 64 * 64 * 128 + 128 * 64 + 64 * 3
+
+
+@pytest.mark.parametrize("architecture", [net("attention"), net("window"), Toy("resnet2")], ids=lambda a: a.kind)
+def test_parameters_are_those_of_the_built_network(architecture):
+    built = build_model(architecture, **IMAGE)
+    assert cost(architecture, **IMAGE).parameters == sum(p.numel() for p in built.parameters())
+
+
+def test_counting_leaves_the_random_numbers_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    cost(net("window"), **IMAGE)
+    assert torch.rand(1) == expected
+
+
+def test_counting_is_quick_enough_to_do_before_every_trial():
+    architecture = Hybrid(stages=(Stage("window", 3, 64), Stage("attention", 3, 64), Stage("conv", 3, 64)))
+    cost(architecture, **IMAGE)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        cost(architecture, **IMAGE)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.3  # 0.06 s on one idle core; other jobs share it
