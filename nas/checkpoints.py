@@ -14,7 +14,7 @@ def epoch_of(folder: Path, number: int) -> int:
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
-    """Keep `state` (with its "epoch") as the only checkpoint of trial `number`; a crash leaves the old one or the new."""
+    """Keep `state` (with its "epoch") as the only checkpoint of the trial; a crash leaves the old one or the new."""
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The search itself: which trial to train next and how far. Pure: it knows the study, but neither Ray nor torch."""
+"""The search itself: which trial to train next, and how far. It knows the study, but neither Ray nor torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIPS_IN_A_ROW = 200
 
 @dataclass(frozen=True)
 class Job:
-    """A stretch of one trial's training: from `start` epochs done (0: from scratch) up to and including epoch `stop`."""
+    """A stretch of one trial's training: from `start` epochs done (0: from scratch) up to epoch `stop`, inclusive."""
 
     trial: int
     config: dict[str, Any]
@@ -37,7 +37,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class Event:
-    """Something a person may want to see: started, resumed, epoch, paused, complete, pruned, failed or skipped."""
+    """What a person may want to see: started, resumed, epoch, paused, complete, pruned, failed or skipped."""
 
     kind: str
     trial: int
@@ -53,7 +53,7 @@ class SearchFailed(RuntimeError):
 @dataclass
 class _Running:
     job: Job
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
 
 class Engine:
@@ -86,7 +86,7 @@ class Engine:
         self.failures: list[str] = []
         self.last_values: dict[int, float] = {}  # of every trial that is still open
         self.running: dict[int, _Running] = {}
-        self._open: dict[int, tuple[dict[str, Any], list[dict[str, float]]]] = {}  # paused: configuration, history
+        self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
         self._interrupted: deque[Job] = deque()
         self._ever_reported = False
         self.done = False  # nothing runs, and nothing is left to give

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
@@ -48,7 +48,12 @@ class Ledger:
     """One Optuna study and its mirror, addressed by trial number; the only writer of both."""
 
     def __init__(
-        self, storage: BaseStorage, name: str, *, direction: str = "maximize", sampler: optuna.samplers.BaseSampler
+        self,
+        storage: BaseStorage,
+        name: str,
+        *,
+        direction: Literal["maximize", "minimize"] = "maximize",
+        sampler: optuna.samplers.BaseSampler,
     ):
         self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
         if self.study.direction.name.lower() != direction:

@@ -52,7 +52,7 @@ class Worker(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """An epoch's metrics, or why there are none. What may have broken the device raises: Ray then renews the worker."""
+        """An epoch's metrics, or why there are none. A broken device raises: Ray then renews the worker."""
         try:
             metrics = next(self.metrics)
         except Exception as error:
@@ -124,16 +124,18 @@ def _last_line(trial: Any) -> str:
     return str(error).strip().splitlines()[-1] if error else "no reason known"
 
 
-def search(engine: Engine, problem: Problem, *, workers: int, cpus_per_trial: float, gpus_per_trial: float) -> None:
-    """Run `engine` to its end, or until Ctrl-C: the study then holds all that was reported, and the engine is not `done`."""
+def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
+    """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
     if not ray.is_initialized():
-        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(workers, 1), "include_dashboard": False}
+        local: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        )
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     jobs: dict[str, Job] = {}
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
         tune.Tuner(
-            tune.with_resources(Worker, {"cpu": cpus_per_trial, "gpu": gpus_per_trial}),
+            tune.with_resources(Worker, {"cpu": 1, "gpu": gpus_per_trial}),
             tune_config=tune.TuneConfig(
                 search_alg=_Ask(engine, problem, jobs),
                 scheduler=_Tell(engine, jobs),

@@ -32,7 +32,7 @@ class Problem:
 
 
 def run_trial(job: Job, problem: Problem) -> Iterator[dict[str, float]]:
-    """Train one job, yielding the metrics of each epoch; keeps a checkpoint where the job ends short of the full budget."""
+    """Train one job, yielding each epoch's metrics; keeps a checkpoint where it ends short of the full budget."""
     torch.set_num_threads(problem.threads)
     device = torch.device(problem.device)
     data = resident(tuple(sorted(problem.data.items())), problem.device)

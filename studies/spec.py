@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from search_space import HybridSpace, from_dict, to_dict
 from search_space.architecture import Architecture
@@ -50,7 +50,7 @@ class StudySpec:
     data: Source = field(default_factory=Simulated)
     task: str = "substructure"
     objective: str = "auc"
-    direction: str = "maximize"
+    direction: Literal["maximize", "minimize"] = "maximize"
     trials: int = 100
     epochs: int = 12
     min_epochs: int = 4
@@ -63,7 +63,7 @@ class StudySpec:
     def __post_init__(self) -> None:
         if not 1 <= self.min_epochs <= self.epochs:
             raise ValueError(
-                f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the full budget, {self.epochs}"
+                f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the budget, {self.epochs}"
             )
         if self.factor < 2:
             raise ValueError(f"rung factor {self.factor} must be at least 2")
@@ -72,8 +72,8 @@ class StudySpec:
         warmup = max(self.training.warmup_epochs)
         if self.min_epochs <= warmup:
             raise ValueError(
-                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of up to {warmup:g} epochs, or slow "
-                "starters are stopped before they have begun: raise min_epochs (or --epochs), or shorten the warm-up"
+                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of up to {warmup:g} epochs, or "
+                "slow starters are stopped before they have begun: raise min_epochs (or --epochs), or shorten the warm-up"
             )
 
     @property
@@ -109,7 +109,8 @@ def load(name: str) -> StudySpec:
         if not path.is_file():
             raise ValueError(f"no study file {name}")
         module_spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert module_spec is not None and module_spec.loader is not None
+        assert module_spec is not None
+        assert module_spec.loader is not None
         module = importlib.util.module_from_spec(module_spec)
         module_spec.loader.exec_module(module)
     elif name in known():

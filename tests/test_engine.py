@@ -54,7 +54,8 @@ def test_every_trial_ends_and_only_full_budgets_are_complete(tmp_path, workers):
     trials = stored(tmp_path / "s.db")
     assert len(trials) == 27
     by_state = {state: [t for t in trials if t.state == state] for state in TrialState}
-    assert not by_state[TrialState.RUNNING] and not by_state[TrialState.FAIL]
+    assert not by_state[TrialState.RUNNING]
+    assert not by_state[TrialState.FAIL]
     assert by_state[TrialState.COMPLETE]
     for trial in trials:
         last = max(trial.intermediate_values)
@@ -163,7 +164,8 @@ def test_a_skipped_configuration_is_recorded_but_is_no_trial(tmp_path):
     steps = finish(make_engine(tmp_path / "s.db", 15, admit=admit))
     trials = stored(tmp_path / "s.db")
     skipped = [t for t in trials if "skipped" in t.user_attrs]
-    assert skipped and len(trials) - len(skipped) == 15
+    assert skipped
+    assert len(trials) - len(skipped) == 15
     assert not {t.number for t in skipped} & {s.trial for s in steps}
     for trial in trials:
         over = trial.user_attrs["config"]["rate"] > 1e-2
@@ -198,7 +200,8 @@ def test_a_study_in_which_the_first_ten_fail_stops_and_shows_why(tmp_path):
     while (job := engine.next()) is not None:
         engine.fail(job.trial, "RuntimeError: no kernel image")
         failed += 1
-    assert failed == 10 and engine.done
+    assert failed == 10
+    assert engine.done
     with pytest.raises(SearchFailed, match="no kernel image"):
         engine.close()
 
@@ -224,7 +227,8 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
 
     ledger = Ledger(open_storage(tmp_path / "s.db"), "study", sampler=Spy(seed=0))
     engine = Engine(ledger, schedulers.load("promotion", RUNGS, 3), sample=sample, trials=9)
-    paused, running = engine.next(), engine.next()
+    paused = engine.next()
+    engine.next()
     for epoch in (1, 2):
         engine.report(paused.trial, epoch, {"auc": 0.7})
     engine.next()
@@ -233,5 +237,5 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
 
 
 def test_an_unknown_scheduler_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown scheduler 'hyperband'; known: .*promotion"):
+    with pytest.raises(ValueError, match=r"unknown scheduler 'hyperband'; known: .*promotion"):
         schedulers.load("hyperband", RUNGS, 3)

@@ -1,1 +1,1 @@
-"""How a module is trained: data, tasks, augmentation, and one readable loop. Knows no architecture, no Optuna, no Ray."""
+"""How a module is trained: data, tasks, augmentation, and one readable loop. No architecture, Optuna or Ray."""

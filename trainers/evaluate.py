@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def outputs(
     model: nn.Module, images: Tensor, *, normalisation: str, device: str | torch.device, batch_size: int = 256
 ) -> Tensor:
-    """The raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves `model` in eval mode."""
+    """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves `model` in eval mode"""
     device = torch.device(device)
     model.eval()
     parts = []
@@ -32,7 +32,7 @@ def outputs(
 def evaluate(
     model: nn.Module, split: Split, task: Task, *, normalisation: str, device: str | torch.device = "cpu"
 ) -> dict[str, float]:
-    """The task's metrics of `model` on a split, each image seen once, unchanged. FloatingPointError on non-finite outputs."""
+    """The task's metrics on a split, each image seen once, unchanged. FloatingPointError on non-finite outputs."""
     predicted = outputs(model, split.images, normalisation=normalisation, device=device)
     if not torch.isfinite(predicted).all():
         raise FloatingPointError("the network's outputs are not finite")

@@ -1,4 +1,4 @@
-"""Which trials go on, and how far. A scheduler is a module here: `nas/schedulers/<name>.py` with a class `Scheduler`."""
+"""Which trials go on, and how far. A scheduler is a module here, `nas/schedulers/<name>.py`, with a `Scheduler`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Decision(Enum):
 
 
 class Scheduler(Protocol):
-    """Pure bookkeeping of rung values (higher is better), rebuilt by replaying reports. Knows neither Optuna nor Ray."""
+    """Pure bookkeeping of rung values (higher is better), rebuilt by replaying reports."""
 
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None: ...
 

@@ -1,0 +1,85 @@
+"""The command line of a search: from its words to a checked study and the machine's share of each trial."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import studies
+from studies import StudySpec
+from trainers.data import Folder, Simulated
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="python -m nas.run", description="Search; the same command resumes a search.")
+    p.add_argument("--list", action="store_true", help="show the studies and what each asks, then stop")
+    p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
+    p.add_argument("--trials", type=int, help="finished trials the study shall hold (default: the study's own number)")
+    p.add_argument("--data", help="folder of class folders of images; without it, lenses are simulated")
+    p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")
+    p.add_argument("--images", type=int, help="number of simulated images")
+    p.add_argument("--epochs", type=int, help="full budget; the lowest rung scales with it")
+    p.add_argument("--max-parameters", type=int, help="larger networks are skipped")
+    p.add_argument("--max-macs", type=int, help="networks that cost more multiply-accumulates an image are skipped")
+    p.add_argument("--seed", type=int, help="of networks, training and sampler")
+    p.add_argument("--workers", type=int, help="trials trained at once (default: one per CPU, or what the GPUs hold)")
+    p.add_argument(
+        "--gpus-per-trial", type=float, help="share of a GPU for each trial (default 1 where there are GPUs)"
+    )
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results go (default runs/)")
+    p.add_argument("--name", help="folder below --runs (default: the study's name)")
+    return p
+
+
+def resolve(args: argparse.Namespace) -> StudySpec:
+    """The study as the command line asks for it. ValueError for anything that cannot be."""
+    for name in ("trials", "max_parameters", "max_macs", "epochs", "images", "image_size", "workers"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f"--seed is {args.seed}; expected 0 or more")
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+    spec = studies.load(args.study)
+    changes = given("trials", "max_parameters", "max_macs", "seed")
+    if args.epochs is not None:
+        scaled = max(round(args.epochs * spec.min_epochs / spec.epochs), 1)
+        changes |= {"epochs": args.epochs, "min_epochs": scaled}
+    if args.data is not None:
+        if args.images is not None:
+            raise ValueError("--images counts simulated images; with --data, all images of the folder are used")
+        changes["data"] = Folder(args.data, image_size=args.image_size or 64)
+    elif isinstance(spec.data, Simulated):
+        changes["data"] = replace(spec.data, **given("images", "image_size"))
+    elif args.image_size is not None:
+        changes["data"] = replace(spec.data, image_size=args.image_size)
+    return replace(spec, **changes)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each trial gets of the machine."""
+
+    device: str
+    workers: int  # trials at once
+    threads: int  # of torch, for each trial
+    gpus: float
+
+
+def share(args: argparse.Namespace) -> Share:
+    """Divide this machine, or the Ray cluster that RAY_ADDRESS names, among the workers."""
+    import torch
+
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = torch.cuda.device_count()
+    each = args.gpus_per_trial if args.gpus_per_trial is not None else float(gpus > 0)
+    if not 0 <= each <= gpus and not os.environ.get("RAY_ADDRESS"):
+        raise ValueError(f"--gpus-per-trial is {each:g}; expected 0 to {gpus}, the GPUs of this machine")
+    workers = args.workers or (max(int(gpus / each), 1) if each else cpus)
+    return Share("cuda" if each else "cpu", workers, max(cpus // workers, 1), each)
