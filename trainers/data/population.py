@@ -58,10 +58,10 @@ class Population:
     vortex_scale: float = 0.03  # half-length for an axion of 1e-22 eV; inversely proportional to the axion's mass
     conserve_mass: bool = True  # the halo gives up what substructure lies within the ring, instead of it coming on top
     # the telescope
-    field: float = 6.4  # side of the square image, whatever the number of pixels
+    field: float = 5.12  # side of the square image, whatever the number of pixels; 0.08" a pixel for 64
     supersampling: int = 2  # rays per pixel side
-    psf: float = 0.16  # full width at half maximum of the Gaussian point-spread function
-    snr: float = 25.0  # of each image's brightest pixel
+    psf: float = 0.1  # full width at half maximum of the Gaussian point-spread function
+    snr: float = 40.0  # of each image's brightest pixel
     sky: float = 0.25  # variance of the background noise over the brightest pixel's photon variance
 
     def __post_init__(self) -> None:
