@@ -124,13 +124,18 @@ def _last_line(trial: Any) -> str:
     return str(error).strip().splitlines()[-1] if error else "no reason known"
 
 
-def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
-    """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
+def start(workers: int) -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine with a CPU for each worker."""
     if not ray.is_initialized():
         local: dict[str, Any] = (
             {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
         )
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+
+
+def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
+    """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
+    start(workers)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     jobs: dict[str, Job] = {}
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
