@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 STEMS = ("patch", "conv")
-POSITIONS = ("none", "fixed_1d", "fixed_2d", "learnable")
-HEADS = ("average", "class_token")
+ABSOLUTE = ("none", "fixed_1d", "fixed_2d", "learnable", "learnable_2d", "conditional")  # added to the tokens
+RELATIONAL = ("relative", "rotary")  # inside the attention of mixers that take it
+PLACES = ("once", "blocks")
+NORMS = ("pre", "post", "res_post")
+HEADS = ("average", "class_token", "attention")
 TOYS = ("mlp", "lenet", "resnet2")
 
 
@@ -50,7 +53,13 @@ class Hybrid:
     patch: int = 4  # pixels per token side
     stem: str = "patch"
     position: str = "none"
-    head: str = "average"
+    position_place: str = (
+        "once"  # added "once" after the stem, or before all "blocks"; relational: always in the blocks
+    )
+    position_shared: bool = False  # one embedding for all blocks of a stage, or one each
+    norm: str = "pre"  # x + f(norm(x)); "post": norm(x + f(x)); "res_post": x + norm(f(x))
+    layer_scale: float = 0.0  # initial factor per channel of every residual branch; 0: none
+    head: str = "average"  # "class_token", or "attention" of one learnt query over the grid
     drop_path: float = 0.0  # rate of the last block, falling linearly to 0 at the first
 
     def __post_init__(self) -> None:
@@ -60,7 +69,10 @@ class Hybrid:
             raise ValueError("stages[0].downsample is True: the first stage has the stem's grid, use a larger patch")
         _at_least("patch", self.patch, 1)
         _one_of("stem", self.stem, STEMS)
-        _one_of("position", self.position, POSITIONS)
+        _one_of("position", self.position, ABSOLUTE + RELATIONAL)
+        _one_of("position_place", self.position_place, PLACES)
+        _one_of("norm", self.norm, NORMS)
+        _at_least("layer_scale", self.layer_scale, 0)
         _one_of("head", self.head, HEADS)
         if not 0 <= self.drop_path < 1:
             raise ValueError(f"drop_path={self.drop_path!r} is no rate, expected 0 <= drop_path < 1")

@@ -1,18 +1,23 @@
-"""The metaformer block: a token mixer and an MLP, each pre-normed and residual (arXiv 2111.11418)."""
+"""The metaformer block: a token mixer, then an MLP, each residual (arXiv 2111.11418)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from timm.layers import DropPath
+from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
 
 from . import mixers
 
+Branch = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+
 
 class Block(nn.Module):
-    """x + drop(mixer(norm(x))), then x + drop(mlp(norm(x))); a class token goes along, mixed where the mixer can."""
+    """x + drop(scale(mixer(norm(x)))), then the same with the MLP; `norm` says where the norm stands.
+
+    A class token (B, 1, C) goes along with the grid (B, H, W, C), mixed where the mixer can.
+    """
 
     def __init__(
         self,
@@ -23,33 +28,47 @@ class Block(nn.Module):
         options: Mapping[str, Any],
         index: int,
         mlp_ratio: float,
-        drop_path: float,
+        norm: str = "pre",
+        layer_scale: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        self.order = norm
         self.norm1 = nn.LayerNorm(dim)
         self.mixer = mixers.build(mixer, dim, grid, index=index, options=options)
+        self.scale1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.norm2 = nn.LayerNorm(dim)
         hidden = int(mlp_ratio * dim)
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.scale2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        if token is None:
-            x = self.add(x, self.mixer(self.norm1(x)))
-            return self.add(x, self.mlp(self.norm2(x))), None
-        if self.mixer.takes_token:
-            mixed, mixed_token = self.mixer(self.norm1(x), self.norm1(token))
-            x, token = self.add_both(x, mixed, token, mixed_token)
-        else:
-            x = self.add(x, self.mixer(self.norm1(x)))
-        return self.add_both(x, self.mlp(self.norm2(x)), token, self.mlp(self.norm2(token)))
+        x, token = self.residual(x, token, self.mix, self.norm1, self.scale1)
+        return self.residual(x, token, self.each, self.norm2, self.scale2)
 
-    def add(self, x: Tensor, branch: Tensor) -> Tensor:
-        return x + self.drop_path(branch)
+    def mix(self, x: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if token is None or not self.mixer.takes_token:
+            return self.mixer(x), None
+        mixed: tuple[Tensor, Tensor] = self.mixer(x, token)
+        return mixed
 
-    def add_both(self, x: Tensor, branch: Tensor, token: Tensor, token_branch: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.training or self.drop_path.drop_prob == 0:
-            return x + branch, token + token_branch
-        # One draw per image: the whole branch of a sample is dropped, its token's too.
-        keep = self.drop_path(token.new_ones(len(token), 1, 1))
-        return x + keep[..., None] * branch, token + keep * token_branch
+    def each(self, x: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.mlp(x), None if token is None else self.mlp(token)
+
+    def residual(
+        self, x: Tensor, token: Tensor | None, branch: Branch, norm: nn.Module, scale: nn.Module
+    ) -> tuple[Tensor, Tensor | None]:
+        pre, post, res_post = (self.order == order for order in ("pre", "post", "res_post"))
+        out, token_out = branch(norm(x) if pre else x, norm(token) if pre and token is not None else token)
+        out = scale(norm(out) if res_post else out)
+        if token is None or token_out is None:  # a token that the branch leaves alone stays as it is
+            x = x + self.drop_path(out)
+            return norm(x) if post else x, token
+        token_out = scale(norm(token_out) if res_post else token_out)
+        if self.training and self.drop_path.drop_prob > 0:
+            # One draw per image: the whole branch of a sample is dropped, its token's too.
+            keep = self.drop_path(token.new_ones(len(token), 1, 1))
+            out, token_out = keep[..., None] * out, keep * token_out
+        x, token = x + out, token + token_out
+        return (norm(x), norm(token)) if post else (x, token)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.layers.weight_init import variance_scaling_
 from torch import Tensor, nn
 
 from . import mixers
-from .architecture import Architecture, Hybrid, Stage, Toy
+from .architecture import RELATIONAL, Architecture, Hybrid, Stage, Toy
 from .block import Block
+from .head import AttentionPool
 from .position import build_position
+from .relation import RelativeBias, Rotary
 from .stem import ConvStem, Downsample, PatchStem, halved
 from .toys import build_toy
 
@@ -31,7 +35,9 @@ def build_model(architecture: Architecture, *, in_chans: int, image_size: int, n
 class StageNet(nn.Module):
     """Into the stage's grid and width, then its blocks; a class token (B, 1, C) goes along where there is one."""
 
-    def __init__(self, stage: Stage, grid: tuple[int, int], width: int, drop_path: list[float]) -> None:
+    def __init__(
+        self, architecture: Hybrid, stage: Stage, grid: tuple[int, int], width: int, drop_path: list[float]
+    ) -> None:
         """`grid` and `width` are those of the stage before."""
         super().__init__()
         if stage.downsample:
@@ -47,15 +53,26 @@ class StageNet(nn.Module):
                 options=stage.options,
                 index=index,
                 mlp_ratio=stage.mlp_ratio,
-                drop_path=drop_path[index],
+                norm=architecture.norm,
+                layer_scale=architecture.layer_scale,
+                drop_path=rate,
             )
-            for index in range(stage.depth)
+            for index, rate in enumerate(drop_path)
         )
+        self.positions = nn.ModuleList()
+        if architecture.position in RELATIONAL and mixers.takes_relation(stage.mixer, stage.options):
+            attentions: list[Any] = [block.mixer for block in self.blocks]
+            relate(attentions, architecture.position, grid, shared=architecture.position_shared)
+        elif architecture.position not in RELATIONAL and architecture.position_place == "blocks":
+            count = 1 if architecture.position_shared else stage.depth
+            self.positions.extend(build_position(architecture.position, grid, stage.width) for _ in range(count))
 
     def forward(self, x: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor | None]:
         x = self.enter(x)
         token = None if token is None else self.enter(token)
-        for block in self.blocks:
+        for index, block in enumerate(self.blocks):
+            if self.positions:
+                x = self.positions[index % len(self.positions)](x)
             x, token = block(x, token)
         return x, token
 
@@ -68,14 +85,21 @@ class HybridNet(nn.Module):
             raise ValueError(
                 f"head='class_token' but the last mixer, {stages[-1].mixer!r}, takes no token: use 'average'"
             )
+        relational = architecture.position in RELATIONAL
+        if relational and not any(mixers.takes_relation(stage.mixer, stage.options) for stage in stages):
+            raise ValueError(
+                f"position={architecture.position!r} acts inside attention, but no stage has mixer 'attention'"
+            )
+
         self.input_shape = (in_chans, image_size, image_size)
-        grid, width = (-(-image_size // patch),) * 2, stages[0].width
-        self.stem = (
-            ConvStem(in_chans, patch, width)
-            if architecture.stem == "conv"
-            else PatchStem(in_chans, image_size, patch, width)
-        )
-        self.position = build_position(architecture.position, grid, width)
+        side, width = -(-image_size // patch), stages[0].width
+        grid = (side, side)
+        if architecture.stem == "conv":
+            self.stem: nn.Module = ConvStem(in_chans, patch, width)
+        else:
+            self.stem = PatchStem(in_chans, image_size, patch, width)
+        once = architecture.position_place == "once" and not relational
+        self.position = build_position(architecture.position if once else "none", grid, width)
         self.token = None
         if architecture.head == "class_token":
             self.token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
@@ -83,9 +107,10 @@ class HybridNet(nn.Module):
         rates = iter(drop_path_rates(architecture))
         self.stages = nn.ModuleList()
         for stage in stages:
-            self.stages.append(StageNet(stage, grid, width, [next(rates) for _ in range(stage.depth)]))
+            self.stages.append(StageNet(architecture, stage, grid, width, [next(rates) for _ in range(stage.depth)]))
             grid, width = halved(grid) if stage.downsample else grid, stage.width
         self.norm = nn.LayerNorm(width)
+        self.pool = AttentionPool(width) if architecture.head == "attention" else None
         self.head = nn.Linear(width, num_outputs)
         self.apply(initialise)
 
@@ -98,8 +123,26 @@ class HybridNet(nn.Module):
         token = None if self.token is None else self.token.expand(len(x), -1, -1)
         for stage in self.stages:
             x, token = stage(x, token)
-        out: Tensor = self.head(self.norm(x).mean(dim=(1, 2)) if token is None else self.norm(token[:, 0]))
+        if token is not None:
+            features = self.norm(token[:, 0])
+        elif self.pool is not None:
+            features = self.pool(self.norm(x))
+        else:
+            features = self.norm(x).mean(dim=(1, 2))
+        out: Tensor = self.head(features)
         return out
+
+
+def relate(attentions: list[Any], kind: str, grid: tuple[int, int], *, shared: bool) -> None:
+    """Puts a relative bias or a rotation into the attention mixers of a stage."""
+    for mixer in attentions:
+        if kind == "rotary":
+            mixer.rotary = Rotary(grid, mixer.dim // mixer.heads)
+        elif shared and mixer is not attentions[0]:
+            # Past nn.Module's registration: a table listed twice would be stored twice, which safetensors refuses.
+            object.__setattr__(mixer, "relative", attentions[0].relative)
+        else:
+            mixer.relative = RelativeBias(grid, mixer.heads)
 
 
 def drop_path_rates(architecture: Hybrid) -> list[float]:

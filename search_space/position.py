@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .architecture import ABSOLUTE
+
 
 def sincos(position: Tensor, dim: int) -> Tensor:
     """sin(p w_k), then cos(p w_k), w_k = 10000^(-2k/dim), k < dim/2 (arXiv 1706.03762): (N,) -> (N, dim)."""
@@ -40,7 +42,7 @@ class Fixed(nn.Module):
 
 
 class Learnable(nn.Module):
-    """One vector per token."""
+    """One vector per token (ViT)."""
 
     def __init__(self, grid: tuple[int, int], dim: int) -> None:
         super().__init__()
@@ -50,7 +52,31 @@ class Learnable(nn.Module):
         return x + self.table
 
 
+class Learnable2d(nn.Module):
+    """One vector per row plus one per column."""
+
+    def __init__(self, grid: tuple[int, int], dim: int) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(nn.init.trunc_normal_(torch.empty(grid[0], 1, dim), std=0.02))
+        self.columns = nn.Parameter(nn.init.trunc_normal_(torch.empty(grid[1], dim), std=0.02))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + (self.rows + self.columns)
+
+
+class Conditional(nn.Module):
+    """A depth-wise 3 x 3 convolution: its zero padding tells where the edges are (CPVT, arXiv 2102.10882)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
 def build_position(kind: str, grid: tuple[int, int], dim: int) -> nn.Module:
+    """(B, H, W, dim) -> the same, with an absolute embedding added."""
     match kind:
         case "none":
             return nn.Identity()
@@ -60,4 +86,8 @@ def build_position(kind: str, grid: tuple[int, int], dim: int) -> nn.Module:
             return Fixed(fixed_2d(grid, dim))
         case "learnable":
             return Learnable(grid, dim)
-    raise ValueError(f"unknown position {kind!r}")
+        case "learnable_2d":
+            return Learnable2d(grid, dim)
+        case "conditional":
+            return Conditional(dim)
+    raise ValueError(f"unknown position {kind!r}, expected one of: {', '.join(ABSOLUTE)}")

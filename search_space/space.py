@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import mixers
-from .architecture import Hybrid, Stage
+from .architecture import ABSOLUTE, HEADS, NORMS, PLACES, RELATIONAL, Hybrid, Stage
 from .bounds import Bound, Range, Trial, pick, values
 
 
@@ -27,8 +28,12 @@ class HybridSpace:
     downsample: Bound = (False, True)
     patch: Bound = Range(4, 8, 4)  # pixels
     stem: Bound = ("patch", "conv")
-    position: Bound = ("none", "fixed_1d", "fixed_2d", "learnable")
-    head: Bound = ("average", "class_token")
+    position: Bound = ABSOLUTE + RELATIONAL
+    position_place: Bound = PLACES
+    position_shared: Bound = (False, True)
+    norm: Bound = NORMS
+    layer_scale: Bound = (0.0, 1e-4, 1e-1)
+    head: Bound = HEADS
     drop_path: Bound = Range(0.0, 0.2)
     options: Mapping[str, Mapping[str, Bound]] = field(default_factory=dict)  # {"window": {"size": (4, 8)}}
     image_size: int = 64  # pixels
@@ -54,7 +59,9 @@ class HybridSpace:
             stages=tuple(stages),
             patch=patch,
             stem=pick(trial, "stem", self.stem),
-            position=pick(trial, "position", self.position),
+            **self.sample_position(trial, stages),
+            norm=pick(trial, "norm", self.norm),
+            layer_scale=pick(trial, "layer_scale", self.layer_scale),
             head=self.sample_head(trial, stages),
             drop_path=pick(trial, "drop_path", self.drop_path),
         )
@@ -76,11 +83,31 @@ class HybridSpace:
             options=mixers.sample(mixer, trial, prefix, side, self.options.get(mixer, {})),
         )
 
+    def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
+        """Where no mixer takes a relational kind the choice is another one, and so has a name of its own."""
+        attentions = [stage for stage in stages if mixers.takes_relation(stage.mixer, stage.options)]
+        kind = pick_among(trial, "position", self.position, "absolute", () if attentions else RELATIONAL)
+        place, shared = "once", False
+        if kind not in (*RELATIONAL, "none") and sum(stage.depth for stage in stages) > 1:
+            place = pick(trial, "position.place", self.position_place)
+        learnt = kind == "relative" or (place == "blocks" and kind not in ("fixed_1d", "fixed_2d"))
+        if learnt and any(stage.depth > 1 for stage in (attentions if kind == "relative" else stages)):
+            shared = pick(trial, "position.shared", self.position_shared)
+        return {"position": kind, "position_place": place, "position_shared": shared}
+
     def sample_head(self, trial: Trial, stages: list[Stage]) -> str:
         isotropic = not any(stage.downsample for stage in stages)
         token = isotropic and mixers.takes_token(stages[-1].mixer, stages[-1].options)
-        if token or "class_token" not in values(self.head):
-            head: str = pick(trial, "head", self.head)
-            return head
-        others = tuple(head for head in values(self.head) if head != "class_token")
-        return others[0] if others else "average"
+        head: str = pick_among(trial, "head", self.head, "pooled", () if token else ("class_token",))
+        return head
+
+
+def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tuple[str, ...]) -> Any:
+    """`pick` without the excluded choices; where that leaves fewer, the parameter is called `name.suffix`.
+
+    For a categorical's choices cannot change within a study: fewer choices are another parameter.
+    """
+    left = tuple(value for value in values(bound) if value not in excluded)
+    if not left:
+        raise ValueError(f"{name} can only be {values(bound)}, which a sampled network cannot have: add another choice")
+    return pick(trial, name if len(left) == len(values(bound)) else f"{name}.{suffix}", left)

@@ -127,7 +127,7 @@ def test_window_attention_is_timms_swin(grid, size, index):
     )
     theirs.attn.qkv.load_state_dict(ours.qkv.state_dict())
     theirs.attn.proj.load_state_dict(ours.proj.state_dict())
-    theirs.attn.relative_position_bias_table.data.copy_(ours.table.T)
+    theirs.attn.relative_position_bias_table.data.copy_(ours.relative.table.T)
     x = torch.randn(2, *grid, WIDTH)
     torch.testing.assert_close(ours(x), theirs._attn(x), rtol=1e-4, atol=1e-4)
 

@@ -5,10 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import AttentionPoolLatent
+from timm.models.vision_transformer import Block as TimmBlock
 
 from search_space import Hybrid, Stage, Toy, build_model, mixers
 from search_space.architecture import TOYS
 from search_space.block import Block
+from search_space.head import AttentionPool
 from search_space.model import drop_path_rates
 from search_space.stem import Downsample, PatchStem
 
@@ -60,10 +63,10 @@ def test_every_mixer_learns(name, variant):
 
 
 @pytest.mark.parametrize("image_size", [64, 150])
-@pytest.mark.parametrize("head", ["average", "class_token"])
+@pytest.mark.parametrize("head", ["average", "class_token", "attention"])
 @pytest.mark.parametrize("stem", ["patch", "conv"])
 def test_mixers_and_widths_combine_in_any_order(stem, head, image_size):
-    isotropic = head == "class_token"
+    isotropic = head != "average"
     names = [*mixers.known(), "attention"]
     stages = tuple(
         Stage(name, 2 if name == "window" else 1, 32 + 16 * (i % 2), 1.0, downsample=i in (2, 5) and not isotropic)
@@ -132,3 +135,55 @@ def test_downsampling_is_a_strided_convolution():
     normed = F.pad(down.norm(x).permute(0, 3, 1, 2), (0, 0, 0, 1))
     expected = F.conv2d(normed, kernel, down.proj.bias, stride=2).permute(0, 2, 3, 1)
     torch.testing.assert_close(down(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_pooling_is_timms_without_its_mlp():
+    torch.manual_seed(0)
+    ours, theirs = AttentionPool(64), AttentionPoolLatent(64, num_heads=2, norm_layer=None)
+    for name in ("q", "kv", "proj"):
+        getattr(theirs, name).load_state_dict(getattr(ours, name).state_dict())
+    theirs.latent.data.copy_(ours.query)
+    torch.nn.init.zeros_(theirs.mlp.fc2.weight), torch.nn.init.zeros_(theirs.mlp.fc2.bias)
+    x = torch.randn(2, 3, 4, 64)
+    torch.testing.assert_close(ours(x), theirs(x.flatten(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def attention_block(**options):
+    torch.manual_seed(0)
+    return Block(32, (3, 4), mixer="attention", options={"heads": 4}, index=0, mlp_ratio=2.0, **options)
+
+
+@pytest.mark.parametrize("layer_scale", [0.0, 0.1])
+def test_a_pre_norm_attention_block_is_timms_vit_block(layer_scale):
+    ours = attention_block(layer_scale=layer_scale)
+    theirs = TimmBlock(32, 4, mlp_ratio=2.0, qkv_bias=True, init_values=layer_scale or None)
+    names = {"mixer": "attn", "scale1": "ls1", "scale2": "ls2", "mlp.0": "mlp.fc1", "mlp.2": "mlp.fc2"}
+    state = {}
+    for key, value in ours.state_dict().items():
+        prefix = next((name for name in names if key.startswith(name + ".")), None)
+        state[names[prefix] + key[len(prefix) :] if prefix else key] = value
+    theirs.load_state_dict(state)
+    theirs.norm1.eps = theirs.norm2.eps = 1e-5
+    x = torch.randn(2, 3, 4, 32)
+    torch.testing.assert_close(ours(x)[0].flatten(1, 2), theirs(x.flatten(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post", "res_post"])
+def test_the_norm_stands_where_its_name_says(norm):
+    block = attention_block(norm=norm, layer_scale=0.5)
+    x = torch.randn(2, 3, 4, 32)
+    mix, mlp, norm1, norm2 = (lambda x: block.mixer(x)), block.mlp, block.norm1, block.norm2
+    if norm == "pre":
+        y = x + 0.5 * mix(norm1(x))
+        expected = y + 0.5 * mlp(norm2(y))
+    elif norm == "post":
+        y = norm1(x + 0.5 * mix(x))
+        expected = norm2(y + 0.5 * mlp(y))
+    else:
+        y = x + 0.5 * norm1(mix(x))
+        expected = y + 0.5 * norm2(mlp(y))
+    torch.testing.assert_close(block(x)[0], expected)
+    # A class token goes the same way: it is one more token of the same network.
+    out, token = block(x, x[:, :1, 0])
+    assert out.shape == x.shape
+    assert token.shape == (2, 1, 32)

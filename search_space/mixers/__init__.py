@@ -3,6 +3,7 @@
     def sample(trial, prefix, side, *, <option>: Bound = ...) -> dict     # options; names f"{prefix}.<option>"
     class Mixer(nn.Module):
         takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both
+        takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
         def __init__(self, dim, grid, *, index=0, <option>=...)           # index: place of the block in its stage
 
 A package holds variants of one mixer, each a module of the same form; its `DEFAULT` names the plain one.
@@ -76,6 +77,10 @@ def bound_names(name: str) -> tuple[str, ...]:
 
 def takes_token(name: str, options: Mapping[str, Any]) -> bool:
     return bool(resolve(name, options)[0].Mixer.takes_token)
+
+
+def takes_relation(name: str, options: Mapping[str, Any]) -> bool:
+    return bool(getattr(resolve(name, options)[0].Mixer, "takes_relation", False))
 
 
 def build(name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any]) -> nn.Module:

@@ -24,19 +24,23 @@ def check_heads(dim: int, heads: int) -> None:
 
 
 class Mixer(nn.Module):
-    """softmax(q k^T / sqrt(D) + bias) v per head; subclasses give the bias, (heads, N, N) over the N = H*W tokens."""
+    """softmax(q k^T / sqrt(D) + bias) v per head; a network may add a relative bias or turn q, k (relation.py)."""
 
     takes_token = True
+    takes_relation = True
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
         super().__init__()
         check_heads(dim, heads)
-        self.heads = heads
+        self.dim, self.heads = dim, heads
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
+        self.relative: nn.Module | None = None
+        self.rotary: nn.Module | None = None
 
     def bias(self) -> Tensor | None:
-        return None
+        """(heads, N, N) over the N = H*W tokens, rows are queries."""
+        return None if self.relative is None else self.relative()
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> Any:
         """x (B, H, W, C), or x and a class token (B, 1, C) attending jointly -> the same."""
@@ -47,6 +51,8 @@ class Mixer(nn.Module):
             tokens = torch.cat([token, tokens], dim=1)
             bias = None if bias is None else F.pad(bias, (1, 0, 1, 0))
         q, k, v = rearrange(self.qkv(tokens), "b n (qkv heads d) -> qkv b heads n d", qkv=3, heads=self.heads)
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
         out = self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
         if token is None:

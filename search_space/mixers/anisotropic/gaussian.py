@@ -23,6 +23,7 @@ def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEA
 
 
 class Mixer(attention.Mixer):
+    takes_relation = False
     dy: Tensor
     dx: Tensor
 

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ...bounds import Bound, Range, Trial, pick, values
+from ...relation import RelativeBias
 from ..attention import HEADS, check_heads
 
 SIZE: Bound = Range(4, 8, 4)
@@ -71,19 +72,8 @@ class Windows:
         return torch.roll(x, self.shift, dims=(1, 2)) if any(self.shift) else x
 
 
-def relative_index(size: tuple[int, int]) -> Tensor:
-    """(N, N) of where, in a table of (2P-1)(2Q-1) offsets, the offset from key to query of a P x Q window stands."""
-    rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
-    rows, columns = rows.flatten(), columns.flatten()
-    dy = rows[:, None] - rows + size[0] - 1
-    dx = columns[:, None] - columns + size[1] - 1
-    return dy * (2 * size[1] - 1) + dx
-
-
 class Mixer(nn.Module):
     takes_token = False
-    table: nn.Parameter
-    relative: Tensor
     allowed: Tensor | None
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4, size: int = 8) -> None:
@@ -93,14 +83,12 @@ class Mixer(nn.Module):
         self.windows = Windows(grid, size, shift=index % 2 == 1)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        p, q = self.windows.size
-        self.table = nn.Parameter(nn.init.trunc_normal_(torch.empty(heads, (2 * p - 1) * (2 * q - 1)), std=0.02))
-        self.register_buffer("relative", relative_index(self.windows.size), persistent=False)
+        self.relative = RelativeBias(self.windows.size, heads)
         self.register_buffer("allowed", self.windows.mask(), persistent=False)
 
     def bias(self) -> Tensor:
         """(1, windows * heads, tokens, tokens), or windows = 1 where all are alike and broadcast."""
-        bias = self.table[:, self.relative]
+        bias: Tensor = self.relative()
         if self.allowed is None:
             return bias.repeat(self.windows.count[0] * self.windows.count[1], 1, 1)[None]
         bias = bias.masked_fill(~self.allowed[:, None], float("-inf"))
