@@ -111,7 +111,7 @@ def assign(entries: Sequence[Entry], digests: Sequence[str], seed: int) -> list[
 
     Where an image goes depends on nothing but its file's content and the seed: new files never move an old one, and
     duplicates stay together. The proportions therefore hold on average, within each class. Only a class so small that
-    a split would get none of it (some dozens of images) lends that split its nearest image, until there are more.
+    a split would get none of it (some dozens of images) lends that split the image nearest to it, until there are more.
     """
     official = {entry.split for entry in entries} - {None}
     splits = [entry.split or "train" for entry in entries]
@@ -119,13 +119,11 @@ def assign(entries: Sequence[Entry], digests: Sequence[str], seed: int) -> list[
     for label in sorted({entry.label for entry in entries}):
         mine = [i for i, entry in enumerate(entries) if entry.label == label and splits[i] == "train"]
         rest = sorted({digests[i] for i in mine}, key=place.__getitem__)
-        start = 0.9
-        for split in ("test", "val"):
-            if split in official:
-                continue
-            chosen = {digest for digest in rest if place[digest] >= start} or set(rest[-1:])
-            rest = [digest for digest in rest if digest not in chosen]
-            start -= 0.1
+        wanted = [split for split in ("test", "val") if split not in official]
+        for n, split in enumerate(wanted):
+            start = sum(place[digest] < 0.9 - 0.1 * n for digest in rest)
+            start = min(max(start, len(wanted) - n), len(rest) - 1)  # at least one image here, and one for each to come
+            chosen, rest = set(rest[start:]), rest[:start]
             for i in mine:
                 if digests[i] in chosen:
                     splits[i] = split
@@ -155,7 +153,6 @@ def convert(folder: Path, listing: Listing, image_size: int | None, seed: int, *
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, len(entries), progress) as advance:
         digests = list(pool.map(file_digest, (entry.path for entry in entries)))
         splits = assign(entries, digests, seed)
-        refuse_leaks(listing, digests, splits)
         shape, dtype = common_form(listing)
         stored = shape if image_size is None else (shape[0], image_size, image_size)
         rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
@@ -178,8 +175,7 @@ def convert(folder: Path, listing: Listing, image_size: int | None, seed: int, *
             return None
 
         refuse_bad(listing, pool.map(run, range(len(entries))), describe(shape, dtype))
-    for array in pixels.values():
-        array.flush()
+    refuse_leaks(listing, digests, splits)  # after the files that are empty, and so all alike
     known = sorted({name for target in targets for name in target})
     index = {label: n for n, label in enumerate(listing.classes)}
     finish(

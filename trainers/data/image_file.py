@@ -46,7 +46,7 @@ def read_image(path: Path) -> tuple[np.ndarray, dict[str, float]]:
 def unpack(array: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """`[image, number]`: the number is an axion mass in eV (about 1e-23) or the mass fraction of substructure."""
     items = list(array.flat)
-    if not (len(items) == 2 and isinstance(items[0], np.ndarray) and np.isscalar(items[1])):
+    if not (len(items) == 2 and isinstance(items[0], np.ndarray) and isinstance(items[1], int | float | np.number)):
         raise ValueError("is an object array; expected [image, axion mass in eV or mass fraction]")
     value = float(items[1])
     if 0 < value < 1e-10:

@@ -64,25 +64,27 @@ def surface_brightness(systems: Systems, x: Tensor, y: Tensor) -> Tensor:
 def noiseless(population: Population, systems: Systems, image_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Images (B, H, W) as the telescope would see them in infinite time, in units of brightness per pixel area."""
     p = population
-    rays = image_size * p.supersampling
-    axis = ((torch.arange(rays, dtype=torch.float64) + 0.5) / rays - 0.5) * p.field
+    step = p.field / (image_size * p.supersampling)
+    kernel = gaussian(p.psf / step)
+    rays = image_size * p.supersampling + len(kernel) - 1  # a margin, whose light the point-spread function brings in
+    axis = (torch.arange(rays, dtype=torch.float64) - (rays - 1) / 2) * step
     sky_y, sky_x = torch.meshgrid(axis, axis, indexing="ij")  # x to the right along columns, y along rows
     turn = torch.from_numpy(systems.turn)[:, None, None]
     x = (sky_x * torch.cos(turn) + sky_y * torch.sin(turn)).to(dtype)
     y = (sky_y * torch.cos(turn) - sky_x * torch.sin(turn)).to(dtype)
     ax, ay = deflection(systems, x, y)
-    fine = blur(surface_brightness(systems, x - ax, y - ay), p.psf / p.field * rays)
-    return F.avg_pool2d(fine[:, None], p.supersampling)[:, 0]
+    light = surface_brightness(systems, x - ax, y - ay)[:, None]
+    kernel = kernel.to(light)
+    blurred = F.conv2d(F.conv2d(light, kernel[None, None, None, :]), kernel[None, None, :, None])
+    return F.avg_pool2d(blurred, p.supersampling)[:, 0]
 
 
-def blur(images: Tensor, fwhm: float) -> Tensor:
-    """Convolve (B, H, W) with a Gaussian of full width at half maximum `fwhm` pixels; beyond the edge it is dark."""
+def gaussian(fwhm: float) -> Tensor:
+    """A Gaussian of full width at half maximum `fwhm`, sampled at whole steps out to five sigma, of sum 1."""
     sigma = fwhm / math.sqrt(8 * math.log(2))
-    reach = math.ceil(4 * sigma)
+    reach = math.ceil(5 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
-    rows = F.conv2d(images[:, None], kernel[None, None, None, :], padding=(0, reach))
-    return F.conv2d(rows, kernel[None, None, :, None], padding=(reach, 0))[:, 0]
+    return kernel / kernel.sum()
 
 
 def expose(population: Population, images: Tensor, rng: np.random.Generator) -> np.ndarray:

@@ -48,12 +48,12 @@ def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:
             self.code, self.order = code, "="
 
         def __setstate__(self, state: tuple[Any, ...]) -> None:
-            self.order = state[1]
+            self.order = "=" if state[1] == "|" else state[1]
 
         def numeric(self) -> np.dtype:
             if self.code[:1] not in ("b", "i", "u", "f"):
                 raise ValueError(f"dtype {self.code!r} in a pickle")
-            return np.dtype(self.code).newbyteorder("=" if self.order == "|" else self.order)
+            return np.dtype(f"{self.order}{self.code}")
 
     class Rebuilt(Array):
         def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -61,8 +61,7 @@ def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:
             if isinstance(content, list):
                 self.items = content
             else:
-                order = "F" if fortran else "C"
-                self.items = np.frombuffer(content, dtype.numeric()).reshape(shape, order=order)
+                self.items = np.ndarray(shape, dtype.numeric(), content, order="F" if fortran else "C")
 
     allowed: dict[tuple[str, str], Any] = {("numpy", "ndarray"): Rebuilt, ("numpy", "dtype"): Dtype}
     for package in ("numpy.core", "numpy._core"):  # before and since numpy 2

@@ -67,6 +67,8 @@ class Population:
     def __post_init__(self) -> None:
         if not self.snr > 0:
             raise ValueError(f"snr is {self.snr}; expected a signal-to-noise ratio above 0 for the brightest pixel")
+        if not self.psf > 0:
+            raise ValueError(f"psf is {self.psf}; expected a full width at half maximum above 0 arcsec")
 
 
 PRESETS: dict[str, Population] = {

@@ -86,8 +86,6 @@ def write_simulation(
                 advance(count)
     finally:
         torch.set_num_threads(threads)
-    for array in pixels.values():
-        array.flush()
     finish(
         folder,
         labels={name: labels[split == s] for s, name in enumerate(SPLITS)},

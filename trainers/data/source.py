@@ -87,10 +87,10 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None) ->
             population = replace(population, snr=source.snr)
         size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
         key = {"population": asdict(population), **size}
-        name, title = "simulated", source.preset
+        name, title = "simulated", f"simulated {source.preset}"
 
         def build(folder: Path) -> None:
-            write_simulation(folder, population, **size, title=title, progress=progress)
+            write_simulation(folder, population, **size, title=source.preset, progress=progress)
 
     else:
         listing = scan(Path(source.path))

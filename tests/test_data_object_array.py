@@ -1,0 +1,85 @@
+"""Object arrays: DeepLense's own are read, anything that could run something is refused."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainers.data.image_file import read_image
+from trainers.data.object_array import read_npy
+
+SHARED = Path(__file__).resolve().parents[2] / "shared/data"
+
+
+def save_pickled(path: Path, content: object) -> Path:
+    """A `.npy` file of two objects whose pickle is `content`, which numpy itself would never write."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (2,)})
+        pickle.dump(content, file)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i8", ">i4", "<f4", ">f8"])
+def test_image_and_number_come_back_as_numpy_wrote_them(tmp_path: Path, dtype: str) -> None:
+    image = np.arange(12).reshape(3, 4).astype(dtype)
+    array = np.empty(2, dtype=object)
+    for stored in (image, np.asfortranarray(image)):
+        array[:] = [stored, np.float64(2e-23)]
+        np.save(tmp_path / "a.npy", array, allow_pickle=True)
+        read = read_npy(tmp_path / "a.npy")
+        np.testing.assert_array_equal(read[0], image)
+        assert read[1] == 2e-23
+
+
+@pytest.mark.parametrize("model", ["model_I", "model_II"])
+def test_deeplense_axion_files_are_read_as_numpy_would(model: str) -> None:
+    files = sorted((SHARED / model / "axion").glob("*.npy"))
+    if not files:
+        pytest.skip(f"no {model} files in {SHARED}")
+    for file in files:
+        image, mass = np.load(file, allow_pickle=True)
+        ours, targets = read_image(file)
+        np.testing.assert_array_equal(ours[0], image if image.dtype.kind == "i" else image.astype(np.float32))
+        assert targets == {"axion_mass": np.log10(mass)}
+
+
+class Exploit:
+    def __init__(self, call: tuple) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+@pytest.mark.parametrize("call", ["os.system", "eval", "open", "exec", "numpy.load"])
+def test_a_malicious_file_is_refused_and_runs_nothing(tmp_path: Path, call: str) -> None:
+    ran = tmp_path / "ran"
+    payload = {
+        "os.system": (os.system, (f"touch {ran}",)),
+        "eval": (eval, (f"open({str(ran)!r}, 'w')",)),
+        "open": (open, (str(ran), "w")),
+        "exec": (exec, ("import os; os.harmed = True",)),
+        "numpy.load": (np.load, (str(ran), None, True)),
+    }[call]
+    file = save_pickled(tmp_path / "evil.npy", [Exploit(payload), 1.0])
+    with pytest.raises(ValueError, match="not an object array of plain numbers and arrays"):
+        read_npy(file)
+    assert not ran.exists()
+    assert not hasattr(os, "harmed")
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [1, 2, 3], "text", 7])
+def test_other_pickles_are_refused(tmp_path: Path, content: object) -> None:
+    with pytest.raises(ValueError, match="not an object array"):
+        read_npy(save_pickled(tmp_path / "odd.npy", content))
+
+
+@pytest.mark.parametrize("items", [[1.0, 2.0], [np.zeros((4, 4)), "text"], [np.zeros((4, 4)), 5.0]])
+def test_objects_that_are_no_image_and_target_are_refused(tmp_path: Path, items: list) -> None:
+    array = np.empty(2, dtype=object)
+    array[0], array[1] = items
+    np.save(tmp_path / "odd.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match="expected"):
+        read_image(tmp_path / "odd.npy")
