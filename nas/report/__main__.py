@@ -1,0 +1,58 @@
+"""`python -m nas.report --study hybrid`: write the report of a study again."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from sqlalchemy.exc import DatabaseError
+
+import studies
+from nas.cli import run_command
+from nas.ledger import open_storage
+from nas.report import top_table, write_report
+
+
+def open_study(path: Path, name: str) -> optuna.Study:
+    """The study `name` in the database at `path`. ValueError where there is none."""
+    if not path.is_file():
+        raise ValueError(
+            f"no study at {path}: search first (python -m nas.run --study {name}), or give --runs and --name"
+        )
+    try:
+        storage = open_storage(path)
+        names = optuna.get_all_study_names(storage)
+    except DatabaseError as error:
+        raise ValueError(f"{path} cannot be read as a study database: {error.orig}") from None
+    if name not in names:
+        raise ValueError(f"{path} holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def command(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(prog="python -m nas.report", description="Write a study's report from its database.")
+    p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
+    p.add_argument("--name", help="folder below --runs (default: the study's name)")
+    args = p.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    name = studies.load(args.study).name if args.study.endswith(".py") else args.study
+    folder = args.runs / (args.name or name)
+    study = open_study(folder / "study.db", name)
+    console = Console()
+    console.print(top_table(study, 5))
+    console.print(f"report: {write_report(study, folder / 'report.html')}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The report's figures, drawn from plain values. Ink and grid take their colours from the page, light or dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from nas.report.data import Incumbent, Mixers, Search, Trial
+from nas.report.importance import Importance
+from nas.report.words import duration, objective_name, si, value
+
+BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
+BEST, FAILED = "#e8710a", "#cf3f4f"
+HIGHLIGHTS = ["#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]  # the top five
+SHADES, FEW = [[0.0, "#eef3f9"], [1.0, "#7eaae0"]], [[0.0, "#e4e6e9"], [1.0, "#e4e6e9"]]
+FEWEST_IN_CELL = 3  # trials, below which a median says too little for a colour
+SHOWN = 15  # hyperparameters
+
+
+def budget_colours(rungs: Sequence[int]) -> dict[int, str]:
+    """The full budget is the strongest, whatever the number of rungs."""
+    steps = np.linspace(0, 1, len(rungs)) if len(rungs) > 1 else [1.0]
+    return dict(zip(rungs, sample_colorscale(BUDGETS, list(steps)), strict=True))
+
+
+def budget_name(search: Search, rung: int) -> str:
+    return f"full budget ({rung} epochs)" if rung == search.rungs[-1] else f"{rung} epochs"
+
+
+def history(search: Search, best: Incumbent) -> go.Figure:
+    """Each trial at the highest rung it reached; a line for the best full-budget value so far; failures on the edge."""
+    figure = _figure("trial", objective_name(search.objective))
+    _by_rung(figure, search, [t.number for t in search.trials])
+    if len(best.numbers):
+        last = max(t.number for t in search.trials)
+        figure.add_scatter(
+            x=[*best.numbers, last], y=[*best.values, best.values[-1]], mode="lines", name="best full budget so far",
+            line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip",
+        )  # fmt: skip
+    failed = [t for t in search.trials if t.state == "failed"]
+    if failed:
+        figure.add_scatter(
+            x=[t.number for t in failed], y=[0.02] * len(failed), yaxis="y2", mode="markers", name="failed",
+            marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": FAILED}},
+            text=[f"trial {t.number} failed after {t.epochs} epochs<br>{escape(t.error[:90])}" for t in failed],
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+        figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+    return figure
+
+
+def learning_curves(search: Search, highlighted: Sequence[Trial]) -> go.Figure:
+    """Every trial's curve; a dot where a pruned one ended; `highlighted` ones in colour, best first."""
+    figure = _figure("epoch", objective_name(search.objective))
+    colours = budget_colours(search.rungs)
+    marked = {t.number for t in highlighted}
+    groups = {
+        "pruned": ([t for t in search.trials if t.state == "pruned"], "#8b98a8", 0.6),
+        "failed": ([t for t in search.trials if t.state == "failed"], FAILED, 0.7),
+        "not yet ended": ([t for t in search.trials if t.state == "open"], "#8f86c9", 0.7),
+        "complete": (
+            [t for t in search.trials if t.state == "complete" and t.number not in marked],
+            colours[search.rungs[-1]], 0.6,
+        ),
+    }  # fmt: skip
+    for name, (trials, colour, opacity) in groups.items():
+        trials = [t for t in trials if t.curve]
+        if not trials:
+            continue
+        x: list[int | None] = []
+        y: list[float | None] = []
+        text: list[str] = []
+        for trial in trials:
+            x += [*trial.curve, None]
+            y += [*trial.curve.values(), None]
+            text += [_hover(trial)] * (len(trial.curve) + 1)
+        figure.add_scatter(
+            x=x, y=y, mode="lines", name=name, legendgroup=name, line={"color": colour, "width": 1}, opacity=opacity,
+            text=text, hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+        )  # fmt: skip
+        if name != "complete":
+            figure.add_scatter(
+                x=[t.epochs for t in trials], y=[t.curve[t.epochs] for t in trials], mode="markers", legendgroup=name,
+                showlegend=False, marker={"color": colour, "size": 5}, hoverinfo="skip",
+            )  # fmt: skip
+    for colour, trial in zip(HIGHLIGHTS, highlighted, strict=False):
+        figure.add_scatter(
+            x=list(trial.curve), y=list(trial.curve.values()), mode="lines", name=f"trial {trial.number}",
+            line={"color": colour, "width": 2.5}, text=[_hover(trial)] * len(trial.curve),
+            hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+        )  # fmt: skip
+    for rung in search.rungs[:-1]:
+        figure.add_vline(x=rung, line={"dash": "dot", "width": 1, "color": "#8b95a1"})
+    if search.rungs[-1] <= 20:
+        figure.update_xaxes(dtick=1 if search.rungs[-1] <= 12 else 2)
+    return figure
+
+
+def importances(found: Importance) -> go.Figure:
+    """Bars with the spread over repeated cross-validations, the most important hyperparameter on top."""
+    names, mean, spread = found.names[:SHOWN][::-1], found.mean[:SHOWN][::-1], found.spread[:SHOWN][::-1]
+    figure = _figure("share of the variance of rank", "", height=110 + 24 * len(names))
+    figure.add_bar(
+        x=mean, y=names, orientation="h", marker={"color": BUDGETS[2], "opacity": 1.0 if found.explained > 0 else 0.35},
+        error_x={"array": spread, "thickness": 1, "width": 2, "color": "#8b95a1"}, showlegend=False,
+        text=[f"{n} of {found.trials} trials have it" for n in found.present[:SHOWN][::-1]], textposition="none",
+        hovertemplate="%{y}: %{x:.3f}<br>%{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(showgrid=False, ticks="", automargin=True)
+    figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor="#8b95a1")
+    figure.update_layout(bargap=0.35)
+    return figure
+
+
+def mixer_map(search: Search, found: Mixers) -> go.Figure:
+    """Median at the lowest rung in colour and number, below it spread and number of trials; the best mixer on top."""
+    figure = _figure("", "", height=60 + 58 * len(found.mixers))
+    text = np.full(found.count.shape, "", dtype=object)
+    hover = text.copy()
+    for cell in zip(*np.nonzero(found.count), strict=True):
+        n, low, high = int(found.count[cell]), float(found.low[cell]), float(found.high[cell])
+        spread = f"±{value((high - low) / 2, 3)}<br>" if n > 1 else ""
+        text[cell] = f"<b>{value(float(found.median[cell]), 3)}</b><br>{spread}n = {n}"
+        hover[cell] = f"median {value(float(found.median[cell]))}, quartiles {value(low)} and {value(high)}, n = {n}"
+    few = (found.count > 0) & (found.count < FEWEST_IN_CELL)
+    for shown, z, scale in ((~few, found.median, SHADES), (few, np.zeros(few.shape), FEW)):
+        figure.add_heatmap(
+            z=np.where(shown, z, np.nan), x=found.places, y=found.mixers, xgap=3, ygap=3, hoverongaps=False,
+            text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11, "color": "#0f1722"},
+            customdata=hover, hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
+            colorscale=scale, reversescale=not search.maximize, showscale=False,
+        )  # fmt: skip
+    figure.update_layout(margin={"t": 36, "b": 8})
+    figure.update_xaxes(side="top", showgrid=False, ticks="", fixedrange=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False, ticks="", fixedrange=True, automargin=True)
+    return figure
+
+
+def trade_off(search: Search, front: Sequence[Trial]) -> go.Figure:
+    """Objective against parameters (log axis), each trial at its highest rung, with the full-budget Pareto front."""
+    figure = _figure("parameters", objective_name(search.objective))
+    sizes = [math.nan if t.parameters is None else t.parameters for t in search.trials]
+    _by_rung(figure, search, sizes)
+    if front:
+        best = front[-1].value
+        largest = np.nanmax(sizes)
+        figure.add_scatter(
+            x=[*(t.parameters for t in front), largest], y=[*(t.value for t in front), best], mode="lines",
+            name="Pareto front, full budget", line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip",
+        )  # fmt: skip
+    known = [s for s in sizes if s > 0]
+    decades = math.log10(max(known) / min(known)) if known else 0
+    figure.update_xaxes(type="log", minor={"ticks": "outside", "ticklen": 3}, dtick=1 if decades > 1.5 else "D2")
+    return figure
+
+
+def _by_rung(figure: go.Figure, search: Search, x: Sequence[float]) -> None:
+    """One set of points for every rung: the trials whose last rung it is, faint below the full budget."""
+    colours = budget_colours(search.rungs)
+    for rung in search.rungs:
+        full = rung == search.rungs[-1]
+        at = [(where, trial) for where, trial in zip(x, search.trials, strict=True) if trial.rung == rung]
+        if at:
+            figure.add_scatter(
+                x=[where for where, _ in at], y=[t.value for _, t in at], mode="markers",
+                name=budget_name(search, rung),
+                marker={"color": colours[rung], "size": 9 if full else 7, "opacity": 0.95 if full else 0.65},
+                text=[_hover(t) for _, t in at], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
+            )  # fmt: skip
+
+
+def _hover(trial: Trial) -> str:
+    cost = f"{si(trial.parameters)} parameters, {si(trial.macs)} MACs, {duration(trial.seconds)}"
+    return f"trial {trial.number}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.description)}<br>{cost}"
+
+
+def _figure(x: str, y: str, *, height: int = 420) -> go.Figure:
+    axis = {"showline": False, "zeroline": False, "ticks": "outside", "ticklen": 4, "title": {"standoff": 8}}
+    figure = go.Figure()
+    figure.update_layout(
+        template="none", height=height, margin={"l": 58, "r": 12, "t": 12, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"size": 12},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        hoverlabel={"align": "left"},
+    )  # fmt: skip
+    figure.update_xaxes(**axis, title_text=x)
+    figure.update_yaxes(**axis, title_text=y)
+    return figure

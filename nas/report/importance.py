@@ -1,0 +1,111 @@
+"""How much each hyperparameter matters, judged at the lowest rung, where every trial is comparable.
+
+Optuna's own evaluators see COMPLETE trials only, which here are the few that won every rung: what made the others lose
+is not in them. So a random forest learns the rank of every trial at the lowest rung from its parameters, and a
+parameter's importance is what shuffling it costs on trials the forest has not seen (Breiman 2001, section 10), halved:
+that is the variance that goes with it where effects add up (Gregorutti et al. 2017, arXiv 1310.5726). What the forest
+predicts of unseen trials also says when nothing was learnt, which a normalised importance never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
+
+from nas.report.data import Search, Trial
+
+FEWEST = 10  # trials, below which there is nothing to learn from
+FOLDS = 5
+TREES = 100
+
+
+@dataclass(frozen=True)
+class Importance:
+    """By falling importance: the share of the variance of rank that goes with each hyperparameter."""
+
+    names: tuple[str, ...]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]  # standard deviation over repeated cross-validations
+    present: NDArray[np.int64]  # trials that have the parameter
+    trials: int
+    explained: float  # share of the variance of rank predicted on held-out trials (R²); at most 0: nothing was learnt
+
+
+def importance(search: Search, *, repeats: int = 5, seed: int = 0) -> Importance | None:
+    """None if fewer than 10 trials have reached the lowest rung, or all have done equally well there."""
+    trials = [t for t in search.trials if search.rungs[0] in t.curve]
+    values = np.array([t.curve[search.rungs[0]] for t in trials])
+    if len(trials) < FEWEST or np.ptp(values) == 0:
+        return None
+    columns = {
+        name: c for name in sorted({n for t in trials for n in t.params}) if np.ptp(c := encode(trials, name), 0).any()
+    }
+    if not columns:
+        return None
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values) / len(values)
+    runs = [_once(columns, trials, ranks, np.random.default_rng(seed + r)) for r in range(repeats)]
+    losses = np.array([loss for loss, _ in runs])
+    order = np.argsort(-losses.mean(0), kind="stable")
+    names = list(columns)
+    return Importance(
+        names=tuple(names[i] for i in order),
+        mean=losses.mean(0)[order],
+        spread=losses.std(0)[order],
+        present=np.array([sum(names[i] in t.params for t in trials) for i in order]),
+        trials=len(trials),
+        explained=float(np.mean([explained for _, explained in runs])),
+    )
+
+
+def encode(trials: Sequence[Trial], name: str) -> NDArray[np.float64]:
+    """(N, C): one column for a number (its logarithm where it was searched so), one per choice of a categorical.
+
+    A trial without the parameter gets a value below all others, which a tree splits off in one step.
+    """
+    distribution = next(t.distributions[name] for t in trials if name in t.params)
+    if isinstance(distribution, CategoricalDistribution):
+        return np.array(
+            [[float(name in t.params and t.params[name] == c) for c in distribution.choices] for t in trials]
+        )
+    column = np.array([float(t.params.get(name, np.nan)) for t in trials])
+    if getattr(distribution, "log", False):
+        column = np.log(column)
+    absent = np.nanmin(column) - max(np.nanmax(column) - np.nanmin(column), 1.0)
+    return np.nan_to_num(column, nan=absent)[:, None]
+
+
+def _once(
+    columns: dict[str, NDArray[np.float64]],
+    trials: Sequence[Trial],
+    ranks: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], float]:
+    """One cross-validation: (half the R² lost by shuffling each parameter, R²)."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.model_selection import KFold
+
+    features = np.concatenate(list(columns.values()), axis=1)
+    # Shuffled among the trials that have the parameter: whether one has it is its parent's doing.
+    shuffled = [features.copy() for _ in columns]
+    first = 0
+    for (name, column), copy in zip(columns.items(), shuffled, strict=True):
+        has = np.flatnonzero([name in t.params for t in trials])
+        copy[has, first : first + column.shape[1]] = column[rng.permutation(has)]
+        first += column.shape[1]
+    versions = np.stack([features, *shuffled])  # (1 + P, N, C)
+    predicted = np.empty(versions.shape[:2])
+    for train, test in KFold(FOLDS, shuffle=True, random_state=int(rng.integers(2**31))).split(features):
+        forest = RandomForestRegressor(
+            TREES, max_features=1 / 3, min_samples_leaf=2, max_samples=min(len(train), 500),
+            random_state=int(rng.integers(2**31)),
+        ).fit(features[train], ranks[train])  # fmt: skip
+        unseen = versions[:, test]
+        predicted[:, test] = forest.predict(unseen.reshape(-1, unseen.shape[-1])).reshape(unseen.shape[:2])
+    explained = 1 - ((predicted - ranks) ** 2).sum(1) / ((ranks - ranks.mean()) ** 2).sum()
+    return (explained[0] - explained[1:]) / 2, float(explained[0])

@@ -1,0 +1,106 @@
+"""The report's sections: each figure, how to read it, and on which trials and budget it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from nas.report import figures
+from nas.report.data import Search, incumbent, mixers, pareto
+from nas.report.importance import FEWEST, importance
+from nas.report.words import count, objective_name
+
+
+@dataclass(frozen=True)
+class Section:
+    """One figure with the sentence that says how to read it; without one, the sentence says why."""
+
+    key: str
+    title: str
+    caption: str
+    figure: go.Figure | None = None
+
+
+def sections(search: Search) -> list[Section]:
+    """The figures, each with the trials and the budget that it stands on."""
+    return [_history(search), _curves(search), _mixers(search), _importance(search), _trade_off(search)]
+
+
+def _history(search: Search) -> Section:
+    measured = [t for t in search.trials if t.rung]
+    best = incumbent(search)
+    name, rungs = objective_name(search.objective), ", ".join(map(str, search.rungs))
+    caption = (
+        f"Each point is a trial at the highest rung it reached ({rungs} epochs), so compare points of one colour only; "
+        f"the line is the best {name} up to each trial of the {count(len(search.ranked()), 'trial')} trained in full. "
+        "Gaps in the numbering are skipped configurations."
+    )
+    if not measured:
+        return Section("history", "Optimisation history", _nothing(search))
+    return Section("history", "Optimisation history", caption, figures.history(search, best))
+
+
+def _curves(search: Search) -> Section:
+    top = search.ranked()[:5]
+    drawn = [t for t in search.trials if t.curve]
+    if not drawn:
+        return Section("curves", "Learning curves", "No trial has reported an epoch yet.")
+    marked = f"the top {len(top)} in strong colours" if len(top) > 1 else "the best in orange" if top else ""
+    caption = (
+        f"{objective_name(search.objective)} on the validation split after every epoch of {count(len(drawn), 'trial')}"
+        f"{', ' + marked if marked else ''}; a curve that ends in a dot on a dotted line was pruned at that rung."
+    )
+    return Section("curves", "Learning curves", caption, figures.learning_curves(search, top))
+
+
+def _mixers(search: Search) -> Section:
+    found = mixers(search)
+    title, rung = "Which mixer, at which stage", search.rungs[0]
+    if not found.mixers:
+        return Section("mixers", title, f"No trial with stages of mixers has reached {rung} epochs yet.")
+    counted = sum(rung in t.curve and bool(t.config["architecture"].get("stages")) for t in search.trials)
+    caption = (
+        f"Median {objective_name(search.objective)} at the lowest rung, {rung} epochs, of all "
+        f"{count(counted, 'trial')} that reached it, pruned ones included; below it half the interquartile "
+        f"range and the number of trials. Deeper blue is better; grey: fewer than {figures.FEWEST_IN_CELL} trials. "
+        "Everything else varies from trial to trial too, so trust only differences that are wide against the ranges."
+    )
+    return Section("mixers", title, caption, figures.mixer_map(search, found))
+
+
+def _importance(search: Search) -> Section:
+    found, title, rung = importance(search), "Importance of each hyperparameter", search.rungs[0]
+    if found is None:
+        reached = sum(rung in t.curve for t in search.trials)
+        why = f"{count(reached, 'trial')} reached the lowest rung, {rung} epochs"
+        return Section("importance", title, f"{why}; at least {FEWEST} with differing values are needed to learn from.")
+    shown, all_ = figures.SHOWN, len(found.names)
+    first = f"; the first {shown} of {all_} are shown" if all_ > shown else ""
+    verdict = (
+        f"The forest explains {found.explained:.0%} of the variance of unseen trials (R²)."
+        if found.explained > 0
+        else "Here the forest predicts unseen trials no better than their mean would: the bars are noise, not findings."
+    )
+    caption = (
+        f"A random forest learns the rank of all {found.trials} trials at the lowest rung, {rung} epochs, pruned ones "
+        "included; a bar is the share of the variance that goes with one hyperparameter, from what shuffling it costs "
+        f"on unseen trials (line: standard deviation over five cross-validations){first}. {verdict}"
+    )
+    return Section("importance", title, caption, figures.importances(found))
+
+
+def _trade_off(search: Search) -> Section:
+    name = objective_name(search.objective)
+    title, front = f"{name} against parameters", pareto(search)
+    if not any(t.rung and t.parameters for t in search.trials):
+        return Section("cost", title, _nothing(search))
+    caption = (
+        "Each point is a trial at the highest rung it reached; strong points are trained in full, and the line is "
+        f"their Pareto front: the best {name} to be had up to a size. Faint points stand on fewer epochs, outside it."
+    )
+    return Section("cost", title, caption, figures.trade_off(search, front))
+
+
+def _nothing(search: Search) -> str:
+    return f"No trial has reached the lowest rung, {search.rungs[0]} epochs, yet."

@@ -1,0 +1,58 @@
+"""The page's look, and the few lines that put the figures into it."""
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #fdfdfc; --box: #f3f5f7; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #dde3ea; --soft: #97a3b2; --line: #323b47; --paper: #14181e; --box: #1d232b; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 5rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; font-weight: 600; margin: 0 0 1.5rem; max-width: 44rem; text-wrap: balance; }
+h2 { font-size: 1.15rem; font-weight: 600; margin: 0 0 .35rem; }
+.name { margin: 0 0 .3rem; color: var(--soft); font: .85rem ui-monospace, monospace; }
+.caption { color: var(--soft); margin: 0 0 .9rem; max-width: 46rem; font-size: .92rem; }
+section { margin-top: 3rem; }
+dl { margin: 0; border-top: 1px solid var(--line); }
+dl div { display: grid; grid-template-columns: 6rem 1fr; gap: 1rem; padding: .45rem 0; }
+dl div { border-bottom: 1px solid var(--line); }
+dt { color: var(--soft); }
+dd { margin: 0; overflow-wrap: anywhere; }
+.plot { width: 100%; }
+.scroll { overflow: auto; max-height: 32rem; }
+table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .4rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; }
+th:first-child, td:first-child { padding-left: 0; }
+.words { text-align: left; white-space: normal; min-width: 15rem; }
+pre { background: var(--box); border-radius: 6px; padding: .7rem .9rem; overflow: auto; }
+pre { font: .84rem/1.45 ui-monospace, monospace; }
+.command { margin: 1rem 0 .8rem; }
+summary { cursor: pointer; color: var(--soft); font-size: .92rem; }
+@media (max-width: 40rem) {
+  main { padding: 1.5rem 1rem 3rem; }
+  h1 { font-size: 1.35rem; }
+  dl div { grid-template-columns: 4.2rem 1fr; gap: .6rem; }
+}
+"""
+
+# Colours are read from the page, and again when the reader's theme changes. A touch on a figure scrolls the page.
+SCRIPT = """
+const figures = JSON.parse(document.getElementById("figures").textContent);
+const touch = matchMedia("(pointer: coarse)").matches;
+function draw() {
+  const css = getComputedStyle(document.documentElement);
+  const colour = name => css.getPropertyValue(name).trim();
+  for (const [id, {data, layout}] of Object.entries(figures)) {
+    layout.font = {...layout.font, color: colour("--ink"), family: "system-ui, sans-serif"};
+    layout.hoverlabel = {...layout.hoverlabel, bgcolor: colour("--box"), bordercolor: colour("--line"),
+                         font: {color: colour("--ink")}};
+    for (const axis of ["xaxis", "yaxis"])
+      layout[axis] = {...layout[axis], gridcolor: colour("--line"), tickcolor: colour("--line")};
+    layout.dragmode = touch ? false : "zoom";
+    Plotly.react(id, data, layout, {responsive: true, displaylogo: false, displayModeBar: false});
+  }
+}
+draw();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+"""

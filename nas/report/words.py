@@ -1,0 +1,69 @@
+"""Numbers, architectures and data sources as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def describe_architecture(architecture: Mapping[str, Any]) -> str:
+    """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage, ↓ where the grid is halved before it.
+
+    Architectures without stages are called by kind and name.
+    """
+    if "stages" in architecture:
+        return " → ".join(
+            f"{'↓' * bool(s.get('downsample'))}{s['mixer']}×{s['depth']}({s['width']})" for s in architecture["stages"]
+        )
+    return " ".join(str(architecture[key]) for key in ("kind", "name") if key in architecture)
+
+
+def describe_data(source: Mapping[str, Any]) -> str:
+    """A data source (`trainers.data.source_to_dict`) in a few words."""
+    rest = {k: v for k, v in source.items() if v is not None and k != "kind"}
+    size = f", {rest.pop('image_size')} px" if "image_size" in rest else ""
+    if source.get("kind") == "simulated":
+        words = f"{rest.pop('images'):,} simulated lenses{size}, population {rest.pop('preset')}"
+    elif source.get("kind") == "folder":
+        words = f"images in {rest.pop('path')}{size}"
+    else:
+        words = f"{source.get('kind')}{size}"
+    return ", ".join([words, *(f"{name} {value}" for name, value in rest.items())])
+
+
+def objective_name(objective: str) -> str:
+    return {"auc": "AUC"}.get(objective, objective.replace("_", " "))
+
+
+def si(number: float | None) -> str:
+    """Three significant digits with k, M, G: 166679 -> 167 k."""
+    if number is None:
+        return "–"
+    for scale, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(number) >= 0.9995 * scale:
+            return f"{number / scale:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
+def memory(megabytes: float | None) -> str:
+    if not megabytes:  # 0: not measured
+        return "–"
+    return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1024:.1f} GB"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def value(number: float, decimals: int = 4) -> str:
+    """An objective to so many decimals, or to as many digits where that would show nothing."""
+    fixed = number == 0 or 10 ** (1 - decimals) <= abs(number) < 1e4
+    return f"{number:.{decimals}f}" if fixed else f"{number:.{decimals - 1}e}"

@@ -1,0 +1,389 @@
+"""The report's promises: values compared at one budget only, tables as counted independently, one offline page."""
+
+import dataclasses
+import io
+import itertools
+import json
+import math
+import statistics
+from html.parser import HTMLParser
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+import studies
+from nas import schedulers
+from nas.engine import Admission, Engine
+from nas.ledger import Ledger, open_storage
+from nas.report import top_table, write_report
+from nas.report.__main__ import main
+from nas.report.data import incumbent, mixers, pareto, read
+from nas.report.figures import history
+from nas.report.importance import encode, importance
+from nas.report.page import retrain_command
+from nas.report.words import describe_architecture, describe_data, duration, si, value
+from nas.simulate import simulate
+
+SPEC = dataclasses.replace(studies.load("hybrid"), epochs=18, min_epochs=2)
+RUNGS = (2, 6, 18)
+SECTIONS = {"history", "curves", "mixers", "importance", "cost"}
+EVIL = "RuntimeError: </script><script src='http://x.org/a.js'></script> & co"
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def described(study, **changes):
+    spec = dataclasses.replace(SPEC, **changes)
+    study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    study.set_user_attr("question", spec.question)
+    return study
+
+
+def size(config):
+    return sum(stage["depth"] * stage["width"] ** 2 for stage in config["architecture"]["stages"])
+
+
+def search(storage, trials=36, direction="maximize", seed=0):
+    """A study searched by the engine in virtual time, with failed, skipped and pruned trials."""
+    ledger = Ledger(storage, "hybrid", direction=direction, sampler=optuna.samplers.RandomSampler(seed))
+    described(ledger.study, direction=direction)
+    sign = 1 if direction == "maximize" else -1
+
+    def curve(config):
+        rate = config["training"]["learning_rate"]
+        asymptote = 0.9 - 0.1 * (math.log10(rate) + 3) ** 2
+        return 1 - sign + sign * asymptote * (1 - np.exp(-np.arange(1, 19) / 4))
+
+    def admit(config):
+        count = size(config)
+        return Admission({"parameters": count, "macs": 64 * count}, {"parameters": count / 30_000 - 1})
+
+    engine = Engine(
+        ledger, schedulers.load("promotion", RUNGS, 3), trials=trials, admit=admit,
+        sample=lambda trial: SPEC.sample(trial).to_dict(),
+    )  # fmt: skip
+    job = engine.next()
+    engine.report(job.trial, 1, {"auc": 0.5})
+    engine.fail(job.trial, EVIL)
+    list(simulate(engine, curve, workers=3))
+    engine.close()
+    return ledger.study
+
+
+@pytest.fixture(scope="module", params=["maximize", "minimize"])
+def study(request):
+    return search(optuna.storages.InMemoryStorage(), direction=request.param)
+
+
+def by_hand(entries, direction="maximize", **changes):
+    """A study in memory of (state, curve, config, parameters) or keyword arguments of create_trial."""
+    study = described(optuna.create_study(study_name="hybrid", direction=direction), direction=direction, **changes)
+    for entry in entries:
+        if not isinstance(entry, dict):
+            state, curve, config, parameters = entry
+            entry = {
+                "state": state,
+                "value": curve[-1] if state in (TrialState.COMPLETE, TrialState.PRUNED) and curve else None,
+                "intermediate_values": dict(enumerate(curve, 1)),
+                "user_attrs": {"config": config, "parameters": parameters, "macs": 64 * parameters},
+            }
+        study.add_trial(create_trial(**entry))
+    return study
+
+
+def hybrid(*names):
+    stages = [{"mixer": name, "depth": 2, "width": 64, "downsample": i > 0} for i, name in enumerate(names)]
+    return {"architecture": {"kind": "hybrid", "stages": stages}}
+
+
+def better(study, a, b):
+    return a > b if study.direction.name == "MAXIMIZE" else a < b
+
+
+def ended(study, state):
+    return [t for t in study.get_trials() if t.state == state and "skipped" not in t.user_attrs]
+
+
+def test_counts_are_those_of_the_study_and_skipped_configurations_are_no_trials(study):
+    found = read(study)
+    skipped = [t for t in study.get_trials() if "skipped" in t.user_attrs]
+    assert skipped
+    assert found.skipped == len(skipped)
+    assert not {t.number for t in found.trials} & {t.number for t in skipped}
+    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    assert found.counts() == {name: len(ended(study, state)) for name, state in states.items()} | {"open": 0}
+    assert all(found.counts()[name] for name in states)
+    assert found.rungs == SPEC.rungs
+
+
+def test_only_full_budgets_are_ranked_best_first(study):
+    ranked = read(study).ranked()
+    complete = {t.number: t.value for t in ended(study, TrialState.COMPLETE)}
+    assert {t.number: t.value for t in ranked} == complete
+    assert not any(better(study, b.value, a.value) for a, b in itertools.pairwise(ranked))
+
+
+def test_the_table_at_the_end_of_a_run_fits_a_terminal_and_starts_with_the_best(study):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(top_table(study, 3))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert f" {study.best_trial.number} " in lines[4]
+    assert f" {study.best_value:.4f} " in lines[4]
+
+
+def test_no_point_of_the_history_mixes_budgets(study):
+    figure = history(read(study), incumbent(read(study)))
+    stored = {t.number: t for t in study.get_trials()}
+    drawn = []
+    for rung, name in zip(RUNGS, ["2 epochs", "6 epochs", "full budget (18 epochs)"], strict=True):
+        (points,) = [trace for trace in figure.data if trace.name == name]
+        drawn += points.x
+        for number, height in zip(points.x, points.y, strict=True):
+            assert height == stored[number].intermediate_values[rung]
+            assert max(r for r in RUNGS if r in stored[number].intermediate_values) == rung
+    assert sorted(drawn) == [t.number for t in stored.values() if 2 in t.intermediate_values]
+
+
+def test_the_incumbent_is_the_best_full_budget_so_far(study):
+    found = incumbent(read(study))
+    best, expected = None, []
+    for trial in ended(study, TrialState.COMPLETE):
+        if best is None or better(study, trial.value, best):
+            best = trial.value
+            expected.append((trial.number, best))
+    assert list(zip(found.numbers, found.values, strict=True)) == expected
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_pareto_front_holds_exactly_what_nothing_dominates(direction):
+    rng = np.random.default_rng(0)
+    points = [(int(p), float(v)) for p, v in zip(rng.integers(1, 30, 60), rng.integers(0, 20, 60) / 20, strict=True)]
+    trials = [(TrialState.COMPLETE, [0.5] * 17 + [v], hybrid("conv"), p) for p, v in points]
+    pruned = (TrialState.PRUNED, [1.0 if direction == "maximize" else 0.0] * 2, hybrid("conv"), 1)
+    found = pareto(read(by_hand([*trials, pruned], direction)))
+    sign = 1 if direction == "maximize" else -1
+
+    def dominated(p, v):
+        return any(q <= p and sign * w >= sign * v and (q, w) != (p, v) for q, w in points)
+
+    assert {(t.parameters, t.value) for t in found} == {(p, v) for p, v in points if not dominated(p, v)}
+    assert len(found) == len({(t.parameters, t.value) for t in found})
+
+
+def test_mixers_are_compared_at_the_lowest_rung_with_every_trial_that_reached_it(study):
+    found = mixers(read(study))
+    cells = {}
+    for trial in study.get_trials():
+        if 2 in trial.intermediate_values:
+            names = [stage["mixer"] for stage in trial.user_attrs["config"]["architecture"]["stages"]]
+            for name in set(names):
+                cells.setdefault((name, "anywhere"), []).append(trial.intermediate_values[2])
+            for i, name in enumerate(names, 1):
+                cells.setdefault((name, f"stage {i}"), []).append(trial.intermediate_values[2])
+    for i, name in enumerate(found.mixers):
+        for j, place in enumerate(found.places):
+            values = cells.pop((name, place), [])
+            assert found.count[i, j] == len(values)
+            if values:
+                assert found.median[i, j] == pytest.approx(statistics.median(values))
+                assert found.low[i, j] <= found.median[i, j] <= found.high[i, j]
+            else:
+                assert np.isnan(found.median[i, j])
+    assert not cells
+    order = found.median[:, 0]
+    assert all(not better(study, b, a) for a, b in itertools.pairwise(order)), "the best mixer comes first"
+
+
+UNIFORM, LOG = FloatDistribution(0, 1), FloatDistribution(1e-4, 1, log=True)
+CHOICE = CategoricalDistribution(["a", "b"])
+
+
+def sampled(objective, trials=80, direction="maximize", seed=1):
+    """Random trials over rate (log), x, choice and, for choice b only, child; pruned at the lowest rung."""
+    rng = np.random.default_rng(seed)
+    entries = []
+    for _ in range(trials):
+        params = {"rate": float(10 ** rng.uniform(-4, 0)), "x": float(rng.uniform()), "choice": "ab"[rng.integers(2)]}
+        distributions = {"rate": LOG, "x": UNIFORM, "choice": CHOICE}
+        if params["choice"] == "b":
+            params["child"], distributions["child"] = float(rng.uniform()), UNIFORM
+        curve = {1: 0.5, 2: float(objective(params, rng))}
+        entries.append({
+            "state": TrialState.PRUNED, "value": curve[2], "params": params, "distributions": distributions,
+            "intermediate_values": curve,
+        })  # fmt: skip
+    return read(by_hand(entries, direction))
+
+
+@pytest.mark.parametrize(
+    ("objective", "first"),
+    [
+        (lambda p, rng: -((math.log10(p["rate"]) + 2) ** 2), "rate"),
+        (lambda p, rng: p["x"] + 0.1 * rng.normal(), "x"),
+        (lambda p, rng: (p["choice"] == "b") + 0.1 * rng.normal(), "choice"),
+        (lambda p, rng: p.get("child", 0.5), "child"),
+    ],
+)
+def test_the_hyperparameter_that_decides_is_the_most_important(objective, first):
+    found = importance(sampled(objective), repeats=2)
+    assert found.names[0] == first
+    assert found.explained > 0.5
+    assert 2 * abs(found.mean[1:]).max() < found.mean[0] < 1.05 * found.explained
+    assert found.present[0] == sum(first in t.params for t in sampled(objective).trials)
+
+
+def test_where_nothing_matters_nothing_is_said_to_be_explained():
+    found = importance(sampled(lambda p, rng: rng.normal()), repeats=3)
+    assert found.explained < 0.05
+    assert abs(found.mean).max() < 0.1
+
+
+def test_importance_depends_on_ranks_alone():
+    plain = importance(sampled(lambda p, rng: p["x"]), repeats=1)
+    steep = importance(sampled(lambda p, rng: math.exp(20 * p["x"])), repeats=1)
+    assert plain.names == steep.names
+    assert plain.mean == pytest.approx(steep.mean)
+
+
+def test_with_too_few_or_equal_trials_there_is_no_importance():
+    assert importance(sampled(lambda p, rng: p["x"], trials=9)) is None
+    assert importance(sampled(lambda p, rng: 0.5)) is None
+
+
+def test_a_parameter_that_a_trial_does_not_have_is_set_apart():
+    trials = sampled(lambda p, rng: p["x"]).trials
+    column = encode(trials, "child")[:, 0]
+    has = np.array(["child" in t.params for t in trials])
+    assert column[has] == pytest.approx([t.params["child"] for t in trials if "child" in t.params])
+    assert (column[~has] < column[has].min() - np.ptp(column[has]) / 2).all()
+    assert encode(trials, "rate")[:, 0] == pytest.approx([math.log(t.params["rate"]) for t in trials])
+    assert encode(trials, "choice").tolist() == [[t.params["choice"] == "a", t.params["choice"] == "b"] for t in trials]
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or run, and the visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.references, self.scripts, self.ids, self.text, self._script = [], 0, set(), [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.references += [(tag, name) for name, _ in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.references += [(tag, "")] * (tag in ("link", "iframe", "object", "base"))
+        self.ids |= {value for name, value in attrs if name == "id"}
+        self._script = tag == "script"
+        self.scripts += self._script
+
+    def handle_endtag(self, tag):
+        self._script = False
+
+    def handle_data(self, data):
+        if not self._script:
+            self.text.append(data)
+
+
+def test_the_page_needs_no_network_and_shows_every_figure(study, tmp_path):
+    text = write_report(study, tmp_path / "hybrid" / "report.html").read_text()
+    page = Page(text)
+    assert page.references == [], "nothing is fetched"
+    assert "@import" not in text.split("</style>")[0]
+    assert "url(" not in text.split("</style>")[0]
+    assert page.scripts == 3, "plotly once, the figures, and the drawing; nothing that a trial's error brought in"
+    assert page.ids >= SECTIONS | {"best", "failed"}
+    figures = json.loads(text.split('id="figures">')[1].split("</script>")[0])
+    assert set(figures) == SECTIONS
+    assert all(any(trace.get("x") or trace.get("z") for trace in figure["data"]) for figure in figures.values())
+    words = " ".join(page.text)
+    assert EVIL in words
+    assert SPEC.question in words
+    assert f"{study.best_value:.4f}" in words
+    assert [p.name for p in (tmp_path / "hybrid").iterdir()] == ["report.html"]
+
+
+def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = read(by_hand([]))
+    plain = "python -m nas.retrain --study hybrid --top-k 3 --seeds 3"
+    assert retrain_command(found, tmp_path / "runs/hybrid/report.html") == plain
+    elsewhere = retrain_command(found, tmp_path / "other/night 2/report.html")
+    assert f"--runs {tmp_path}/other --name 'night 2' " in elsewhere
+
+
+TOY = {"architecture": {"kind": "toy", "name": "lenet"}}
+ODD = {
+    "empty": [],
+    "one open": [(TrialState.RUNNING, [0.5], hybrid("conv"), 10)],
+    "one failed": [(TrialState.FAIL, [], hybrid("conv"), 10)],
+    "one complete": [(TrialState.COMPLETE, [0.5] * 18, hybrid("conv", "mlp"), 10)],
+    "only pruned": [(TrialState.PRUNED, [0.5, v], hybrid("conv"), 10) for v in np.linspace(0.5, 0.7, 12).tolist()],
+    "toys": [(TrialState.COMPLETE, [0.5] * 17 + [v], TOY, 10) for v in (0.6, 0.7)],
+    "nan": [(TrialState.FAIL, [0.5, math.nan], hybrid("conv"), 10)],
+    "no config": [{"state": TrialState.FAIL}, {"state": TrialState.PRUNED}, {"state": TrialState.RUNNING}],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_study_of_any_state_has_a_page(name, direction, tmp_path):
+    study = by_hand(ODD[name], direction, objective="balanced_accuracy")
+    page = Page(write_report(study, tmp_path / "report.html").read_text())
+    words = " ".join(page.text)
+    for state in ("complete", "pruned", "failed"):
+        assert f"{read(study).counts()[state]} {state}" in words
+    assert ("best" in page.ids) == (name in ("one complete", "toys"))
+    assert ("mixers" in page.ids) == (name in ("one complete", "only pruned"))
+    assert ("curves" in page.ids) == (name not in ("empty", "one failed", "no config"))
+    assert "AUC" not in words
+    assert "nan" not in words
+    Console(file=io.StringIO()).print(top_table(study))
+
+
+def test_a_value_between_rungs_is_not_compared():
+    (trial,) = read(by_hand([(TrialState.RUNNING, [0.5, 0.6, 0.7, 0.8], hybrid("conv"), 1)])).trials
+    assert (trial.rung, trial.value, trial.epochs) == (2, 0.6, 4)
+
+
+def test_the_command_writes_the_report_of_a_stored_study_again(tmp_path, capsys):
+    (tmp_path / "night").mkdir()
+    search(open_storage(tmp_path / "night" / "study.db"), trials=4)
+    assert main(["--study", "hybrid", "--runs", str(tmp_path), "--name", "night"]) == 0
+    assert (tmp_path / "night" / "report.html").stat().st_size > 1e6
+    assert "report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["missing", "not a database", "another study", "not ours"])
+def test_a_study_that_cannot_be_read_is_one_line_and_exit_code_2(case, tmp_path, capsys):
+    path = tmp_path / "hybrid" / "study.db"
+    path.parent.mkdir()
+    if case == "not a database":
+        path.write_text("these are not the bytes you are looking for" * 100)
+    elif case != "missing":
+        optuna.create_study(storage=open_storage(path), study_name="hybrid" if case == "not ours" else "other")
+    assert main(["--study", "hybrid", "--runs", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    says = {"missing": "nas.run --study hybrid", "not a database": "cannot be read", "another study": "it holds: other"}
+    assert says.get(case, "only studies made by nas.run") in error
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (describe_architecture(hybrid("conv", "attention")["architecture"]), "conv×2(64) → ↓attention×2(64)"),
+        (describe_architecture({"kind": "backbone", "name": "resnet18"}), "backbone resnet18"),
+        (describe_data({"kind": "folder", "path": "/x", "image_size": None, "seed": 0}), "images in /x, seed 0"),
+        (describe_data({"kind": "later", "x": 1}), "later, x 1"),
+        (si(166_679), "167 k"), (si(999_700), "1 M"), (si(20_000_000), "20 M"), (si(12), "12"), (si(None), "–"),
+        (duration(74.2), "74 s"), (duration(99.7), "2 min"), (duration(7200), "2.0 h"),
+        (value(0.98765), "0.9877"), (value(1.5e-5), "1.500e-05"), (value(0.0), "0.0000"), (value(12.3456, 2), "12.35"),
+    ],
+)  # fmt: skip
+def test_numbers_and_architectures_are_written_for_people(found, expected):
+    assert found == expected
