@@ -167,7 +167,7 @@ def convert(folder: Path, listing: Listing, image_size: int | None, seed: int, *
             try:
                 image, targets[i] = read_image(entries[i].path)
             except UNREADABLE as error:
-                return f"{listing.name(entries[i])} ({error})"
+                return f"{listing.name(entries[i])} ({' '.join(str(error).split())})"
             if image.shape != shape or image.dtype != dtype:
                 return f"{listing.name(entries[i])} ({describe(image.shape, image.dtype)})"
             pixels[splits[i]][row[i]] = image if stored == shape else resize(image, stored[-1])

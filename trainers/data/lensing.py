@@ -40,7 +40,7 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
     )
     bx, by = reduced_deflection_angle_external_shear(zero, zero, column(s.shear_1), column(s.shear_2), x, y)
     ax, ay = ax + bx, ay + by
-    # One point after the other: a (B, K, H, W) tensor would leave the processor's cache and take three times as long.
+    # One point after the other: a (B, K, H, W) tensor would not fit the processor's cache.
     for k in range(s.point_radius.shape[1]):
         at_x, at_y, radius = column(s.point_x[:, k]), column(s.point_y[:, k]), column(s.point_radius[:, k])
         bx, by = reduced_deflection_angle_point(at_x, at_y, radius, x, y, core)

@@ -1,8 +1,12 @@
 """What the simulator draws from: the physical parameters of a population of lenses, and the presets.
 
 The system is the one of DeepLenseSim's Model I (z 0.5 and 1.0, a 1e12 solar-mass singular isothermal ellipsoid with
-external shear, a Sersic source) and so are the two kinds of substructure; `fair` mends what makes that set too easy:
-one fixed sky axis, haloes that grow heavier by their substructure, and noise that is left out or applied twice.
+external shear, a Sersic source) and so are the two kinds of substructure. `fair` mends what tells the classes apart in
+that set without any substructure being seen: every system is turned to a random angle on the sky, the mass within the
+ring is the same in every class, and the noise (Poisson and background, once, at a stated signal-to-noise ratio) is left
+in. Pixel, point-spread function and signal-to-noise ratio are then chosen such that a plain CNN learns it in ten epochs
+without reaching the end of the scale (benchmarks/default_population.py). `varied` draws the halo, the shear and the
+source anew for every image as well: far harder, close to chance for a small network.
 
 Einstein radii follow the textbook formula with *angular-diameter* distances (1.66" for 1e12 solar masses). The public
 code puts luminosity distances into it (1.28"); the two differ by a factor 1.30 in every radius, so sizes in arcsec
