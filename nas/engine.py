@@ -100,7 +100,7 @@ class Engine:
         if self._interrupted:
             return self._hand_out(self._interrupted.popleft())
         job = self._promotion(last=False)
-        if job is None and self.started < self.trials and not self.broken:
+        while job is None and self.started < self.trials and not self.broken:
             job = self._new()
         if job is None and not self.running:
             job = None if self.broken else self._promotion(last=True)
@@ -200,21 +200,28 @@ class Engine:
         start = int(history[-1]["epoch"])
         return self._hand_out(Job(number, config, start, self.scheduler.target(start)))
 
-    def _new(self) -> Job:
+    def _start(self, number: int, config: dict[str, Any], admission: Admission) -> Job:
+        self.ledger.start(number, {"config": config, **admission.attributes})
+        self.started += 1
+        job = Job(number, config, 0, self.scheduler.target(0))
+        self.running[number] = _Running(job, [])
+        self._listen(Event("started", number))
+        return job
+
+    def _new(self) -> Job | None:
         for _ in range(SKIPS_IN_A_ROW):
             number, config = self.ledger.ask(self._sample)
-            admission = self._admit(config)
-            attributes = {"config": config, **admission.attributes}
+            try:
+                admission = self._admit(config)
+            except Exception as error:  # a network that cannot be built is a failed trial like any other
+                self._start(number, config, Admission())
+                self.fail(number, f"{type(error).__name__}: {error}")
+                return None
             excess = {name: value for name, value in admission.excess.items() if value > 0}
             if not excess:
-                self.ledger.start(number, attributes)
-                self.started += 1
-                job = Job(number, config, 0, self.scheduler.target(0))
-                self.running[number] = _Running(job, [])
-                self._listen(Event("started", number))
-                return job
+                return self._start(number, config, admission)
             reason = ", ".join(f"{name} {1 + value:.2g} times the limit" for name, value in excess.items())
-            self.ledger.skip(number, {**attributes, "skipped": reason}, excess)
+            self.ledger.skip(number, {"config": config, **admission.attributes, "skipped": reason}, excess)
             self.skipped += 1
             self._listen(Event("skipped", number, reason=reason))
         raise SearchFailed(

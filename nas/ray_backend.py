@@ -1,17 +1,20 @@
 """The engine's jobs on Ray Tune. Ray only executes: every decision and every record is the engine's.
 
-One Ray trial is one *job*, not one trial of the study: a trial that pauses ends its Ray trial, and its promotion is a
-new one that starts from our own checkpoint. So Ray never holds a paused trial, which would keep its run alive for
-ever and fill its concurrency limit; its actors are reused from job to job and stay warm (process, imports, data).
+One Ray trial is one *worker*, alive for the whole search: process, imports, data set and device context are paid for
+once. (A Ray trial for each of ours costs 0.1 to 1.9 s a trial, its actor cache drops workers whenever two of them
+become free at once, and its bookkeeping grows with the trials.) Tune places the workers on CPUs and GPUs, renews those
+that die and brings their results; what to do next, they take from the desk, a mailbox that the scheduler fills.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
 import os
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +28,6 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # csv, json and tensorboard files: 0.8 s a trial
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots are never read
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
@@ -38,33 +40,56 @@ from ray.tune.search import Searcher  # noqa: E402
 from nas.trial import Problem, describe_failure, run_trial  # noqa: E402
 
 
+@ray.remote(num_cpus=0)
+class Desk:
+    """A mailbox for each worker."""
+
+    def __init__(self) -> None:
+        self.boxes: dict[int, asyncio.Queue[str]] = defaultdict(asyncio.Queue)
+
+    async def put(self, worker: int, order: str) -> None:
+        await self.boxes[worker].put(order)
+
+    async def take(self, worker: int) -> str:
+        return await self.boxes[worker].get()
+
+
+GO_ON, LEAVE = "go on", "leave"  # the orders beside a new job
+
+
 class Worker(tune.Trainable):
-    """One epoch of the current job per step; the process outlives the job."""
+    """Takes an order, answers with one result: an epoch's metrics, or why there are none, or that it is there."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        job, problem = json.loads(config["job"]), json.loads(config["problem"])
-        self.job = Job(**job)
-        self.epoch = self.job.start
-        self.metrics: Iterator[dict[str, float]] = run_trial(self.job, Problem(**problem))
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.setup(new_config)
-        return True
+        self.desk, self.number, self.problem = (
+            config["desk"],
+            config["worker"],
+            Problem(**json.loads(config["problem"])),
+        )
+        self.trial: int | None = None
+        self.epochs: Iterator[dict[str, float]] = iter(())
+        self.greeted = False
 
     def step(self) -> dict[str, Any]:
-        """An epoch's metrics, or why there are none. A broken device raises: Ray then renews the worker."""
+        if not self.greeted:  # in the first life, and after a death in the middle of a job
+            self.greeted = True
+            return {"kind": "ready"}
+        order = ray.get(self.desk.take.remote(self.number))
+        if order == LEAVE:
+            return {"kind": "left"}
+        if order != GO_ON:
+            job = Job(**json.loads(order))
+            self.trial, self.epochs = job.trial, run_trial(job, self.problem)
         try:
-            metrics = next(self.metrics)
+            return {"kind": "epoch", "trial": self.trial, "metrics": next(self.epochs)}
         except Exception as error:
             if "CUDA error" in str(error):
-                raise
-            logging.getLogger("nas").debug("trial %d failed", self.job.trial, exc_info=True)
-            return {"number": self.job.trial, "error": describe_failure(error)}
-        self.epoch += 1
-        return {"number": self.job.trial, "epoch": self.epoch, "metrics": metrics}
+                raise  # the device's context is lost: Ray renews the process
+            self.epochs = iter(())
+            return {"kind": "failed", "trial": self.trial, "reason": describe_failure(error)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        return None
+        return None  # the checkpoints of trials are our own
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         return None
@@ -77,18 +102,18 @@ class _Detached:
         return {}
 
 
-class _Ask(_Detached, Searcher):
-    def __init__(self, engine: Engine, problem: Problem, jobs: dict[str, Job]) -> None:
+class _Hire(_Detached, Searcher):
+    """Suggests the workers, one Ray trial each."""
+
+    def __init__(self, workers: int, **config: Any) -> None:
         super().__init__()
-        self.engine, self.jobs = engine, jobs
-        self.problem = json.dumps(dataclasses.asdict(problem))
+        self.workers, self.hired, self.config = workers, 0, config
 
     def suggest(self, trial_id: str) -> Any:
-        job = self.engine.next()
-        if job is None:
-            return Searcher.FINISHED if self.engine.done else None
-        self.jobs[trial_id] = job
-        return {"job": json.dumps(dataclasses.asdict(job)), "problem": self.problem}
+        if self.hired == self.workers:
+            return Searcher.FINISHED
+        self.hired += 1
+        return {"worker": self.hired - 1, **self.config}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         return None
@@ -100,55 +125,77 @@ class _Ask(_Detached, Searcher):
         return None
 
 
-class _Tell(_Detached, FIFOScheduler):
-    def __init__(self, engine: Engine, jobs: dict[str, Job]) -> None:
+class _Conduct(_Detached, FIFOScheduler):
+    """Takes the workers' results to the engine and its jobs to the desk."""
+
+    def __init__(self, engine: Engine, desk: Any) -> None:
         super().__init__()
-        self.engine, self.jobs = engine, jobs
+        self.engine, self.desk = engine, desk
+        self.jobs: dict[int, Job] = {}  # worker -> what it is at
+        self.epochs: dict[int, int] = {}  # worker -> epochs of its job's trial
+        self.idle: list[int] = []
+        self.error: Exception | None = None  # why the search cannot go on
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        job = self.jobs[trial.trial_id]
-        if "error" in result:
-            self.engine.fail(job.trial, result["error"])
+        if self.error is None:
+            try:
+                return self._on_result(trial, result)
+            except Exception as error:  # Ray would bury it in a TuneError; `search` raises it as it is
+                self.error = error
+                self._dismiss()
+        return TrialScheduler.STOP
+
+    def _on_result(self, trial: Any, result: dict[str, Any]) -> str:
+        worker, kind = trial.config["worker"], result["kind"]
+        if kind == "left":
             return TrialScheduler.STOP
-        metrics = {name.removeprefix("metrics/"): v for name, v in result.items() if name.startswith("metrics/")}
-        decision = self.engine.report(job.trial, result["epoch"], metrics)
-        return TrialScheduler.CONTINUE if decision is Decision.CONTINUE else TrialScheduler.STOP
+        if kind == "epoch":
+            self.epochs[worker] += 1
+            metrics = {k.removeprefix("metrics/"): v for k, v in result.items() if k.startswith("metrics/")}
+            if self.engine.report(result["trial"], self.epochs[worker], metrics) is Decision.CONTINUE:
+                self.desk.put.remote(worker, GO_ON)
+                return TrialScheduler.CONTINUE
+            del self.jobs[worker]
+        elif worker in self.jobs:
+            reason = result["reason"] if kind == "failed" else "the worker process died (killed, or out of memory)"
+            self.engine.fail(self.jobs.pop(worker).trial, reason)
+        self.idle.append(worker)
+        self._serve()
+        return TrialScheduler.CONTINUE
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        job = self.jobs[trial.trial_id]
-        self.engine.fail(job.trial, f"the worker died: {_last_line(trial)}")
+    def _serve(self) -> None:
+        while self.idle and (job := self.engine.next()) is not None:
+            worker = self.idle.pop(0)
+            self.jobs[worker], self.epochs[worker] = job, job.start
+            self.desk.put.remote(worker, json.dumps(dataclasses.asdict(job)))
+        if self.engine.done:
+            self._dismiss()
 
-
-def _last_line(trial: Any) -> str:
-    error = trial.get_error()
-    return str(error).strip().splitlines()[-1] if error else "no reason known"
-
-
-def start(workers: int) -> None:
-    """Connect to the cluster that RAY_ADDRESS names, or start Ray on this machine with a CPU for each worker."""
-    if not ray.is_initialized():
-        local: dict[str, Any] = (
-            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        )
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+    def _dismiss(self) -> None:
+        for worker in self.idle:
+            self.desk.put.remote(worker, LEAVE)
+        self.idle.clear()
 
 
 def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
     """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
-    start(workers)
+    if not ray.is_initialized():
+        local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **local)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    jobs: dict[str, Job] = {}
+    desk = Desk.remote()
+    conduct = _Conduct(engine, desk)
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
         tune.Tuner(
             tune.with_resources(Worker, {"cpu": 1, "gpu": gpus_per_trial}),
             tune_config=tune.TuneConfig(
-                search_alg=_Ask(engine, problem, jobs),
-                scheduler=_Tell(engine, jobs),
+                search_alg=_Hire(workers, desk=desk, problem=json.dumps(dataclasses.asdict(problem))),
+                scheduler=conduct,
                 num_samples=-1,
-                max_concurrent_trials=workers,
-                reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=0)
+                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=-1)
             ),
         ).fit()
+    if conduct.error is not None:
+        raise conduct.error

@@ -1,0 +1,94 @@
+"""What a trial and an epoch cost beside training and evaluation.
+
+    python benchmarks/orchestration.py --trials 60 --workers 2
+
+Runs the hybrid study on small simulated images in a temporary folder and listens to the engine. An epoch's overhead is
+the time between its end and the end of the epoch before on the same trial, less the seconds that training and
+evaluation took in the worker. A job's overhead is the time from being handed out to its first epoch's end, less that
+epoch: sampling, building, checkpoints, messages. The first job of each worker (imports, data) is listed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+
+from nas import checkpoints, ray_backend, schedulers
+from nas.engine import Engine, Event
+from nas.run import admission, open_ledger
+from nas.trial import Problem
+from studies import load as load_study
+from trainers.data import Simulated, load, source_to_dict
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--trials", type=int, default=60)
+    p.add_argument("--workers", type=int, default=2)
+    args = p.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    spec = replace(load_study("hybrid"), data=Simulated(images=300, image_size=32), trials=args.trials)
+    data = load(spec.data)
+    events: list[tuple[float, Event]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = Path(scratch) / "checkpoints"
+
+        def listen(event: Event) -> None:
+            events.append((time.perf_counter(), event))
+            if event.kind in ("complete", "pruned", "failed"):
+                checkpoints.remove(kept, event.trial)
+
+        engine = Engine(
+            open_ledger(Path(scratch) / "study.db", spec),
+            schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+            sample=lambda trial: spec.sample(trial).to_dict(),
+            trials=spec.trials,
+            admit=admission(spec, data),
+            listen=listen,
+        )
+        problem = Problem(source_to_dict(spec.data), spec.task, str(kept))
+        begin = time.perf_counter()
+        ray_backend.search(engine, problem, workers=args.workers, gpus_per_trial=0)
+        engine.close()
+        trained = {
+            t.number: t.user_attrs["history"] for t in engine.ledger.study.get_trials() if "history" in t.user_attrs
+        }
+
+    last: dict[int, float] = {}
+    begun: set[int] = set()
+    starts, between = [], []
+    for now, event in events:
+        if event.kind in ("started", "resumed"):
+            begun.add(event.trial)
+        if event.kind == "epoch":
+            gap = now - last[event.trial] - trained[event.trial][event.epoch - 1]["seconds"]
+            (starts if event.trial in begun else between).append(gap)
+            begun.discard(event.trial)
+        last[event.trial] = now
+    warm = starts[args.workers :]
+    trials = len(trained) - args.workers
+    overhead = (sum(warm) + sum(between)) / trials
+    print(
+        f"{len(trained)} trials, {len(starts)} jobs, {len(starts) + len(between)} epochs, {last_epoch(events) - begin:.1f} s"
+    )
+    print(f"a worker's first job (process, imports, data): {', '.join(f'{s:.1f} s' for s in starts[: args.workers])}")
+    print(
+        f"a job on a warm worker, until its first epoch's end, less that epoch: median {statistics.median(warm):.3f} s"
+    )
+    print(f"an epoch, less its training and evaluation: median {1e3 * statistics.median(between):.1f} ms")
+    print(f"both together: {overhead:.3f} s a trial")
+
+
+def last_epoch(events: list[tuple[float, Event]]) -> float:
+    return max(now for now, event in events if event.kind == "epoch")
+
+
+if __name__ == "__main__":
+    main()
