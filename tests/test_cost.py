@@ -22,7 +22,10 @@ REST = N * (8 * 8) * C + N * 2 * C * (2 * C) + C * 3  # patch stem, MLP, head
     [
         (net("conv", variant="separable", kernel=5), N * C * 25 + N * C * C),
         (net("attention", heads=4), N * C * 4 * C + 2 * N * N * C),
-        (net("anisotropic", variant="gaussian", heads=4), N * C * 4 * C + 2 * N * N * C),
+        # six channels more per head for the bias, and a 2 x 2 product per head and token to make them
+        (net("anisotropic", variant="gaussian", heads=4), N * C * 4 * C + 2 * N * N * (C + 6 * 4) + 4 * N * 4),
+        (net("anisotropic", variant="axial", heads=4), N * C * 7 * C + 2 * 2 * N * 8 * C),
+        (net("anisotropic", variant="cross", heads=4, stripe=2), N * C * (4 * C + 9) + 2 * N * 16 * C),
         (net("window", variant="v1", heads=2, size=4), N * C * 4 * C + 2 * N * 16 * C),
         (net("mlp", variant="mixer", ratio=0.5), 2 * C * N * 32),
         (net("fourier", variant="fnet2d"), round(5 * N * C * math.log2(N * C)) // 2),

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import Attention, Mlp
 from timm.models.swin_transformer import SwinTransformerBlock
+from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 
 from search_space import mixers
 
@@ -165,37 +166,198 @@ def test_shifted_windows_do_not_join_opposite_sides_of_the_image(variant, grid):
     assert (moved[:, 4:] == 0).all()
 
 
-def test_gaussian_attention_is_the_formula():
+@pytest.mark.parametrize("index", [0, 1], ids=["plain", "shifted"])
+@pytest.mark.parametrize(("grid", "size"), [((8, 8), 4), ((4, 4), 8), ((6, 6), 3)], ids=str)
+def test_cosine_window_attention_is_timms_swin_v2(grid, size, index):
     torch.manual_seed(0)
-    height, width, heads = 3, 4, 2
-    mixer = randomise(build("anisotropic", "gaussian", heads=heads, grid=(height, width))).double()
+    ours = randomise(build("window", "v2", heads=4, size=size, grid=grid, index=index))
+    theirs = SwinTransformerV2Block(
+        WIDTH, grid, num_heads=4, window_size=size, shift_size=size // 2 if index else 0, mlp_ratio=1.0
+    )
+    attention = theirs.attn
+    attention.qkv.weight.data.copy_(ours.qkv.weight)
+    attention.q_bias.data.copy_(ours.qkv.bias[:WIDTH])
+    attention.v_bias.data.copy_(ours.qkv.bias[2 * WIDTH :])
+    attention.logit_scale.data.copy_(ours.log_scale)
+    attention.cpb_mlp.load_state_dict(ours.relative.mlp.state_dict())
+    attention.proj.load_state_dict(ours.proj.state_dict())
+    x = torch.randn(2, *grid, WIDTH)
+    torch.testing.assert_close(ours(x), theirs._attn(x), rtol=1e-4, atol=1e-4)
+
+
+def naive_attention(q, k, v, bias):
+    """Rows of softmax(q k / sqrt(D) + bias) v, one query and one head at a time: (heads, N, D)."""
+    out = np.zeros(v.shape)
+    for head in range(len(q)):
+        for i in range(q.shape[1]):
+            logits = k[head] @ q[head, i] / np.sqrt(q.shape[2]) + bias[head, i]
+            weights = np.exp(logits - logits.max())
+            out[head, i] = weights / weights.sum() @ v[head]
+    return out
+
+
+def heads_of(linear, x, heads):
+    """q, k, v as (heads, N, D) arrays of the first image."""
+    projected = linear(x)[0].flatten(0, 1).detach().numpy()
+    return projected.reshape(len(projected), 3, heads, -1).transpose(1, 2, 0, 3)
+
+
+def joined(out, mixer, x):
+    """(heads, N, D) -> (1, H, W, C) through the mixer's output map."""
+    tokens = torch.from_numpy(out.transpose(1, 0, 2).reshape(1, out.shape[1], -1))
+    return mixer.proj(tokens.to(x.dtype)).view(1, *x.shape[1:3], -1)
+
+
+def naive_gaussian(mixer, head, here, there, basis):
+    """-1/2 (d - mu)^T L L^T (d - mu) with d in components along the rows of `basis`."""
+    (a, c), b = mixer.log_diagonal[head].tolist(), mixer.shear[head].item()
+    lower = np.array([[np.exp(a), 0], [b, np.exp(c)]])
+    d = basis @ (there - here) - np.array(mixer.centre[head].tolist())
+    return -0.5 * d @ lower @ lower.T @ d
+
+
+@pytest.mark.parametrize("variant", ["gaussian", "polar"])
+def test_gaussian_and_polar_attention_are_their_formula(variant):
+    torch.manual_seed(0)
+    height, width, heads = 4, 6, 2
+    mixer = randomise(build("anisotropic", variant, heads=heads, grid=(height, width))).double()
     x = torch.randn(1, height, width, WIDTH, dtype=torch.float64)
-    q, k, v = mixer.qkv(x.flatten(1, 2))[0].view(-1, 3, heads, WIDTH // heads).permute(1, 2, 0, 3)
-    places = [np.array([i, j]) / (max(height, width) / 2) for i in range(height) for j in range(width)]
-    out = torch.zeros(heads, height * width, WIDTH // heads, dtype=torch.float64)
+    places = [np.array([j - 2.5, i - 1.5]) / 3 for i in range(height) for j in range(width)]
+    bias = np.zeros((heads, len(places), len(places)))
     for head in range(heads):
-        a, c = mixer.log_diagonal[:, head].tolist()
-        b = mixer.shear[head].item()
-        lower = np.array([[np.exp(a), 0], [b, np.exp(c)]])
-        mu = mixer.centre[:, head].tolist()
         for i, here in enumerate(places):
-            logits = []
+            r = here / np.hypot(*here)
+            basis = np.eye(2) if variant == "gaussian" else np.array([r, [-r[1], r[0]]])
             for j, there in enumerate(places):
-                d = there - here - mu
-                content = (q[head, i] @ k[head, j]).item() / np.sqrt(WIDTH // heads)
-                logits.append(content - 0.5 * d @ lower @ lower.T @ d)
-            weights = np.exp(logits) / np.exp(logits).sum()
-            out[head, i] = sum(w * v[head, j] for j, w in enumerate(weights))
-    expected = mixer.proj(out.permute(1, 0, 2).reshape(1, height, width, WIDTH))
-    torch.testing.assert_close(mixer(x), expected, rtol=1e-6, atol=1e-6)
+                bias[head, i, j] = naive_gaussian(mixer, head, here, there, basis)
+    np.testing.assert_allclose(mixer.bias().detach().numpy(), bias, rtol=1e-5, atol=1e-5)
+    expected = joined(naive_attention(*heads_of(mixer.qkv, x, heads), bias), mixer, x)
+    torch.testing.assert_close(mixer(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gaussian_attention_starts_isotropic_and_wide():
-    mixer = build("anisotropic", "gaussian", grid=(8, 8))
-    bias = mixer.bias().view(-1, 8, 8, 8, 8)
-    torch.testing.assert_close(bias, bias.permute(0, 2, 1, 4, 3))
-    torch.testing.assert_close(bias[:, 2, 2, 2, 5], bias[:, 2, 2, 5, 2])
-    assert bias[:, 0, 0, 0, 4].exp().min() > 0.5
+@pytest.mark.parametrize("variant", ["gaussian", "polar"])
+def test_a_class_token_has_no_gaussian_bias(variant):
+    torch.manual_seed(0)
+    mixer = randomise(build("anisotropic", variant, heads=2, grid=(3, 3)))
+    x, token = torch.randn(1, 3, 3, WIDTH), torch.randn(1, 1, WIDTH)
+    tokens = torch.cat([token, x.flatten(1, 2)], dim=1)[:, None]
+    bias = F.pad(mixer.bias(), (1, 0, 1, 0)).detach().numpy()
+    expected = joined(naive_attention(*heads_of(mixer.qkv, tokens, 2), bias), mixer, tokens)[0]
+    out, token_out = mixer(x, token)
+    torch.testing.assert_close(torch.cat([token_out, out.flatten(1, 2)], dim=1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["gaussian", "polar"])
+def test_gaussian_and_polar_attention_start_isotropic_and_wide(variant):
+    mixer = build("anisotropic", variant, grid=(8, 8))
+    weight = mixer.bias().exp().view(-1, 8, 8, 8, 8)
+    torch.testing.assert_close(weight[:, 4, 4, 4, 7], weight[:, 4, 4, 7, 4])
+    torch.testing.assert_close(weight[:, 4, 4, 4, 7], weight[:, 4, 4, 4, 1])
+    assert weight[:, 0, 0, 0, 4].min() > 0.5
+    ellipticity, _ = mixer.ellipse()
+    torch.testing.assert_close(ellipticity, torch.zeros(4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_polar_attention_turns_with_the_image_and_gaussian_does_not(side):
+    torch.manual_seed(0)
+    x = torch.randn(2, side, side, WIDTH)
+    for variant, turns in (("polar", True), ("gaussian", False)):
+        mixer = randomise(build("anisotropic", variant, grid=(side, side)))
+        turned = mixer(x.rot90(1, (1, 2)))
+        assert torch.allclose(turned, mixer(x).rot90(1, (1, 2)), atol=1e-4) == turns
+
+
+def test_the_ellipse_of_a_head_can_be_read_out():
+    mixer = build("anisotropic", "gaussian", heads=2)
+    angle, ratio = 0.7, 0.25
+    axes = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    precision = axes @ torch.diag(torch.tensor([1.0, 1 / ratio**2]).double()) @ axes.T  # major axis of length 1
+    lower = torch.linalg.cholesky(precision)
+    with torch.no_grad():
+        mixer.log_diagonal[0] = lower.diagonal().log()
+        mixer.shear[0] = lower[1, 0]
+    ellipticity, read = mixer.ellipse()
+    assert ellipticity[0].item() == pytest.approx((1 - ratio) / (1 + ratio), abs=1e-4)
+    assert read[0].item() == pytest.approx(angle, abs=1e-4)
+
+
+def test_narrow_gaussians_stay_sharp_under_autocast():
+    torch.manual_seed(0)
+    mixer = build("anisotropic", "gaussian", grid=(16, 16))
+    with torch.no_grad():
+        mixer.log_diagonal.fill_(np.log(8.0))  # a width of one token
+    x = torch.randn(1, 16, 16, WIDTH)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = mixer(x)
+    assert (half - mixer(x)).abs().max() < 0.03 * mixer(x).abs().max()
+
+
+def test_axial_attention_is_full_attention_masked_to_the_row_plus_to_the_column():
+    torch.manual_seed(0)
+    grid, heads = (3, 5), 2
+    mixer = randomise(build("anisotropic", "axial", heads=heads, grid=grid))
+    x = torch.randn(1, *grid, WIDTH)
+    row, column = np.divmod(np.arange(15), 5)
+    along, across = (np.where(line[:, None] == line, 0.0, -np.inf)[None].repeat(heads, 0) for line in (row, column))
+    out = naive_attention(*heads_of(mixer.rows, x, heads), along)
+    out += naive_attention(*heads_of(mixer.columns, x, heads), across)
+    torch.testing.assert_close(mixer(x), joined(out, mixer, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stripe", [1, 2, 3])
+def test_cross_attention_is_full_attention_masked_to_stripes_plus_a_convolution_of_the_values(stripe):
+    torch.manual_seed(0)
+    grid, heads = (4, 5), 2
+    mixer = randomise(build("anisotropic", "cross", heads=heads, stripe=stripe, grid=grid))
+    x = torch.randn(1, *grid, WIDTH)
+    row, column = np.divmod(np.arange(20), 5)
+    outs, values = [], []
+    for linear, line in ((mixer.horizontal, row), (mixer.vertical, column)):
+        stripes = line // stripe
+        mask = np.where(stripes[:, None] == stripes, 0.0, -np.inf)[None].repeat(heads, 0)
+        q, k, v = heads_of(linear, x, heads)
+        outs.append(naive_attention(q, k, v, mask))
+        values.append(v)
+    values = torch.from_numpy(np.concatenate(values)).permute(0, 2, 1).reshape(1, WIDTH, *grid)
+    outs = np.concatenate(outs) + mixer.position(values).detach().view(2 * heads, -1, 20).permute(0, 2, 1).numpy()
+    torch.testing.assert_close(mixer(x), joined(outs, mixer, x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_local_attention_is_gatv2_on_the_neighbourhood(kernel):
+    torch.manual_seed(0)
+    height, width, heads, radius = 4, 3, 2, kernel // 2
+    mixer = randomise(build("anisotropic", "local", heads=heads, kernel=kernel, grid=(height, width)))
+    x = torch.randn(1, height, width, WIDTH)
+    source, target = (linear(x)[0].detach().numpy() for linear in (mixer.source, mixer.target))
+    edges, a = mixer.edge.weight.detach().numpy(), mixer.a.detach().numpy()
+    out = np.zeros((heads, height * width, WIDTH // heads))
+    for i, j in np.ndindex(height, width):
+        logits, values = [], []
+        for m, n in np.ndindex(height, width):
+            dy, dx = m - i, n - j
+            if max(abs(dy), abs(dx)) > radius:
+                continue
+            length = np.hypot(dx, dy)
+            phi = np.array([dx / length, dy / length, length / radius]) if length else np.zeros(3)
+            e = source[i, j] + target[m, n] + edges @ phi
+            e = np.where(e > 0, e, 0.2 * e).reshape(heads, -1)
+            logits.append((e * a).sum(-1))
+            values.append(target[m, n].reshape(heads, -1))
+        weights = np.exp(logits) / np.exp(logits).sum(0)
+        out[:, i * width + j] = (weights[..., None] * np.array(values)).sum(0)
+    torch.testing.assert_close(mixer(x), joined(out, mixer, x), rtol=1e-4, atol=1e-4)
+
+
+def test_stripes_do_not_see_their_padding(monkeypatch):
+    torch.manual_seed(0)
+    mixer = randomise(build("anisotropic", "cross", stripe=2, grid=(5, 7)))
+    x = torch.randn(1, 5, 7, WIDTH)
+    expected = mixer(x)
+    pad = F.pad
+    monkeypatch.setattr(F, "pad", lambda tensor, widths: pad(tensor, widths, value=1e3))
+    torch.testing.assert_close(mixer(x), expected)
 
 
 def test_fnet_is_numpys_transform():

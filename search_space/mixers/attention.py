@@ -38,23 +38,20 @@ class Mixer(nn.Module):
         self.relative: nn.Module | None = None
         self.rotary: nn.Module | None = None
 
-    def bias(self) -> Tensor | None:
-        """(heads, N, N) over the N = H*W tokens, rows are queries."""
-        return None if self.relative is None else self.relative()
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Each (B, heads, N, D), or N + 1 with a class token first; it has neither position nor bias."""
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        bias = None if self.relative is None else self.relative()
+        if bias is not None and q.shape[2] > bias.shape[1]:
+            bias = F.pad(bias, (1, 0, 1, 0))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> Any:
         """x (B, H, W, C), or x and a class token (B, 1, C) attending jointly -> the same."""
-        batch, height, width, channels = x.shape
-        tokens = x.reshape(batch, height * width, channels)
-        bias = self.bias()
-        if token is not None:
-            tokens = torch.cat([token, tokens], dim=1)
-            bias = None if bias is None else F.pad(bias, (1, 0, 1, 0))
+        tokens = x.flatten(1, 2) if token is None else torch.cat([token, x.flatten(1, 2)], dim=1)
         q, k, v = rearrange(self.qkv(tokens), "b n (qkv heads d) -> qkv b heads n d", qkv=3, heads=self.heads)
-        if self.rotary is not None:
-            q, k = self.rotary(q), self.rotary(k)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
-        out = self.proj(rearrange(out, "b heads n d -> b n (heads d)"))
+        out = self.proj(rearrange(self.attend(q, k, v), "b heads n d -> b n (heads d)"))
         if token is None:
             return out.view(x.shape)
         return out[:, 1:].reshape(x.shape), out[:, :1]

@@ -1,0 +1,37 @@
+"""The Gaussian bias in radial and tangential components about the image's centre.
+
+Anisotropic, yet without a preferred axis on the sky: lensed arcs are tangential, at whatever angle. As `gaussian`,
+with (d . r_i, d . t_i) for d, where r_i points from the centre to the query and t_i is r_i turned from x to y.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import gaussian
+
+sample = gaussian.sample
+
+
+class Mixer(gaussian.Mixer):
+    """`ellipse` gives angles from the radial direction to the tangential one."""
+
+    frame: Tensor
+    middle: Tensor
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
+        super().__init__(dim, grid, index=index, heads=heads)
+        radius = self.place.norm(dim=-1, keepdim=True)
+        # The middle token of an odd grid has no radial direction: it gets the mean precision, and no shift.
+        self.register_buffer("middle", radius == 0, persistent=False)
+        x, y = (self.place / radius.clamp(min=1e-9)).T
+        frame = torch.stack([x, -y, y, x], dim=-1).view(-1, 2, 2)  # columns r_i, t_i
+        self.register_buffer("frame", frame, persistent=False)
+
+    def gaussians(self) -> tuple[Tensor, Tensor]:
+        own = self.precision()[:, None]
+        round_ = own.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] * torch.eye(2, device=own.device)
+        precision = torch.where(self.middle[..., None], round_, self.frame @ own @ self.frame.mT)
+        shift = (self.frame @ self.centre[:, None, :, None])[..., 0]
+        return precision, self.place + shift
