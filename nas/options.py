@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import studies
+from nas.cli import Parser
 from studies import StudySpec
 from trainers.data import Folder, Simulated
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m nas.run", description="Search; the same command resumes a search.")
+def parser() -> Parser:
+    p = Parser(prog="python -m nas.run", description="Search; the same command resumes a search.")
     p.add_argument("--list", action="store_true", help="show the studies and what each asks, then stop")
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--trials", type=int, help="finished trials the study shall hold (default: the study's own number)")

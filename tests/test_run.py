@@ -1,0 +1,171 @@
+"""The command `python -m nas.run`, as a user meets it."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.run import main
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]
+
+
+def command(*words, runs, cache):
+    env = {**os.environ, "NAS_CACHE": str(cache)}
+    return [sys.executable, "-m", "nas.run", *TINY, "--runs", str(runs), *words], {
+        "cwd": ROOT,
+        "env": env,
+        "text": True,
+    }
+
+
+def run(*words, runs, cache):
+    words, options = command(*words, runs=runs, cache=cache)
+    return subprocess.run(words, capture_output=True, timeout=280, check=False, **options)
+
+
+def trials(runs, name="hybrid"):
+    study = optuna.load_study(study_name="hybrid", storage=f"sqlite:///{runs / name / 'study.db'}")
+    return [t for t in study.get_trials() if "skipped" not in t.user_attrs]
+
+
+def images(folder, count=12, size=16, seed=0):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        np.save(folder / f"{i}.npy", rng.random((size, size)))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--study", "hybird"], "unknown study 'hybird'; known: .*hybrid"),
+        (["--study", "mine.py"], "no study file mine.py"),
+        (["--trials", "0"], "--trials is 0"),
+        (["--trials", "many"], "invalid int value: 'many'"),
+        (["--workers", "-1"], "--workers is -1"),
+        (["--gpus-per-trial", "1000"], "--gpus-per-trial is 1000"),
+        (["--epochs", "2"], "must lie above the warm-up"),
+        (["--seed", "-3"], "--seed is -3"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "{one}"], "one class|at least two"),
+        (["--data", "{bad}"], "3.npy"),
+        (["--data", "{good}", "--images", "7"], "--images counts simulated images"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    images(tmp_path / "one" / "cdm")
+    for kind in ("cdm", "no_sub"):
+        images(tmp_path / "bad" / kind)
+        images(tmp_path / "good" / kind)
+    (tmp_path / "bad" / "cdm" / "3.npy").write_bytes(b"\x93NUMPY and then nothing")
+    words = [w.format(one=tmp_path / "one", bad=tmp_path / "bad", good=tmp_path / "good") for w in words]
+    assert main(["--runs", str(tmp_path / "runs"), *words]) == 2
+    printed = capsys.readouterr()
+    error = [line for line in printed.err.splitlines() if line.startswith("error:")]
+    assert len(error) == 1
+    assert re.search(says, error[0]), error[0]
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "runs" / "hybrid" / "study.db").exists()
+
+
+def test_the_studies_are_listed_with_their_question(capsys):
+    assert main(["--list"]) == 0
+    assert re.search(r"^hybrid +Which .*\?", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_database_of_another_study_or_no_database_is_refused(tmp_path, capsys):
+    folder = tmp_path / "hybrid"
+    folder.mkdir()
+    tiny = [*TINY, "--trials", "2", "--runs", str(tmp_path)]
+    (folder / "study.db").write_text("this is no database, but it is long enough to look like one " * 20)
+    assert main(tiny) == 2
+    assert "is no study database" in capsys.readouterr().err
+    (folder / "study.db").unlink()
+    optuna.create_study(study_name="somebody's", storage=f"sqlite:///{folder / 'study.db'}")
+    assert main(tiny) == 2
+    assert "somebody's" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_search_stop_resume_and_extend(tmp_path, cache):
+    """One study through its life: killed, resumed, finished, asked again, extended, and refused to another space."""
+    words, options = command("--trials", "8", runs=tmp_path, cache=cache)
+    killed = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options
+    )
+    database = tmp_path / "hybrid" / "study.db"
+    wait_until(lambda: epochs_stored(database) >= 5, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    before = {t.number: (t.params, dict(t.intermediate_values)) for t in trials(tmp_path)}
+    assert any(t.state == TrialState.RUNNING for t in trials(tmp_path))
+
+    words, options = command("--trials", "8", runs=tmp_path, cache=cache)
+    stopped = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options
+    )
+    wait_until(lambda: epochs_stored(database) >= sum(len(v) for _, v in before.values()) + 3, stopped)
+    os.killpg(stopped.pid, signal.SIGINT)
+    said, _ = stopped.communicate(timeout=120)
+    assert stopped.returncode == 130, said
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+
+    done = run("--trials", "8", runs=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stderr
+    after = trials(tmp_path)
+    assert len(after) == 8
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in after)
+    for number, (params, values) in before.items():
+        assert after[number].params == params
+        for epoch, value in values.items():  # a trial that was trained again came to the same numbers
+            assert after[number].intermediate_values[epoch] == pytest.approx(value, abs=1e-6)
+    assert not list((tmp_path / "hybrid" / "checkpoints").glob("*"))
+    assert len([line for line in done.stdout.splitlines() if line.startswith("trial ")]) <= 8
+
+    again = run("--trials", "8", runs=tmp_path, cache=cache)
+    assert again.returncode == 0
+    assert len(trials(tmp_path)) == 8
+    more = run("--trials", "10", runs=tmp_path, cache=cache)
+    assert more.returncode == 0
+    assert len(trials(tmp_path)) == 10
+
+    other = run("--trials", "10", "--seed", "5", runs=tmp_path, cache=cache)
+    assert other.returncode == 2
+    assert "other seed (seed was 0, is now 5)" in other.stderr
+
+
+def epochs_stored(database):
+    if not database.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            return connection.execute("select count(*) from trial_intermediate_values").fetchone()[0]
+    except sqlite3.OperationalError:  # not created yet
+        return 0
+
+
+def wait_until(condition, process, seconds=200):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "the search does not come forward"
+        time.sleep(0.1)
