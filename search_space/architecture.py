@@ -35,12 +35,23 @@ class Stage:
     mlp_ratio: float = 4.0  # hidden channels of each block's MLP over its width
     downsample: bool = False  # halve the grid before this stage (never in the first)
     options: Mapping[str, Any] = field(default_factory=dict)  # the mixer's own: {"heads": 4, "size": 8}
+    first: str | None = None  # another mixer for the first block
+    first_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _at_least("depth", self.depth, 1)
         _at_least("width", self.width, 1)
         if not self.mlp_ratio * self.width >= 1:
             raise ValueError(f"mlp_ratio={self.mlp_ratio!r} leaves no hidden channel at width {self.width}: raise it")
+        if self.first is not None and self.depth == 1:
+            raise ValueError(f"first={self.first!r} with depth=1 leaves no block to {self.mixer!r}: raise depth")
+        if self.first is None and self.first_options:
+            raise ValueError(f"first_options={dict(self.first_options)!r} without first: name the first block's mixer")
+
+    def blocks(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+        """Mixer and options of every block."""
+        rest = ((self.mixer, self.options),) * (self.depth - 1)
+        return ((self.mixer, self.options) if self.first is None else (self.first, self.first_options), *rest)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,10 @@ def to_dict(architecture: Architecture) -> dict[str, Any]:
     """A plain JSON dictionary that `from_dict` turns back into an equal architecture."""
     record = {"kind": architecture.kind, **asdict(architecture)}
     if "stages" in record:
-        record["stages"] = [{**stage, "options": dict(stage["options"])} for stage in record["stages"]]
+        record["stages"] = [
+            {**stage, "options": dict(stage["options"]), "first_options": dict(stage["first_options"])}
+            for stage in record["stages"]
+        ]
     return record
 
 

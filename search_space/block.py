@@ -14,8 +14,9 @@ Branch = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
 
 class Block(nn.Module):
-    """x + drop(scale(mixer(norm(x)))), then the same with the MLP; `norm` says where the norm stands.
+    """x + drop(scale(mixer(norm(x)))), then the same with the MLP, unless the mixer mixes channels as well.
 
+    `norm` says where the norm stands.
     A class token (B, 1, C) goes along with the grid (B, H, W, C), mixed where the mixer can.
     """
 
@@ -34,17 +35,22 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.order = norm
-        self.norm1 = nn.LayerNorm(dim)
-        self.mixer = mixers.build(mixer, dim, grid, index=index, options=options)
-        self.scale1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim)
-        hidden = int(mlp_ratio * dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
-        self.scale2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.drop_path = DropPath(drop_path)
+        self.mixer = mixers.build(mixer, dim, grid, index=index, options=options)
+        Norm = getattr(self.mixer, "Norm", nn.LayerNorm)
+        self.norm1 = Norm(dim)
+        self.scale1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
+        self.has_mlp = not getattr(self.mixer, "mixes_channels", False)
+        if self.has_mlp:
+            hidden = int(mlp_ratio * dim)
+            self.norm2 = Norm(dim)
+            self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+            self.scale2 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         x, token = self.residual(x, token, self.mix, self.norm1, self.scale1)
+        if not self.has_mlp:
+            return x, token
         return self.residual(x, token, self.each, self.norm2, self.scale2)
 
     def mix(self, x: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor | None]:

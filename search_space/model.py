@@ -49,19 +49,19 @@ class StageNet(nn.Module):
             Block(
                 stage.width,
                 grid,
-                mixer=stage.mixer,
-                options=stage.options,
-                index=index,
+                mixer=mixer,
+                options=options,
+                index=index - (stage.first is not None and index > 0),  # of the blocks with this mixer
                 mlp_ratio=stage.mlp_ratio,
                 norm=architecture.norm,
                 layer_scale=architecture.layer_scale,
                 drop_path=rate,
             )
-            for index, rate in enumerate(drop_path)
+            for index, ((mixer, options), rate) in enumerate(zip(stage.blocks(), drop_path, strict=True))
         )
         self.positions = nn.ModuleList()
-        if architecture.position in RELATIONAL and mixers.takes_relation(stage.mixer, stage.options):
-            attentions: list[Any] = [block.mixer for block in self.blocks]
+        if architecture.position in RELATIONAL:
+            attentions: list[Any] = [b.mixer for b in self.blocks if getattr(b.mixer, "takes_relation", False)]
             relate(attentions, architecture.position, grid, shared=architecture.position_shared)
         elif architecture.position not in RELATIONAL and architecture.position_place == "blocks":
             count = 1 if architecture.position_shared else stage.depth
@@ -81,12 +81,12 @@ class HybridNet(nn.Module):
     def __init__(self, architecture: Hybrid, *, in_chans: int, image_size: int, num_outputs: int) -> None:
         super().__init__()
         stages, patch = architecture.stages, architecture.patch
-        if architecture.head == "class_token" and not mixers.takes_token(stages[-1].mixer, stages[-1].options):
+        if architecture.head == "class_token" and not mixers.trait(*stages[-1].blocks()[-1], "takes_token"):
             raise ValueError(
                 f"head='class_token' but the last mixer, {stages[-1].mixer!r}, takes no token: use 'average'"
             )
         relational = architecture.position in RELATIONAL
-        if relational and not any(mixers.takes_relation(stage.mixer, stage.options) for stage in stages):
+        if relational and not any(mixers.trait(*b, "takes_relation") for stage in stages for b in stage.blocks()):
             raise ValueError(
                 f"position={architecture.position!r} acts inside attention, but no stage has mixer 'attention'"
             )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import mixers
@@ -22,6 +22,7 @@ class HybridSpace:
 
     stages: Bound = Range(1, 4)
     mixers: tuple[str, ...] = ("conv", "attention", "window", "anisotropic", "fourier", "mlp")
+    first: Bound = ("same", "conv")  # mixer of a stage's first block
     depth: Bound = Range(1, 3)  # blocks per stage
     width: Bound = Range(32, 64, 32)
     mlp_ratio: Bound = Range(1, 4)
@@ -40,7 +41,7 @@ class HybridSpace:
     smallest_grid: int = 4  # tokens a side below which no stage downsamples
 
     def __post_init__(self) -> None:
-        for name in self.mixers:
+        for name in {*self.mixers, *values(self.first)} - {"same"}:
             mixers.load(name)
         for name, bounds in self.options.items():
             if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
@@ -74,30 +75,43 @@ class HybridSpace:
             downsample = pick(trial, f"{prefix}.downsample", self.downsample)
         side = (side + 1) // 2 if downsample else side
         mixer = pick(trial, f"{prefix}.mixer", self.mixers)
-        return Stage(
+        options = mixers.sample(mixer, trial, prefix, side, self.options.get(mixer, {}))
+        depth = pick(trial, f"{prefix}.depth", self.depth)
+        first, first_options = None, {}
+        if depth > 1 and mixer not in values(self.first):
+            choice = pick(trial, f"{prefix}.first", self.first)
+            if choice != "same":
+                bounds = self.options.get(choice, {})
+                first, first_options = choice, mixers.sample(choice, trial, f"{prefix}.first", side, bounds)
+        stage = Stage(
             mixer=mixer,
-            depth=pick(trial, f"{prefix}.depth", self.depth),
+            depth=depth,
             width=pick(trial, f"{prefix}.width", self.width),
-            mlp_ratio=float(pick(trial, f"{prefix}.mlp_ratio", self.mlp_ratio)),
             downsample=downsample,
-            options=mixers.sample(mixer, trial, prefix, side, self.options.get(mixer, {})),
+            options=options,
+            first=first,
+            first_options=first_options,
         )
+        if all(mixers.trait(*block, "mixes_channels") for block in stage.blocks()):
+            return stage
+        return replace(stage, mlp_ratio=float(pick(trial, f"{prefix}.mlp_ratio", self.mlp_ratio)))
 
     def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
         """Where no mixer takes a relational kind the choice is another one, and so has a name of its own."""
-        attentions = [stage for stage in stages if mixers.takes_relation(stage.mixer, stage.options)]
+        attentions = max(sum(mixers.trait(*block, "takes_relation") for block in stage.blocks()) for stage in stages)
         kind = pick_among(trial, "position", self.position, "absolute", () if attentions else RELATIONAL)
         place, shared = "once", False
         if kind not in (*RELATIONAL, "none") and sum(stage.depth for stage in stages) > 1:
             place = pick(trial, "position.place", self.position_place)
         learnt = kind == "relative" or (place == "blocks" and kind not in ("fixed_1d", "fixed_2d"))
-        if learnt and any(stage.depth > 1 for stage in (attentions if kind == "relative" else stages)):
+        users = attentions if kind == "relative" else max(stage.depth for stage in stages)
+        if learnt and users > 1:  # blocks of one stage that could share
             shared = pick(trial, "position.shared", self.position_shared)
         return {"position": kind, "position_place": place, "position_shared": shared}
 
     def sample_head(self, trial: Trial, stages: list[Stage]) -> str:
         isotropic = not any(stage.downsample for stage in stages)
-        token = isotropic and mixers.takes_token(stages[-1].mixer, stages[-1].options)
+        token = isotropic and mixers.trait(*stages[-1].blocks()[-1], "takes_token")
         head: str = pick_among(trial, "head", self.head, "pooled", () if token else ("class_token",))
         return head
 

@@ -7,7 +7,7 @@ from search_space import Hybrid, Stage, Toy, from_dict, to_dict
 NET = Hybrid(
     stages=(
         Stage("window", 2, 32, 2.0, options={"heads": 4, "size": 8}),
-        Stage("conv", 1, 64, downsample=True, options={"kernel": 7}),
+        Stage("attention", 2, 64, downsample=True, first="conv", first_options={"kernel": 7}),
     ),
     position="fixed_2d",
     drop_path=0.1,
@@ -59,7 +59,15 @@ def test_a_value_that_makes_no_network_is_refused(change, message):
         Hybrid(**({"stages": NET.stages} | change))
 
 
-@pytest.mark.parametrize("change", [{"depth": 0}, {"width": 0}, {"mlp_ratio": 0.0}])
+def test_a_stage_may_begin_with_another_mixer():
+    stage = Stage("attention", 3, 32, options={"heads": 2}, first="conv", first_options={"kernel": 5})
+    assert stage.blocks() == (("conv", {"kernel": 5}), ("attention", {"heads": 2}), ("attention", {"heads": 2}))
+    assert Stage("conv", 2, 32).blocks() == (("conv", {}), ("conv", {}))
+
+
+@pytest.mark.parametrize(
+    "change", [{"depth": 0}, {"width": 0}, {"mlp_ratio": 0.0}, {"first": "mlp"}, {"first_options": {"kernel": 3}}]
+)
 def test_a_stage_without_blocks_or_channels_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         Stage(**({"mixer": "conv", "depth": 1, "width": 8} | change))

@@ -28,6 +28,8 @@ REST = N * (8 * 8) * C + N * 2 * C * (2 * C) + C * 3  # patch stem, MLP, head
         (net("anisotropic", variant="cross", heads=4, stripe=2), N * C * (4 * C + 9) + 2 * N * 16 * C),
         (net("window", variant="v1", heads=2, size=4), N * C * 4 * C + 2 * N * 16 * C),
         (net("mlp", variant="mixer", ratio=0.5), 2 * C * N * 32),
+        (net("mlp", variant="resmlp"), C * N * N),
+        (net("conv", variant="residual"), 2 * N * C * C * 9 - N * 2 * C * 2 * C),  # and no MLP
         (net("fourier", variant="fnet2d"), round(5 * N * C * math.log2(N * C)) // 2),
     ],
     ids=lambda value: value.stages[0].mixer if isinstance(value, Hybrid) else "",

@@ -1,14 +1,21 @@
 """Every mixer against its promises, and each against something independent."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention, Mlp
+from timm.layers import Attention, LayerNormAct2d, Mlp, SqueezeExcite
+from timm.models._efficientnet_blocks import InvertedResidual
+from timm.models.convnext import ConvNeXtBlock
+from timm.models.mlp_mixer import MixerBlock, ResBlock
 from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
+from torch import nn
 
 from search_space import mixers
+from search_space.block import Block
 
 WIDTH = 32
 ALL = [(name, variant) for name in mixers.known() for variant in mixers.variants(name) or (None,)]
@@ -72,7 +79,7 @@ def test_no_mixer_looks_at_other_images_of_the_batch(name, variant):
 @pytest.mark.parametrize(("name", "variant"), ALL)
 def test_a_class_token_is_mixed_with_the_grid_where_the_mixer_says_so(name, variant):
     torch.manual_seed(0)
-    if not mixers.takes_token(name, {"variant": variant} if variant else {}):
+    if not mixers.trait(name, {"variant": variant} if variant else {}, "takes_token"):
         pytest.skip("takes no token")
     mixer = randomise(build(name, variant))
     x, token = torch.randn(2, 8, 8, WIDTH), torch.randn(2, 1, WIDTH)
@@ -360,10 +367,113 @@ def test_stripes_do_not_see_their_padding(monkeypatch):
     torch.testing.assert_close(mixer(x), expected)
 
 
-def test_fnet_is_numpys_transform():
+@pytest.mark.parametrize("channels", [True, False])
+def test_fnet_is_numpys_transform(channels):
     x = np.random.default_rng(0).normal(size=(2, 6, 5, 8)).astype("float32")
-    ours = build("fourier", "fnet2d", dim=8, grid=(6, 5))(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(ours, np.fft.fftn(x, axes=(1, 2, 3), norm="ortho").real, rtol=1e-4, atol=1e-5)
+    options = {"dim": 8, "grid": (6, 5), "channels": channels}
+    ours = build("fourier", "fnet2d", **options)(torch.from_numpy(x)).numpy()
+    expected = np.fft.fftn(x, axes=(1, 2, 3) if channels else (1, 2), norm="ortho").real
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+    ours = build("fourier", "fnet1d", **options)(torch.from_numpy(x)).numpy()
+    expected = np.fft.fftn(x.reshape(2, 30, 8), axes=(1, 2) if channels else (1,), norm="ortho").real
+    np.testing.assert_allclose(ours, expected.reshape(x.shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", [(6, 6), (5, 7)], ids=str)
+def test_a_global_filter_is_numpys_and_a_circular_convolution(grid):
+    torch.manual_seed(0)
+    mixer = randomise(build("fourier", "gfnet", dim=4, grid=grid))
+    x = torch.randn(1, *grid, 4)
+    out = mixer(x).detach().numpy()[0]
+    response = torch.view_as_complex(mixer.filter.detach()).numpy()
+    kernel = np.fft.irfft2(response, s=grid, axes=(0, 1))
+    expected = np.zeros(out.shape)
+    for i, j in np.ndindex(grid):
+        for m, n in np.ndindex(grid):
+            expected[i, j] += kernel[(i - m) % grid[0], (j - n) % grid[1]] * x[0, m, n].numpy()
+    np.testing.assert_allclose(out, expected, rtol=1e-3, atol=1e-4)
+
+
+def block(name, variant, *, grid=(4, 5), mlp_ratio=4.0, layer_scale=0.0, **options):
+    options = {"variant": variant, **options}
+    return randomise(
+        Block(WIDTH, grid, mixer=name, options=options, index=0, mlp_ratio=mlp_ratio, layer_scale=layer_scale)
+    )
+
+
+def loaded(theirs, ours, names):
+    """`theirs` with the weights of `ours`, whose prefixes `names` translates, reshaped where axes of one differ."""
+    target = theirs.state_dict()
+    for key, value in ours.state_dict().items():
+        prefix = next(name for name in names if key.startswith(name))
+        name = names[prefix] + key[len(prefix) :]
+        target[name] = value.reshape(target[name].shape)
+    theirs.load_state_dict(target)
+    return theirs
+
+
+def test_a_mixer_block_is_timms():
+    torch.manual_seed(0)
+    ours = block("mlp", "mixer", ratio=0.5)
+    theirs = MixerBlock(WIDTH, 20, mlp_ratio=(10 / WIDTH, 4.0))
+    names = {"norm1": "norm1", "norm2": "norm2", "mixer.up": "mlp_tokens.fc1", "mixer.down": "mlp_tokens.fc2"}
+    theirs = loaded(theirs, ours, names | {"mlp.0": "mlp_channels.fc1", "mlp.2": "mlp_channels.fc2"})
+    theirs.norm1.eps = theirs.norm2.eps = 1e-5
+    x = torch.randn(2, 4, 5, WIDTH)
+    torch.testing.assert_close(ours(x)[0].flatten(1, 2), theirs(x.flatten(1, 2)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_resmlp_block_is_timms():
+    torch.manual_seed(0)
+    ours = block("mlp", "resmlp", layer_scale=0.1)
+    names = {"norm1": "norm1", "norm2": "norm2", "mixer.across": "linear_tokens", "scale1.gamma": "ls1"}
+    names |= {"scale2.gamma": "ls2", "mlp.0": "mlp_channels.fc1", "mlp.2": "mlp_channels.fc2"}
+    theirs = loaded(ResBlock(WIDTH, 20), ours, names)
+    x = torch.randn(2, 4, 5, WIDTH)
+    torch.testing.assert_close(ours(x)[0].flatten(1, 2), theirs(x.flatten(1, 2)), rtol=1e-3, atol=1e-4)
+
+
+def test_the_convnext_branch_is_timms():
+    torch.manual_seed(0)
+    ours = randomise(build("conv", "convnext", kernel=7, expand=4))
+    theirs = ConvNeXtBlock(WIDTH, ls_init_value=None)
+    names = {"depthwise": "conv_dw", "norm": "norm", "mlp.0": "mlp.fc1", "mlp.2": "mlp.fc2"}
+    theirs = loaded(theirs, ours, names)
+    theirs.norm.eps = 1e-5
+    x = torch.randn(2, 8, 8, WIDTH)
+    expected = theirs(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) - x
+    torch.testing.assert_close(ours(x), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mbconv_branch_is_timms():
+    torch.manual_seed(0)
+    ours = randomise(build("conv", "mbconv", kernel=5, expand=4))
+    squeeze = partial(SqueezeExcite, rd_channels=WIDTH // 4, act_layer=nn.SiLU)
+    theirs = InvertedResidual(
+        WIDTH, WIDTH, dw_kernel_size=5, exp_ratio=4, act_layer=nn.SiLU, norm_layer=LayerNormAct2d, se_layer=squeeze
+    )
+    theirs.bn3 = nn.Identity()  # the projection has a bias for it
+    theirs.conv_pwl = nn.Conv2d(4 * WIDTH, WIDTH, 1)
+    names = {"expand": "conv_pw", "norm1": "bn1", "depthwise": "conv_dw", "norm2": "bn2", "squeeze": "se.fc1"}
+    theirs = loaded(theirs, ours, names | {"excite": "se.fc2", "project": "conv_pwl"})
+    x = torch.randn(2, 8, 8, WIDTH)
+    expected = theirs(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) - x
+    torch.testing.assert_close(ours(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_residual_branch_is_two_convolutions_and_a_norm():
+    torch.manual_seed(0)
+    ours = randomise(build("conv", "residual"))
+    x = torch.randn(2, 6, 6, WIDTH)
+    inner = F.conv2d(x.permute(0, 3, 1, 2), ours.conv1.weight, ours.conv1.bias, padding=1)
+    inner = F.gelu(F.layer_norm(inner.permute(0, 2, 3, 1), (WIDTH,), ours.norm.weight, ours.norm.bias))
+    expected = F.conv2d(inner.permute(0, 3, 1, 2), ours.conv2.weight, ours.conv2.bias, padding=1).permute(0, 2, 3, 1)
+    torch.testing.assert_close(ours(x), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["residual", "convnext", "mbconv"])
+def test_a_mixer_of_channels_and_tokens_needs_no_mlp(variant):
+    assert not any(name.startswith(("mlp", "norm2")) for name, _ in block("conv", variant).named_parameters())
 
 
 def test_token_mixing_is_timms_mlp_across_patches():

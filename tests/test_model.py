@@ -80,6 +80,14 @@ def test_mixers_and_widths_combine_in_any_order(stem, head, image_size):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_a_stage_that_begins_with_another_mixer_has_it_in_its_first_block_only():
+    stage = Stage("window", 4, 32, options={"size": 4}, first="conv", first_options={"variant": "mbconv"})
+    model = build_model(Hybrid((stage,), patch=8), in_chans=1, image_size=64, num_outputs=2)
+    first, *rest = [block.mixer for block in model.stages[0].blocks]
+    assert hasattr(first, "depthwise")
+    assert [mixer.windows.shift for mixer in rest] == [(0, 0), (2, 2), (0, 0)]
+
+
 def test_a_class_token_needs_a_mixer_that_takes_one():
     network = Hybrid((Stage("attention", 1, 32), Stage("fourier", 1, 32)), head="class_token")
     with pytest.raises(ValueError, match="fourier"):

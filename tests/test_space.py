@@ -62,6 +62,10 @@ def test_every_mixer_position_and_head_comes_up():
     drawn = [architecture for architecture, _ in samples()]
     space = HybridSpace()
     assert {stage.mixer for a in drawn for stage in a.stages} == set(mixers.known())
+    for name in mixers.known():
+        found = {o.get("variant") for a in drawn for stage in a.stages for m, o in stage.blocks() if m == name}
+        assert found >= set(mixers.variants(name)), name
+    assert any(stage.first for a in drawn for stage in a.stages)
     for name in ("position", "position_place", "position_shared", "norm", "layer_scale", "head", "stem"):
         assert {getattr(a, name) for a in drawn} == set(getattr(space, name)), name
     assert {len(a.stages) for a in drawn} == {1, 2, 3, 4}

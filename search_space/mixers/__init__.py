@@ -4,6 +4,8 @@
     class Mixer(nn.Module):
         takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both
         takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
+        mixes_channels: bool      # True: the block needs no MLP (default False)
+        Norm: type[nn.Module]     # of the block (default nn.LayerNorm)
         def __init__(self, dim, grid, *, index=0, <option>=...)           # index: place of the block in its stage
 
 A package holds variants of one mixer, each a module of the same form; its `DEFAULT` names the plain one.
@@ -75,12 +77,9 @@ def bound_names(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def takes_token(name: str, options: Mapping[str, Any]) -> bool:
-    return bool(resolve(name, options)[0].Mixer.takes_token)
-
-
-def takes_relation(name: str, options: Mapping[str, Any]) -> bool:
-    return bool(getattr(resolve(name, options)[0].Mixer, "takes_relation", False))
+def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
+    """`takes_token`, `takes_relation` or `mixes_channels` of a mixer with these options."""
+    return bool(getattr(resolve(name, options)[0].Mixer, attribute, False))
 
 
 def build(name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any]) -> nn.Module:

@@ -7,21 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...bounds import Trial
+from ...bounds import Bound, Trial, pick
+
+CHANNELS: Bound = (True, False)
 
 
-def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
-    return {}
+def sample(trial: Trial, prefix: str, side: int, *, channels: Bound = CHANNELS) -> dict[str, Any]:
+    return {"channels": pick(trial, f"{prefix}.channels", channels)}
 
 
 class Mixer(nn.Module):
-    """Orthonormal, so that the residual stream keeps its scale; without parameters."""
+    """Orthonormal, so that the residual stream keeps its scale; without parameters. `channels`: transform them too."""
 
     takes_token = False
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, channels: bool = True) -> None:
         super().__init__()
+        self.axes = (1, 2, 3) if channels else (1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         # Transforms exist in single precision only, also under autocast.
-        return torch.fft.fftn(x.float(), dim=(1, 2, 3), norm="ortho").real.to(x.dtype)
+        return torch.fft.fftn(x.float(), dim=self.axes, norm="ortho").real.to(x.dtype)

@@ -1,0 +1,32 @@
+"""ConvNeXt's branch: a depth-wise filter, then norm and MLP, all in one residual (arXiv 2201.03545)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...bounds import Bound, Range, Trial, pick
+from .separable import KERNEL, check_kernel
+
+EXPAND: Bound = Range(2, 4, 2)
+
+
+def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL, expand: Bound = EXPAND) -> dict[str, Any]:
+    return {"kernel": pick(trial, f"{prefix}.kernel", kernel), "expand": pick(trial, f"{prefix}.expand", expand)}
+
+
+class Mixer(nn.Module):
+    takes_token = False
+    mixes_channels = True
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 7, expand: int = 4) -> None:
+        super().__init__()
+        check_kernel(kernel)
+        self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, expand * dim), nn.GELU(), nn.Linear(expand * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.mlp(self.norm(self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)))
+        return out

@@ -1,0 +1,37 @@
+"""MBConv: expand, filter each channel, squeeze and excite, project (MobileNetV2, EfficientNet: arXiv 1905.11946)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import convnext
+from .separable import check_kernel
+
+sample = convnext.sample
+
+
+class Mixer(nn.Module):
+    """With layer norms for batch norms: small and uneven batches, and averaged weights, change nothing."""
+
+    takes_token = False
+    mixes_channels = True
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 3, expand: int = 4) -> None:
+        super().__init__()
+        check_kernel(kernel)
+        hidden, squeezed = expand * dim, max(1, dim // 4)
+        self.expand = nn.Linear(dim, hidden, bias=False)
+        self.norm1 = nn.LayerNorm(hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
+        self.norm2 = nn.LayerNorm(hidden)
+        self.squeeze = nn.Linear(hidden, squeezed)
+        self.excite = nn.Linear(squeezed, hidden)
+        self.project = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.norm1(self.expand(x)))
+        x = F.silu(self.norm2(self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)))
+        gate = self.excite(F.silu(self.squeeze(x.mean(dim=(1, 2), keepdim=True)))).sigmoid()
+        out: Tensor = self.project(x * gate)
+        return out

@@ -1,0 +1,30 @@
+"""The plain residual branch of a ResNet: two full 3 x 3 convolutions (arXiv 1512.03385), with a layer norm between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...bounds import Trial
+
+
+def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
+    return {}
+
+
+class Mixer(nn.Module):
+    takes_token = False
+    mixes_channels = True
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
+        self.norm = nn.LayerNorm(dim)
+        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv1(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        out: Tensor = self.conv2(F.gelu(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out

@@ -1,0 +1,24 @@
+"""FNet over the flattened sequence of tokens, as over the words of a sentence (arXiv 2105.03824)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import fnet2d
+
+sample = fnet2d.sample
+
+
+class Mixer(nn.Module):
+    """Orthonormal and without parameters. `channels`: transform them too."""
+
+    takes_token = False
+
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, channels: bool = True) -> None:
+        super().__init__()
+        self.axes = (1, 2) if channels else (1,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.fft.fftn(x.flatten(1, 2).float(), dim=self.axes, norm="ortho").real
+        return out.to(x.dtype).view(x.shape)
