@@ -72,6 +72,21 @@ def test_a_process_killed_half_way_leaves_nothing_that_is_read(tmp_path: Path) -
     assert not list((tmp_path / "cache").glob(".*.building"))
 
 
+def test_a_process_that_waits_takes_over_from_one_that_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    victim, heir = start(BUILD_SLOWLY, tmp_path / "cache", log), start(BUILD_SLOWLY, tmp_path / "cache", log)
+    deadline = time.monotonic() + 60
+    while not log.exists() or not log.read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    if int(log.read_text()) == heir.pid:
+        victim, heir = heir, victim
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    assert heir.communicate(timeout=60)[0].strip() == "halfwhole"
+    assert log.read_text().split() == [str(victim.pid), str(heir.pid)]
+
+
 def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "part").write_text("")

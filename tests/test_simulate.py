@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,15 @@ from trainers.data.simulate import CHUNK, simulate_chunk, split_of
 from trainers.data.systems import Systems, draw
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Small tensors: on a busy machine threads would wait for one another most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def ellipticity(q: float, angle: float) -> dict[str, float]:
@@ -237,9 +247,11 @@ def test_bits_do_not_depend_on_threads(tmp_path: Path) -> None:
 
 
 def test_simulating_leaves_torchs_threads_and_random_state_alone(tmp_path: Path) -> None:
-    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(threads := 2)
+    state = torch.random.get_rng_state()
     load(Simulated(images=21, image_size=16), progress=False, cache=tmp_path)
     assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
