@@ -134,6 +134,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
     after = trials(tmp_path)
     assert len(after) == 8
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in after)
+    after = {t.number: t for t in after}
     for number, (params, values) in before.items():
         assert after[number].params == params
         for epoch, value in values.items():  # a trial that was trained again came to the same numbers
