@@ -40,7 +40,7 @@ def history(search: Search, best: Incumbent) -> go.Figure:
         last = max(t.number for t in search.trials)
         figure.add_scatter(
             x=[*best.numbers, last], y=[*best.values, best.values[-1]], mode="lines", name="best full budget so far",
-            line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip",
+            line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip", zorder=-1,
         )  # fmt: skip
     failed = [t for t in search.trials if t.state == "failed"]
     if failed:
@@ -60,7 +60,7 @@ def learning_curves(search: Search, highlighted: Sequence[Trial]) -> go.Figure:
     colours = budget_colours(search.rungs)
     marked = {t.number for t in highlighted}
     groups = {
-        "pruned": ([t for t in search.trials if t.state == "pruned"], "#8b98a8", 0.6),
+        "pruned": ([t for t in search.trials if t.state == "pruned"], "#8b98a8", 0.75),
         "failed": ([t for t in search.trials if t.state == "failed"], FAILED, 0.7),
         "not yet ended": ([t for t in search.trials if t.state == "open"], "#8f86c9", 0.7),
         "complete": (
@@ -124,7 +124,7 @@ def mixer_map(search: Search, found: Mixers) -> go.Figure:
     hover = text.copy()
     for cell in zip(*np.nonzero(found.count), strict=True):
         n, low, high = int(found.count[cell]), float(found.low[cell]), float(found.high[cell])
-        spread = f"±{value((high - low) / 2, 3)}<br>" if n > 1 else ""
+        spread = f"±{(high - low) / 2:.2g}<br>" if n > 1 else ""
         text[cell] = f"<b>{value(float(found.median[cell]), 3)}</b><br>{spread}n = {n}"
         hover[cell] = f"median {value(float(found.median[cell]))}, quartiles {value(low)} and {value(high)}, n = {n}"
     few = (found.count > 0) & (found.count < FEWEST_IN_CELL)
@@ -152,10 +152,13 @@ def trade_off(search: Search, front: Sequence[Trial]) -> go.Figure:
         figure.add_scatter(
             x=[*(t.parameters for t in front), largest], y=[*(t.value for t in front), best], mode="lines",
             name="Pareto front, full budget", line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip",
+            zorder=-1,
         )  # fmt: skip
     known = [s for s in sizes if s > 0]
-    decades = math.log10(max(known) / min(known)) if known else 0
-    figure.update_xaxes(type="log", minor={"ticks": "outside", "ticklen": 3}, dtick=1 if decades > 1.5 else "D2")
+    low, high = min(known), max(known)
+    steps = (1,) if high > 50 * low else (1, 2, 5)
+    ticks = [step * 10**power for power in range(12) for step in steps if low / 2 <= step * 10**power <= 2 * high]
+    figure.update_xaxes(type="log", tickvals=ticks, ticktext=[si(tick) for tick in ticks])
     return figure
 
 

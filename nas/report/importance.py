@@ -3,8 +3,9 @@
 Optuna's own evaluators see COMPLETE trials only, which here are the few that won every rung: what made the others lose
 is not in them. So a random forest learns the rank of every trial at the lowest rung from its parameters, and a
 parameter's importance is what shuffling it costs on trials the forest has not seen (Breiman 2001, section 10), halved:
-that is the variance that goes with it where effects add up (Gregorutti et al. 2017, arXiv 1310.5726). What the forest
-predicts of unseen trials also says when nothing was learnt, which a normalised importance never does.
+that is the variance that goes with it where effects add up (Gregorutti et al. 2017, arXiv 1310.5726), rather low since
+a forest of few trials flattens every effect. What the forest predicts of unseen trials also says when nothing was
+learnt, which a normalised importance never does.
 """
 
 from __future__ import annotations
@@ -91,21 +92,29 @@ def _once(
     from sklearn.model_selection import KFold
 
     features = np.concatenate(list(columns.values()), axis=1)
-    # Shuffled among the trials that have the parameter: whether one has it is its parent's doing.
-    shuffled = [features.copy() for _ in columns]
-    first = 0
-    for (name, column), copy in zip(columns.items(), shuffled, strict=True):
-        has = np.flatnonzero([name in t.params for t in trials])
-        copy[has, first : first + column.shape[1]] = column[rng.permutation(has)]
-        first += column.shape[1]
-    versions = np.stack([features, *shuffled])  # (1 + P, N, C)
-    predicted = np.empty(versions.shape[:2])
+    ends = np.cumsum([column.shape[1] for column in columns.values()])
+    present = [np.array([name in t.params for t in trials]) for name in columns]
+    shuffled = []  # among the trials that have the parameter: whether one has it is its parent's doing
+    for column, has in zip(columns.values(), present, strict=True):
+        order = np.arange(len(column))
+        order[has] = rng.permutation(order[has])
+        shuffled.append(column[order])
+
+    error, cost = 0.0, np.zeros(len(columns))  # squared, summed over the held-out trials; by how much it rises
     for train, test in KFold(FOLDS, shuffle=True, random_state=int(rng.integers(2**31))).split(features):
         forest = RandomForestRegressor(
             TREES, max_features=1 / 3, min_samples_leaf=2, max_samples=min(len(train), 500),
             random_state=int(rng.integers(2**31)),
         ).fit(features[train], ranks[train])  # fmt: skip
-        unseen = versions[:, test]
-        predicted[:, test] = forest.predict(unseen.reshape(-1, unseen.shape[-1])).reshape(unseen.shape[:2])
-    explained = 1 - ((predicted - ranks) ** 2).sum(1) / ((ranks - ranks.mean()) ** 2).sum()
-    return (explained[0] - explained[1:]) / 2, float(explained[0])
+        changed = [test[has[test]] for has in present]  # without the parameter, a prediction stays what it was
+        versions = [features[test], *(features[rows] for rows in changed)]
+        for version, rows, column, end in zip(versions[1:], changed, shuffled, ends, strict=True):
+            version[:, end - column.shape[1] : end] = column[rows]
+        predicted = np.split(forest.predict(np.concatenate(versions)), np.cumsum([len(v) for v in versions])[:-1])
+        errors = np.zeros(len(trials))
+        errors[test] = (predicted[0] - ranks[test]) ** 2
+        error += errors.sum()
+        for k, rows in enumerate(changed):
+            cost[k] += ((predicted[k + 1] - ranks[rows]) ** 2 - errors[rows]).sum()
+    total = ((ranks - ranks.mean()) ** 2).sum()
+    return cost / total / 2, float(1 - error / total)

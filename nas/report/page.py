@@ -88,11 +88,13 @@ def best_trials(search: Search, path: Path, k: int = 10) -> str:
     if not best:
         return ""
     table = _table(headings(search), [cells(t) for t in best], words={2})
+    complete = len(search.ranked())
+    first = f", the first {k} shown" if complete > k else ""
     config = json.dumps(best[0].config, indent=1)
     return f"""<section id="best"><h2>Best trials</h2>
-<p class=caption>The {len(best)} best of {count(search.counts()["complete"], "trial")} trained in full, by their last
-epoch on the validation split. The best of many is flattered by having been chosen: retraining with several seeds and
-reading the test split once gives the figures to quote.</p>
+<p class=caption>Trials trained in full ({complete}{first}), by their last epoch on the validation split. The best of
+many is flattered by having been chosen: retraining with several seeds and reading the test split once gives the figures
+to quote.</p>
 {table}
 <pre class=command>{escape(retrain_command(search, path))}</pre>
 <details><summary>Configuration of trial {best[0].number}</summary><pre>{escape(config)}</pre></details></section>"""

@@ -33,8 +33,8 @@ def _history(search: Search) -> Section:
     name, rungs = objective_name(search.objective), ", ".join(map(str, search.rungs))
     caption = (
         f"Each point is a trial at the highest rung it reached ({rungs} epochs), so compare points of one colour only; "
-        f"the line is the best {name} up to each trial of the {count(len(search.ranked()), 'trial')} trained in full. "
-        "Gaps in the numbering are skipped configurations."
+        f"the line is the best {name} so far among those trained in full ({len(search.ranked())})."
+        f"{' Gaps in the numbering are configurations above the limits.' if search.skipped else ''}"
     )
     if not measured:
         return Section("history", "Optimisation history", _nothing(search))
@@ -84,8 +84,9 @@ def _importance(search: Search) -> Section:
     )
     caption = (
         f"A random forest learns the rank of all {found.trials} trials at the lowest rung, {rung} epochs, pruned ones "
-        "included; a bar is the share of the variance that goes with one hyperparameter, from what shuffling it costs "
-        f"on unseen trials (line: standard deviation over five cross-validations){first}. {verdict}"
+        "included; a bar estimates, rather low, the share of the variance that goes with one hyperparameter, from "
+        f"what shuffling it costs on unseen trials (line: standard deviation over five cross-validations){first}. "
+        f"{verdict}"
     )
     return Section("importance", title, caption, figures.importances(found))
 
@@ -97,7 +98,7 @@ def _trade_off(search: Search) -> Section:
         return Section("cost", title, _nothing(search))
     caption = (
         "Each point is a trial at the highest rung it reached; strong points are trained in full, and the line is "
-        f"their Pareto front: the best {name} to be had up to a size. Faint points stand on fewer epochs, outside it."
+        f"their Pareto front: the best {name} to be had up to a size. Faint points stand on fewer epochs."
     )
     return Section("cost", title, caption, figures.trade_off(search, front))
 
