@@ -1,0 +1,82 @@
+"""The model card: what a stranger needs to know before using an exported network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nas.report.words import describe_architecture, describe_data, si
+
+METRICS = {"auc": "AUC (macro, one against the rest)", "accuracy": "accuracy", "loss": "log loss"}
+
+
+def model_card(config: Mapping[str, Any]) -> str:
+    """Markdown, from the contents of config.json."""
+    search, test, data, task = config["search"], config["test"], config["data"], config["task"]
+    size, training = config["image_size"], config["training"]
+    seeds = ", ".join(map(str, test["seeds"]))
+    spent = f"{si(search['parameters'])} parameters, {si(search['macs'])} multiply-accumulates an image"
+    prepared = f"resized ({config['resize']}) where need be, then normalised one by one ({config['normalisation']})"
+    return f"""# {search["study"]}, trial {search["trial"]}
+
+Tells {", ".join(task["classes"])} apart in images of strong gravitational lenses: the substructure of the lens's halo.
+
+* **Network**: {describe_architecture(config["architecture"])}; {spent}.
+* **Images**: {config["in_chans"]} x {size} x {size}; {prepared}. `nas.predict` does both.
+* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images (training and validation together), \
+{training["epochs"]} epochs, weights of the last one.
+
+## On {data["test"]:,} test images, read once after training
+
+| | this network (seed {config["seed"]}) | mean ± standard deviation of seeds {seeds} | mean probability of all seeds |
+|---|---|---|---|
+{_rows(config["seed"], test)}
+
+The configuration was chosen by its validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
+{search["finished"]} finished trials; the weights here are those of the first seed, not of the best.
+
+## Use
+
+```python
+import nas, nas.predict
+from trainers.data.image_file import read_image
+model = nas.load_model("path/of/this/folder")
+print(nas.predict.predict(model, read_image("lens.npy")[0][None]))
+```
+
+or `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`.
+
+## Limits
+
+* {_about_data(data["source"])}
+* {_about_axis(training["augmentation"])}
+* Every image gets one of the classes above, whether or not it shows a lens. Probabilities were not calibrated.
+
+{", ".join(f"{name} {value}" for name, value in config["versions"].items())}
+"""
+
+
+def _rows(seed: int, test: Mapping[str, Any]) -> str:
+    this = test["of_seed"][str(seed)]
+    return "\n".join(
+        f"| {METRICS.get(name, name)} | {this[name]:.4f} | {test['mean'][name]:.4f} ± "
+        f"{'–' if test['sd'][name] is None else format(test['sd'][name], '.4f')} | {test['ensemble'][name]:.4f} |"
+        for name in this
+    )
+
+
+def _about_data(source: Mapping[str, Any]) -> str:
+    known = "Trained on simulations" if source.get("kind") == "simulated" else "Trained on one set of images"
+    return (
+        f"{known}: the figures hold for images made the same way. Another telescope, pixel scale, noise or lens "
+        "population needs a test of its own."
+    )
+
+
+def _about_axis(augmentation: Mapping[str, Any]) -> str:
+    if augmentation["rotation"] >= 180:
+        return "Training images were turned by random angles, so no direction on the sky is preferred."
+    return (
+        f"Training images were turned by at most {augmentation['rotation']:g} degrees: where they have a preferred "
+        "axis, as published simulations do, the network may rely on it and fail on turned images."
+    )

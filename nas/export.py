@@ -1,0 +1,135 @@
+"""A trained network as a folder that can be used without the study, and back again. Needs neither Ray nor Optuna.
+
+* model.safetensors: the weights
+* config.json: all that is needed to build the network and to prepare images for it, and where it comes from
+* README.md: the model card
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nas.atomic import replacing
+from search_space import build_model, from_dict
+from trainers import tasks
+from trainers.tasks import Task
+
+FORMAT = 1
+RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
+
+
+class LensModel(nn.Module):
+    """A trained network that knows what it was trained on.
+
+    `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and gives raw outputs
+    (N, num_outputs); `nas.predict.predict(model, images)` takes images as stored and gives probabilities.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network, self.task, self.config = network, task, config
+        self.in_chans = int(config["in_chans"])
+        self.image_size = int(config["image_size"])
+        self.normalisation = str(config["normalisation"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(images)
+        return outputs
+
+
+def describe_model(
+    config: Mapping[str, Any], *, task_name: str, task: Task, in_chans: int, image_size: int, **origin: Any
+) -> dict[str, Any]:
+    """The contents of config.json. `config` is that of a `Configuration`; `origin` is what else the card shall tell."""
+    assert dataclasses.is_dataclass(task)
+    assert not isinstance(task, type)
+    return {
+        "format": FORMAT,
+        "architecture": config["architecture"],
+        "in_chans": in_chans,
+        "image_size": image_size,
+        "num_outputs": task.num_outputs,
+        "task": {"name": task_name, **dataclasses.asdict(task)},
+        "resize": RESIZE,
+        "normalisation": config["training"]["normalisation"],
+        "training": config["training"],
+        "seed": config["seed"],
+        **origin,
+        "versions": {name: _version(name) for name in ("lensing-nas", "torch", "timm")},
+    }
+
+
+def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write the network with these weights and the `config` of `describe_model`; replaces what was in `folder`."""
+    from nas.card import model_card  # its words are the report's, which imports Optuna: loading a model must not
+
+    with replacing(folder) as scratch:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, scratch / "model.safetensors")
+        (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+
+
+def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:
+    """The network exported to `folder`, in evaluation mode. ValueError where that holds none that can be used."""
+    folder = Path(folder)
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise ValueError(
+                f"no model in {folder} ({file} is missing); expected a folder that python -m nas.retrain wrote, "
+                "such as runs/hybrid/models/best"
+            )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise ValueError(f"its format is {config['format']}, this version reads {FORMAT}")
+        task = _task(config["task"])
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
+            network = build_model(
+                from_dict(config["architecture"]),
+                in_chans=config["in_chans"], image_size=config["image_size"], num_outputs=config["num_outputs"],
+            )  # fmt: skip
+        weights = load_file(folder / "model.safetensors")
+    except KeyError as error:
+        raise ValueError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
+    except (ValueError, TypeError, SafetensorError) as error:
+        raise ValueError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        made = config.get("versions", {}).get("lensing-nas", "an unknown version")
+        raise ValueError(
+            f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
+            f"config.json; they were written by {made}"
+        ) from error
+    return LensModel(network, task, config).to(device).eval()
+
+
+def _task(record: Mapping[str, Any]) -> Task:
+    state = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    name = state.pop("name")
+    if name not in tasks.known():
+        raise ValueError(f"unknown task {name!r}; known: {', '.join(tasks.known())}")
+    task: Task = importlib.import_module(f"trainers.tasks.{name}").Task(**state)
+    return task
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,214 @@
+"""`python -m nas.retrain --study hybrid --top-k 3 --seeds 3`: train the best found again, test them, export them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+import studies
+from nas import options
+from nas.atomic import link, write_text
+from nas.cli import run_command
+from nas.export import describe_model, export
+from nas.report.__main__ import open_study
+from nas.report.data import Search, Trial, read
+from nas.report.words import count
+from nas.retrain_page import Results, describe, metric_name, page, table
+from nas.retraining import Retraining, fingerprint, finished, result, retrain
+from nas.scores import Scores, score
+from trainers import tasks
+from trainers.data import Dataset, load, source_from_dict
+
+
+def best(search: Search, k: int) -> list[Trial]:
+    """The `k` best COMPLETE trials at full budget; of several with the same configuration only the best."""
+    distinct: dict[str, Trial] = {}
+    for trial in search.ranked():
+        configuration = {name: value for name, value in trial.config.items() if name != "seed"}
+        distinct.setdefault(json.dumps(configuration, sort_keys=True), trial)
+    return list(distinct.values())[:k]
+
+
+def plan(
+    search: Search, chosen: Sequence[Trial], seeds: int, data: Dataset, folder: Path, use: options.Share
+) -> list[Retraining]:
+    """Every training of `chosen` with seeds 0 to seeds - 1, in the order in which they shall start."""
+    seen = fingerprint(data)
+    return [
+        Retraining(
+            trial=trial.number, config={**trial.config, "seed": seed}, task=search.spec["task"],
+            data=search.spec["data"], fingerprint=seen, folder=str(folder.absolute()), device=use.device,
+            threads=use.threads,
+        )
+        for trial in chosen
+        for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def train(jobs: Sequence[Retraining], use: options.Share, console: Console) -> dict[tuple[int, int], str]:
+    """Train all that is not finished yet, on Ray. The reason of each failure, by trial and seed."""
+    from nas.parallel import Failed, in_parallel
+
+    todo = [job for job in jobs if finished(job) is None]
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
+    failures: dict[tuple[int, int], str] = {}
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
+        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        everything = bar.add_task("all trainings", total=sum(job.config["training"]["epochs"] for job in todo))
+        lines: dict[tuple[int, int], TaskID] = {}
+        for job, item in in_parallel(retrain, todo, workers=use.workers, gpus=use.gpus):
+            key, epochs = (job.trial, job.seed), job.config["training"]["epochs"]
+            name = f"trial {job.trial}, seed {job.seed}"
+            if key not in lines:
+                lines[key] = bar.add_task(name, total=epochs)
+            if isinstance(item, Failed):
+                failures[key] = item.reason
+                said = f"failed: {item.reason}"
+            elif "test" in item:
+                said = ", ".join(f"test {metric_name(metric)} {value:.4f}" for metric, value in item["test"].items())
+            else:
+                bar.update(lines[key], completed=item["epoch"], description=f"{name}, loss {item['train_loss']:.3f}")
+                bar.advance(everything)
+                continue
+            bar.remove_task(lines.pop(key))
+            console.print(f"{name:20} {said}", soft_wrap=True, highlight=False, markup=False)
+    return failures
+
+
+def gather(
+    search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset
+) -> tuple[list[Scores], dict[str, Any]]:
+    """The scores of every configuration of which a training is finished, and what there is to say of the data."""
+    task = tasks.load(search.spec["task"], data)
+    targets = task.targets(data.test)
+    scores = []
+    for trial in chosen:
+        trained = [result(job) for job in jobs if job.trial == trial.number and finished(job) is not None]
+        if trained:
+            cost = {"parameters": trial.parameters, "macs": trial.macs}
+            scores.append(score(trial.number, trial.config, trial.value, cost, trained, task, targets))
+    images = {"train": len(data.train) + len(data.val), "test": len(data.test)}
+    return scores, {"source": search.spec["data"], **images}
+
+
+def export_all(search: Search, results: Results, jobs: Sequence[Retraining], data: Dataset, folder: Path) -> None:
+    """A folder for each configuration, with the weights of its first seed: none is picked by what it did on the test.
+
+    `best` is a link to the first by validation.
+    """
+    task = tasks.load(results.task, data)
+    for scores in results.configurations:
+        seed = scores.seeds[0]
+        job = next(job for job in jobs if (job.trial, job.seed) == (scores.trial, seed))
+        config = describe_model(
+            job.config, task_name=results.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
+            data={**results.data, "fingerprint": job.fingerprint},
+            search={
+                "study": results.study, "trial": scores.trial, "finished": results.finished,
+                "objective": results.objective, "validation": scores.validation,
+                "parameters": scores.parameters, "macs": scores.macs,
+            },
+            test={
+                "seeds": scores.seeds,
+                "of_seed": {str(s): dict(metrics) for s, metrics in zip(scores.seeds, scores.test, strict=True)},
+                "mean": {name: spread.mean for name, spread in scores.spread.items()},
+                "sd": {name: spread.sd for name, spread in scores.spread.items()},
+                "ensemble": dict(scores.ensemble),
+            },
+        )  # fmt: skip
+        export(folder / f"trial-{scores.trial}", result(job).weights, config)
+    link(folder / "best", f"trial-{results.configurations[0].trial}")
+
+
+def command(argv: list[str]) -> int:
+    p = argparse.ArgumentParser(
+        prog="python -m nas.retrain",
+        description="Retrain the best of a search on training and validation images, test once, export. Resumes.",
+    )
+    p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
+    p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
+    p.add_argument("--seeds", type=int, default=3, help="trainings of each, with seeds 0, 1, ... (default 3)")
+    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
+    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
+    p.add_argument("--name", help="folder below --runs (default: the study's name)")
+    args = p.parse_args(argv)
+    for name in ("top_k", "seeds", "workers"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected at least 1")
+    use = options.share(args)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    study = studies.load(args.study).name if args.study.endswith(".py") else args.study
+    folder = args.runs / (args.name or study)
+    search = read(open_study(folder / "study.db", study))
+    chosen = best(search, args.top_k)
+    if not chosen:
+        raise ValueError(f"no trial of {folder} has reached the full budget yet: search on with python -m nas.run")
+    try:
+        with FileLock(folder / "retrain.lock", timeout=0):
+            return conduct(search, chosen, args.seeds, use, folder, Console())
+    except Timeout:
+        raise ValueError(f"another retraining is running in {folder}; wait for it") from None
+
+
+def conduct(
+    search: Search, chosen: Sequence[Trial], seeds: int, use: options.Share, folder: Path, console: Console
+) -> int:
+    """Train, test, report, export. The exit code: 0 all done, 1 some training failed, 130 interrupted."""
+    data = load(source_from_dict(search.spec["data"]))
+    jobs = plan(search, chosen, seeds, data, folder / "retrained", use)
+    console.print(f"data: {data.describe()}", soft_wrap=True, highlight=False)
+    console.print(
+        f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {search.name} with "
+        f"{count(seeds, 'seed')} each on training and validation images; {use.workers} workers on {use.device}",
+        soft_wrap=True, highlight=False,
+    )  # fmt: skip
+    try:
+        failures = train(jobs, use, console)
+    except KeyboardInterrupt:
+        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
+        return 130
+    scores, images = gather(search, chosen, jobs, data)
+    told = tuple(f"trial {trial}, seed {seed}: {reason}" for (trial, seed), reason in sorted(failures.items()))
+    if scores:
+        results = Results(
+            study=search.name, question=search.question, objective=search.objective, data=images,
+            task=search.spec["task"], classes=data.classes, epochs=search.rungs[-1],
+            finished=sum(n for state, n in search.counts().items() if state != "open"),
+            configurations=tuple(scores), failures=told,
+        )  # fmt: skip
+        write_text(folder / "retrain.json", json.dumps(dataclasses.asdict(results)) + "\n")
+        write_text(folder / "retrain.html", page(results))
+        export_all(search, results, jobs, data, folder / "models")
+        console.print(table(results))
+        for c in results.configurations:
+            console.print(f"trial {c.trial}: {describe(c)}", soft_wrap=True, highlight=False)
+        console.print(f"report: {folder / 'retrain.html'}", soft_wrap=True, highlight=False)
+        console.print(f"models: {folder / 'models'}, the first by validation as best/", soft_wrap=True, highlight=False)
+    for reason in told:
+        print(f"error: {reason}", file=sys.stderr)
+    return 1 if told else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(command, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,354 @@
+"""What retraining promises: the right trials, all the images, one look at the test split, honest figures."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import re
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from plotly.offline import get_plotlyjs
+from safetensors.torch import load_file
+from sklearn.metrics import log_loss, roc_auc_score
+
+import nas
+from nas import parallel, retrain, retraining, schedulers
+from nas.atomic import replacing
+from nas.engine import Engine
+from nas.ledger import Ledger, open_storage
+from nas.predict import predict
+from nas.report.data import read
+from nas.retraining import Retrained, Retraining, fingerprint, joined
+from nas.scores import POINTS, score
+from nas.simulate import simulate
+from search_space import Toy, build_model
+from studies import Configuration, StudySpec
+from trainers import tasks
+from trainers.config import TrainConfig
+from trainers.data import Dataset, Simulated, Split, load, source_to_dict
+from trainers.fit import fit
+from trainers.tasks.substructure import Task
+
+SPEC = StudySpec("tiny", "Which is best?", data=Simulated(images=60, image_size=32), epochs=2, min_epochs=2)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        retraining.resident.cache_clear()
+        load(SPEC.data, progress=False)
+        yield
+
+
+def configuration(rate=1e-3, name="resnet2", **training):
+    return Configuration(Toy(name), TrainConfig(epochs=2, learning_rate=rate, **training), seed=0).to_dict()
+
+
+def make_study(folder, configs, values):
+    """A finished study whose trial i trained configs[i] to the validation value values[i]; None: it failed."""
+    folder.mkdir(parents=True)
+    ledger = Ledger(open_storage(folder / "study.db"), SPEC.name, sampler=optuna.samplers.RandomSampler(seed=0))
+    ledger.study.set_user_attr("spec", json.loads(json.dumps(SPEC.to_dict())))
+    given = iter(configs)
+    engine = Engine(
+        ledger, schedulers.load("promotion", SPEC.rungs, 3), sample=lambda trial: next(given), trials=len(configs)
+    )
+    for value in itertools.takewhile(lambda v: v is None, values):
+        assert value is None
+        engine.fail(engine.next().trial, "RuntimeError: no luck")
+    of = {json.dumps(c): v for c, v in zip(configs, values, strict=True)}
+    list(simulate(engine, lambda c: [0.5, of[json.dumps(c)]], workers=1))
+    engine.close()
+    return ledger.study
+
+
+def jobs_for(tmp_path, *configs, seed=0):
+    seen = fingerprint(load(SPEC.data, progress=False))
+    return [
+        Retraining(i, {**config, "seed": seed}, SPEC.task, source_to_dict(SPEC.data), seen, str(tmp_path / "retrained"))
+        for i, config in enumerate(configs)
+    ]
+
+
+def inline(function, jobs, *, workers, gpus=0.0):
+    """`in_parallel` in this process."""
+    for job in jobs:
+        try:
+            for item in function(job):
+                yield job, item
+        except Exception as error:
+            yield job, parallel.Failed(str(error))
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    monkeypatch.setattr(parallel, "in_parallel", inline)
+
+
+def test_the_best_complete_trials_are_taken_and_a_configuration_counts_once(tmp_path):
+    same = configuration(2e-3)
+    configs = [configuration(9e-3), configuration(1e-3), same, {**same, "seed": 5}, configuration(3e-3)]
+    study = make_study(tmp_path / "tiny", configs, [None, 0.6, 0.9, 0.8, 0.7])
+    assert [t.number for t in retrain.best(read(study), 3)] == [2, 4, 1]
+    assert [t.number for t in retrain.best(read(study), 1)] == [2]
+
+
+def test_two_splits_joined_are_indexed_like_their_concatenation():
+    def split(n):
+        return Split(torch.rand(n, 1, 4, 4), torch.randint(3, (n,)), {"axion_mass": torch.rand(n)})
+
+    first, second = split(7), split(4)
+    both = joined(first, second)
+    index = torch.randint(11, (50,))
+    assert torch.equal(both.images[index], torch.cat([first.images, second.images])[index])
+    assert torch.equal(both.labels, torch.cat([first.labels, second.labels]))
+    assert torch.equal(
+        both.targets["axion_mass"], torch.cat([first.targets["axion_mass"], second.targets["axion_mass"]])
+    )
+
+
+def test_a_retraining_is_the_plain_training_on_both_splits_to_the_last_epoch(tmp_path):
+    (job,) = jobs_for(tmp_path, configuration(), seed=3)
+    items = list(retraining.retrain(job))
+    data = load(SPEC.data, progress=False)
+    torch.manual_seed(3)
+    model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
+    both = Split(torch.cat([data.train.images, data.val.images]), torch.cat([data.train.labels, data.val.labels]), {})
+    task = tasks.load(SPEC.task, data)
+    epochs = list(fit(model, both, task, TrainConfig(epochs=2), seed=3))
+    weights = retraining.result(job).weights
+    assert weights.keys() == model.state_dict().keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
+    assert [i["train_loss"] for i in items[:-1]] == [e.metrics["train_loss"] for e in epochs]
+    assert items[-1] == {"test": retraining.result(job).metrics}
+
+
+def test_the_test_images_are_read_once_and_only_after_the_last_epoch(tmp_path, monkeypatch):
+    data, reads = load(SPEC.data, progress=False), []
+
+    class Watched:
+        def __len__(self):
+            return len(data.test.images)
+
+        def __getitem__(self, index):
+            reads.append(trained)
+            return data.test.images[index]
+
+    watched = dataclasses.replace(data, test=dataclasses.replace(data.test, images=Watched()))
+    monkeypatch.setattr(retraining, "resident", lambda source, device: watched)
+    trained = 0
+    (job,) = jobs_for(tmp_path, configuration())
+    for item in retraining.retrain(job):
+        assert not reads or "test" in item
+        trained += "epoch" in item
+    assert reads == [2]
+
+
+def test_what_is_finished_is_not_trained_again_unless_it_would_come_out_otherwise(tmp_path):
+    (job,) = jobs_for(tmp_path, configuration())
+    assert retraining.finished(job) is None
+    list(retraining.retrain(job))
+    assert retraining.finished(job)
+    longer = {**job.config, "training": {**job.config["training"], "epochs": 3}}
+    for change in ({"config": longer}, {"fingerprint": "other images"}, {"task": "other"}, {"trial": 5}):
+        assert retraining.finished(dataclasses.replace(job, **change)) is None
+    assert retraining.finished(dataclasses.replace(job, threads=2))
+
+
+@pytest.mark.parametrize("part", ["images", "labels", "targets", "classes"])
+def test_the_fingerprint_changes_with_anything_in_the_data(part):
+    data = load(SPEC.data, progress=False)
+
+    def changed(split):
+        copy = Split(split.images.clone(), split.labels.clone(), {k: v.clone() for k, v in split.targets.items()})
+        {"images": copy.images, "labels": copy.labels, "targets": copy.targets["mass_fraction"]}[part].view(-1)[-1] += 1
+        return copy
+
+    if part == "classes":
+        other = Dataset(data.name, ("a", "b", "c"), data.train, data.val, data.test)
+    else:
+        other = Dataset(data.name, data.classes, data.train, data.val, changed(data.test))
+    assert fingerprint(other) != fingerprint(data)
+    assert fingerprint(Dataset("renamed", data.classes, data.train, data.val, data.test)) == fingerprint(data)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    for content, fails in (("old", False), ("new", True)):
+        with contextlib.suppress(RuntimeError), replacing(tmp_path / "folder") as folder:
+            (folder / "file").write_text(content)
+            if fails:
+                raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+
+
+def test_the_figures_agree_with_numpy_and_scikit_learn():
+    torch.manual_seed(0)
+    task, targets = Task(classes=("axion", "cdm", "no_sub")), torch.randint(3, (2000,))
+    signal = torch.nn.functional.one_hot(targets, 3)
+    raw = [signal * strength + torch.randn(2000, 3) for strength in (1.0, 1.5, 2.0)]
+    trained = [Retrained(s, {}, o, task.metrics(o, targets), 1.0) for s, o in enumerate(raw)]
+    found = score(4, {}, 0.9, {"parameters": 10, "macs": None}, trained, task, targets)
+
+    probabilities = [o.double().softmax(-1).numpy() for o in raw]
+    auc = [roc_auc_score(targets, p, multi_class="ovr") for p in probabilities]
+    assert found.spread["auc"].mean == pytest.approx(np.mean(auc))
+    assert found.spread["auc"].sd == pytest.approx(np.std(auc, ddof=1))
+    assert found.spread["auc"].n == 3
+    together = np.mean(probabilities, axis=0)
+    assert found.ensemble["auc"] == pytest.approx(roc_auc_score(targets, together, multi_class="ovr"))
+    assert found.ensemble["loss"] == pytest.approx(log_loss(targets, together))
+    assert found.ensemble["accuracy"] == (together.argmax(-1) == targets.numpy()).mean()
+    counts = np.zeros((3, 3), int)
+    for p in probabilities:
+        np.add.at(counts, (targets.numpy(), p.argmax(-1)), 1)
+    assert found.confusion == counts.tolist()
+    for k, curve in enumerate(found.roc):
+        of_class = [roc_auc_score(targets == k, p[:, k]) for p in probabilities]
+        assert curve.auc.mean == pytest.approx(np.mean(of_class))
+        for (false, true), area in zip([*curve.seeds, curve.ensemble], [*of_class, curve.ensemble_auc], strict=True):
+            assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+            assert len(false) <= POINTS
+            assert np.trapezoid(true, false) == pytest.approx(area, abs=2e-3), "thinning keeps the curve"
+
+
+def test_one_seed_has_no_standard_deviation():
+    task, targets = Task(classes=("a", "b")), torch.tensor([0, 1, 0, 1])
+    outputs = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 2]])
+    trained = [Retrained(0, {}, outputs, task.metrics(outputs, targets), 1.0)]
+    found = score(0, {}, 0.5, {}, trained, task, targets)
+    assert found.spread["auc"].sd is None
+    assert str(found.spread["auc"]) == f"{found.spread['auc'].mean:.4f}"
+
+
+def check_results(folder, trials, seeds, tolerance=0.0):
+    """What the command leaves: a report with all figures, and models that repeat the stored test outputs bit for bit.
+
+    Only where the worker had another number of threads than this process may the last bits differ.
+    """
+    results = json.loads((folder / "retrain.json").read_text())
+    assert [c["trial"] for c in results["configurations"]] == trials
+    html = (folder / "retrain.html").read_text()
+    own = html.replace(get_plotlyjs(), "")
+    assert len(own) < len(html) / 2, "plotly is inside"
+    assert not re.search(r"\b(src|href|url)\b\s*[=(]", own), "works offline"
+    data = load(SPEC.data, progress=False)
+    for c in results["configurations"]:
+        assert c["seeds"] == seeds
+        assert f"roc-{c['trial']}" in html
+        values = [metrics["auc"] for metrics in c["test"]]
+        assert c["spread"]["auc"]["mean"] == pytest.approx(np.mean(values))
+        assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in html
+        model = nas.load_model(folder / "models" / f"trial-{c['trial']}")
+        config = model.config
+        assert config["seed"] == 0, "the first seed, whatever the test says"
+        assert config["test"]["of_seed"]["0"] == c["test"][0]
+        seed_0 = folder / "retrained" / f"trial-{c['trial']}" / "seed-0"
+        kept = model.task.predict(load_file(seed_0 / "test.safetensors")["outputs"])
+        assert torch.allclose(predict(model, data.test.images).probabilities, kept, rtol=0, atol=tolerance)
+    assert (folder / "models" / "best").resolve().name == f"trial-{trials[0]}"
+
+
+def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, capsys, without_ray):
+    configs = [configuration(1e-3), configuration(2e-3, "mlp")]
+    make_study(tmp_path / "tiny", configs, [0.6, 0.7])
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--workers", "1", "--seeds"]
+    assert retrain.main([*arguments, "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("test AUC") == 4
+    assert "0.7000" in said, "the validation value stands beside the test's"
+    check_results(tmp_path / "tiny", [1, 0], [0, 1])
+    first = (tmp_path / "tiny" / "retrain.json").read_text()
+    assert retrain.main([*arguments, "2"]) == 0
+    assert "4 of 4 trainings were finished before" in capsys.readouterr().out
+    assert (tmp_path / "tiny" / "retrain.json").read_text() == first
+    assert retrain.main([*arguments, "3"]) == 0
+    assert capsys.readouterr().out.count("test AUC") == 2
+    check_results(tmp_path / "tiny", [1, 0], [0, 1, 2])
+
+
+def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, without_ray):
+    make_study(tmp_path / "tiny", [configuration(1e-3), configuration(5.0)], [0.6, 0.7])
+    broken = configuration(5.0, "lenet")
+    with pytest.MonkeyPatch.context() as patch:
+        real = retraining.fit
+
+        def fit_or_fail(model, train, task, config, **options):
+            if config.learning_rate == broken["training"]["learning_rate"]:
+                raise FloatingPointError("the training loss is nan at epoch 1")
+            return real(model, train, task, config, **options)
+
+        patch.setattr(retraining, "fit", fit_or_fail)
+        code = retrain.main(["--study", "tiny", "--runs", str(tmp_path), "--seeds", "2", "--workers", "1"])
+    assert code == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("the training loss is nan at epoch 1") == 2
+    check_results(tmp_path / "tiny", [0], [0, 1])
+    results = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
+    assert len(results["failures"]) == 2
+    assert results["failures"][0].startswith("trial 1, seed 0: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--study", "nosuch"], "nosuch"),
+        (["--study", "nosuch.py"], "no study file nosuch.py"),
+        (["--study", "tiny", "--name", "elsewhere"], "no study at"),
+        (["--study", "tiny", "--top-k", "0"], "--top-k is 0; expected at least 1"),
+        (["--study", "tiny", "--seeds", "-1"], "--seeds is -1; expected at least 1"),
+        (["--study", "tiny", "--workers", "0"], "--workers is 0; expected at least 1"),
+        (["--study", "tiny"], "no trial of .* has reached the full budget yet"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said):
+    make_study(tmp_path / "tiny", [configuration()], [None])
+    assert retrain.main(["--runs", str(tmp_path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error)
+    assert error.count("\n") == 1
+
+
+def test_two_retrainings_of_one_study_do_not_run_at_once(tmp_path, capsys):
+    make_study(tmp_path / "tiny", [configuration()], [0.6])
+    with retrain.FileLock(tmp_path / "tiny" / "retrain.lock"):
+        assert retrain.main(["--study", "tiny", "--runs", str(tmp_path)]) == 2
+    assert "another retraining is running" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ray_trains_tests_and_exports_and_neither_an_error_nor_a_dead_worker_stops_the_others(tmp_path, capsys):
+    pytest.importorskip("ray")
+    configs = [configuration(1e-3), configuration(2e-3, "mlp")]
+    make_study(tmp_path / "tiny", configs, [0.6, 0.7])
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--seeds", "2", "--workers", "2"]
+    try:
+        assert retrain.main(arguments) == 0
+        assert capsys.readouterr().out.count("test AUC") == 4
+        check_results(tmp_path / "tiny", [1, 0], [0, 1], tolerance=1e-6)
+
+        def stretch(job):
+            yield job
+            if job == "raises":
+                raise RuntimeError("out of luck")
+            if job == "dies":
+                os._exit(1)
+            yield f"{job} done"
+
+        jobs = ["one", "raises", "two", "dies", "three", "four"]
+        items = list(parallel.in_parallel(stretch, jobs, workers=2))
+        last = dict(items)
+        assert isinstance(last["raises"], parallel.Failed)
+        assert last["raises"].reason == "RuntimeError: out of luck"
+        assert last["dies"].reason.startswith("the worker died")
+        assert all(last[job] == f"{job} done" for job in ("one", "two", "three", "four"))
+    finally:
+        import ray
+
+        ray.shutdown()
