@@ -105,8 +105,23 @@ class Toy:
         _one_of("toy", self.name, TOYS)
 
 
-Architecture = Hybrid | Toy
-_KINDS: Mapping[str, type[Hybrid] | type[Toy]] = {cls.kind: cls for cls in (Hybrid, Toy)}
+@dataclass(frozen=True)
+class Backbone:
+    """A network that exists already."""
+
+    kind: ClassVar[str] = "backbone"
+
+    name: str  # of timm, such as "resnet18", or "alexnet"
+    pretrained: bool = False  # with the weights published for it
+    checkpoint: str | None = None  # with those of a local file instead
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name is empty, expected a network of timm, such as 'resnet18'")
+
+
+Architecture = Hybrid | Toy | Backbone
+_KINDS: Mapping[str, type[Hybrid | Toy | Backbone]] = {cls.kind: cls for cls in (Hybrid, Toy, Backbone)}
 
 
 def to_dict(architecture: Architecture) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from timm.layers.weight_init import variance_scaling_
 from torch import Tensor, nn
 
 from . import mixers
-from .architecture import RELATIONAL, Architecture, Hybrid, Stage, Toy
+from .architecture import RELATIONAL, Architecture, Backbone, Hybrid, Stage, Toy
+from .backbones import build_backbone
 from .block import Block
 from .head import AttentionPool
 from .position import build_position
@@ -22,13 +23,16 @@ def build_model(architecture: Architecture, *, in_chans: int, image_size: int, n
     """A freshly initialised network; seed torch's generator for a reproducible one.
 
     Raises:
-        ValueError: the architecture names an unknown mixer or option, or does not fit together.
+        ValueError: the architecture names an unknown mixer, option or backbone, does not fit together, or wants
+            weights that are not to be had.
     """
     for name, value in (("in_chans", in_chans), ("image_size", image_size), ("num_outputs", num_outputs)):
         if value < 1:
             raise ValueError(f"{name}={value} is too small, expected at least 1")
     if isinstance(architecture, Toy):
         return build_toy(architecture.name, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs)
+    if isinstance(architecture, Backbone):
+        return build_backbone(architecture, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs)
     return HybridNet(architecture, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs)
 
 

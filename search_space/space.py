@@ -1,5 +1,5 @@
 # ruff: noqa: RUF009
-"""The hybrid space: any mixer in any stage. Sampling it is the only way from a trial's parameters to a network."""
+"""Spaces of architectures. Sampling one is the only way from a trial's parameters to a network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import mixers
-from .architecture import ABSOLUTE, HEADS, NORMS, PLACES, RELATIONAL, Hybrid, Stage
+from .architecture import ABSOLUTE, HEADS, NORMS, PLACES, RELATIONAL, TOYS, Backbone, Hybrid, Stage, Toy
 from .bounds import Bound, Range, Trial, pick, values
 
 
 @dataclass(frozen=True)
 class HybridSpace:
-    """Bounds: a `Range` of ordered values or a tuple of choices; a single value fixes a parameter.
+    """Any mixer in any stage.
+
+    Bounds are a `Range` of ordered values or a tuple of choices; a single value fixes a parameter.
 
     A parameter is asked for only where it has an effect. Some effects hang on the size of the grid: `image_size` is
     the smallest one the space is meant for; its architectures build at any size.
@@ -114,6 +116,34 @@ class HybridSpace:
         token = isotropic and mixers.trait(*stages[-1].blocks()[-1], "takes_token")
         head: str = pick_among(trial, "head", self.head, "pooled", () if token else ("class_token",))
         return head
+
+
+BACKBONES = (
+    *("resnet18", "resnet34", "resnet50", "vgg16", "densenet121", "alexnet", "efficientnet_b0", "convnext_tiny"),
+    *("vit_tiny_patch16_224", "vit_small_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224"),
+    *("resmlp_12_224", "maxvit_nano_rw_256", "coatnet_nano_rw_224"),
+)
+
+
+@dataclass(frozen=True)
+class BackboneSpace:
+    """Existing networks, with published weights or without; `checkpoints` gives local files by name."""
+
+    names: tuple[str, ...] = BACKBONES
+    pretrained: Bound = (False,)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+
+    def sample(self, trial: Trial) -> Backbone:
+        name = pick(trial, "backbone", self.names)
+        return Backbone(name, pick(trial, "pretrained", self.pretrained), self.checkpoints.get(name))
+
+
+@dataclass(frozen=True)
+class ToySpace:
+    names: tuple[str, ...] = TOYS
+
+    def sample(self, trial: Trial) -> Toy:
+        return Toy(pick(trial, "toy", self.names))
 
 
 def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tuple[str, ...]) -> Any:

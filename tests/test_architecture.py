@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from search_space import Hybrid, Stage, Toy, from_dict, to_dict
+from search_space import Backbone, Hybrid, Stage, Toy, from_dict, to_dict
 
 NET = Hybrid(
     stages=(
@@ -14,7 +14,9 @@ NET = Hybrid(
 )
 
 
-@pytest.mark.parametrize("architecture", [NET, Toy("lenet")], ids=lambda a: a.kind)
+@pytest.mark.parametrize(
+    "architecture", [NET, Toy("lenet"), Backbone("resnet18", checkpoint="a.pth")], ids=lambda a: a.kind
+)
 def test_an_architecture_survives_json(architecture):
     assert from_dict(json.loads(json.dumps(to_dict(architecture)))) == architecture
 

@@ -1,0 +1,103 @@
+"""Existing networks: every one of the proposal's runs, and weights are the asked-for ones or a clear refusal."""
+
+import huggingface_hub
+import optuna
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from search_space import Backbone, BackboneSpace, ToySpace, build_model, cost
+from search_space.space import BACKBONES
+
+IMAGE = {"in_chans": 1, "image_size": 64, "num_outputs": 3}
+
+
+@pytest.mark.parametrize("image_size", [64, 150])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_runs_at_any_size(name, image_size):
+    with torch.device("meta"):
+        model = build_model(Backbone(name), in_chans=1, image_size=image_size, num_outputs=3)
+        assert model(torch.empty(2, 1, image_size, image_size)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "alexnet"])
+def test_a_backbone_trains(name):
+    torch.manual_seed(0)
+    model = build_model(Backbone(name), in_chans=1, image_size=70, num_outputs=3)
+    model(torch.randn(2, 1, 70, 70)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_an_unknown_backbone_suggests_names():
+    with pytest.raises(ValueError, match="resnet18"):
+        build_model(Backbone("resnet_18"), **IMAGE)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "alexnet"])
+def test_without_network_pretrained_weights_are_refused_not_replaced(name, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(ValueError, match=f"(?s)pretrained weights for '{name}'.*pretrained=False"):
+        build_model(Backbone(name, pretrained=True), **IMAGE)
+
+
+def test_counting_the_cost_of_a_pretrained_network_needs_no_weights(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert cost(Backbone("resnet18", pretrained=True), **IMAGE) == cost(Backbone("resnet18"), **IMAGE)
+
+
+def test_the_cost_of_a_known_network_is_the_published_one():
+    found = cost(Backbone("resnet50"), in_chans=3, image_size=224, num_outputs=1000)
+    assert found.parameters == 25_557_032
+    assert found.macs == pytest.approx(4.09e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"), [("resnet18", "conv1.weight"), ("vit_tiny_patch16_224", "patch_embed.proj.weight")]
+)
+def test_a_local_checkpoint_is_adapted_to_channels_size_and_classes(name, first, tmp_path):
+    torch.manual_seed(0)
+    published = timm.create_model(name, num_classes=1000).state_dict()
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(published, path)
+    model = build_model(Backbone(name, checkpoint=str(path)), **IMAGE)
+    state = model.net.state_dict()
+    torch.testing.assert_close(state[first], published[first].sum(dim=1, keepdim=True))
+    kept = [key for key in published if published[key].shape == state[key].shape and "num_batches" not in key]
+    assert len(kept) > len(published) / 2
+    assert all(torch.equal(state[key], published[key]) for key in kept)
+    assert model(torch.randn(2, 1, 64, 64)).shape == (2, 3)
+
+
+def test_alexnet_takes_a_local_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    published = build_model(Backbone("alexnet"), in_chans=3, image_size=64, num_outputs=1000).net.state_dict()
+    path = tmp_path / "weights.pth"
+    torch.save(published, path)
+    state = build_model(Backbone("alexnet", checkpoint=str(path)), **IMAGE).net.state_dict()
+    assert torch.equal(state["features.3.weight"], published["features.3.weight"])
+    torch.testing.assert_close(state["features.0.weight"], published["features.0.weight"].sum(dim=1, keepdim=True))
+
+
+def test_a_checkpoint_that_is_missing_or_of_another_network_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no file"):
+        build_model(Backbone("resnet18", checkpoint=str(tmp_path / "none.pth")), **IMAGE)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(timm.create_model("efficientnet_b0").state_dict(), path)
+    for name in ("resnet18", "vit_tiny_patch16_224", "efficientnet_b1", "alexnet"):
+        with pytest.raises(ValueError, match=f"for '{name}'"):
+            build_model(Backbone(name, checkpoint=str(path)), **IMAGE)
+
+
+def test_backbones_and_toys_are_sampled_by_name():
+    trial = optuna.trial.FixedTrial({"backbone": "vgg16", "toy": "lenet"})
+    space = BackboneSpace(checkpoints={"vgg16": "vgg.pth"})
+    assert space.sample(trial) == Backbone("vgg16", checkpoint="vgg.pth")
+    assert ToySpace().sample(trial).name == "lenet"
