@@ -160,9 +160,12 @@ def command(argv: list[str]) -> int:
     chosen = best(search, args.top_k)
     if not chosen:
         raise ValueError(f"no trial of {folder} has reached the full budget yet: search on with python -m nas.run")
+    console = Console()
+    if len(chosen) < args.top_k:
+        console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {args.top_k}")
     try:
         with FileLock(folder / "retrain.lock", timeout=0):
-            return conduct(search, chosen, args.seeds, use, folder, Console())
+            return conduct(search, chosen, args.seeds, use, folder, console)
     except Timeout:
         raise ValueError(f"another retraining is running in {folder}; wait for it") from None
 

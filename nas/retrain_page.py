@@ -17,7 +17,7 @@ from nas.report.style import SCRIPT, STYLE
 from nas.report.words import describe_architecture, describe_data, objective_name, si
 from nas.scores import Scores
 
-COLOURS = ["#1f62c4", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
+COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
 SHADES = [[0.0, "#e6edf5"], [0.5, "#8fb3df"], [1.0, "#1f4f9c"]]
 TOP = 90  # pixels above a ROC and its confusion matrix, for the legend
 GRID = """
