@@ -100,7 +100,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
         task = _task(config["task"])
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
             network = build_model(
-                from_dict(config["architecture"]),
+                from_dict(_without_weights(config["architecture"])),
                 in_chans=config["in_chans"], image_size=config["image_size"], num_outputs=config["num_outputs"],
             )  # fmt: skip
         weights = load_file(folder / "model.safetensors")
@@ -117,6 +117,11 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
             f"config.json; they were written by {made}"
         ) from error
     return LensModel(network, task, config).to(device).eval()
+
+
+def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """An existing network's published weights are neither downloaded nor looked for: the folder has its own."""
+    return {key: value for key, value in architecture.items() if key not in ("pretrained", "checkpoint")}
 
 
 def _task(record: Mapping[str, Any]) -> Task:

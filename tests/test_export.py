@@ -14,7 +14,7 @@ import nas
 from nas import predict as predicting
 from nas.export import describe_model, export
 from nas.predict import predict
-from search_space import HybridSpace, Toy, build_model, to_dict
+from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
 from trainers.config import NORMALISATIONS, TrainConfig
 from trainers.data import Folder, load
 from trainers.evaluate import outputs
@@ -109,6 +109,16 @@ assert not {{"ray", "optuna", "plotly"}} & set(sys.modules), "load_model and pre
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_network_that_began_with_published_weights_is_loaded_without_them(tmp_path):
+    model = exported(tmp_path / "m", Backbone("resnet10t"))
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    config["architecture"] |= {"pretrained": True, "checkpoint": str(tmp_path / "gone.pth")}
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    images = torch.rand(2, 1, 32, 32)
+    expected = TASK.predict(outputs(model, images, normalisation="zscore", device="cpu"))
+    assert torch.equal(predict(nas.load_model(tmp_path / "m"), images).probabilities, expected)
 
 
 def test_loading_a_network_draws_nothing_from_the_random_generator(model_folder):
