@@ -79,9 +79,14 @@ def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any
     from nas.card import model_card  # its words are the report's, which imports Optuna: loading a model must not
 
     with replacing(folder) as scratch:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, scratch / "model.safetensors")
+        save_file(own(weights), scratch / "model.safetensors")
         (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+
+
+def own(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that share no memory, which safetensors refuses: tied weights do."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
 
 
 def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nas.atomic import replacing
+from nas.export import own
 from nas.trial import resident
 from search_space import build_model
 from studies import Configuration
@@ -90,9 +91,8 @@ def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
         "test": metrics,
         "history": history,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(job.path) as folder:
-        save_file(weights, folder / "model.safetensors")
+        save_file(own(model.state_dict()), folder / "model.safetensors")
         save_file({"outputs": predicted.contiguous()}, folder / "test.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     yield {"test": metrics}
