@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from . import mixers
@@ -45,6 +46,13 @@ class HybridSpace:
     def __post_init__(self) -> None:
         for name in {*self.mixers, *values(self.first)} - {"same"}:
             mixers.load(name)
+            if "heads" in mixers.bound_names(name):
+                heads = values(self.options.get(name, {}).get("heads", mixers.load("attention").HEADS))
+                for width, number in product(values(self.width), heads):
+                    if width % number:
+                        raise ValueError(
+                            f"width {width} cannot be split into {number} heads of {name!r}: change either"
+                        )
         for name, bounds in self.options.items():
             if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
                 known = ", ".join(mixers.bound_names(name)) or "none"

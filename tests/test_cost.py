@@ -68,7 +68,7 @@ def test_counting_is_quick_enough_to_do_before_every_trial():
     cost(architecture, **IMAGE)
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         cost(architecture, **IMAGE)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.3  # 0.06 s on one idle core; other jobs share it
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.1

@@ -76,11 +76,13 @@ def test_no_mixer_looks_at_other_images_of_the_batch(name, variant):
     torch.testing.assert_close(mixer(x)[1:2], mixer(x[1:2]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "variant"), ALL)
+def trait(name, variant, attribute):
+    return mixers.trait(name, {"variant": variant} if variant else {}, attribute)
+
+
+@pytest.mark.parametrize(("name", "variant"), [pair for pair in ALL if trait(*pair, "takes_token")])
 def test_a_class_token_is_mixed_with_the_grid_where_the_mixer_says_so(name, variant):
     torch.manual_seed(0)
-    if not mixers.trait(name, {"variant": variant} if variant else {}, "takes_token"):
-        pytest.skip("takes no token")
     mixer = randomise(build(name, variant))
     x, token = torch.randn(2, 8, 8, WIDTH), torch.randn(2, 1, WIDTH)
     out, token_out = mixer(x, token)
@@ -91,6 +93,19 @@ def test_a_class_token_is_mixed_with_the_grid_where_the_mixer_says_so(name, vari
     changed = x.clone()
     changed[:, 3, 4] += 1
     assert not torch.allclose(mixer(changed, token)[1], token_out)
+
+
+@pytest.mark.parametrize(("name", "variant"), ALL)
+def test_every_mixer_works_in_half_precision(name, variant):
+    torch.manual_seed(0)
+    mixer = build(name, variant, index=1, grid=(9, 9))
+    x = torch.randn(2, 9, 9, WIDTH, requires_grad=True)
+    expected = mixer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = mixer(x)
+    out.float().square().mean().backward()
+    assert (out - expected).abs().max() < 0.05 * expected.abs().max() + 1e-3
+    assert all(tensor.grad.isfinite().all() for tensor in (x, *mixer.parameters()))
 
 
 @pytest.mark.parametrize(("name", "variant"), ALL)

@@ -153,6 +153,8 @@ def test_options_can_be_bounded_per_mixer():
         ({"mixers": ("conv", "lens")}, "lens"),
         ({"options": {"conv": {"heads": (1,)}}}, "heads"),
         ({"options": {"lens": {}}}, "lens"),
+        ({"width": Range(20, 40, 20)}, "width 20"),
+        ({"options": {"window": {"heads": (3,)}}}, "3 heads of 'window'"),
     ],
 )
 def test_a_space_over_what_does_not_exist_is_refused(bounds, message):

@@ -17,6 +17,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch import nn
 from ..bounds import Bound, Trial, pick
 
 
+@cache
 def known() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
@@ -36,6 +38,7 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
+@cache
 def variants(name: str) -> tuple[str, ...]:
     """The variants of a mixer, its default first; empty where the mixer is a single module."""
     module = load(name)
@@ -68,6 +71,7 @@ def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str,
     return {**options, **module.sample(trial, prefix, side, **own)}
 
 
+@cache
 def bound_names(name: str) -> tuple[str, ...]:
     """Every option of a mixer (over all its variants) that can be bounded."""
     choices = variants(name)

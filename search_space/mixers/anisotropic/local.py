@@ -63,7 +63,9 @@ class Mixer(nn.Module):
         neighbours = [padded[:, i : i + height, j : j + width] for i, j in self.offsets()]
         logits = torch.stack(
             [
-                torch.einsum("bhwnd,nd->bhwn", self.split(F.leaky_relu(source + near + along, 0.2)), self.a)
+                torch.einsum(
+                    "bhwnd,nd->bhwn", self.split(F.leaky_relu(source + near + along, 0.2, inplace=True)), self.a
+                )
                 for near, along in zip(neighbours, edge, strict=True)
             ]
         )

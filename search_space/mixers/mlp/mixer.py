@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,11 +14,6 @@ RATIO: Bound = Range(0.5, 2.0, 0.5)
 
 def sample(trial: Trial, prefix: str, side: int, *, ratio: Bound = RATIO) -> dict[str, Any]:
     return {"ratio": pick(trial, f"{prefix}.ratio", ratio)}
-
-
-def over_tokens(linear: nn.Linear, x: Tensor) -> Tensor:
-    """`linear` along the token axis of x (B, N, C), as W x + b: no transposed copy."""
-    return torch.matmul(linear.weight, x) + linear.bias[:, None]
 
 
 class Mixer(nn.Module):
@@ -33,5 +27,5 @@ class Mixer(nn.Module):
         self.down = nn.Linear(hidden, tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(over_tokens(self.up, x.flatten(1, 2)))
-        return over_tokens(self.down, hidden).view(x.shape)
+        out = self.down(F.gelu(self.up(x.flatten(1, 2).transpose(1, 2))))
+        return out.transpose(1, 2).unflatten(1, x.shape[1:3])

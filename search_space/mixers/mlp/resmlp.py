@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from ...bounds import Trial
-from .mixer import over_tokens
 
 
 def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
@@ -37,4 +36,5 @@ class Mixer(nn.Module):
         self.across = nn.Linear(tokens, tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        return over_tokens(self.across, x.flatten(1, 2)).view(x.shape)
+        out = self.across(x.flatten(1, 2).transpose(1, 2))
+        return out.transpose(1, 2).unflatten(1, x.shape[1:3])

@@ -43,16 +43,14 @@ class Mixer(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b w n (qkv heads d) -> qkv b w heads n d", qkv=3, heads=self.heads)
         return q, k, v
 
-    def bias(self) -> Tensor:
-        """(1, windows * heads, tokens, tokens)."""
-        bias: Tensor = self.relative()
-        if self.allowed is None:
-            return bias.repeat(self.windows.count[0] * self.windows.count[1], 1, 1)[None]
-        return bias.masked_fill(~self.allowed[:, None], float("-inf")).flatten(0, 1)[None]
-
     def forward(self, x: Tensor) -> Tensor:
-        # Windows stand beside the heads, so that one bias serves the whole batch.
-        q, k, v = (part.flatten(1, 2) for part in self.project(self.windows.split(x)))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(), scale=self.scale)
-        out = self.proj(rearrange(out, "b (w heads) n d -> b w n (heads d)", heads=self.heads))
-        return self.windows.join(out)
+        q, k, v = self.project(self.windows.split(x))
+        shape, bias = q.shape, self.relative()
+        if self.allowed is None:
+            merged = (0, 1)  # all windows are alike: they stand in the batch
+        else:
+            merged = (1, 2)  # each has its own mask: they stand beside the heads, and one bias serves the whole batch
+            bias = bias.masked_fill(~self.allowed[:, None], float("-inf")).flatten(0, 1)
+        q, k, v = (part.flatten(*merged) for part in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=self.scale).view(shape)
+        return self.windows.join(self.proj(rearrange(out, "b w heads n d -> b w n (heads d)")))
