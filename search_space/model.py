@@ -67,7 +67,7 @@ class StageNet(nn.Module):
         if architecture.position in RELATIONAL:
             attentions: list[Any] = [b.mixer for b in self.blocks if getattr(b.mixer, "takes_relation", False)]
             relate(attentions, architecture.position, grid, shared=architecture.position_shared)
-        elif architecture.position not in RELATIONAL and architecture.position_place == "blocks":
+        elif architecture.position_place == "blocks":
             count = 1 if architecture.position_shared else stage.depth
             self.positions.extend(build_position(architecture.position, grid, stage.width) for _ in range(count))
 

@@ -43,10 +43,11 @@ def test_every_sample_builds_and_runs_on_the_meta_device(image_size):
                 assert out.shape == (2, 3), params
 
 
+@pytest.mark.parametrize("count", [12, pytest.param(SAMPLES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("image_size", [64, 150])
-def test_a_training_step_reaches_every_parameter(image_size):
+def test_a_training_step_reaches_every_parameter(image_size, count):
     torch.manual_seed(0)
-    for architecture, params in samples()[:12]:
+    for architecture, params in samples()[:count]:
         model = build_model(architecture, in_chans=1, image_size=image_size, num_outputs=3)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
         torch.nn.functional.cross_entropy(
