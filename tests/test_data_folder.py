@@ -38,9 +38,9 @@ def read(path: Path, **fields: object) -> Dataset:
 
 
 def files(path: Path) -> dict[str, str]:
-    """File name to split, from the newest manifest."""
-    manifest = max((path.parent / "cache").glob("*/manifest.json"), key=lambda file: file.stat().st_mtime_ns)
-    record = json.loads(manifest.read_text())["files"]
+    """File name to split, as the newest cache has it."""
+    newest = max((path.parent / "cache").glob("*/files.json"), key=lambda file: file.stat().st_mtime_ns)
+    record = json.loads(newest.read_text())
     return {name: split for split in SPLITS for name, _ in record[split]}
 
 
@@ -234,8 +234,8 @@ def damage(kind: str, root: Path) -> None:
         ("zero bytes", r"1 of 12 images .* cannot be read .*sub/1.npy"),
         ("no image", r"1 of 13 images .* cannot be read .*sub/1.jpg"),
         ("nan", r"sub/1.npy \(holds NaN or infinite values\)"),
-        ("shape", r"not 1x10x10 float32 like the first: sub/1.npy \(1x12x12 float32\)"),
-        ("dtype", r"not 1x10x10 float32 like the first: sub/1.npy \(1x10x10 int16\)"),
+        ("shape", r"not 1x10x10 float32 like most: sub/1.npy \(1x12x12 float32\)"),
+        ("dtype", r"not 1x10x10 float32 like most: sub/1.npy \(1x10x10 int16\)"),
         ("strings", r"sub/1.npy \(holds <U1 values; expected numbers\)"),
         ("not square", "no_sub/0.npy in .*/data is 12x10 pixels; expected square images"),
         ("two labels", "no_sub/2.npy and sub/1.npy in .* are the same image in two classes; remove one"),

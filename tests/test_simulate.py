@@ -22,9 +22,10 @@ from lenstronomy.LightModel.light_model import LightModel
 from scipy import stats
 
 from trainers.data import Simulated, lensing, load
-from trainers.data.lensing import deflection, expose, noiseless
+from trainers.data.camera import expose
+from trainers.data.lensing import deflection, noiseless
 from trainers.data.population import CLASSES, PRESETS, einstein_radius
-from trainers.data.simulate import CHUNK, simulate_chunk, split_of
+from trainers.data.simulation import CHUNK, simulate_chunk, split_of
 from trainers.data.systems import Systems, draw
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -266,7 +267,10 @@ def test_labels_targets_and_noise_belong_together() -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"preset": "unfair"}, "unknown preset 'unfair'; known: fair, varied"),
+        (
+            {"preset": "unfair"},
+            "unknown preset 'unfair'; known: deeplense-1, deeplense-2, deeplense-2-noisy, fair, paper-2020, varied",
+        ),
         ({"images": 20}, "images is 20; expected at least 21"),
         ({"image_size": 4}, "image_size is 4"),
         ({"seed": -1}, "seed is -1"),

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when the files, or what the same parameters make of them, change."""
 
 SPLITS = ("train", "val", "test")
@@ -33,7 +33,10 @@ def default_root() -> Path:
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], root: Path | None = None) -> Path:
-    """The folder for `key`, built by `build(empty_folder)` unless it exists. `key` must be plain JSON."""
+    """The folder for `key`, built by `build(folder)` unless it exists. `key` must be plain JSON.
+
+    `build` finds an empty folder, or what a process that was killed while building the same left in it.
+    """
     root = default_root() if root is None else root
     digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()[:20]
     final = root / f"{name}-{digest}"
@@ -44,19 +47,25 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
         if final.exists():
             return final
         scratch = root / f".{final.name}.building"
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed: ours alone, since we hold the lock
-        scratch.mkdir()
+        scratch.mkdir(exist_ok=True)  # ours alone, since we hold the lock
         try:
             build(scratch)
             os.replace(scratch, final)
-        finally:
+        except Exception:  # but not an interrupt, after which the next process goes on
             shutil.rmtree(scratch, ignore_errors=True)
+            raise
     return final
 
 
-def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """The memory map of one split's images, shape (N, C, H, W), to be filled."""
-    return np.lib.format.open_memmap(folder / f"{split}.images.npy", mode="w+", dtype=dtype, shape=images)
+def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype, again: bool = False) -> np.memmap:
+    """The memory map of one split's images, shape (N, C, H, W), to be filled; `again`: to be filled further."""
+    file = folder / f"{split}.images.npy"
+    return np.lib.format.open_memmap(file, mode="r+" if again else "w+", dtype=dtype, shape=images)
+
+
+def recognised(folder: Path) -> str | None:
+    """What was recognised of the source of the data set in `folder`."""
+    return json.loads((folder / "manifest.json").read_text()).get("recognised")
 
 
 def finish(

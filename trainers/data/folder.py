@@ -1,224 +1,246 @@
-"""Folders of images: class folders, with or without train, val and test folders above them."""
+"""Folders of images, in any layout of `trainers.data.listing`, converted to one array for each split.
+
+Two passes over the files, in blocks, on all cores: the first hashes their content, from which follow splits and
+duplicates; the second decodes each image into its row. After every block what was done is on the disk and in the
+journal, so that a conversion that was interrupted goes on where it was.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Iterable, Sequence
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
-from trainers.data.image_file import EXTENSIONS, read_image, resize
+from trainers.data.image_file import TARGETS, UNREADABLE, normal_form, read_stored, resize
+from trainers.data.layout import recognise
+from trainers.data.listing import Entry, Listing
 from trainers.data.progress import progress_bar
+from trainers.data.splits import assign, recall, refuse_leaks, remember
+from trainers.data.stack import open_images
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-SYNONYMS = {
-    "no": "no_sub",
-    "no_substructure": "no_sub",
-    "sphere": "cdm",
-    "subhalo": "cdm",
-    "vort": "axion",
-    "vortex": "axion",
-}
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, pickle.UnpicklingError, Image.DecompressionBombError)
+BLOCK = 2048
+"""Files between two entries of the journal."""
+
+Form = tuple[tuple[int, ...], np.dtype]
+
+
+class Journal:
+    """How far a conversion is: files hashed, files converted, and those found bad."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.file = folder / "journal.json"
+        kept = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.hashed: int = kept.get("hashed", 0)
+        self.converted: int = kept.get("converted", 0)
+        self.plan: str | None = kept.get("plan")  # hash of where the rows go
+        self.faults: list[tuple[int, str]] = [(i, why) for i, why in kept.get("faults", [])]
+
+    def save(self) -> None:
+        record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults")}
+        scratch = self.file.with_suffix(".new")
+        with scratch.open("w") as file:
+            file.write(json.dumps(record))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, self.file)
 
 
 @dataclass(frozen=True)
-class Entry:
-    path: Path
-    split: str | None  # None: the folder has no split of its own
-    label: str  # canonical class name
-    size: int
-    mtime_ns: int
+class Reader:
+    """Content and image of the entries of a listing; stacked arrays are mapped once."""
+
+    listing: Listing
+
+    @cached_property
+    def stacks(self) -> Mapping[Path, np.ndarray]:
+        paths = {entry.path for entry in self.listing.entries if entry.row is not None}
+        return {path: open_images(path, self.listing.raw) for path in paths}
+
+    def digest(self, entry: Entry) -> bytes:
+        """SHA-256 of the file, or of the stacked array's row."""
+        content = entry.path.read_bytes() if entry.row is None else self.stacks[entry.path][entry.row].tobytes()
+        return hashlib.sha256(content).digest()
+
+    def stored(self, entry: Entry) -> tuple[np.ndarray, Mapping[str, float]]:
+        if entry.row is not None:
+            return np.asarray(self.stacks[entry.path][entry.row]), entry.targets
+        return read_stored(entry.path)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The image files below `root`, sorted, and their classes, sorted by canonical name."""
+def convert(
+    folder: Path,
+    listing: Listing,
+    *,
+    image_size: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    memory: Path,
+    progress: bool = True,
+) -> None:
+    """Write the images of `listing` into the cache folder `folder`, going on where a killed process stopped.
 
-    root: Path
-    classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
-
-    def name(self, entry: Entry) -> str:
-        return entry.path.relative_to(self.root).as_posix()
-
-    def fingerprint(self) -> str:
-        """Hash of where the files are, how large, and when they were last changed."""
-        digest = hashlib.sha256(str(self.root.resolve()).encode())
-        for entry in self.entries:
-            digest.update(f"\0{self.name(entry)}\0{entry.size}\0{entry.mtime_ns}".encode())
-        return digest.hexdigest()
-
-
-def scan(root: Path) -> Listing:
-    """What is in `root`, without opening a file. ValueError where that is no set of labelled images."""
-    if not root.is_dir():
-        raise ValueError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
-    folders = subfolders(root)
-    splits = {folder: SPLIT_NAMES[folder.name.lower()] for folder in folders if folder.name.lower() in SPLIT_NAMES}
-    if splits and "train" not in splits.values():
-        raise ValueError(f"{root} has a {next(iter(splits)).name} folder but no train folder")
-    entries: list[Entry] = []
-    if splits:
-        for folder, split in splits.items():
-            entries += class_entries(folder, split)
-    else:
-        entries += class_entries(root, None)
-    classes = tuple(sorted({entry.label for entry in entries}))
-    if len(classes) < 2:
-        found = f"only the class {classes[0]!r}" if classes else "no class folders"
-        raise ValueError(f"{root} has {found}; expected at least two folders of images, such as no_sub/ and sub/")
-    for folder, split in splits.items():
-        if missing := set(classes) - {entry.label for entry in entries if entry.split == split}:
-            raise ValueError(f"{folder} lacks the class {min(missing)!r}, which other splits have")
-    return Listing(root, classes, tuple(sorted(entries, key=lambda e: (e.split or "", e.label, e.path.as_posix()))))
-
-
-def subfolders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-
-
-def class_entries(root: Path, split: str | None) -> list[Entry]:
-    entries = []
-    for folder in subfolders(root):
-        name = folder.name.lower().replace(" ", "_").replace("-", "_")
-        files = [f for f in folder.iterdir() if f.suffix.lower() in EXTENSIONS and not f.name.startswith(".")]
-        if not files:
-            raise ValueError(f"class folder {folder} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
-        for file in files:
-            stat = file.stat()
-            entries.append(Entry(file, split, SYNONYMS.get(name, name), stat.st_size, stat.st_mtime_ns))
-    return entries
-
-
-def assign(entries: Sequence[Entry], digests: Sequence[str], seed: int) -> list[str]:
-    """The split of every entry. Official splits are kept; a missing val or test is a tenth of the rest.
-
-    Where an image goes depends on nothing but its file's content and the seed: new files never move an old one, and
-    duplicates stay together. The proportions therefore hold on average, within each class. Only a class so small that
-    a split would get none of it (some dozens of images) lends that split the image nearest to it, until there are more.
+    ValueError names every file at fault, unless `skip_bad`: then they are left out and named in the manifest. `memory`
+    is the file that remembers the splits.
     """
-    official = {entry.split for entry in entries} - {None}
-    splits = [entry.split or "train" for entry in entries]
-    place = {d: int(hashlib.sha256(f"{seed} {d}".encode()).hexdigest()[:13], 16) / 16**13 for d in digests}
-    for label in sorted({entry.label for entry in entries}):
-        mine = [i for i, entry in enumerate(entries) if entry.label == label and splits[i] == "train"]
-        rest = sorted({digests[i] for i in mine}, key=place.__getitem__)
-        wanted = [split for split in ("test", "val") if split not in official]
-        for n, split in enumerate(wanted):
-            start = sum(place[digest] < 0.9 - 0.1 * n for digest in rest)
-            start = min(max(start, len(wanted) - n), len(rest) - 1)  # at least one image here, and one for each to come
-            chosen, rest = set(rest[start:]), rest[:start]
-            for i in mine:
-                if digests[i] in chosen:
-                    splits[i] = split
-        if not rest:
-            raise ValueError(f"class {label!r} has too few different images ({len(mine)}) to train, validate and test")
-    return splits
-
-
-def refuse_leaks(listing: Listing, digests: Sequence[str], splits: Sequence[str]) -> None:
-    """ValueError if one image is in two splits, or has two labels."""
-    first: dict[str, int] = {}
-    for i, (entry, digest) in enumerate(zip(listing.entries, digests, strict=True)):
-        j = first.setdefault(digest, i)
-        other = listing.entries[j]
-        if entry.label != other.label or splits[i] != splits[j]:
-            where = "classes" if entry.label != other.label else "splits"
-            raise ValueError(
-                f"{listing.name(other)} and {listing.name(entry)} in {listing.root} are the same image in two {where}; "
-                "remove one"
-            )
-
-
-def convert(folder: Path, listing: Listing, image_size: int | None, seed: int, *, progress: bool = True) -> None:
-    """Write the images of `listing` into the empty cache folder `folder`. ValueError names every file at fault."""
     entries = listing.entries
+    names = [listing.name(entry) for entry in entries]
+    reader, work = Reader(listing), folder / "work"
+    journal = Journal(work)
+    hashes = scratch_array(work / "digests.npy", (len(entries), 32), np.dtype("u1"))
+    numbers = scratch_array(work / "targets.npy", (len(entries), len(TARGETS)), np.dtype("f8"))
     title = f"Converting {len(entries)} images ({listing.root.name})"
-    with ThreadPoolExecutor(cores()) as pool, progress_bar(title, len(entries), progress) as advance:
-        digests = list(pool.map(file_digest, (entry.path for entry in entries)))
-        splits = assign(entries, digests, seed)
-        shape, dtype = common_form(listing)
-        stored = shape if image_size is None else (shape[0], image_size, image_size)
+    with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
+        advance(journal.hashed + journal.converted)
+
+        def digest(i: int) -> None:
+            hashes[i] = np.frombuffer(reader.digest(entries[i]), dtype="u1")
+
+        for block in blocks(journal.hashed, len(entries)):
+            list(pool.map(digest, block))
+            hashes.flush()
+            journal.hashed = block.stop
+            journal.save()
+            advance(len(block))
+        digests = [row.tobytes().hex() for row in hashes]
+        splits = assign(entries, names, digests, seed, recall(memory))
+        (shape, dtype), stored = common_form(reader)
+        kept = shape if image_size is None else (shape[0], image_size, image_size)
         rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
+        plan = hashlib.sha256(repr((splits, shape, str(dtype))).encode()).hexdigest()
+        if journal.plan != plan:
+            journal.plan, journal.converted, journal.faults = plan, 0, []
         pixels = {
-            split: allocate(folder, split, (len(rows[split]), *stored), dtype if stored == shape else np.dtype("f4"))
-            for split in SPLITS
+            s: allocate(
+                folder, s, (len(rows[s]), *kept), dtype if kept == shape else np.dtype("f4"), journal.converted > 0
+            )
+            for s in SPLITS
         }
         row = {i: n for split in SPLITS for n, i in enumerate(rows[split])}
-        targets: list[dict[str, float]] = [{} for _ in entries]
 
         def run(i: int) -> str | None:
             try:
-                image, targets[i] = read_image(entries[i].path)
+                array, targets = reader.stored(entries[i])
+                image = normal_form(array)
             except UNREADABLE as error:
-                return f"{listing.name(entries[i])} ({' '.join(str(error).split())})"
+                return " ".join(str(error).split())
             if image.shape != shape or image.dtype != dtype:
-                return f"{listing.name(entries[i])} ({describe(image.shape, image.dtype)})"
-            pixels[splits[i]][row[i]] = image if stored == shape else resize(image, stored[-1])
-            advance(1)
+                return describe(image.shape, image.dtype)
+            if listing.layout == "flat" and not targets:
+                return "has no number beside its image"
+            pixels[splits[i]][row[i]] = image if kept == shape else resize(image, kept[-1])
+            numbers[i] = [targets.get(name, np.nan) for name in TARGETS]
             return None
 
-        refuse_bad(listing, pool.map(run, range(len(entries))), describe(shape, dtype))
-    refuse_leaks(listing, digests, splits)  # after the files that are empty, and so all alike
-    known = sorted({name for target in targets for name in target})
+        for block in blocks(journal.converted, len(entries)):
+            journal.faults += [(i, why) for i, why in zip(block, pool.map(run, block), strict=True) if why]
+            for array in (*pixels.values(), numbers):
+                array.flush()
+            journal.converted = block.stop
+            journal.save()
+            advance(len(block))
+    bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
+    if bad and not skip_bad:
+        refuse(listing, list(bad.values()), describe(shape, dtype))
+    good = [i for i in range(len(entries)) if i not in bad]
+    refuse_leaks(listing, good, digests, splits)
+    if bad:
+        for split in SPLITS:
+            leave_out(folder, split, [n for n, i in enumerate(rows[split]) if i in bad])
+            rows[split] = [i for i in rows[split] if i not in bad]
+            if missing := set(listing.classes) - {entries[i].label for i in rows[split]}:
+                raise ValueError(f"without its bad images, {split} of {listing.root} lacks the class {min(missing)!r}")
+    known = {name: n for n, name in enumerate(TARGETS) if not np.isnan(numbers[good, n]).all()}
+    counts = {name: int((~np.isnan(numbers[good, n])).sum()) for name, n in known.items()}
+    usable = replace(listing, entries=tuple(entries[i] for i in good))
     index = {label: n for n, label in enumerate(listing.classes)}
     finish(
         folder,
         labels={s: np.array([index[entries[i].label] for i in rows[s]]) for s in SPLITS},
-        targets={s: {t: np.array([targets[i].get(t, np.nan) for i in rows[s]]) for t in known} for s in SPLITS},
+        targets={s: {name: numbers[rows[s], n] for name, n in known.items()} for s in SPLITS},
         manifest={
             "classes": listing.classes,
-            "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed},
-            "files": {s: [[listing.name(entries[i]), digests[i]] for i in rows[s]] for s in SPLITS},
+            "recognised": recognise(usable, *stored, counts, len(bad)),
+            "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
+            "raw": asdict(listing.raw) if listing.raw else None,
+            "skipped": list(bad.values()),
         },
     )
+    files = {s: [[names[i], digests[i]] for i in rows[s]] for s in SPLITS}
+    (folder / "files.json").write_text(json.dumps(files))  # apart from the manifest, which every load reads
+    shutil.rmtree(work)
+    remember(memory, [names[i] for i in good], [digests[i] for i in good], [splits[i] for i in good])
 
 
-def file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def blocks(start: int, stop: int) -> Iterator[range]:
+    for first in range(start, stop, BLOCK):
+        yield range(first, min(first + BLOCK, stop))
+
+
+def scratch_array(file: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
+    return np.lib.format.open_memmap(file, mode="r+" if file.exists() else "w+", dtype=dtype, shape=shape)
+
+
+def leave_out(folder: Path, split: str, rows: Sequence[int]) -> None:
+    """Write the images of `split` anew without `rows`, a few at a time."""
+    if not rows:
+        return
+    old = np.load(folder / f"{split}.images.npy", mmap_mode="r")
+    keep = np.setdiff1d(np.arange(len(old)), rows)
+    new = allocate(folder, "without", (len(keep), *old.shape[1:]), old.dtype)
+    for start in range(0, len(keep), 256):
+        new[start : start + 256] = old[keep[start : start + 256]]
+    new.flush()
+    os.replace(folder / "without.images.npy", folder / f"{split}.images.npy")
 
 
 def describe(shape: tuple[int, ...], dtype: np.dtype) -> str:
     return f"{'x'.join(map(str, shape))} {dtype}"
 
 
-def common_form(listing: Listing) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape (C, H, W) and dtype of the first image that can be read; the others must have them too."""
-    for entry in listing.entries:
+def common_form(reader: Reader) -> tuple[Form, Form]:
+    """Shape and dtype of most images, (C, H, W) and as stored, from some of them; the others must have them too."""
+    entries = reader.listing.entries
+    some = entries[:: max(len(entries) // 32, 1)]
+    seen: Counter[tuple[tuple[int, ...], str]] = Counter()
+    first: dict[tuple[tuple[int, ...], str], tuple[Entry, Form]] = {}
+    for entry in (*some, *(entry for entry in entries if not seen)):  # of all where none of some can be read
         try:
-            image, _ = read_image(entry.path)
+            array, _ = reader.stored(entry)
+            image = normal_form(array)
         except UNREADABLE:
             continue  # named below, with all the others
-        if image.shape[1] != image.shape[2]:
-            raise ValueError(
-                f"{listing.name(entry)} in {listing.root} is {image.shape[2]}x{image.shape[1]} pixels; "
-                "expected square images"
-            )
-        return image.shape, image.dtype
-    raise ValueError(f"no image in {listing.root} can be read; the first is {listing.name(listing.entries[0])}")
-
-
-def refuse_bad(listing: Listing, faults: Iterable[str | None], expected: str) -> None:
-    bad = [fault for fault in faults if fault]
-    if bad:
-        more = f" and {len(bad) - 20} more" if len(bad) > 20 else ""
+        form = (image.shape, str(image.dtype))
+        seen[form] += 1
+        first.setdefault(form, (entry, (array.shape, array.dtype)))
+    if not seen:
         raise ValueError(
-            f"{len(bad)} of {len(listing.entries)} images in {listing.root} cannot be read or are not {expected} "
-            f"like the first: {', '.join(bad[:20])}{more}"
+            f"no image in {reader.listing.root} can be read; the first is {reader.listing.name(entries[0])}"
         )
+    (shape, dtype), _ = seen.most_common(1)[0]
+    entry, stored = first[shape, dtype]
+    if shape[1] != shape[2]:
+        raise ValueError(
+            f"{reader.listing.name(entry)} in {reader.listing.root} is {shape[2]}x{shape[1]} pixels; "
+            "expected square images"
+        )
+    return (shape, np.dtype(dtype)), stored
+
+
+def refuse(listing: Listing, bad: Sequence[str], expected: str) -> None:
+    more = f" and {len(bad) - 20} more" if len(bad) > 20 else ""
+    raise ValueError(
+        f"{len(bad)} of {len(listing.entries)} images in {listing.root} cannot be read or are not {expected} "
+        f"like most: {', '.join(bad[:20])}{more}; mend them, or go on without them (skip_bad)"
+    )

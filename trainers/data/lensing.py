@@ -1,4 +1,4 @@
-"""From lens systems to images: ray-shooting on a fine grid, point-spread function, pixels, noise."""
+"""From lens systems to light on the detector: ray-shooting on a fine grid, point-spread function, pixels."""
 
 from __future__ import annotations
 
@@ -85,16 +85,3 @@ def gaussian(fwhm: float) -> Tensor:
     reach = math.ceil(5 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)
     return kernel / kernel.sum()
-
-
-def expose(population: Population, images: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """Noisy images, float32 photo-electrons above the sky: Poisson noise of the light and Gaussian background noise.
-
-    Each is exposed until its brightest pixel holds P electrons with P / sqrt(P + sky P) equal to the stated `snr`.
-    """
-    p = population
-    peak = p.snr**2 * (1 + p.sky)
-    light = images.double().numpy()
-    expected = peak * light / light.max(axis=(1, 2), keepdims=True)
-    noise = rng.normal(0.0, math.sqrt(p.sky * peak), size=expected.shape)
-    return (rng.poisson(expected) + noise).astype(np.float32)

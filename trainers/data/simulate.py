@@ -1,98 +1,82 @@
-"""A simulated data set: chunks of images, each a pure function of (population, image size, seed, chunk number).
+"""Simulated lenses as files that other programs read.
 
-Image i is the same whatever the number of threads and of images: a larger set begins with the smaller one, and no image
-changes its split when the set grows. Classes alternate, so that any number of images is balanced.
+    python -m trainers.data.simulate --preset deeplense-1 --images 3000 --out DIR
+
+writes
+
+    DIR/axion/axion_sim_<bits>.npy      [image, axion mass in eV], a pickled object array, where the mass is known
+    DIR/cdm/cdm_sim_<bits>.npy          the image: (150, 150) int64 counts for deeplense-1, else float64
+    DIR/no_sub/no_sub_sim_<bits>.npy
+
+the layout of DeepLense's own Model I to III. <bits> is a random number of 128 bits, which depends on the seed.
 """
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
-from trainers.data.lensing import expose, noiseless
-from trainers.data.population import CLASSES, Population
+from trainers.data.population import CLASSES, PRESETS
 from trainers.data.progress import progress_bar
-from trainers.data.systems import draw
-
-CHUNK = 60
-"""Images drawn together, a multiple of the number of classes. Part of the definition of image i: not a tuning knob."""
-
-TARGETS = ("axion_mass", "mass_fraction")
+from trainers.data.simulation import CHUNK, one_torch_thread, simulate_chunk
+from trainers.data.source import Simulated
 
 
-def simulate_chunk(
-    population: Population, image_size: int, seed: int, chunk: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Images (60, H, W) float32 photo-electrons, labels (60,) and targets (60,) of chunk number `chunk`."""
-    rng = np.random.default_rng([seed, chunk])
-    images = np.empty((CHUNK, image_size, image_size), dtype=np.float32)
-    targets = {name: np.empty(CHUNK) for name in TARGETS}
-    for index, label in enumerate(CLASSES):
-        systems = draw(population, label, CHUNK // len(CLASSES), rng)
-        mine = slice(index, None, len(CLASSES))
-        images[mine] = expose(population, noiseless(population, systems, image_size), rng)
-        for name in TARGETS:
-            targets[name][mine] = getattr(systems, name)
-    return images, np.arange(CHUNK) % len(CLASSES), targets
-
-
-def split_of(images: int) -> np.ndarray:
-    """Index of the split (0 train, 1 val, 2 test) of each of `images` images: 70:15:15, by whole rounds of classes."""
-    places = np.arange(images) // len(CLASSES) % 20
-    return np.select([np.isin(places, (3, 9, 15)), np.isin(places, (6, 12, 18))], [1, 2], default=0)
-
-
-def write_simulation(
-    folder: Path, population: Population, images: int, image_size: int, seed: int, *, title: str, progress: bool = True
-) -> None:
-    """Simulate into the empty cache folder `folder`, on all the cores this process may use."""
-    split = split_of(images)
-    row = np.empty(images, dtype=np.int64)  # place within the split
-    pixels = {}
-    for s, name in enumerate(SPLITS):
-        row[split == s] = np.arange((split == s).sum())
-        pixels[name] = allocate(folder, name, (int((split == s).sum()), 1, image_size, image_size), np.dtype("f4"))
-    labels = np.empty(images, dtype=np.int64)
-    targets = {name: np.empty(images) for name in TARGETS}
+def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
+    """The images of `source` as single files below `out`, which must be new or empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not an empty folder; name a new one")
+    for label in CLASSES:
+        (out / label).mkdir(parents=True)
+    population = source.population()
 
     def run(chunk: int) -> int:
-        here = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, images))
-        chunk_images, chunk_labels, chunk_targets = simulate_chunk(population, image_size, seed, chunk)
-        for s, name in enumerate(SPLITS):
-            mine = split[here] == s
-            pixels[name][row[here[mine]], 0] = chunk_images[: len(here)][mine]
-        labels[here] = chunk_labels[: len(here)]
-        for name in TARGETS:
-            targets[name][here] = chunk_targets[name][: len(here)]
-        return len(here)
+        images, labels, targets = simulate_chunk(population, source.image_size, source.seed, chunk)
+        names = np.random.default_rng([source.seed, chunk, 1])
+        count = min(CHUNK, source.images - chunk * CHUNK)
+        for i in range(count):
+            bits = int.from_bytes(names.bytes(16), "big")
+            label = CLASSES[labels[i]]
+            image = images[i] if images.dtype.kind == "i" else images[i].astype(np.float64)
+            mass = targets["axion_mass"][i]
+            content = image
+            if not np.isnan(mass):
+                content = np.empty(2, dtype=object)
+                content[:] = [image, np.float64(10**mass)]
+            np.save(out / label / f"{label}_sim_{bits}.npy", content, allow_pickle=True)
+        return count
 
-    # Threads, not processes: the arithmetic releases the interpreter, and a spawned process costs more to import torch
-    # than it saves. One torch thread each, so that rounding does not depend on the machine either.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    title = f"Writing {source.images} lenses ({source.preset}) to {out}"
+    with (
+        one_torch_thread(),
+        progress_bar(title, source.images, progress) as advance,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+        for count in pool.map(run, range(-(-source.images // CHUNK))):
+            advance(count)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m trainers.data.simulate", description=__doc__, formatter_class=form)
+    parser.add_argument("--preset", default="fair", help=", ".join(sorted(PRESETS)))
+    parser.add_argument("--images", type=int, default=4000, help="in all, a third of each class (default 4000)")
+    parser.add_argument("--image-size", type=int, help="side in pixels (default: the preset's own)")
+    parser.add_argument("--snr", type=float, help="of the brightest pixel (default: the preset's own exposure)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    args = parser.parse_args(arguments)
     try:
-        with (
-            progress_bar(f"Simulating {images} lenses ({title})", images, progress) as advance,
-            ThreadPoolExecutor(cores()) as pool,
-        ):
-            for count in pool.map(run, range(-(-images // CHUNK))):
-                advance(count)
-    finally:
-        torch.set_num_threads(threads)
-    finish(
-        folder,
-        labels={name: labels[split == s] for s, name in enumerate(SPLITS)},
-        targets={name: {t: targets[t][split == s] for t in TARGETS} for s, name in enumerate(SPLITS)},
-        manifest={
-            "classes": CLASSES,
-            "population": asdict(population),
-            "simulated": {"images": images, "image_size": image_size, "seed": seed, "caustics": version("caustics")},
-        },
-    )
+        size = args.image_size or (PRESETS[args.preset].pixels if args.preset in PRESETS else 64)
+        write_files(Simulated(args.preset, args.images, size, args.seed, args.snr), args.out)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Which image is in which split: official splits are kept, others drawn from content and seed, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from trainers.data.listing import Entry, Listing
+
+SHARES = {"test": 0.1, "val": 0.1}  # train has the rest
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where images went before: the split of each content, and the content each file name had."""
+
+    splits: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, name: str, digest: str) -> str | None:
+        """By content, so that a renamed file stays; otherwise by name, so that a re-encoded one does."""
+        return self.splits.get(digest) or self.splits.get(self.names.get(name, ""))
+
+
+def recall(file: Path) -> Memory:
+    return Memory(**json.loads(file.read_text())) if file.exists() else Memory()
+
+
+def remember(file: Path, names: Sequence[str], digests: Sequence[str], splits: Sequence[str]) -> None:
+    """Add to the memory in `file`; nothing in it is ever forgotten."""
+    with FileLock(file.with_suffix(".lock")):
+        old = recall(file)
+        new = {
+            "splits": {**old.splits, **dict(zip(digests, splits, strict=True))},
+            "names": {**old.names, **dict(zip(names, digests, strict=True))},
+        }
+        scratch = file.with_suffix(".new")
+        scratch.write_text(json.dumps(new))
+        os.replace(scratch, file)
+
+
+def assign(
+    entries: Sequence[Entry], names: Sequence[str], digests: Sequence[str], seed: int, memory: Memory
+) -> list[str]:
+    """The split of every entry. Official splits are kept; a missing val or test is a tenth of train each.
+
+    A file already remembered stays where it was. Where a new one goes depends on nothing but its content and the seed,
+    so that new files never move an old one, even where the memory is lost, and duplicates stay together. The
+    proportions therefore hold on average, within each class. Only a class so small that a split would get none of it
+    (some dozens of images) lends that split the image nearest to it.
+    """
+    official = {entry.split for entry in entries} - {None}
+    wanted = [split for split in SHARES if split not in official]
+    splits = [entry.split or "train" for entry in entries]
+    place = {d: int(hashlib.sha256(f"{seed} {d}".encode()).hexdigest()[:13], 16) / 16**13 for d in digests}
+    for label in sorted({entry.label for entry in entries}):
+        mine = [i for i, entry in enumerate(entries) if entry.label == label and splits[i] == "train"]
+        fixed: dict[str, str] = {}
+        for i in mine:
+            before = memory.split(names[i], digests[i])
+            if before in (*wanted, "train"):
+                fixed.setdefault(digests[i], before)
+        groups: dict[str, list[str]] = {split: [] for split in ("train", *wanted)}
+        for digest in sorted({digests[i] for i in mine}, key=place.__getitem__):
+            groups[fixed.get(digest) or drawn(place[digest], wanted)].append(digest)
+        if sum(map(len, groups.values())) < len(groups):
+            raise ValueError(f"class {label!r} has too few different images ({len(mine)}) to train, validate and test")
+        for split, group in groups.items():
+            if not group:
+                donor = max(groups.values(), key=lambda g: (sum(digest not in fixed for digest in g) > 1, len(g)))
+                new = [digest for digest in donor if digest not in fixed] or donor
+                nearest = new[0] if split == "train" else new[-1]
+                donor.remove(nearest)
+                group.append(nearest)
+        where = {digest: split for split, group in groups.items() for digest in group}
+        for i in mine:
+            splits[i] = where[digests[i]]
+    return splits
+
+
+def drawn(place: float, wanted: Sequence[str]) -> str:
+    """The split of an image whose hash lies at `place` in [0, 1): the top of the range is for the splits wanted."""
+    end = 1.0
+    for split in wanted:
+        end -= SHARES[split]
+        if place >= end:
+            return split
+    return "train"
+
+
+def refuse_leaks(listing: Listing, chosen: Sequence[int], digests: Sequence[str], splits: Sequence[str]) -> None:
+    """ValueError naming the images that are in two splits, or have two labels."""
+    first: dict[str, int] = {}
+    pairs = []
+    for i in chosen:
+        j = first.setdefault(digests[i], i)
+        if listing.entries[i].label != listing.entries[j].label or splits[i] != splits[j]:
+            pairs.append((j, i))
+    if pairs:
+        two = "classes" if any(listing.entries[j].label != listing.entries[i].label for j, i in pairs) else "splits"
+        named = [f"{listing.name(listing.entries[j])} and {listing.name(listing.entries[i])}" for j, i in pairs]
+        more = f" and {len(pairs) - 20} more pairs" if len(pairs) > 20 else ""
+        raise ValueError(
+            f"{', '.join(named[:20])}{more} in {listing.root} are the same image in two {two}; "
+            f"remove one{' of each' if len(pairs) > 1 else ''}"
+        )
