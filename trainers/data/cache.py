@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
@@ -47,6 +50,7 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
         if final.exists():
             return final
         scratch = root / f".{final.name}.building"
+        remove_abandoned(root)
         scratch.mkdir(exist_ok=True)  # ours alone, since we hold the lock
         try:
             build(scratch)
@@ -57,9 +61,24 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
     return final
 
 
+def remove_abandoned(root: Path) -> None:
+    """Delete what killed processes left and nobody went on with for a day, as when the files have changed since."""
+    for scratch in root.glob(".*.building"):
+        with suppress(FileNotFoundError, Timeout):  # somebody has finished it, or is at it
+            if time.time() - scratch.stat().st_mtime > 86400:
+                with FileLock(scratch.with_suffix(".lock"), timeout=0):
+                    shutil.rmtree(scratch)
+
+
 def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype, again: bool = False) -> np.memmap:
     """The memory map of one split's images, shape (N, C, H, W), to be filled; `again`: to be filled further."""
     file = folder / f"{split}.images.npy"
+    size, free = math.prod(images) * dtype.itemsize, shutil.disk_usage(folder).free
+    if size > free and not again:  # a map that outgrows the disk would kill the process without a word
+        raise ValueError(
+            f"the {split} images need {size / 1e9:.3g} GB and {folder.parent} has {free / 1e9:.3g} GB free; "
+            "make room, or set NAS_CACHE to a folder on another disk"
+        )
     return np.lib.format.open_memmap(file, mode="r+" if again else "w+", dtype=dtype, shape=images)
 
 

@@ -17,8 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
@@ -41,7 +43,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         self.file = folder / "journal.json"
-        kept = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.found = self.file.exists()
+        kept = json.loads(self.file.read_text()) if self.found else {}
         self.hashed: int = kept.get("hashed", 0)
         self.converted: int = kept.get("converted", 0)
         self.plan: str | None = kept.get("plan")  # hash of where the rows go
@@ -98,8 +101,10 @@ def convert(
     names = [listing.name(entry) for entry in entries]
     reader, work = Reader(listing), folder / "work"
     journal = Journal(work)
-    hashes = scratch_array(work / "digests.npy", (len(entries), 32), np.dtype("u1"))
-    numbers = scratch_array(work / "targets.npy", (len(entries), len(TARGETS)), np.dtype("f8"))
+    mode: Literal["r+", "w+"] = "r+" if journal.found else "w+"
+    hashes = open_memmap(work / "digests.npy", mode=mode, dtype="u1", shape=(len(entries), 32))
+    numbers = open_memmap(work / "targets.npy", mode=mode, dtype="f8", shape=(len(entries), len(TARGETS)))
+    journal.save()
     title = f"Converting {len(entries)} images ({listing.root.name})"
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
         advance(journal.hashed + journal.converted)
@@ -186,10 +191,6 @@ def convert(
 def blocks(start: int, stop: int) -> Iterator[range]:
     for first in range(start, stop, BLOCK):
         yield range(first, min(first + BLOCK, stop))
-
-
-def scratch_array(file: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
-    return np.lib.format.open_memmap(file, mode="r+" if file.exists() else "w+", dtype=dtype, shape=shape)
 
 
 def leave_out(folder: Path, split: str, rows: Sequence[int]) -> None:
