@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -157,7 +158,7 @@ def convert(
             advance(len(block))
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
-        refuse(listing, list(bad.values()), describe(shape, dtype))
+        refuse(listing, list(bad.values()), describe(shape, dtype), memory.with_suffix(".bad.txt"))
     good = [i for i in range(len(entries)) if i not in bad]
     refuse_leaks(listing, good, digests, splits)
     if bad:
@@ -216,7 +217,7 @@ def common_form(reader: Reader) -> tuple[Form, Form]:
     some = entries[:: max(len(entries) // 32, 1)]
     seen: Counter[tuple[tuple[int, ...], str]] = Counter()
     first: dict[tuple[tuple[int, ...], str], tuple[Entry, Form]] = {}
-    for entry in (*some, *(entry for entry in entries if not seen)):  # of all where none of some can be read
+    for entry in chain(some, (entry for entry in entries if not seen)):  # the others where none of some can be read
         try:
             array, _ = reader.stored(entry)
             image = normal_form(array)
@@ -239,8 +240,12 @@ def common_form(reader: Reader) -> tuple[Form, Form]:
     return (shape, np.dtype(dtype)), stored
 
 
-def refuse(listing: Listing, bad: Sequence[str], expected: str) -> None:
-    more = f" and {len(bad) - 20} more" if len(bad) > 20 else ""
+def refuse(listing: Listing, bad: Sequence[str], expected: str, file: Path) -> None:
+    """ValueError naming all bad images; beyond twenty, the rest are in `file`, one a line."""
+    more = ""
+    if len(bad) > 20:
+        file.write_text("\n".join(bad) + "\n")
+        more = f" and {len(bad) - 20} more, all listed in {file}"
     raise ValueError(
         f"{len(bad)} of {len(listing.entries)} images in {listing.root} cannot be read or are not {expected} "
         f"like most: {', '.join(bad[:20])}{more}; mend them, or go on without them (skip_bad)"
