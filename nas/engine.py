@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +60,9 @@ class Engine:
     """Hands out jobs and takes their results until the study holds `trials` finished trials.
 
     `sample(trial)` decodes an Optuna trial into a configuration (JSON data); `admit(config)` says what it costs and
-    whether it may be trained; `checkpoint(number)` says up to which epoch a trial can go on (0: nothing kept).
-    All state is rebuilt from the ledger, so a search that was killed goes on where it was. `done` says that nothing runs
-    and nothing is left to give; `close` then settles what is still paused.
+    whether it may be trained; `first` gives parameters of the first trials; `checkpoint(number)` says up to which
+    epoch a trial can go on (0: nothing kept). All state is rebuilt from the ledger, so a search that was killed goes
+    on where it was. `done`: nothing runs and nothing is left to give; `close` then settles what is still paused.
     """
 
     def __init__(
@@ -72,12 +72,14 @@ class Engine:
         *,
         sample: Callable[[Any], dict[str, Any]],
         trials: int,
+        first: Sequence[Mapping[str, Any]] = (),
         objective: str = "auc",
         admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
         checkpoint: Callable[[int], int] = lambda number: 0,
         listen: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
+        self._first = first
         self._sample, self._admit, self._listen = sample, admit, listen
         self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
         self.started = 0  # trials that count: all but the skipped
@@ -210,7 +212,9 @@ class Engine:
 
     def _new(self) -> Job | None:
         for _ in range(SKIPS_IN_A_ROW):
-            number, config = self.ledger.ask(self._sample)
+            asked = self.started + self.skipped
+            given = self._first[asked] if asked < len(self._first) else None
+            number, config = self.ledger.ask(self._sample, given)
             try:
                 admission = self._admit(config)
             except Exception as error:  # a network that cannot be built is a failed trial like any other

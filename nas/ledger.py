@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy
+import sqlalchemy.exc
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -35,6 +36,22 @@ def open_storage(path: Path) -> RDBStorage:
 
     storage.engine.dispose()  # so that the connection made by the constructor is opened again, with the pragmas
     return storage
+
+
+def open_study(path: Path, name: str) -> optuna.Study:
+    """The study `name` in the database at `path`. ValueError where there is none."""
+    if not path.is_file():
+        raise ValueError(
+            f"no study at {path}: search first (python -m nas.run --study {name}), or give --runs and --name"
+        )
+    try:
+        storage = open_storage(path)
+        names = optuna.get_all_study_names(storage)
+    except sqlalchemy.exc.DatabaseError as error:
+        raise ValueError(f"{path} cannot be read as a study database: {error.orig}") from None
+    if name not in names:
+        raise ValueError(f"{path} holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
+    return optuna.load_study(study_name=name, storage=storage)
 
 
 class _Mirror(InMemoryStorage):
@@ -72,8 +89,13 @@ class Ledger:
         for trial in self.history:
             self._mirror.add_trial(_as_mirrored(trial))
 
-    def ask(self, sample: Callable[[optuna.Trial], T]) -> tuple[int, T]:
-        """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow."""
+    def ask(self, sample: Callable[[optuna.Trial], T], given: Mapping[str, Any] | None = None) -> tuple[int, T]:
+        """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow.
+
+        Parameters in `given` are not sampled.
+        """
+        if given:
+            self._mirror.enqueue_trial(dict(given))
         trial = self._mirror.ask()
         return trial.number, sample(trial)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from nas.cli import run_command
+from nas.cli import Parser, run_command
 from nas.export import LensModel, load_model
 from trainers.data.folder import UNREADABLE
 from trainers.data.image_file import EXTENSIONS, read_image, resize
@@ -101,7 +100,7 @@ def _prepared(model: LensModel, file: Path) -> np.ndarray:
 
 
 def command(argv: list[str]) -> int:
-    p = argparse.ArgumentParser(prog="python -m nas.predict", description="Classify images with an exported model.")
+    p = Parser(prog="python -m nas.predict", description="Classify images with an exported model.")
     p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
     p.add_argument("images", type=Path, nargs="+", help=f"files ({', '.join(EXTENSIONS)}), or folders of them")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -21,23 +21,18 @@ from typing import Any
 from nas.engine import Engine, Job
 from nas.schedulers import Decision
 
-_QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # csv, json and tensorboard files: 0.8 s a trial
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots are never read
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # csv, json and tensorboard files: 0.8 s a trial
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # Ray's own snapshots are never read
 
-import ray  # noqa: E402  (reads the environment)
-from ray import tune  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 
-from nas.trial import Problem, describe_failure, run_trial  # noqa: E402
+from nas.ray_start import ray, start
+from nas.trial import Problem, describe_failure, run_trial
 
 
 @ray.remote(num_cpus=0)
@@ -179,11 +174,9 @@ class _Conduct(_Detached, FIFOScheduler):
 
 def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
     """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
-    if not ray.is_initialized():
-        local: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **local)
+    start(workers)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    desk = Desk.remote()
+    desk = Desk.remote()  # type: ignore[attr-defined]
     conduct = _Conduct(engine, desk)
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
         tune.Tuner(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import logging
@@ -19,9 +18,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 import studies
 from nas import options
 from nas.atomic import link, write_text
-from nas.cli import run_command
+from nas.cli import Parser, run_command
 from nas.export import describe_model, export
-from nas.report.__main__ import open_study
+from nas.ledger import open_study
 from nas.report.data import Search, Trial, read
 from nas.report.words import count
 from nas.retrain_page import Results, describe, metric_name, page, table
@@ -136,7 +135,7 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
 
 
 def command(argv: list[str]) -> int:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m nas.retrain",
         description="Retrain the best of a search on training and validation images, test once, export. Resumes.",
     )

@@ -128,6 +128,7 @@ def command(argv: list[str]) -> int:
             scheduler,
             sample=lambda trial: spec.sample(trial).to_dict(),
             trials=spec.trials,
+            first=spec.first,
             objective=spec.objective,
             admit=admit,
             checkpoint=lambda number: checkpoints.epoch_of(kept, number),
@@ -143,6 +144,7 @@ def command(argv: list[str]) -> int:
 def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share, display: Display) -> int:
     """Search to the end, then report. The exit code: 0 done, 1 the search failed, 130 interrupted."""
     from nas import ray_backend  # only now, since importing Ray and torch takes seconds
+    from nas.report import top_table, write_report
     from nas.trial import Problem
 
     problem = Problem(
@@ -162,6 +164,12 @@ def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share,
     except SearchFailed as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
+    finally:
+        page = write_report(engine.ledger.study, folder / "report.html")
+    display.console.print(top_table(engine.ledger.study))
+    display.console.print(f"report    {page}\ndashboard optuna-dashboard sqlite:///{folder / 'study.db'}")
+    named = "" if folder.name == spec.name else f" --name {folder.name}"
+    display.console.print(f"next      python -m nas.retrain --study {spec.name}{named} --top-k 3 --seeds 3")
     return 0
 
 

@@ -11,6 +11,7 @@ ABSOLUTE = ("none", "fixed_1d", "fixed_2d", "learnable", "learnable_2d", "condit
 RELATIONAL = ("relative", "rotary")  # inside the attention of mixers that take it
 PLACES = ("once", "blocks")
 NORMS = ("pre", "post", "res_post")
+NORM_LAYERS = ("layer", "batch")
 HEADS = ("average", "class_token", "attention")
 TOYS = ("mlp", "lenet", "resnet2")
 
@@ -69,6 +70,7 @@ class Hybrid:
     )
     position_shared: bool = False  # one embedding for all blocks of a stage, or one each
     norm: str = "pre"  # x + f(norm(x)); "post": norm(x + f(x)); "res_post": x + norm(f(x))
+    norm_layer: str = "layer"  # "layer" or "batch" normalisation
     layer_scale: float = 0.0  # initial factor per channel of every residual branch; 0: none
     head: str = "average"  # "class_token", or "attention" of one learnt query over the grid
     drop_path: float = 0.0  # rate of the last block, falling linearly to 0 at the first
@@ -83,6 +85,7 @@ class Hybrid:
         _one_of("position", self.position, ABSOLUTE + RELATIONAL)
         _one_of("position_place", self.position_place, PLACES)
         _one_of("norm", self.norm, NORMS)
+        _one_of("norm_layer", self.norm_layer, NORM_LAYERS)
         _at_least("layer_scale", self.layer_scale, 0)
         _one_of("head", self.head, HEADS)
         if not 0 <= self.drop_path < 1:
@@ -91,6 +94,8 @@ class Hybrid:
             raise ValueError(f"patch={self.patch} with stem='conv': strides of two reach powers of two only")
         if self.head == "class_token" and any(stage.downsample for stage in self.stages):
             raise ValueError("head='class_token' needs a network without downsampling: use head='average'")
+        if self.head == "class_token" and self.norm_layer == "batch":
+            raise ValueError("head='class_token' with norm_layer='batch' would mix its statistics with the grid's")
 
 
 @dataclass(frozen=True)

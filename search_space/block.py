@@ -9,6 +9,7 @@ from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
 
 from . import mixers
+from .norm import norm_of
 
 Branch = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 
@@ -30,14 +31,15 @@ class Block(nn.Module):
         index: int,
         mlp_ratio: float,
         norm: str = "pre",
+        norm_layer: str = "layer",
         layer_scale: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.order = norm
         self.drop_path = DropPath(drop_path)
-        self.mixer = mixers.build(mixer, dim, grid, index=index, options=options)
-        Norm = getattr(self.mixer, "Norm", nn.LayerNorm)
+        self.mixer = mixers.build(mixer, dim, grid, index=index, options=options, norm_layer=norm_layer)
+        Norm = getattr(self.mixer, "Norm", norm_of(norm_layer))
         self.norm1 = Norm(dim)
         self.scale1 = LayerScale(dim, layer_scale) if layer_scale else nn.Identity()
         self.has_mlp = not getattr(self.mixer, "mixes_channels", False)

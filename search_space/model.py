@@ -13,6 +13,7 @@ from .architecture import RELATIONAL, Architecture, Backbone, Hybrid, Stage, Toy
 from .backbones import build_backbone
 from .block import Block
 from .head import AttentionPool
+from .norm import norm_of
 from .position import build_position
 from .relation import RelativeBias, Rotary
 from .stem import ConvStem, Downsample, PatchStem, halved
@@ -45,7 +46,7 @@ class StageNet(nn.Module):
         """`grid` and `width` are those of the stage before."""
         super().__init__()
         if stage.downsample:
-            self.enter: nn.Module = Downsample(grid, width, stage.width)
+            self.enter: nn.Module = Downsample(grid, width, stage.width, architecture.norm_layer)
             grid = halved(grid)
         else:
             self.enter = nn.Linear(width, stage.width) if width != stage.width else nn.Identity()
@@ -58,6 +59,7 @@ class StageNet(nn.Module):
                 index=index - (stage.first is not None and index > 0),  # of the blocks with this mixer
                 mlp_ratio=stage.mlp_ratio,
                 norm=architecture.norm,
+                norm_layer=architecture.norm_layer,
                 layer_scale=architecture.layer_scale,
                 drop_path=rate,
             )
@@ -99,9 +101,9 @@ class HybridNet(nn.Module):
         side, width = -(-image_size // patch), stages[0].width
         grid = (side, side)
         if architecture.stem == "conv":
-            self.stem: nn.Module = ConvStem(in_chans, patch, width)
+            self.stem: nn.Module = ConvStem(in_chans, patch, width, architecture.norm_layer)
         else:
-            self.stem = PatchStem(in_chans, image_size, patch, width)
+            self.stem = PatchStem(in_chans, image_size, patch, width, architecture.norm_layer)
         once = architecture.position_place == "once" and not relational
         self.position = build_position(architecture.position if once else "none", grid, width)
         self.token = None
@@ -113,7 +115,7 @@ class HybridNet(nn.Module):
         for stage in stages:
             self.stages.append(StageNet(architecture, stage, grid, width, [next(rates) for _ in range(stage.depth)]))
             grid, width = halved(grid) if stage.downsample else grid, stage.width
-        self.norm = nn.LayerNorm(width)
+        self.norm = norm_of(architecture.norm_layer)(width)
         self.pool = AttentionPool(width) if architecture.head == "attention" else None
         self.head = nn.Linear(width, num_outputs)
         self.apply(initialise)

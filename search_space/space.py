@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from . import mixers
-from .architecture import ABSOLUTE, HEADS, NORMS, PLACES, RELATIONAL, TOYS, Backbone, Hybrid, Stage, Toy
+from .architecture import ABSOLUTE, HEADS, NORM_LAYERS, NORMS, PLACES, RELATIONAL, TOYS, Backbone, Hybrid, Stage, Toy
 from .bounds import Bound, Range, Trial, pick, values
 
 
@@ -36,6 +36,7 @@ class HybridSpace:
     position_place: Bound = PLACES
     position_shared: Bound = (False, True)
     norm: Bound = NORMS
+    norm_layer: Bound = NORM_LAYERS
     layer_scale: Bound = (0.0, 1e-4, 1e-1)
     head: Bound = HEADS
     drop_path: Bound = Range(0.0, 0.2)
@@ -66,14 +67,16 @@ class HybridSpace:
             stage = self.sample_stage(trial, index, side)
             side = (side + 1) // 2 if stage.downsample else side
             stages.append(stage)
+        norm_layer = pick(trial, "norm_layer", self.norm_layer)
         return Hybrid(
             stages=tuple(stages),
             patch=patch,
             stem=pick(trial, "stem", self.stem),
             **self.sample_position(trial, stages),
             norm=pick(trial, "norm", self.norm),
+            norm_layer=norm_layer,
             layer_scale=pick(trial, "layer_scale", self.layer_scale),
-            head=self.sample_head(trial, stages),
+            head=self.sample_head(trial, stages, norm_layer),
             drop_path=pick(trial, "drop_path", self.drop_path),
         )
 
@@ -119,9 +122,9 @@ class HybridSpace:
             shared = pick(trial, "position.shared", self.position_shared)
         return {"position": kind, "position_place": place, "position_shared": shared}
 
-    def sample_head(self, trial: Trial, stages: list[Stage]) -> str:
+    def sample_head(self, trial: Trial, stages: list[Stage], norm_layer: str) -> str:
         isotropic = not any(stage.downsample for stage in stages)
-        token = isotropic and mixers.trait(*stages[-1].blocks()[-1], "takes_token")
+        token = isotropic and norm_layer != "batch" and mixers.trait(*stages[-1].blocks()[-1], "takes_token")
         head: str = pick_among(trial, "head", self.head, "pooled", () if token else ("class_token",))
         return head
 

@@ -40,7 +40,7 @@ class StudySpec:
 
     A full training has `epochs` epochs; the lowest rung, where weak trials pause, has `min_epochs`, and each further
     rung `factor` times as many. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
-    image) are never trained.
+    image) are never trained. `first` holds parameters, by name, of the first trials; what they leave out is sampled.
     """
 
     name: str
@@ -51,6 +51,7 @@ class StudySpec:
     task: str = "substructure"
     objective: str = "auc"
     direction: Literal["maximize", "minimize"] = "maximize"
+    first: tuple[Mapping[str, Any], ...] = ()
     trials: int = 100
     epochs: int = 12
     min_epochs: int = 4
@@ -62,9 +63,7 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_epochs <= self.epochs:
-            raise ValueError(
-                f"the lowest rung, {self.min_epochs} epochs, must lie between 1 and the budget, {self.epochs}"
-            )
+            raise ValueError(f"the lowest rung, {self.min_epochs} epochs, must lie from 1 to the budget, {self.epochs}")
         if self.factor < 2:
             raise ValueError(f"rung factor {self.factor} must be at least 2")
         if self.direction not in ("maximize", "minimize"):
@@ -72,8 +71,8 @@ class StudySpec:
         warmup = max(self.training.warmup_epochs)
         if self.min_epochs <= warmup:
             raise ValueError(
-                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of up to {warmup:g} epochs, or "
-                "slow starters are stopped before they have begun: raise min_epochs (or --epochs), or shorten the warm-up"
+                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of {warmup:g} epochs, or "
+                "slow starters are stopped before they begin: raise min_epochs (or --epochs), or shorten the warm-up"
             )
 
     @property
@@ -86,13 +85,13 @@ class StudySpec:
         return (*rungs, self.epochs)
 
     def sample(self, trial: Any) -> Configuration:
-        """Decode a trial (anything with Optuna's suggest methods: a live trial, or FixedTrial of a stored one's params)."""
+        """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params."""
         return Configuration(self.space.sample(trial), self.training.sample(trial, self.epochs), self.seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data that two runs must share to be the same study: the number of trials is not part of it."""
         values = asdict(self) | {"data": source_to_dict(self.data)}
-        del values["trials"], values["question"]
+        del values["trials"], values["question"], values["first"]
         return values
 
 

@@ -100,11 +100,13 @@ def fit(
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels only: biases, norms, scales and embeddings of one axis are left alone."""
+    """Weight decay for the matrices and kernels of layers only: biases, norms, scales and embeddings are left alone."""
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, layers)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if id(p) in decayed], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if id(p) not in decayed], "weight_decay": 0.0},
     ]
 
 

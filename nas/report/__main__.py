@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from pathlib import Path
 
 import optuna
 from rich.console import Console
-from sqlalchemy.exc import DatabaseError
 
 import studies
-from nas.cli import run_command
-from nas.ledger import open_storage
+from nas.cli import Parser, run_command
+from nas.ledger import open_study
 from nas.report import top_table, write_report
 
 
-def open_study(path: Path, name: str) -> optuna.Study:
-    """The study `name` in the database at `path`. ValueError where there is none."""
-    if not path.is_file():
-        raise ValueError(
-            f"no study at {path}: search first (python -m nas.run --study {name}), or give --runs and --name"
-        )
-    try:
-        storage = open_storage(path)
-        names = optuna.get_all_study_names(storage)
-    except DatabaseError as error:
-        raise ValueError(f"{path} cannot be read as a study database: {error.orig}") from None
-    if name not in names:
-        raise ValueError(f"{path} holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
-    return optuna.load_study(study_name=name, storage=storage)
-
-
 def command(argv: list[str]) -> int:
-    p = argparse.ArgumentParser(prog="python -m nas.report", description="Write a study's report from its database.")
+    p = Parser(prog="python -m nas.report", description="Write a study's report from its database.")
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
     p.add_argument("--name", help="folder below --runs (default: the study's name)")

@@ -5,8 +5,9 @@
         takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both
         takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
         mixes_channels: bool      # True: the block needs no MLP (default False)
-        Norm: type[nn.Module]     # of the block (default nn.LayerNorm)
-        def __init__(self, dim, grid, *, index=0, <option>=...)           # index: place of the block in its stage
+        Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
+        def __init__(self, dim, grid, *, index=0, norm_layer=..., <option>=...)
+            # index: place of the block in its stage; norm_layer: only where the mixer has norms of its own
 
 A package holds variants of one mixer, each a module of the same form; its `DEFAULT` names the plain one.
 """
@@ -86,11 +87,16 @@ def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
     return bool(getattr(resolve(name, options)[0].Mixer, attribute, False))
 
 
-def build(name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any]) -> nn.Module:
+def build(
+    name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any], norm_layer: str = "layer"
+) -> nn.Module:
     module, own = resolve(name, options)
-    allowed = [key for key in _keywords(module.Mixer.__init__) if key != "index"]
+    keywords = _keywords(module.Mixer.__init__)
+    allowed = [key for key in keywords if key not in ("index", "norm_layer")]
     if unknown := sorted(set(own) - set(allowed)):
         raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
+    if "norm_layer" in keywords:
+        own["norm_layer"] = norm_layer
     mixer: nn.Module = module.Mixer(dim, grid, index=index, **own)
     return mixer
 

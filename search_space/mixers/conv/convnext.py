@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...bounds import Bound, Range, Trial, pick
+from ...norm import norm_of
 from .separable import KERNEL, check_kernel
 
 EXPAND: Bound = Range(2, 4, 2)
@@ -20,11 +21,20 @@ class Mixer(nn.Module):
     takes_token = False
     mixes_channels = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 7, expand: int = 4) -> None:
+    def __init__(
+        self,
+        dim: int,
+        grid: tuple[int, int],
+        *,
+        index: int = 0,
+        kernel: int = 7,
+        expand: int = 4,
+        norm_layer: str = "layer",
+    ) -> None:
         super().__init__()
         check_kernel(kernel)
         self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = norm_of(norm_layer)(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, expand * dim), nn.GELU(), nn.Linear(expand * dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...norm import norm_of
 from . import convnext
 from .separable import check_kernel
 
@@ -17,14 +18,23 @@ class Mixer(nn.Module):
     takes_token = False
     mixes_channels = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 3, expand: int = 4) -> None:
+    def __init__(
+        self,
+        dim: int,
+        grid: tuple[int, int],
+        *,
+        index: int = 0,
+        kernel: int = 3,
+        expand: int = 4,
+        norm_layer: str = "layer",
+    ) -> None:
         super().__init__()
         check_kernel(kernel)
         hidden, squeezed = expand * dim, max(1, dim // 4)
         self.expand = nn.Linear(dim, hidden, bias=False)
-        self.norm1 = nn.LayerNorm(hidden)
+        self.norm1 = norm_of(norm_layer)(hidden)
         self.depthwise = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)
-        self.norm2 = nn.LayerNorm(hidden)
+        self.norm2 = norm_of(norm_layer)(hidden)
         self.squeeze = nn.Linear(hidden, squeezed)
         self.excite = nn.Linear(squeezed, hidden)
         self.project = nn.Linear(hidden, dim)

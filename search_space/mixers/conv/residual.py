@@ -1,4 +1,4 @@
-"""The plain residual branch of a ResNet: two full 3 x 3 convolutions (arXiv 1512.03385), with a layer norm between."""
+"""The plain residual branch of a ResNet: two full 3 x 3 convolutions (arXiv 1512.03385), with a norm between."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...bounds import Trial
+from ...norm import norm_of
 
 
 def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
@@ -18,10 +19,10 @@ class Mixer(nn.Module):
     takes_token = False
     mixes_channels = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, norm_layer: str = "layer") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = norm_of(norm_layer)(dim)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
