@@ -20,10 +20,10 @@ SPLITS = ("train", "val", "test")
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from trainers.data import Folder, folder, load
+from trainers.data import Folder, journal, load
 from trainers.data.folder import Reader
 
-folder.BLOCK = 10
+journal.BLOCK = 10
 read = Reader.stored
 
 def slow(self, entry):

@@ -86,6 +86,13 @@ def test_the_public_files_would_tell_wrong_physics(preset: str, model: str, wron
     assert least_likely(replace(PRESETS[preset], **wrong), "no_sub", real) < 1e-5
 
 
+def test_fewer_pixels_see_the_same_light_averaged() -> None:
+    population = PRESETS["deeplense-1"]
+    systems = draw(population, "axion", 2, np.random.default_rng(10))
+    few, many = (noiseless(population, systems, pixels, torch.float64) for pixels in (50, 150))
+    torch.testing.assert_close(few, torch.nn.functional.avg_pool2d(many, 3))
+
+
 def test_public_einstein_radii_come_from_luminosity_distances() -> None:
     assert einstein_radius(1e12, 0.5, 1.0, True) == pytest.approx(1.2815, abs=1e-4)
     assert einstein_radius(3e10, 0.5, 1.0, True) == pytest.approx(0.2220, abs=1e-4)

@@ -44,9 +44,10 @@ class Dataset:
         dtype = str(self.train.images.dtype).removeprefix("torch.")
         _, chans, height, width = self.train.images.shape
         known = [name for name, values in self.train.targets.items() if not values.isnan().all()]
+        several = f"{len(self.classes)} classes ({', '.join(self.classes)})"
         return ", ".join(
             [
-                f"{self.name}: {len(self.classes)} classes ({', '.join(self.classes)})",
+                f"{self.name}: {several if len(self.classes) > 1 else 'no classes'}",
                 f"{counts} images to train/validate/test",
                 f"{chans}x{height}x{width} {dtype}",
                 *([f"targets {' and '.join(known)}"] if known else []),

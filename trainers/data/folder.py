@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -26,39 +26,14 @@ from numpy.lib.format import open_memmap
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
 from trainers.data.image_file import TARGETS, UNREADABLE, normal_form, read_stored, resize
+from trainers.data.journal import Journal, blocks
 from trainers.data.layout import recognise
 from trainers.data.listing import Entry, Listing
 from trainers.data.progress import progress_bar
 from trainers.data.splits import assign, recall, refuse_leaks, remember
 from trainers.data.stack import open_images
 
-BLOCK = 2048
-"""Files between two entries of the journal."""
-
 Form = tuple[tuple[int, ...], np.dtype]
-
-
-class Journal:
-    """How far a conversion is: files hashed, files converted, and those found bad."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        self.file = folder / "journal.json"
-        self.found = self.file.exists()
-        kept = json.loads(self.file.read_text()) if self.found else {}
-        self.hashed: int = kept.get("hashed", 0)
-        self.converted: int = kept.get("converted", 0)
-        self.plan: str | None = kept.get("plan")  # hash of where the rows go
-        self.faults: list[tuple[int, str]] = [(i, why) for i, why in kept.get("faults", [])]
-
-    def save(self) -> None:
-        record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults")}
-        scratch = self.file.with_suffix(".new")
-        with scratch.open("w") as file:
-            file.write(json.dumps(record))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, self.file)
 
 
 @dataclass(frozen=True)
@@ -187,11 +162,6 @@ def convert(
     (folder / "files.json").write_text(json.dumps(files))  # apart from the manifest, which every load reads
     shutil.rmtree(work)
     remember(memory, [names[i] for i in good], [digests[i] for i in good], [splits[i] for i in good])
-
-
-def blocks(start: int, stop: int) -> Iterator[range]:
-    for first in range(start, stop, BLOCK):
-        yield range(first, min(first + BLOCK, stop))
 
 
 def leave_out(folder: Path, split: str, rows: Sequence[int]) -> None:

@@ -64,9 +64,10 @@ def surface_brightness(systems: Systems, x: Tensor, y: Tensor) -> Tensor:
 def noiseless(population: Population, systems: Systems, image_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Images (B, H, W) as the telescope would see them in infinite time, in units of brightness per pixel area."""
     p = population
-    step = p.field / (image_size * p.supersampling)
+    rays_per_pixel = max(p.supersampling, math.ceil(p.pixels / image_size))  # never coarser than the set's own pixels
+    step = p.field / (image_size * rays_per_pixel)
     kernel = gaussian(p.psf / step)
-    rays = image_size * p.supersampling + len(kernel) - 1  # a margin, whose light the point-spread function brings in
+    rays = image_size * rays_per_pixel + len(kernel) - 1  # a margin, whose light the point-spread function brings in
     axis = (torch.arange(rays, dtype=torch.float64) - (rays - 1) / 2) * step
     sky_y, sky_x = torch.meshgrid(axis, axis, indexing="ij")  # x to the right along columns, y along rows
     turn = torch.from_numpy(systems.turn)[:, None, None]
@@ -76,7 +77,7 @@ def noiseless(population: Population, systems: Systems, image_size: int, dtype: 
     light = surface_brightness(systems, x - ax, y - ay)[:, None]
     kernel = kernel.to(light)
     blurred = F.conv2d(F.conv2d(light, kernel[None, None, None, :]), kernel[None, None, :, None])
-    return F.avg_pool2d(blurred, p.supersampling)[:, 0]
+    return F.avg_pool2d(blurred, rays_per_pixel)[:, 0]
 
 
 def gaussian(fwhm: float) -> Tensor:

@@ -19,30 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from trainers.data.image_file import EXTENSIONS, is_image, target
+from trainers.data.names import LENS, SPLIT_NAMES, by_name, canonical
 from trainers.data.object_array import read_npy
 from trainers.data.stack import RAW_EXTENSIONS, Raw, find_pair, open_images, open_labels
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-SYNONYMS = {
-    "no": "no_sub",
-    "no_substructure": "no_sub",
-    "sphere": "cdm",
-    "subhalo": "cdm",
-    "vort": "axion",
-    "vortex": "axion",
-}
 PICKLES = (".pth", ".pt", ".pkl", ".pickle")
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
-LENS = "lens"
-"""The one class of a folder without classes."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +87,6 @@ def scan(root: Path, raw: Raw | None = None) -> Listing:
             raise ValueError(f"{folder} lacks the class {min(missing)!r}, which other splits have")
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
     return Listing(root, layout, classes, tuple(entries), raw)
-
-
-def by_name(label: str) -> tuple[int, str]:
-    """Sorts classes by name, or by number where they are numbers."""
-    return (int(label), label) if label.isdecimal() else (0, label)
-
-
-def canonical(name: str) -> str:
-    name = name.lower().strip().replace(" ", "_").replace("-", "_")
-    return SYNONYMS.get(name, name)
 
 
 def subfolders(root: Path) -> list[Path]:

@@ -76,7 +76,7 @@ class Population:
     camera: str = "snr"  # one of trainers.data.camera
     pixels: int = 64  # a side of the set this describes; any other number may be asked for
     field: float = 5.12  # side of the square image, whatever the number of pixels; 0.08" a pixel for 64
-    supersampling: int = 2  # rays per pixel side
+    supersampling: int = 2  # rays per pixel side, at least
     psf: float = 0.1  # full width at half maximum of the Gaussian point-spread function
     snr: float = 40.0  # of each image's brightest pixel, with camera "snr"
     sky: float = 0.25  # variance of the background noise over the brightest pixel's photon variance, with camera "snr"
