@@ -211,7 +211,7 @@ def test_written_files_are_read_as_the_layout_they_imitate(tmp_path: Path, prese
     )
 
 
-def test_numpy_reads_the_written_files_and_a_full_folder_is_left_alone(tmp_path: Path) -> None:
+def test_numpy_reads_the_written_files_and_a_full_folder_is_left_alone(tmp_path: Path, capsys) -> None:
     command = [sys.executable, "-W", "error", "-m", "trainers.data.simulate", "--preset", "deeplense-1"]
     command += ["--images", "21", "--out", str(tmp_path / "new")]
     subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.PIPE)
@@ -220,7 +220,8 @@ def test_numpy_reads_the_written_files_and_a_full_folder_is_left_alone(tmp_path:
     image, mass = np.load(next(f for f in files if f.parent.name == "axion"), allow_pickle=True)
     assert (image.shape, image.dtype) == ((150, 150), np.dtype("i8"))
     assert 1e-24 <= mass <= 1e-22
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 2
-    assert "is not an empty folder; name a new one" in again.stderr
+    with pytest.raises(SystemExit) as refused:
+        main(command[command.index("--preset") :])
+    assert refused.value.code == 2
+    assert "is not an empty folder; name a new one" in capsys.readouterr().err
     assert sorted((tmp_path / "new").rglob("*.npy")) == files

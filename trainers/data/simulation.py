@@ -20,7 +20,6 @@ from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.camera import expose, stored_dtype
 from trainers.data.cores import cores
 from trainers.data.image_file import TARGETS
-from trainers.data.lensing import noiseless
 from trainers.data.population import CLASSES, Population
 from trainers.data.progress import progress_bar
 from trainers.data.systems import draw
@@ -33,6 +32,10 @@ def simulate_chunk(
     population: Population, image_size: int, seed: int, chunk: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Images (60, H, W) as the camera stores them, labels (60,) and targets (60,) of chunk number `chunk`."""
+    from trainers.data.lensing import (
+        noiseless,
+    )  # caustics takes a second to import, which mapped data need not wait for
+
     rng = np.random.default_rng([seed, chunk])
     images = np.empty((CHUNK, image_size, image_size), dtype=stored_dtype(population))
     targets = {name: np.empty(CHUNK) for name in TARGETS}
