@@ -75,9 +75,8 @@ def main() -> None:
     warm = starts[args.workers :]
     trials = len(trained) - args.workers
     overhead = (sum(warm) + sum(between)) / trials
-    print(
-        f"{len(trained)} trials, {len(starts)} jobs, {len(starts) + len(between)} epochs, {last_epoch(events) - begin:.1f} s"
-    )
+    epochs, wall = len(starts) + len(between), last_epoch(events) - begin
+    print(f"{len(trained)} trials, {len(starts)} jobs, {epochs} epochs, {wall:.1f} s")
     print(f"a worker's first job (process, imports, data): {', '.join(f'{s:.1f} s' for s in starts[: args.workers])}")
     print(
         f"a job on a warm worker, until its first epoch's end, less that epoch: median {statistics.median(warm):.3f} s"

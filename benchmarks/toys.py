@@ -32,10 +32,7 @@ def train(
     task = tasks.load("substructure", data)
     torch.manual_seed(seed)
     model = build_model(toy, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs)
-    last = None
-    for last in fit(model, split, task, config, seed=seed, val=val):
-        pass
-    assert last is not None
+    *_, last = fit(model, split, task, config, seed=seed, val=val)
     if val is not None:
         return last.metrics["auc"], float("nan")
     return float("nan"), evaluate(model, data.test, task, normalisation=config.normalisation)["auc"]

@@ -158,6 +158,23 @@ def test_an_image_stays_in_its_split_when_it_is_renamed_encoded_anew_or_joined_b
     assert again.image_size == 16
 
 
+def test_what_was_tested_on_is_never_trained_on(tmp_path: Path, rng: np.random.Generator) -> None:
+    root = tmp_path / "data"
+    fill(root, 60, rng)
+    read(root)
+    before = where(root)
+    for name, split in before.items():
+        if split == "train" and name.startswith("sub/"):
+            (root / name).unlink()
+    with pytest.raises(ValueError, match="class 'sub' has no image left for train: those there are were in other"):
+        read(root)
+    fill(root, 1, rng, first=100)
+    read(root)
+    after = where(root)
+    assert after["sub/100.npy"] == "train"
+    assert all(after[name] == before[name] for name in before if name in after)
+
+
 def test_the_memory_lost_no_image_of_a_large_set_moves(tmp_path: Path, rng: np.random.Generator) -> None:
     root = tmp_path / "data"
     fill(root, 100, rng)

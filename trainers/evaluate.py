@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def outputs(
     model: nn.Module, images: Tensor, *, normalisation: str, device: str | torch.device, batch_size: int = 256
 ) -> Tensor:
-    """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves `model` in eval mode"""
+    """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves eval mode on."""
     device = torch.device(device)
     model.eval()
     parts = []

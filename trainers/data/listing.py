@@ -120,14 +120,13 @@ def descend(root: Path) -> Path:
 
 
 def holds_target(folder: Path) -> bool:
-    """Whether the first `.npy` file of `folder` is an object array: an image and a number."""
-    first = min((Path(file.path) for file in images_in(folder) if file.name.lower().endswith(".npy")), default=None)
-    if first is None:
-        return False
-    try:
-        return read_npy(first).dtype == object
-    except (OSError, ValueError):
-        return False
+    """Whether the first `.npy` file of `folder` that can be read is an object array: an image and a number."""
+    for name in sorted(file.path for file in images_in(folder) if file.name.lower().endswith(".npy"))[:10]:
+        try:
+            return read_npy(Path(name)).dtype == object
+        except (OSError, ValueError):
+            continue  # whatever this folder is, conversion names its bad files
+    return False
 
 
 def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
@@ -147,7 +146,7 @@ def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
         if "train" not in {entry.split for entry in found}:
             raise ValueError(f"{root} has no folder whose name begins with train_")
         return "split_class", found
-    if tested := test_folder(folders):
+    if tested := with_test_folder(folders):
         return "classes", class_entries(tested[0], "train") + class_entries(tested[1], "test")
     beside = root.with_name(f"{root.name}_test")
     if beside.is_dir() and {canonical(f.name) for f in subfolders(beside)} == {canonical(f.name) for f in folders}:
@@ -155,7 +154,7 @@ def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
     return "classes", class_entries(root, None)
 
 
-def test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
+def with_test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
     """NAME/ and NAME_test/, if that is all there is and both hold class folders."""
     if len(folders) == 2 and folders[1].name == f"{folders[0].name}_test" and all(map(subfolders, folders)):
         return folders[0], folders[1]

@@ -73,15 +73,25 @@ def assign(
             raise ValueError(f"class {label!r} has too few different images ({len(mine)}) to train, validate and test")
         for split, group in groups.items():
             if not group:
-                donor = max(groups.values(), key=lambda g: (sum(digest not in fixed for digest in g) > 1, len(g)))
-                new = [digest for digest in donor if digest not in fixed] or donor
-                nearest = new[0] if split == "train" else new[-1]
-                donor.remove(nearest)
-                group.append(nearest)
+                lend(groups, split, fixed, label)
         where = {digest: split for split, group in groups.items() for digest in group}
         for i in mine:
             splits[i] = where[digests[i]]
     return splits
+
+
+def lend(groups: Mapping[str, list[str]], split: str, fixed: Mapping[str, str], label: str) -> None:
+    """Give the empty `split` the nearest image of the largest other one: a new image, or one of train's."""
+    for donor in sorted(groups.values(), key=len, reverse=True):
+        may_go = [digest for digest in donor if digest not in fixed or donor is groups["train"]]
+        if len(donor) > 1 and may_go:
+            nearest = min(
+                may_go, key=lambda digest: (digest in fixed, donor.index(digest) * (1 - 2 * (split != "train")))
+            )
+            donor.remove(nearest)
+            groups[split].append(nearest)
+            return
+    raise ValueError(f"class {label!r} has no image left for {split}: those there are were in other splits before")
 
 
 def drawn(place: float, wanted: Sequence[str]) -> str:
