@@ -85,9 +85,7 @@ def lend(groups: Mapping[str, list[str]], split: str, fixed: Mapping[str, str], 
     for donor in sorted(groups.values(), key=len, reverse=True):
         may_go = [digest for digest in donor if digest not in fixed or donor is groups["train"]]
         if len(donor) > 1 and may_go:
-            nearest = min(
-                may_go, key=lambda digest: (digest in fixed, donor.index(digest) * (1 - 2 * (split != "train")))
-            )
+            nearest = min(may_go if split == "train" else may_go[::-1], key=fixed.__contains__)  # the first new one
             donor.remove(nearest)
             groups[split].append(nearest)
             return
