@@ -172,9 +172,18 @@ def quadrupole(images: np.ndarray) -> np.ndarray:
     return np.stack([(weight * np.cos(angle)).sum((1, 2)), (weight * np.sin(angle)).sum((1, 2))], axis=1)
 
 
-@pytest.mark.parametrize(("name", "turned"), [("fair", True), ("varied", True), ("fair", False)])
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        ("fair", True),
+        ("varied", True),
+        ("paper-2020", True),
+        ("fair", False),
+        ("deeplense-1", False),
+    ],
+)
 def test_images_have_no_preferred_axis_unless_left_unturned(name: str, turned: bool) -> None:
-    population = replace(PRESETS[name], turned=turned)
+    population = replace(PRESETS[name], turned=turned, pixels=48)
     moments = quadrupole(noiseless(population, draw(population, "no_sub", 400, np.random.default_rng(6)), 48).numpy())
     significance = np.abs(moments.mean(axis=0)) / (moments.std(axis=0) / math.sqrt(len(moments)))
     assert (significance.max() < 4) == turned
