@@ -20,6 +20,7 @@ def parser() -> Parser:
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--trials", type=int, help="finished trials the study shall hold (default: the study's own number)")
     p.add_argument("--data", help="folder of class folders of images; without it, lenses are simulated")
+    p.add_argument("--skip-bad", action="store_true", help="go on without unreadable images instead of refusing them")
     p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")
     p.add_argument("--images", type=int, help="number of simulated images")
     p.add_argument("--epochs", type=int, help="full budget; the lowest rung scales with it")
@@ -55,7 +56,7 @@ def resolve(args: argparse.Namespace) -> StudySpec:
     if args.data is not None:
         if args.images is not None:
             raise ValueError("--images counts simulated images; with --data, all images of the folder are used")
-        changes["data"] = Folder(args.data, image_size=args.image_size or 64)
+        changes["data"] = Folder(args.data, image_size=args.image_size or 64, skip_bad=args.skip_bad)
     elif isinstance(spec.data, Simulated):
         changes["data"] = replace(spec.data, **given("images", "image_size"))
     elif args.image_size is not None:

@@ -187,7 +187,7 @@ def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: fl
                 num_samples=-1,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=-1)
+                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=50)
             ),
         ).fit()
     if conduct.error is not None:

@@ -157,6 +157,31 @@ def test_however_few_the_trials_one_is_trained_in_full(tmp_path, trials):
     assert any(t.state == TrialState.COMPLETE for t in stored(tmp_path / "s.db"))
 
 
+def test_the_first_trials_are_those_given_and_are_not_given_twice(tmp_path):
+    first = [{"mixer": "conv", "rate": 1e-2, "kernel": 5}, {"mixer": "attention"}]
+    list(itertools.islice(simulate(make_engine(tmp_path / "s.db", 6, first=first), curve, workers=1), 1))
+    finish(make_engine(tmp_path / "s.db", 6, seed=1, first=first))
+    trials = stored(tmp_path / "s.db")
+    assert trials[0].params == first[0]
+    assert trials[1].params["mixer"] == "attention"
+    assert "rate" in trials[1].params
+    assert sum(t.params == first[0] for t in trials) == 1
+
+
+def test_a_configuration_that_cannot_be_built_is_a_failed_trial(tmp_path):
+    def admit(config):
+        if config["mixer"] == "conv":
+            raise RuntimeError("no kernel of this size")
+        return Admission()
+
+    finish(make_engine(tmp_path / "s.db", 10, admit=admit))
+    trials = stored(tmp_path / "s.db")
+    assert len(trials) == 10
+    for trial in trials:
+        assert (trial.state == TrialState.FAIL) == (trial.params["mixer"] == "conv")
+        assert trial.state != TrialState.FAIL or "no kernel of this size" in trial.user_attrs["error"]
+
+
 def test_a_skipped_configuration_is_recorded_but_is_no_trial(tmp_path):
     def admit(config):
         return Admission({"macs": config["rate"]}, {"macs": config["rate"] / 1e-2 - 1})

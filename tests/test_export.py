@@ -31,18 +31,24 @@ ORIGIN = {
 }  # fmt: skip
 
 
-def randomised(model):
-    """Weights and buffers that no fresh network has, so that a forgotten one shows."""
+def randomised(model, images):
+    """Weights and buffers that no fresh network has, so that a forgotten one shows; batch norms have seen `images`."""
     with torch.no_grad():
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
                 tensor.add_(0.1 * torch.rand_like(tensor))
+        for module in model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.momentum = None  # the mean over all batches seen
+                module.reset_running_stats()
+        model.train()(images)
     return model.eval()
 
 
 def exported(folder, architecture, normalisation="zscore", in_chans=1, image_size=32):
     torch.manual_seed(0)
-    model = randomised(build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=3))
+    model = build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=3)
+    model = randomised(model, torch.randn(16, in_chans, image_size, image_size))
     config = {
         "architecture": to_dict(architecture),
         "training": TrainConfig(normalisation=normalisation).to_dict(),

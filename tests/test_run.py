@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -152,6 +153,26 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
     other = run("--trials", "10", "--seed", "5", runs=tmp_path, cache=cache)
     assert other.returncode == 2
     assert "other seed (seed was 0, is now 5)" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_trial_and_no_more(tmp_path, cache):
+    words, options = command("--trials", "6", runs=tmp_path, cache=cache)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+    wait_until(lambda: epochs_stored(tmp_path / "hybrid" / "study.db") >= 2, process)
+    workers = [
+        p for p in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in " ".join(p.cmdline())
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    said, _ = process.communicate(timeout=250)
+    assert process.returncode == 0, said
+    found = trials(tmp_path)
+    assert len(found) == 6
+    failed = [t for t in found if t.state == TrialState.FAIL]
+    assert len(failed) <= 1, "the worker may have been between two jobs"
+    assert all("the worker process died" in t.user_attrs["error"] for t in failed)
+    assert any(t.state == TrialState.COMPLETE for t in found)
 
 
 def epochs_stored(database):

@@ -1,0 +1,97 @@
+"""One trial in a worker: a pure function of its job, whatever the warm process did before."""
+
+import gc
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+from optuna.samplers import RandomSampler
+
+import studies
+from nas import checkpoints
+from nas.engine import Job
+from nas.trial import Problem, describe_failure, run_trial
+from search_space.model import HybridNet
+from trainers.data import Simulated, source_to_dict
+
+SPEC = replace(studies.load("hybrid"), epochs=4, min_epochs=2, data=Simulated(images=60, image_size=16))
+
+
+@pytest.fixture
+def problem(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    return Problem(source_to_dict(SPEC.data), "substructure", str(tmp_path / "checkpoints"))
+
+
+def configurations(count):
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    return [SPEC.sample(study.ask()).to_dict() for _ in range(count)]
+
+
+def values(metrics):
+    return [{k: v for k, v in m.items() if k not in ("seconds", "peak_memory_mb")} for m in metrics]
+
+
+def test_a_trial_does_not_depend_on_what_its_worker_did_before(problem):
+    one, other = configurations(2)
+    first = values(run_trial(Job(0, one, 0, 4), problem))
+    list(run_trial(Job(1, other, 0, 4), problem))
+    torch.manual_seed(12345)
+    assert values(run_trial(Job(2, one, 0, 4), problem)) == first
+    assert len(first) == 4
+
+
+def test_a_promoted_trial_goes_on_as_if_it_had_never_paused(problem, tmp_path):
+    (config,) = configurations(1)
+    whole = values(run_trial(Job(0, config, 0, 4), problem))
+    low = values(run_trial(Job(1, config, 0, 2), problem))
+    assert checkpoints.epoch_of(tmp_path / "checkpoints", 1) == 2
+    assert low + values(run_trial(Job(1, config, 2, 4), problem)) == whole
+    assert checkpoints.epoch_of(tmp_path / "checkpoints", 0) == 0, "nothing is kept of a full training"
+
+
+def test_no_network_outlives_its_trial(problem):
+    for number, config in enumerate(configurations(3)):
+        list(run_trial(Job(number, config, 0, 2), problem))
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, HybridNet)]
+
+
+def test_peak_memory_is_of_the_trial_and_every_epoch_has_it(problem):
+    metrics = list(run_trial(Job(0, configurations(1)[0], 0, 2), problem))
+    assert all(10 < m["peak_memory_mb"] < 100_000 for m in metrics)
+
+
+def test_an_interrupted_write_leaves_the_former_checkpoint(tmp_path, monkeypatch):
+    checkpoints.save(tmp_path, 7, {"epoch": 2, "model": {"w": torch.ones(3)}})
+
+    def full_disk(state, path):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        checkpoints.save(tmp_path, 7, {"epoch": 6})
+    assert checkpoints.epoch_of(tmp_path, 7) == 2
+    assert checkpoints.load(tmp_path, 7, 2)["model"]["w"].tolist() == [1, 1, 1]
+    checkpoints.remove(tmp_path, 7)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
+            "out of memory: CUDA out of memory",
+        ),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (FloatingPointError("the training loss is nan at epoch 2"), "FloatingPointError: the training loss is nan"),
+    ],
+)
+def test_a_failure_is_described_in_one_line(error, says):
+    described = describe_failure(error)
+    assert described.startswith(says)
+    assert "\n" not in described
