@@ -20,7 +20,7 @@ def describe_architecture(architecture: Mapping[str, Any]) -> str:
 
 def describe_data(source: Mapping[str, Any]) -> str:
     """A data source (`trainers.data.source_to_dict`) in a few words."""
-    rest = {k: v for k, v in source.items() if v is not None and k != "kind"}
+    rest = {k: v for k, v in source.items() if v is not None and v is not False and k != "kind"}
     size = f", {rest.pop('image_size')} px" if "image_size" in rest else ""
     if source.get("kind") == "simulated":
         words = f"{rest.pop('images'):,} simulated lenses{size}, population {rest.pop('preset')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Folder:
     raw_dtype: str | None = None  # of such arrays, as numpy calls it: "float32"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", str(Path(self.path).expanduser().absolute()))
+        object.__setattr__(self, "path", os.path.abspath(Path(self.path).expanduser()))
         if self.image_size is not None and self.image_size < 8:
             raise ValueError(f"image_size is {self.image_size}; expected at least 8 pixels, or none to keep the size")
         if self.raw_shape is not None:
