@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from rich.console import Console
 
 import studies
-from nas import checkpoints, options, schedulers
+from nas import checkpoints, options, samplers, schedulers
 from nas.cli import run_command
 from nas.display import Display, expected_epochs
 from nas.engine import Admission, Engine, Event, SearchFailed
@@ -60,6 +60,12 @@ def owned(folder: Path) -> Iterator[None]:
         yield
 
 
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a study with the fields that it was made before: their defaults are what it was searched with."""
+    defaults = json.loads(json.dumps(StudySpec(name="", question="").to_dict()))
+    return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
+
+
 def open_ledger(path: Path, spec: StudySpec) -> Ledger:
     """The study in the database at `path`: a new one, or the very one that `spec` describes, else ValueError."""
     try:
@@ -75,16 +81,14 @@ def open_ledger(path: Path, spec: StudySpec) -> Ledger:
     seen = 0
     if names:
         study = optuna.load_study(study_name=spec.name, storage=storage)
-        before, seen = study.user_attrs.get("spec", {}), len(study.get_trials(deepcopy=False))
+        before, seen = completed(study.user_attrs.get("spec", {})), len(study.get_trials(deepcopy=False))
         if differing := sorted(key for key in {*described, *before} if described.get(key) != before.get(key)):
             key = differing[0]
             raise ValueError(
                 f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
                 f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
             )
-    sampler = optuna.samplers.TPESampler(
-        seed=spec.seed + seen, multivariate=False
-    )  # + seen: never the same start twice
+    sampler = samplers.load(spec.sampler, spec.seed + seen)  # + seen: never the same start twice
     ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler)
     for name, value in {"spec": described, "question": spec.question}.items():
         ledger.study.set_user_attr(name, value)

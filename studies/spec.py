@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from search_space import HybridSpace, from_dict, to_dict
+from search_space import BackboneSpace, HybridSpace, ToySpace, from_dict, to_dict
 from search_space.architecture import Architecture
 from trainers.config import TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
@@ -41,11 +41,12 @@ class StudySpec:
     A full training has `epochs` epochs; the lowest rung, where weak trials pause, has `min_epochs`, and each further
     rung `factor` times as many. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
     image) are never trained. `first` holds parameters, by name, of the first trials; what they leave out is sampled.
+    With `seeds` above one the seed is a parameter like any other: the sampler `grid` trains every cell with each.
     """
 
     name: str
     question: str
-    space: HybridSpace = field(default_factory=HybridSpace)
+    space: HybridSpace | BackboneSpace | ToySpace = field(default_factory=HybridSpace)
     training: TrainSpace = field(default_factory=TrainSpace)
     data: Source = field(default_factory=Simulated)
     task: str = "substructure"
@@ -57,6 +58,8 @@ class StudySpec:
     min_epochs: int = 4
     factor: int = 3
     scheduler: str = "promotion"
+    sampler: str = "tpe"
+    seeds: int = 1
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000
     seed: int = 0
@@ -64,6 +67,8 @@ class StudySpec:
     def __post_init__(self) -> None:
         if not 1 <= self.min_epochs <= self.epochs:
             raise ValueError(f"the lowest rung, {self.min_epochs} epochs, must lie from 1 to the budget, {self.epochs}")
+        if self.seeds < 1:
+            raise ValueError(f"seeds is {self.seeds}; expected at least 1")
         if self.factor < 2:
             raise ValueError(f"rung factor {self.factor} must be at least 2")
         if self.direction not in ("maximize", "minimize"):
@@ -86,7 +91,9 @@ class StudySpec:
 
     def sample(self, trial: Any) -> Configuration:
         """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params."""
-        return Configuration(self.space.sample(trial), self.training.sample(trial, self.epochs), self.seed)
+        architecture, training = self.space.sample(trial), self.training.sample(trial, self.epochs)
+        offset = trial.suggest_int("seed", 0, self.seeds - 1) if self.seeds > 1 else 0
+        return Configuration(architecture, training, self.seed + offset)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data that two runs must share to be the same study: the number of trials is not part of it."""

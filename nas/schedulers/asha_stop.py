@@ -1,0 +1,46 @@
+"""Stopping asynchronous successive halving, as Ray Tune's AsyncHyperBandScheduler with one bracket has it.
+
+Here to be compared with: a trial that comes to a rung is stopped for good when it lies below the (1 - 1/factor)
+quantile of what the rung had recorded before, so the first to come always goes on. `promotion` is the better choice
+with a sampler that learns.
+"""
+
+from __future__ import annotations
+
+from nas.schedulers import Decision
+
+
+class Scheduler:
+    def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
+        self.epochs, self.factor = rungs[-1], factor
+        self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs[:-1]}  # rung -> trial -> value
+
+    def target(self, epoch: int) -> int:
+        return self.epochs
+
+    def report(self, trial: int, epoch: int, value: float) -> Decision:
+        if epoch == self.epochs:
+            return Decision.COMPLETE
+        if epoch not in self.values:
+            return Decision.CONTINUE
+        before = [v for other, v in self.values[epoch].items() if other != trial]  # not its own of before a crash
+        self.values[epoch][trial] = value
+        return Decision.STOP if before and value < quantile(before, 1 - 1 / self.factor) else Decision.CONTINUE
+
+    def promote(self, *, last: bool) -> int | None:
+        return None
+
+    def hopeless(self, planned: int) -> list[int]:
+        return []
+
+    def forget(self, trial: int) -> None:
+        return None
+
+
+def quantile(values: list[float], q: float) -> float:
+    """Between the two neighbours linearly, which is numpy's default."""
+    ordered = sorted(values)
+    place = q * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

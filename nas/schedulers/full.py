@@ -1,0 +1,25 @@
+"""Every trial is trained in full: where a comparison needs every value at the same budget, nothing stops early."""
+
+from __future__ import annotations
+
+from nas.schedulers import Decision
+
+
+class Scheduler:
+    def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
+        self.epochs = rungs[-1]
+
+    def target(self, epoch: int) -> int:
+        return self.epochs
+
+    def report(self, trial: int, epoch: int, value: float) -> Decision:
+        return Decision.COMPLETE if epoch == self.epochs else Decision.CONTINUE
+
+    def promote(self, *, last: bool) -> int | None:
+        return None
+
+    def hopeless(self, planned: int) -> list[int]:
+        return []
+
+    def forget(self, trial: int) -> None:
+        return None
