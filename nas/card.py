@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.report.words import describe_architecture, describe_data, si
+from trainers.normalise import Normalisation
 
 METRICS = {"auc": "AUC (macro, one against the rest)", "accuracy": "accuracy", "loss": "log loss"}
 
@@ -16,7 +17,8 @@ def model_card(config: Mapping[str, Any]) -> str:
     size, training = config["image_size"], config["training"]
     seeds = ", ".join(map(str, test["seeds"]))
     spent = f"{si(search['parameters'])} parameters, {si(search['macs'])} multiply-accumulates an image"
-    prepared = f"resized ({config['resize']}) where need be, then normalised one by one ({config['normalisation']})"
+    normalisation = Normalisation.from_json(config["normalisation"])
+    prepared = f"resized ({config['resize']}) where need be, then normalised ({normalisation.describe()})"
     return f"""# {search["study"]}, trial {search["trial"]}
 
 Tells {", ".join(task["classes"])} apart in images of strong gravitational lenses: the substructure of the lens's halo.
@@ -76,6 +78,8 @@ def _about_data(source: Mapping[str, Any]) -> str:
 def _about_axis(augmentation: Mapping[str, Any]) -> str:
     if augmentation["rotation"] >= 180:
         return "Training images were turned by random angles, so no direction on the sky is preferred."
+    if augmentation.get("d4"):
+        return "Training images were turned by random quarter turns: turns between them the network has not seen."
     return (
         f"Training images were turned by at most {augmentation['rotation']:g} degrees: where they have a preferred "
         "axis, as published simulations do, the network may rely on it and fail on turned images."

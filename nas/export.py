@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from nas.atomic import replacing
 from search_space import build_model, from_dict
 from trainers import tasks
+from trainers.normalise import Normalisation
 from trainers.tasks import Task
 
 FORMAT = 1
@@ -41,7 +42,7 @@ class LensModel(nn.Module):
         self.network, self.task, self.config = network, task, config
         self.in_chans = int(config["in_chans"])
         self.image_size = int(config["image_size"])
-        self.normalisation = str(config["normalisation"])
+        self.normalisation = Normalisation.from_json(config["normalisation"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,7 +54,14 @@ class LensModel(nn.Module):
 
 
 def describe_model(
-    config: Mapping[str, Any], *, task_name: str, task: Task, in_chans: int, image_size: int, **origin: Any
+    config: Mapping[str, Any],
+    *,
+    task_name: str,
+    task: Task,
+    in_chans: int,
+    image_size: int,
+    normalisation: Normalisation,
+    **origin: Any,
 ) -> dict[str, Any]:
     """The contents of config.json. `config` is that of a `Configuration`; `origin` is what else the card shall tell."""
     assert dataclasses.is_dataclass(task)
@@ -66,7 +74,7 @@ def describe_model(
         "num_outputs": task.num_outputs,
         "task": {"name": task_name, **dataclasses.asdict(task)},
         "resize": RESIZE,
-        "normalisation": config["training"]["normalisation"],
+        "normalisation": normalisation.to_json(),
         "training": config["training"],
         "seed": config["seed"],
         **origin,

@@ -114,8 +114,10 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
     for scores in results.configurations:
         seed = scores.seeds[0]
         job = next(job for job in jobs if (job.trial, job.seed) == (scores.trial, seed))
+        trained = result(job)
         config = describe_model(
             job.config, task_name=results.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
+            normalisation=trained.normalisation,
             data={**results.data, "fingerprint": job.fingerprint},
             search={
                 "study": results.study, "trial": scores.trial, "finished": results.finished,
@@ -130,7 +132,7 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
                 "ensemble": dict(scores.ensemble),
             },
         )  # fmt: skip
-        export(folder / f"trial-{scores.trial}", result(job).weights, config)
+        export(folder / f"trial-{scores.trial}", trained.weights, config)
     link(folder / "best", f"trial-{results.configurations[0].trial}")
 
 

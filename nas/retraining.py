@@ -25,6 +25,7 @@ from trainers import tasks
 from trainers.data import Dataset, Split
 from trainers.evaluate import outputs
 from trainers.fit import fit
+from trainers.normalise import Normalisation, resolve
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Retrained:
     outputs: Tensor  # (N, num_outputs) float32, raw, on the N test images
     metrics: dict[str, float]  # on the test images
     seconds: float
+    normalisation: Normalisation
 
 
 def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
@@ -77,17 +79,20 @@ def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
         config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
     )
     history = []
-    for epoch in fit(model, joined(data.train, data.val), task, config.training, seed=config.seed, device=job.device):
+    images = joined(data.train, data.val)
+    normalisation = resolve(config.training, images.images)
+    for epoch in fit(model, images, task, config.training, seed=config.seed, device=job.device):
         history.append({"epoch": epoch.number, **epoch.metrics})
         yield history[-1]
 
-    predicted = outputs(model, data.test.images, normalisation=config.training.normalisation, device=job.device)
+    predicted = outputs(model, data.test.images, normalisation=normalisation, device=job.device)
     if not torch.isfinite(predicted).all():
         raise FloatingPointError("the network's outputs on the test images are not finite")
     metrics = task.metrics(predicted, task.targets(data.test).cpu())
     record = {
         "key": job.key(),
         "seconds": sum(entry["seconds"] for entry in history),
+        "normalisation": normalisation.to_json(),
         "test": metrics,
         "history": history,
     }
@@ -116,6 +121,7 @@ def result(job: Retraining) -> Retrained:
         load_file(job.path / "test.safetensors")["outputs"],
         record["test"],
         record["seconds"],
+        Normalisation.from_json(record.get("normalisation", job.config["training"]["normalisation"])),
     )
 
 

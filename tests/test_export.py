@@ -18,6 +18,7 @@ from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
 from trainers.config import NORMALISATIONS, TrainConfig
 from trainers.data import Folder, load
 from trainers.evaluate import outputs
+from trainers.normalise import Normalisation, resolve
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("axion", "cdm", "no_sub"))
@@ -45,16 +46,16 @@ def randomised(model, images):
     return model.eval()
 
 
-def exported(folder, architecture, normalisation="zscore", in_chans=1, image_size=32):
+def exported(folder, architecture, kind="zscore", in_chans=1, image_size=32, statistics=None):
     torch.manual_seed(0)
     model = build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=3)
     model = randomised(model, torch.randn(16, in_chans, image_size, image_size))
     config = {
         "architecture": to_dict(architecture),
-        "training": TrainConfig(normalisation=normalisation).to_dict(),
+        "training": TrainConfig(normalisation=kind).to_dict(),
         "seed": 0,
     }
-    shape = {"in_chans": in_chans, "image_size": image_size}
+    shape = {"in_chans": in_chans, "image_size": image_size, "normalisation": Normalisation(kind, statistics)}
     export(folder, model.state_dict(), describe_model(config, task_name="substructure", task=TASK, **shape, **ORIGIN))
     return model
 
@@ -85,6 +86,19 @@ def test_an_exported_network_gives_the_very_same_probabilities(tmp_path, seed):
     assert said.classes == TASK.classes
     assert said.labels == [TASK.classes[k] for k in expected.argmax(-1)]
     assert expected.std(0).max() > 1e-6, "the network tells images apart at all"
+
+
+@pytest.mark.parametrize("kind", NORMALISATIONS)
+def test_the_statistics_of_the_training_images_go_with_the_network(tmp_path, kind):
+    """An image alone is prepared as among others, and not by its own pixels."""
+    images = torch.rand(40, 1, 32, 32) * torch.linspace(1, 9, 40)[:, None, None, None]
+    fixed = resolve(TrainConfig(normalisation=kind, normalisation_scope="global"), images)
+    model = exported(tmp_path / "m", Toy("resnet2"), kind, statistics=fixed.statistics)
+    expected = outputs(model, images[5:6], normalisation=fixed, device="cpu")
+    said = predict(nas.load_model(tmp_path / "m"), images[5:6])
+    assert torch.equal(said.probabilities, TASK.predict(expected))
+    assert not torch.allclose(outputs(model, images[5:6], normalisation=kind, device="cpu"), expected)
+    assert f"{kind}, by the training images" in (tmp_path / "m" / "README.md").read_text()
 
 
 def test_images_as_stored_are_prepared_as_those_of_the_training(tmp_path):

@@ -31,6 +31,7 @@ from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Simulated, Split, load, source_to_dict
 from trainers.fit import fit
+from trainers.normalise import Normalisation, resolve
 from trainers.tasks.substructure import Task
 
 SPEC = StudySpec("tiny", "Which is best?", data=Simulated(images=60, image_size=32), epochs=2, min_epochs=2)
@@ -129,6 +130,17 @@ def test_a_retraining_is_the_plain_training_on_both_splits_to_the_last_epoch(tmp
     assert items[-1] == {"test": retraining.result(job).metrics}
 
 
+def test_global_statistics_are_those_of_what_was_trained_on_and_are_kept(tmp_path):
+    (job,) = jobs_for(tmp_path, configuration(normalisation="log", normalisation_scope="global"))
+    list(retraining.retrain(job))
+    data = load(SPEC.data, progress=False)
+    both = torch.cat([data.train.images, data.val.images])
+    kept = retraining.result(job).normalisation
+    assert kept == resolve(TrainConfig(normalisation="log", normalisation_scope="global"), both)
+    assert kept.statistics.offset == pytest.approx(float(both.double().min()))
+    assert kept.statistics.scale == pytest.approx(float(both.double().std()))
+
+
 def test_the_test_images_are_read_once_and_only_after_the_last_epoch(tmp_path, monkeypatch):
     data, reads = load(SPEC.data, progress=False), []
 
@@ -193,7 +205,7 @@ def test_the_figures_agree_with_numpy_and_scikit_learn():
     task, targets = Task(classes=("axion", "cdm", "no_sub")), torch.randint(3, (2000,))
     signal = torch.nn.functional.one_hot(targets, 3)
     raw = [signal * strength + torch.randn(2000, 3) for strength in (1.0, 1.5, 2.0)]
-    trained = [Retrained(s, {}, o, task.metrics(o, targets), 1.0) for s, o in enumerate(raw)]
+    trained = [Retrained(s, {}, o, task.metrics(o, targets), 1.0, Normalisation("zscore")) for s, o in enumerate(raw)]
     found = score(4, {}, 0.9, {"parameters": 10, "macs": None}, trained, task, targets)
 
     probabilities = [o.double().softmax(-1).numpy() for o in raw]
@@ -221,7 +233,7 @@ def test_the_figures_agree_with_numpy_and_scikit_learn():
 def test_one_seed_has_no_standard_deviation():
     task, targets = Task(classes=("a", "b")), torch.tensor([0, 1, 0, 1])
     outputs = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 2]])
-    trained = [Retrained(0, {}, outputs, task.metrics(outputs, targets), 1.0)]
+    trained = [Retrained(0, {}, outputs, task.metrics(outputs, targets), 1.0, Normalisation("zscore"))]
     found = score(0, {}, 0.5, {}, trained, task, targets)
     assert found.spread["auc"].sd is None
     assert str(found.spread["auc"]) == f"{found.spread['auc'].mean:.4f}"

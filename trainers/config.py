@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 NORMALISATIONS = ("minmax", "zscore", "log", "asinh")
+SCOPES = ("image", "global")
+OPTIMISERS = ("adamw", "sgd", "lion")
+SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -16,36 +19,67 @@ class Augmentation:
     rotation: largest turn in degrees, the angle is uniform in [-rotation, rotation];
     flip: mirror with probability 1/2;
     shift: largest shift as a fraction of the image side, uniform in both directions;
-    noise: standard deviation of added Gaussian noise, in units of the normalised image's own standard deviation.
+    noise: standard deviation of added Gaussian noise, in units of the normalised image's own standard deviation;
+    d4: one of the eight symmetries of the square (quarter turns and mirrors), without interpolation;
+    zoom: magnification from 1/(1 + zoom) to 1 + zoom, its logarithm uniform;
+    blur: largest standard deviation in pixels of a Gaussian blur, uniform from 0;
+    brightness: largest change of the mean, either way, in units of the image's standard deviation;
+    contrast: factor of all differences from the mean, from 1/(1 + contrast) to 1 + contrast, its logarithm uniform;
+    cutout: side of a hidden square as a fraction of the image's;
+    mixup, cutmix: the strength a of Beta(a, a), from which the weights of two mixed images are drawn.
     """
 
     rotation: float = 180.0
     flip: bool = True
     shift: float = 0.0
     noise: float = 0.0
+    d4: bool = False
+    zoom: float = 0.0
+    blur: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    cutout: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value, high in (
-            ("rotation", self.rotation, 180),
-            ("shift", self.shift, 0.5),
-            ("noise", self.noise, 10),
-        ):
+        highest = {"rotation": 180, "shift": 0.5, "cutout": 1, "zoom": 3}
+        for name in (f.name for f in fields(self) if f.name not in ("flip", "d4")):
+            value, high = getattr(self, name), highest.get(name, 10)
             if not 0 <= value <= high:
                 raise ValueError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images, and their targets, are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+NO_AUGMENTATION = Augmentation(rotation=0.0, flip=False)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One full training: AdamW, linear warm-up over `warmup_epochs`, then a cosine to zero at `epochs`."""
+    """One full training: linear warm-up over `warmup_epochs`, then `schedule` to the end of `epochs`.
+
+    cosine and linear fall to zero. With `ema` above zero, what is evaluated and kept is a running mean of the weights
+    over about so many epochs. `normalisation_scope`: "image", each by its own pixels, or "global", all by the training
+    images'. `momentum` is only SGD's.
+    """
 
     epochs: int = 12
     batch_size: int = 64
+    optimiser: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+    momentum: float = 0.9
+    schedule: str = "cosine"
     warmup_epochs: float = 1.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
+    ema: float = 0.0
     normalisation: str = "zscore"
+    normalisation_scope: str = "image"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -53,14 +87,24 @@ class TrainConfig:
             raise ValueError(f"epochs {self.epochs} and batch size {self.batch_size} must be at least 1")
         if not 0 < self.learning_rate < 10:
             raise ValueError(f"learning rate {self.learning_rate} is not between 0 and 10")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum {self.momentum} is not in [0, 1)")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"warm-up of {self.warmup_epochs} epochs must be shorter than the {self.epochs} epochs of training"
             )
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
-        if self.normalisation not in NORMALISATIONS:
-            raise ValueError(f"unknown normalisation {self.normalisation!r}; known: {', '.join(NORMALISATIONS)}")
+        if self.ema < 0:
+            raise ValueError(f"ema is {self.ema}; expected the epochs of a running mean, or 0 for none")
+        for what, value, known in (
+            ("normalisation", self.normalisation, NORMALISATIONS),
+            ("normalisation scope", self.normalisation_scope, SCOPES),
+            ("optimiser", self.optimiser, OPTIMISERS),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

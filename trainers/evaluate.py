@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trainers.normalise import normalise
+from trainers.normalise import Normalisation, normalise
 
 if TYPE_CHECKING:
     from trainers.data import Split
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def outputs(
-    model: nn.Module, images: Tensor, *, normalisation: str, device: str | torch.device, batch_size: int = 256
+    model: nn.Module,
+    images: Tensor,
+    *,
+    normalisation: Normalisation | str,
+    device: str | torch.device,
+    batch_size: int = 256,
 ) -> Tensor:
     """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves eval mode on."""
     device = torch.device(device)
@@ -30,7 +35,12 @@ def outputs(
 
 
 def evaluate(
-    model: nn.Module, split: Split, task: Task, *, normalisation: str, device: str | torch.device = "cpu"
+    model: nn.Module,
+    split: Split,
+    task: Task,
+    *,
+    normalisation: Normalisation | str,
+    device: str | torch.device = "cpu",
 ) -> dict[str, float]:
     """The task's metrics on a split, each image seen once, unchanged. FloatingPointError on non-finite outputs."""
     predicted = outputs(model, split.images, normalisation=normalisation, device=device)

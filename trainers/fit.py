@@ -14,7 +14,9 @@ from torch import nn
 from trainers.augment import augment
 from trainers.config import TrainConfig
 from trainers.evaluate import evaluate
-from trainers.normalise import normalise
+from trainers.mixing import mix
+from trainers.normalise import normalise, resolve
+from trainers.optimise import RunningMean, learning_rate, optimiser_of
 
 if TYPE_CHECKING:
     from trainers.data import Split
@@ -28,14 +30,6 @@ class Epoch:
     number: int  # epochs trained, from 1
     metrics: dict[str, float]  # train_loss, seconds, and the task's metrics on the validation split
     state: Callable[[], dict[str, Any]]
-
-
-def learning_rate(progress: float, config: TrainConfig) -> float:
-    """The learning rate after `progress` epochs (a real number): linear warm-up, then half a cosine down to zero."""
-    if progress < config.warmup_epochs:
-        return config.learning_rate * progress / config.warmup_epochs
-    done = (progress - config.warmup_epochs) / (config.epochs - config.warmup_epochs)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def fit(
@@ -53,19 +47,25 @@ def fit(
 
     Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training that goes on from
     a `state` is, number for number, the one that was never interrupted. The loop reseeds torch's global generator.
+    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded.
     FloatingPointError when the loss or the outputs stop being finite.
     """
     device = torch.device(device)
     model.to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, fused=True)
+    optimizer = optimiser_of(model, config)
+    normalisation = resolve(config, train.images)
+    targets = task.targets(train)
+    steps = math.ceil(len(targets) / config.batch_size)
     trained = 0
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         trained = int(state["epoch"])
+    mean = RunningMean(model, config.ema * steps) if config.ema else None
+    if mean is not None and state is not None:
+        mean.load_state_dict(state["mean"])
+        mean.swap()  # a state is that of a yielded epoch
 
-    targets = task.targets(train)
-    steps = math.ceil(len(targets) / config.batch_size)
     for epoch in range(trained, config.epochs):
         begin = time.perf_counter()
         torch.manual_seed(epoch_seed(seed, epoch))
@@ -75,39 +75,42 @@ def fit(
         for step, index in enumerate(order.split(config.batch_size)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch + (step + 0.5) / steps, config)
-            x = normalise(train.images[index].to(device, non_blocking=True), config.normalisation)
+            x = normalise(train.images[index].to(device, non_blocking=True), normalisation)
             x = augment(x, config.augmentation)
+            y = targets[index].to(device, non_blocking=True)
+            if config.augmentation.mixes:
+                x, partner, weight = mix(x, config.augmentation)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 outputs = model(x)
-            loss = task.loss(outputs, targets[index].to(device, non_blocking=True), config.label_smoothing)
+            if config.augmentation.mixes:
+                loss = task.loss(outputs, y, config.label_smoothing, weight)
+                loss = loss + task.loss(outputs, y[partner], config.label_smoothing, 1 - weight)
+            else:
+                loss = task.loss(outputs, y, config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
+            if mean is not None:
+                mean.update()
             total += loss.detach() * len(index)
 
         metrics = {"train_loss": float(total) / len(targets)}  # the epoch's only wait for the device
         if not math.isfinite(metrics["train_loss"]):
             raise FloatingPointError(f"the training loss is {metrics['train_loss']} at epoch {epoch + 1}")
+        if mean is not None:
+            mean.swap()
         if val is not None:
-            metrics |= evaluate(model, val, task, normalisation=config.normalisation, device=device)
+            metrics |= evaluate(model, val, task, normalisation=normalisation, device=device)
         metrics["seconds"] = time.perf_counter() - begin
 
         def snapshot(number: int = epoch + 1) -> dict[str, Any]:
-            return {"epoch": number, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            kept = {"epoch": number, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            return kept if mean is None else {**kept, "mean": mean.state_dict()}
 
         yield Epoch(epoch + 1, metrics, snapshot)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for the matrices and kernels of layers only: biases, norms, scales and embeddings are left alone."""
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, layers)}
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trainable if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if id(p) not in decayed], "weight_decay": 0.0},
-    ]
+        if mean is not None:
+            mean.swap()
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

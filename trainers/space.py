@@ -2,48 +2,121 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
+from trainers.config import NORMALISATIONS, SCOPES, Augmentation, TrainConfig
 
 
 @dataclass(frozen=True)
 class TrainSpace:
-    """Each bound is (low, high) of a range or the tuple of choices; one choice alone is fixed and not sampled."""
+    """What may be chosen, each from a tuple of choices; a single one is fixed and not sampled.
 
-    learning_rate: tuple[float, float] = (1e-4, 1e-2)
-    weight_decay: tuple[float, float] = (1e-4, 0.3)
+    Of learning rates, weight decays, momentum, label smoothing and strengths two numbers are a range, three or more
+    are choices. What has no effect is not asked for: another optimiser has parameters of its own name, momentum is
+    only SGD's, and the symmetries of the square contain its mirrors, a full turn contains its quarters.
+    `policies`, by name, replace all single strengths where there are any.
+    """
+
+    learning_rate: tuple[float, ...] = (1e-4, 1e-2)
+    weight_decay: tuple[float, ...] = (1e-4, 0.3)
     warmup_epochs: tuple[float, ...] = (1.0,)
     batch_size: tuple[int, ...] = (32, 64, 128)
-    label_smoothing: tuple[float, float] = (0.0, 0.2)
+    label_smoothing: tuple[float, ...] = (0.0, 0.2)
     normalisation: tuple[str, ...] = NORMALISATIONS
     rotation: tuple[float, ...] = (0.0, 180.0)
     flip: tuple[bool, ...] = (False, True)
-    shift: tuple[float, float] = (0.0, 0.1)
-    noise: tuple[float, float] = (0.0, 0.5)
+    shift: tuple[float, ...] = (0.0, 0.1)
+    noise: tuple[float, ...] = (0.0, 0.5)
+    optimiser: tuple[str, ...] = ("adamw",)
+    sgd_learning_rate: tuple[float, ...] = (1e-2, 1.0)
+    sgd_weight_decay: tuple[float, ...] = (1e-5, 1e-2)
+    momentum: tuple[float, ...] = (0.8, 0.99)
+    lion_learning_rate: tuple[float, ...] = (3e-5, 1e-3)
+    lion_weight_decay: tuple[float, ...] = (1e-3, 1.0)
+    schedule: tuple[str, ...] = ("cosine",)
+    ema: tuple[float, ...] = (0.0,)
+    normalisation_scope: tuple[str, ...] = ("image",)
+    d4: tuple[bool, ...] = (False,)
+    zoom: tuple[float, ...] = (0.0,)
+    blur: tuple[float, ...] = (0.0,)
+    brightness: tuple[float, ...] = (0.0,)
+    contrast: tuple[float, ...] = (0.0,)
+    cutout: tuple[float, ...] = (0.0,)
+    mixup: tuple[float, ...] = (0.0,)
+    cutmix: tuple[float, ...] = (0.0,)
+    policies: Mapping[str, Augmentation] = field(default_factory=dict)
 
     def sample(self, trial: Any, epochs: int) -> TrainConfig:
         """Ask `trial` (anything with suggest_float and suggest_categorical) for one training of `epochs` epochs."""
-
-        def choice(name: str, choices: tuple[Any, ...]) -> Any:
-            return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, list(choices))
-
-        def number(name: str, bounds: tuple[float, float], log: bool = False) -> float:
-            return bounds[0] if bounds[0] == bounds[1] else trial.suggest_float(name, *bounds, log=log)
-
+        batch_size = choice(trial, "batch_size", self.batch_size)
+        optimiser = choice(trial, "optimiser", self.optimiser)
         return TrainConfig(
             epochs=epochs,
-            batch_size=choice("batch_size", self.batch_size),
-            learning_rate=number("learning_rate", self.learning_rate, log=True),
-            weight_decay=number("weight_decay", self.weight_decay, log=True),
-            warmup_epochs=choice("warmup_epochs", self.warmup_epochs),
-            label_smoothing=number("label_smoothing", self.label_smoothing),
-            normalisation=choice("normalisation", self.normalisation),
-            augmentation=Augmentation(
-                rotation=choice("augment.rotation", self.rotation),
-                flip=choice("augment.flip", self.flip),
-                shift=number("augment.shift", self.shift),
-                noise=number("augment.noise", self.noise),
-            ),
+            batch_size=batch_size,
+            optimiser=optimiser,
+            **self.sample_steps(trial, optimiser),
+            schedule=choice(trial, "schedule", self.schedule),
+            warmup_epochs=choice(trial, "warmup_epochs", self.warmup_epochs),
+            label_smoothing=number(trial, "label_smoothing", self.label_smoothing),
+            ema=choice(trial, "ema", self.ema),
+            normalisation=choice(trial, "normalisation", self.normalisation),
+            normalisation_scope=choice(trial, "normalisation.scope", self.normalisation_scope),
+            augmentation=self.sample_augmentation(trial),
         )
+
+    def sample_steps(self, trial: Any, optimiser: str) -> dict[str, float]:
+        """A good learning rate of one optimiser is none of another: each is a parameter of its own."""
+        prefix = {"adamw": "", "sgd": "sgd.", "lion": "lion."}[optimiser]
+        rates = {"adamw": self.learning_rate, "sgd": self.sgd_learning_rate, "lion": self.lion_learning_rate}
+        decays = {"adamw": self.weight_decay, "sgd": self.sgd_weight_decay, "lion": self.lion_weight_decay}
+        steps = {
+            "learning_rate": number(trial, f"{prefix}learning_rate", rates[optimiser], log=True),
+            "weight_decay": number(trial, f"{prefix}weight_decay", decays[optimiser], log=True),
+        }
+        if optimiser == "sgd":
+            steps["momentum"] = number(trial, "sgd.momentum", self.momentum)
+        return steps
+
+    def sample_augmentation(self, trial: Any) -> Augmentation:
+        if self.policies:
+            return self.policies[choice(trial, "augmentation", tuple(self.policies))]
+        rotation = choice(trial, "augment.rotation", self.rotation)
+        d4 = rotation < 180 and choice(trial, "augment.d4", self.d4)
+        flip = not d4 and choice(trial, "augment.flip", self.flip)
+        strengths = ("shift", "noise", "zoom", "blur", "brightness", "contrast", "cutout", "mixup", "cutmix")
+        sampled = {name: number(trial, f"augment.{name}", getattr(self, name)) for name in strengths}
+        return Augmentation(rotation=rotation, flip=flip, d4=d4, **sampled)
+
+
+def choice(trial: Any, name: str, choices: tuple[Any, ...]) -> Any:
+    if not choices:
+        raise ValueError(f"{name}: no choice given, expected at least one")
+    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, list(choices))
+
+
+def number(trial: Any, name: str, bounds: tuple[float, ...], log: bool = False) -> float:
+    """One number between two, or one of any other count of them."""
+    if len(bounds) != 2:
+        return float(choice(trial, name, bounds))
+    low, high = bounds
+    return low if low == high else float(trial.suggest_float(name, low, high, log=log))
+
+
+BROAD = TrainSpace(
+    optimiser=("adamw", "sgd", "lion"),
+    schedule=("cosine", "linear", "constant"),
+    warmup_epochs=(0.5, 1.0),
+    ema=(0.0, 1.0),
+    normalisation_scope=SCOPES,
+    d4=(False, True),
+    zoom=(0.0, 0.3),
+    blur=(0.0, 1.0),
+    brightness=(0.0, 0.5),
+    contrast=(0.0, 0.5),
+    cutout=(0.0, 0.5),
+    mixup=(0.0, 0.5),
+    cutmix=(0.0, 1.0),
+)
+"""Everything that a training can vary, at strengths that are usual."""

@@ -21,8 +21,10 @@ class Task(Protocol):
     def targets(self, split: Split) -> Tensor:
         """What is to be predicted of each image of a split, (N,)."""
 
-    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Mean training loss of outputs (B, num_outputs)."""
+    def loss(
+        self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> Tensor:
+        """Mean training loss of outputs (B, num_outputs), each image's times its weight (B,) where these are given."""
 
     def predict(self, outputs: Tensor) -> Tensor:
         """What a user reads: probabilities (B, classes), or values in physical units (B,)."""

@@ -29,8 +29,13 @@ class Task:
     def targets(self, split: Split) -> Tensor:
         return split.labels
 
-    def loss(self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+    def loss(
+        self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> Tensor:
+        if weights is None:
+            return F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing)
+        each = F.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing, reduction="none")
+        return (weights * each).mean()
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Probabilities (B, classes)."""
