@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.config import NORMALISATIONS, SCOPES, Augmentation, TrainConfig
+from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,15 @@ def number(trial: Any, name: str, bounds: tuple[float, ...], log: bool = False) 
     return low if low == high else float(trial.suggest_float(name, low, high, log=log))
 
 
-BROAD = TrainSpace(
-    optimiser=("adamw", "sgd", "lion"),
-    schedule=("cosine", "linear", "constant"),
-    warmup_epochs=(0.5, 1.0),
-    ema=(0.0, 1.0),
-    normalisation_scope=SCOPES,
-    d4=(False, True),
-    zoom=(0.0, 0.3),
-    blur=(0.0, 1.0),
-    brightness=(0.0, 0.5),
-    contrast=(0.0, 0.5),
-    cutout=(0.0, 0.5),
-    mixup=(0.0, 0.5),
-    cutmix=(0.0, 1.0),
+PLAIN = TrainSpace(
+    learning_rate=(2e-3,),
+    weight_decay=(0.02,),
+    batch_size=(32,),
+    label_smoothing=(0.0,),
+    normalisation=("zscore",),
+    rotation=(0.0,),
+    flip=(True,),
+    shift=(0.0,),
+    noise=(0.0,),
 )
-"""Everything that a training can vary, at strengths that are usual."""
+"""One training, of which a study varies what it asks about."""

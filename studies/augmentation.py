@@ -1,0 +1,62 @@
+"""Each augmentation alone against none, in one good network, five seeds each.
+
+The seeds are the blocks: a network's first weights and the order of its images are the same for all augmentations of
+one seed, so an effect is the mean difference to `none` within seeds, its confidence interval that of the paired t-test.
+"""
+
+from dataclasses import replace
+
+from search_space import HybridSpace
+from studies.spec import StudySpec
+from trainers.config import NO_AUGMENTATION
+from trainers.space import PLAIN
+
+NETWORK = HybridSpace(  # the second of hybrid.FIRST: two stages of residual convolutions
+    stages=(2,),
+    mixers=("conv",),
+    first=("same",),
+    depth=(1,),
+    width=(32,),
+    downsample=(True,),
+    patch=(4,),
+    stem=("conv",),
+    position=("fixed_2d",),
+    position_place=("once",),
+    norm=("pre",),
+    norm_layer=("batch",),
+    layer_scale=(0.0,),
+    head=("average",),
+    drop_path=(0.0,),
+    options={"conv": {"variant": ("residual",)}},
+)
+
+POLICIES = {
+    "none": NO_AUGMENTATION,
+    "flip": replace(NO_AUGMENTATION, flip=True),
+    "d4": replace(NO_AUGMENTATION, d4=True),
+    "rotation-45": replace(NO_AUGMENTATION, rotation=45.0),
+    "rotation-180": replace(NO_AUGMENTATION, rotation=180.0),
+    "rotation-180+flip": replace(NO_AUGMENTATION, rotation=180.0, flip=True),
+    "shift": replace(NO_AUGMENTATION, shift=0.1),
+    "zoom": replace(NO_AUGMENTATION, zoom=0.2),
+    "noise": replace(NO_AUGMENTATION, noise=0.1),
+    "blur": replace(NO_AUGMENTATION, blur=1.0),
+    "brightness": replace(NO_AUGMENTATION, brightness=0.5),
+    "contrast": replace(NO_AUGMENTATION, contrast=0.5),
+    "cutout": replace(NO_AUGMENTATION, cutout=0.3),
+    "mixup": replace(NO_AUGMENTATION, mixup=0.2),
+    "cutmix": replace(NO_AUGMENTATION, cutmix=1.0),
+}
+
+STUDY = StudySpec(
+    name="augmentation",
+    question="What does each augmentation add to or take from a good network trained on few images?",
+    space=NETWORK,
+    training=replace(PLAIN, learning_rate=(3e-3,), policies=POLICIES),
+    sampler="grid",
+    scheduler="full",
+    seeds=5,
+    trials=len(POLICIES) * 5,
+    epochs=12,
+    min_epochs=12,
+)

@@ -1,0 +1,31 @@
+"""Networks that exist already, trained from scratch: each at four learning rates, with and without augmentation.
+
+Every network gets every cell, so that none loses by a rate that was another's. The larger ones want a GPU.
+"""
+
+from dataclasses import replace
+
+from search_space import BackboneSpace
+from search_space.space import BACKBONES
+from studies.spec import StudySpec
+from trainers.config import NO_AUGMENTATION
+from trainers.space import PLAIN
+
+STUDY = StudySpec(
+    name="existing",
+    question="How far do existing networks come from scratch, each at its own learning rate and augmentation?",
+    space=BackboneSpace(),
+    training=replace(
+        PLAIN,
+        learning_rate=(1e-4, 3e-4, 1e-3, 3e-3),
+        weight_decay=(0.05,),
+        policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},
+    ),
+    sampler="grid",
+    scheduler="full",
+    trials=len(BACKBONES) * 4 * 2,
+    epochs=12,
+    min_epochs=12,
+    max_parameters=200_000_000,
+    max_macs=20_000_000_000,
+)

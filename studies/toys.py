@@ -1,0 +1,25 @@
+"""The proposal's baselines, at three learning rates, with and without augmentation, three seeds each."""
+
+from dataclasses import replace
+
+from search_space import ToySpace
+from studies.spec import StudySpec
+from trainers.config import NO_AUGMENTATION
+from trainers.space import PLAIN
+
+STUDY = StudySpec(
+    name="toys",
+    question="How far do an MLP, LeNet and a ResNet of two blocks come, the least that a search must beat?",
+    space=ToySpace(),
+    training=replace(
+        PLAIN,
+        learning_rate=(3e-4, 1e-3, 3e-3),
+        policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},
+    ),
+    sampler="grid",
+    scheduler="full",
+    seeds=3,
+    trials=3 * 3 * 2 * 3,
+    epochs=12,
+    min_epochs=12,
+)
