@@ -1,4 +1,7 @@
-"""The states of paused trials: one file a trial, `<number>-<epoch>.pt`, replaced atomically, removed when it ends."""
+"""The states of paused trials: files `<number>-<epoch>.pt`, each there whole or not at all, removed when a trial ends.
+
+A trial keeps its last two: the newest may be of an epoch that the study never heard of.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 
-def epoch_of(folder: Path, number: int) -> int:
-    """Up to which epoch trial `number` can go on; 0 where nothing is kept."""
-    return max((int(path.stem.split("-")[1]) for path in folder.glob(f"{number}-*.pt")), default=0)
+def epochs_of(folder: Path, number: int) -> list[int]:
+    return sorted(int(path.stem.split("-")[1]) for path in folder.glob(f"{number}-*.pt"))
+
+
+def newest(folder: Path, number: int, at_most: int) -> int:
+    """From which epoch, not beyond `at_most`, trial `number` can go on; 0 where nothing is kept."""
+    return max((epoch for epoch in epochs_of(folder, number) if epoch <= at_most), default=0)
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
-    """Keep `state` (with its "epoch") as the only checkpoint of the trial; a crash leaves the old one or the new."""
+    """Keep `state` (with its "epoch"), and the one before it."""
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -22,9 +29,8 @@ def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     torch.save(dict(state), unfinished)
     os.replace(unfinished, path)
-    for old in folder.glob(f"{number}-*.pt"):
-        if old != path:
-            old.unlink()
+    for epoch in epochs_of(folder, number)[:-2]:
+        (folder / f"{number}-{epoch}.pt").unlink()
 
 
 def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
@@ -34,5 +40,6 @@ def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
 
 
 def remove(folder: Path, number: int) -> None:
+    """Whatever is kept of a trial, half-written files too."""
     for path in folder.glob(f"{number}-*"):
         path.unlink(missing_ok=True)

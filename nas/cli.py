@@ -22,3 +22,6 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     except (ValueError, FileNotFoundError, PermissionError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130

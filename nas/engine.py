@@ -60,9 +60,10 @@ class Engine:
     """Hands out jobs and takes their results until the study holds `trials` finished trials.
 
     `sample(trial)` decodes an Optuna trial into a configuration (JSON data); `admit(config)` says what it costs and
-    whether it may be trained; `first` gives parameters of the first trials; `checkpoint(number)` says up to which
-    epoch a trial can go on (0: nothing kept). All state is rebuilt from the ledger, so a search that was killed goes
-    on where it was. `done`: nothing runs and nothing is left to give; `close` then settles what is still paused.
+    whether it may be trained; `first` gives parameters of the first trials; `checkpoint(number, at_most)` says from
+    which epoch, not beyond `at_most`, a trial can go on (0: nothing kept). All state is rebuilt from the ledger, so a
+    search that was killed goes on where it was. `done`: nothing runs and nothing is left to give; `close` then
+    settles what is still paused.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Engine:
         first: Sequence[Mapping[str, Any]] = (),
         objective: str = "auc",
         admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
-        checkpoint: Callable[[int], int] = lambda number: 0,
+        checkpoint: Callable[[int, int], int] = lambda number, at_most: 0,
         listen: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
@@ -90,7 +91,7 @@ class Engine:
         self.running: dict[int, _Running] = {}
         self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
         self._interrupted: deque[Job] = deque()
-        self._ever_reported = False
+        self._ever_succeeded = False
         self.done = False  # nothing runs, and nothing is left to give
         for trial in ledger.history:
             self._replay(trial, checkpoint)
@@ -116,18 +117,17 @@ class Engine:
         if not math.isfinite(value):
             self.fail(number, f"{self.objective} is {value} at epoch {epoch}")
             return Decision.STOP
-        self._ever_reported = True
         self.last_values[number] = value
         running.history.append({"epoch": epoch, **metrics})
+        decision = self.scheduler.report(number, epoch, self._sign * value)
+        if decision is not Decision.CONTINUE:
+            self._record(running)  # first, so that an epoch that the study holds has its record whenever we are killed
         self.ledger.report(number, epoch, value)
         self._listen(Event("epoch", number, epoch, value))
-        decision = self.scheduler.report(number, epoch, self._sign * value)
         if decision is Decision.CONTINUE:
             return decision
+        self._ever_succeeded = True
         del self.running[number]
-        seconds = sum(m.get("seconds", 0.0) for m in running.history)
-        memory = max(m.get("peak_memory_mb", 0.0) for m in running.history)
-        self.ledger.annotate(number, {"history": running.history, "seconds": seconds, "peak_memory_mb": memory})
         if decision is Decision.PAUSE:
             self._open[number] = (running.job.config, running.history)
             self.ledger.pause(number, value)
@@ -145,54 +145,60 @@ class Engine:
     def fail(self, number: int, reason: str) -> None:
         """The trial raised, diverged, ran out of memory or lost its worker: FAIL with its reason; the study goes on."""
         running = self.running.pop(number)
-        if running.history:
-            self.ledger.annotate(number, {"history": running.history})
+        self._record(running)
+        self.scheduler.fail(number)
         self.ledger.fail(number, reason)
         self.failures.append(reason)
         self._end("failed", number, running.history[-1]["epoch"] if running.history else 0, reason)
 
     @property
     def broken(self) -> bool:
-        """The first trials all failed: whatever is wrong, more of the same will not mend it."""
-        return len(self.failures) >= GIVE_UP_AFTER and not self._ever_reported
+        """The first trials since the start all failed: whatever is wrong, more of the same will not mend it."""
+        return len(self.failures) >= GIVE_UP_AFTER and not self._ever_succeeded
 
     def close(self) -> None:
         """End a search that is `done`: what is still paused was never promoted, so it is PRUNED."""
         assert self.done
         if self.broken:
-            raise SearchFailed(f"the first {len(self.failures)} trials all failed; the last said: {self.failures[-1]}")
+            raise SearchFailed(
+                f"the first {len(self.failures)} trials all failed, the last with {self.failures[-1]!r}; "
+                "when that is mended the same command goes on"
+            )
         for number in list(self._open):
             self._prune(number)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int], int]) -> None:
+    def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int, int], int]) -> None:
         if "skipped" in trial.user_attrs:
             self.skipped += 1
             return
         self.started += 1
         self.finished += trial.state.is_finished()
-        values = trial.intermediate_values
-        self._ever_reported |= bool(values)
+        if trial.state == TrialState.FAIL:
+            return
+        values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
         last = max(values, default=0)
-        kept = last if trial.state.is_finished() else checkpoint(trial.number)
-        kept = kept if kept <= last else 0  # a checkpoint whose last epoch never reached the study is of no use
+        kept = last if trial.state.is_finished() else checkpoint(trial.number, min(last, len(history)))
         for epoch in range(1, kept + 1):
             self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
-        if trial.state == TrialState.FAIL:
-            self.failures.append(trial.user_attrs.get("error", ""))
+        self._ever_succeeded |= kept > 0
         if trial.state.is_finished():
             self.scheduler.forget(trial.number)
             return
         config = trial.user_attrs["config"]
-        known = {entry["epoch"]: entry for entry in trial.user_attrs.get("history", [])}
-        history = [known.get(epoch, {"epoch": epoch, self.objective: values[epoch]}) for epoch in range(1, kept + 1)]
-        self._open[trial.number] = (config, history)
+        self._open[trial.number] = (config, history[:kept])
         if kept:
             self.last_values[trial.number] = values[kept]
         if kept < last or not kept:  # it was running
             self.scheduler.forget(trial.number)
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
+
+    def _record(self, running: _Running) -> None:
+        seconds = sum(m.get("seconds", 0.0) for m in running.history)
+        memory = max((m.get("peak_memory_mb", 0.0) for m in running.history), default=0.0)
+        record = {"history": running.history, "seconds": seconds, "peak_memory_mb": memory}
+        self.ledger.annotate(running.job.trial, record)
 
     def _promotion(self, *, last: bool) -> Job | None:
         number = self.scheduler.promote(last=last)
@@ -229,13 +235,13 @@ class Engine:
             self.skipped += 1
             self._listen(Event("skipped", number, reason=reason))
         raise SearchFailed(
-            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits"
+            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits, "
+            "with a --name of its own"
         )
 
     def _hand_out(self, job: Job) -> Job:
         _, history = self._open.pop(job.trial)
         self.running[job.trial] = _Running(job, history)
-        self.ledger.resume(job.trial)
         self._listen(Event("resumed", job.trial, job.start, self.last_values.get(job.trial, math.nan)))
         return job
 

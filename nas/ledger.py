@@ -1,8 +1,9 @@
 """The study's record. SQLite keeps everything; a mirror in memory is what the sampler reads.
 
 Why a mirror: TPE takes a trial in state RUNNING for a bad one, but a trial paused at a rung is a result. In the mirror
-it is PRUNED at its rung, and comes back when promoted, which Optuna's own states do not allow. Reading the mirror is
-also an order of magnitude faster than reading SQLite.
+it is PRUNED at its rung, stays so while it trains on after a promotion (its last rung is a result still), and ends
+COMPLETE or PRUNED, which Optuna's own states do not allow. Reading the mirror is also an order of magnitude faster
+than reading SQLite.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def open_study(path: Path, name: str) -> optuna.Study:
 
 
 class _Mirror(InMemoryStorage):
-    """An in-memory storage whose finished trials may change, since a paused trial can be promoted."""
+    """An in-memory storage whose finished trials may change."""
 
     def check_trial_is_updatable(self, trial_id: int, trial_state: TrialState) -> None:
         return None
@@ -120,9 +121,6 @@ class Ledger:
     def pause(self, number: int, value: float) -> None:
         """The trial rests at a rung: RUNNING in the study, a result at its rung for the sampler."""
         self._close_in_mirror(number, value, {})
-
-    def resume(self, number: int) -> None:
-        self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.RUNNING)
 
     def complete(self, number: int, value: float) -> None:
         self._storage.set_trial_state_values(self._id(number), TrialState.COMPLETE, [value])

@@ -14,11 +14,12 @@ import json
 import logging
 import os
 import tempfile
+import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
-from nas.engine import Engine, Job
+from nas.engine import Engine, Job, SearchFailed
 from nas.schedulers import Decision
 
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -37,16 +38,16 @@ from nas.trial import Problem, describe_failure, run_trial
 
 @ray.remote(num_cpus=0)
 class Desk:
-    """A mailbox for each worker."""
+    """A mailbox for each life of a worker, so that nobody takes the orders of a process that died."""
 
     def __init__(self) -> None:
-        self.boxes: dict[int, asyncio.Queue[str]] = defaultdict(asyncio.Queue)
+        self.boxes: dict[str, asyncio.Queue[str]] = defaultdict(asyncio.Queue)
 
-    async def put(self, worker: int, order: str) -> None:
-        await self.boxes[worker].put(order)
+    async def put(self, life: str, order: str) -> None:
+        await self.boxes[life].put(order)
 
-    async def take(self, worker: int) -> str:
-        return await self.boxes[worker].get()
+    async def take(self, life: str) -> str:
+        return await self.boxes[life].get()
 
 
 GO_ON, LEAVE = "go on", "leave"  # the orders beside a new job
@@ -56,32 +57,37 @@ class Worker(tune.Trainable):
     """Takes an order, answers with one result: an epoch's metrics, or why there are none, or that it is there."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.desk, self.number, self.problem = (
-            config["desk"],
-            config["worker"],
-            Problem(**json.loads(config["problem"])),
-        )
-        self.trial: int | None = None
-        self.epochs: Iterator[dict[str, float]] = iter(())
-        self.greeted = False
+        self.desk, self.problem = config["desk"], Problem(**json.loads(config["problem"]))
+        self.life = uuid.uuid4().hex
+        self.greeted = self.broken = False
+        self.job: Job | None = None
+        self.epochs: Generator[dict[str, float]] | None = None
 
     def step(self) -> dict[str, Any]:
-        if not self.greeted:  # in the first life, and after a death in the middle of a job
+        if self.broken:
+            raise RuntimeError("the device's context is lost; Ray renews the process")
+        if not self.greeted:
             self.greeted = True
-            return {"kind": "ready"}
-        order = ray.get(self.desk.take.remote(self.number))
+            return {"kind": "ready", "life": self.life}
+        order = ray.get(self.desk.take.remote(self.life))
         if order == LEAVE:
             return {"kind": "left"}
         if order != GO_ON:
-            job = Job(**json.loads(order))
-            self.trial, self.epochs = job.trial, run_trial(job, self.problem)
+            self.job = Job(**json.loads(order))
+            self.epochs, self.epoch = run_trial(self.job, self.problem), self.job.start
+        assert self.job is not None
+        assert self.epochs is not None
         try:
-            return {"kind": "epoch", "trial": self.trial, "metrics": next(self.epochs)}
+            metrics = next(self.epochs)
         except Exception as error:
-            if "CUDA error" in str(error):
-                raise  # the device's context is lost: Ray renews the process
-            self.epochs = iter(())
-            return {"kind": "failed", "trial": self.trial, "reason": describe_failure(error)}
+            self.epochs = None
+            self.broken = "CUDA error" in str(error)
+            kind = "broken" if self.broken else "failed"
+            return {"kind": kind, "trial": self.job.trial, "reason": describe_failure(error)}
+        self.epoch += 1
+        if self.epoch == self.job.stop:
+            self.epochs.close()  # an idle worker holds no network
+        return {"kind": "epoch", "trial": self.job.trial, "epoch": self.epoch, "metrics": metrics}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         return None  # the checkpoints of trials are our own
@@ -123,52 +129,73 @@ class _Hire(_Detached, Searcher):
 class _Conduct(_Detached, FIFOScheduler):
     """Takes the workers' results to the engine and its jobs to the desk."""
 
-    def __init__(self, engine: Engine, desk: Any) -> None:
+    def __init__(self, engine: Engine, desk: Any, workers: int) -> None:
         super().__init__()
         self.engine, self.desk = engine, desk
+        self.lives: dict[int, str] = {}  # worker -> the life it is in
         self.jobs: dict[int, Job] = {}  # worker -> what it is at
-        self.epochs: dict[int, int] = {}  # worker -> epochs of its job's trial
         self.idle: list[int] = []
+        self.left = workers
         self.error: Exception | None = None  # why the search cannot go on
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if self.error is None:
-            try:
-                return self._on_result(trial, result)
-            except Exception as error:  # Ray would bury it in a TuneError; `search` raises it as it is
-                self.error = error
-                self._dismiss()
+        if self.error is None and result["kind"] != "left":
+            return self._guarded(self._on_result, trial.config["worker"], result)
         return TrialScheduler.STOP
 
-    def _on_result(self, trial: Any, result: dict[str, Any]) -> str:
-        worker, kind = trial.config["worker"], result["kind"]
-        if kind == "left":
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """A worker that Ray has given up on."""
+        self.left -= 1
+        self._guarded(self._on_loss, trial.config["worker"], str(trial.get_error() or "no reason known"))
+
+    def _guarded(self, react: Callable[[int, Any], None], worker: int, what: Any) -> str:
+        try:
+            react(worker, what)
+        except Exception as error:  # Ray would bury it in a TuneError; `search` raises it
+            self.error = error
+            self._dismiss()
             return TrialScheduler.STOP
-        if kind == "epoch":
-            self.epochs[worker] += 1
-            metrics = {k.removeprefix("metrics/"): v for k, v in result.items() if k.startswith("metrics/")}
-            if self.engine.report(result["trial"], self.epochs[worker], metrics) is Decision.CONTINUE:
-                self.desk.put.remote(worker, GO_ON)
-                return TrialScheduler.CONTINUE
-            del self.jobs[worker]
-        elif worker in self.jobs:
-            reason = result["reason"] if kind == "failed" else "the worker process died (killed, or out of memory)"
-            self.engine.fail(self.jobs.pop(worker).trial, reason)
-        self.idle.append(worker)
-        self._serve()
         return TrialScheduler.CONTINUE
+
+    def _on_result(self, worker: int, result: dict[str, Any]) -> None:
+        if result["kind"] == "ready":  # its first life, or a new one after a death
+            self.lives[worker] = result["life"]
+            self._fail(worker, "the worker process died (killed, perhaps for want of memory)")
+            self.idle = [other for other in self.idle if other != worker]
+        elif result["kind"] == "epoch":
+            metrics = {k.removeprefix("metrics/"): v for k, v in result.items() if k.startswith("metrics/")}
+            if self.engine.report(result["trial"], result["epoch"], metrics) is Decision.CONTINUE:
+                self.desk.put.remote(self.lives[worker], GO_ON)
+                return
+            del self.jobs[worker]
+        else:
+            self._fail(worker, result["reason"])
+        if result["kind"] != "broken":  # else it is about to be renewed, and will say so
+            self.idle.append(worker)
+        self._serve()
+
+    def _on_loss(self, worker: int, reason: str) -> None:
+        self._fail(worker, f"the worker was lost: {reason.strip().splitlines()[-1]}")
+        self.idle = [other for other in self.idle if other != worker]
+        if not self.left:
+            raise SearchFailed(f"no worker is left; the last one ended with:\n{reason}")
+        self._serve()
+
+    def _fail(self, worker: int, reason: str) -> None:
+        if worker in self.jobs:
+            self.engine.fail(self.jobs.pop(worker).trial, reason)
 
     def _serve(self) -> None:
         while self.idle and (job := self.engine.next()) is not None:
             worker = self.idle.pop(0)
-            self.jobs[worker], self.epochs[worker] = job, job.start
-            self.desk.put.remote(worker, json.dumps(dataclasses.asdict(job)))
+            self.jobs[worker] = job
+            self.desk.put.remote(self.lives[worker], json.dumps(dataclasses.asdict(job)))
         if self.engine.done:
             self._dismiss()
 
     def _dismiss(self) -> None:
         for worker in self.idle:
-            self.desk.put.remote(worker, LEAVE)
+            self.desk.put.remote(self.lives[worker], LEAVE)
         self.idle.clear()
 
 
@@ -177,7 +204,7 @@ def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: fl
     start(workers)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     desk = Desk.remote()  # type: ignore[attr-defined]
-    conduct = _Conduct(engine, desk)
+    conduct = _Conduct(engine, desk, workers)
     with tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
         tune.Tuner(
             tune.with_resources(Worker, {"cpu": 1, "gpu": gpus_per_trial}),
@@ -190,5 +217,7 @@ def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: fl
                 storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=50)
             ),
         ).fit()
-    if conduct.error is not None:
+    if isinstance(conduct.error, SearchFailed):
         raise conduct.error
+    if conduct.error is not None:
+        raise RuntimeError("the search broke off") from conduct.error

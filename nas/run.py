@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy.exc
+import torch
 from rich.console import Console
 
 import studies
@@ -66,33 +67,54 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
 
 
-def open_ledger(path: Path, spec: StudySpec) -> Ledger:
-    """The study in the database at `path`: a new one, or the very one that `spec` describes, else ValueError."""
+def stored_trials(path: Path, spec: StudySpec) -> int:
+    """How many trials the database at `path` holds of the very study that `spec` describes; ValueError for another."""
+    if not path.exists():
+        return 0
     try:
         storage = open_storage(path)
         names = optuna.get_all_study_names(storage)
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is no study database ({type(error).__name__}); move it away or use a --name"
-        ) from error
-    if names and spec.name not in names:
+        what = type(error).__name__
+        raise ValueError(f"{path} is no study database ({what}); move it away or use a --name") from error
+    if not names:
+        return 0
+    if spec.name not in names:
         raise ValueError(f"{path} holds the study {names[0]!r}, not {spec.name!r}; give this one a --name of its own")
-    described = json.loads(json.dumps(spec.to_dict()))
-    seen = 0
-    if names:
-        study = optuna.load_study(study_name=spec.name, storage=storage)
-        before, seen = completed(study.user_attrs.get("spec", {})), len(study.get_trials(deepcopy=False))
-        if differing := sorted(key for key in {*described, *before} if described.get(key) != before.get(key)):
-            key = differing[0]
-            raise ValueError(
-                f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
-                f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
-            )
+    study = optuna.load_study(study_name=spec.name, storage=storage)
+    described, before = plain(spec), completed(study.user_attrs.get("spec", {}))
+    if differing := sorted(key for key in {*described, *before} if described.get(key) != before.get(key)):
+        key = differing[0]
+        raise ValueError(
+            f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
+            f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
+        )
+    return len(study.get_trials(deepcopy=False))
+
+
+def plain(spec: StudySpec) -> dict[str, Any]:
+    """The spec as it comes back from JSON, tuples as lists."""
+    record: dict[str, Any] = json.loads(json.dumps(spec.to_dict()))
+    return record
+
+
+def open_ledger(path: Path, spec: StudySpec) -> Ledger:
+    """The study in the database at `path`: a new one, or the very one that `spec` describes, else ValueError."""
+    seen = stored_trials(path, spec)
     sampler = samplers.load(spec.sampler, spec.seed + seen)  # + seen: never the same start twice
-    ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler)
-    for name, value in {"spec": described, "question": spec.question}.items():
+    ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
+    for name, value in {"spec": plain(spec), "question": spec.question}.items():
         ledger.study.set_user_attr(name, value)
     return ledger
+
+
+def check_objective(spec: StudySpec, data: Dataset) -> None:
+    """ValueError unless the study's task has the metric that the study is after."""
+    task = tasks.load(spec.task, data)
+    targets = task.targets(data.val)
+    known = task.metrics(torch.zeros(len(targets), task.num_outputs), targets)
+    if spec.objective not in known:
+        raise ValueError(f"task {spec.task!r} has no metric {spec.objective!r}; known: {', '.join(known)}")
 
 
 def command(argv: list[str]) -> int:
@@ -108,12 +130,18 @@ def command(argv: list[str]) -> int:
 
     spec, share = options.resolve(args), options.share(args)
     scheduler = schedulers.load(spec.scheduler, spec.rungs, spec.factor)
-    data = load(spec.data)
-    admit = admission(spec, data)
+    samplers.load(spec.sampler, spec.seed)
     folder = args.runs / (args.name or spec.name)
     with owned(folder):
+        stored_trials(folder / "study.db", spec)  # before minutes may go into images
+        data = load(spec.data)
+        check_objective(spec, data)
+        admit = admission(spec, data)
         ledger = open_ledger(folder / "study.db", spec)
         kept = folder / "checkpoints"
+        for trial in ledger.history:
+            if trial.state.is_finished():  # killed between a trial's end and its tidying
+                checkpoints.remove(kept, trial.number)
         display = Display(
             console,
             trials=spec.trials,
@@ -135,7 +163,7 @@ def command(argv: list[str]) -> int:
             first=spec.first,
             objective=spec.objective,
             admit=admit,
-            checkpoint=lambda number: checkpoints.epoch_of(kept, number),
+            checkpoint=lambda number, at_most: checkpoints.newest(kept, number, at_most),
             listen=listen,
         )
         display.watch(engine)
@@ -147,7 +175,7 @@ def command(argv: list[str]) -> int:
 
 def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share, display: Display) -> int:
     """Search to the end, then report. The exit code: 0 done, 1 the search failed, 130 interrupted."""
-    from nas import ray_backend  # only now, since importing Ray and torch takes seconds
+    from nas import ray_backend  # only now, since importing Ray takes seconds
     from nas.report import top_table, write_report
     from nas.trial import Problem
 
@@ -172,8 +200,9 @@ def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share,
         page = write_report(engine.ledger.study, folder / "report.html")
     display.console.print(top_table(engine.ledger.study))
     display.console.print(f"report    {page}\ndashboard optuna-dashboard sqlite:///{folder / 'study.db'}")
-    named = "" if folder.name == spec.name else f" --name {folder.name}"
-    display.console.print(f"next      python -m nas.retrain --study {spec.name}{named} --top-k 3 --seeds 3")
+    where = "" if folder.parent == Path("runs") else f" --runs {folder.parent}"
+    where += "" if folder.name == spec.name else f" --name {folder.name}"
+    display.console.print(f"next      python -m nas.retrain --study {spec.name}{where} --top-k 3 --seeds 3")
     return 0
 
 

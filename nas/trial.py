@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Problem:
     threads: int = 1
 
 
-def run_trial(job: Job, problem: Problem) -> Iterator[dict[str, float]]:
+def run_trial(job: Job, problem: Problem) -> Generator[dict[str, float]]:
     """Train one job, yielding each epoch's metrics; keeps a checkpoint where it ends short of the full budget."""
     torch.set_num_threads(problem.threads)
     device = torch.device(problem.device)

@@ -38,8 +38,8 @@ class Configuration:
 class StudySpec:
     """What is asked, of which data, over which space, with what budget.
 
-    A full training has `epochs` epochs; the lowest rung, where weak trials pause, has `min_epochs`, and each further
-    rung `factor` times as many. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
+    A full training has `epochs` epochs; the rungs, where weak trials pause, lie below it at 1/`factor` each, the lowest
+    at `min_epochs` or more. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
     image) are never trained. `first` holds parameters, by name, of the first trials; what they leave out is sampled.
     With `seeds` above one the seed is a parameter like any other: the sampler `grid` trains every cell with each.
     """
@@ -82,12 +82,7 @@ class StudySpec:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which trials are compared: (min_epochs, min_epochs * factor, ..., epochs)."""
-        rungs, rung = [], self.min_epochs
-        while rung < self.epochs:
-            rungs.append(rung)
-            rung *= self.factor
-        return (*rungs, self.epochs)
+        return rungs(self.min_epochs, self.epochs, self.factor)
 
     def sample(self, trial: Any) -> Configuration:
         """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params."""
@@ -97,9 +92,17 @@ class StudySpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data that two runs must share to be the same study: the number of trials is not part of it."""
-        values = asdict(self) | {"data": source_to_dict(self.data)}
+        values = asdict(self) | {"data": source_to_dict(self.data), "rungs": self.rungs}
         del values["trials"], values["question"], values["first"]
         return values
+
+
+def rungs(min_epochs: int, epochs: int, factor: int) -> tuple[int, ...]:
+    """Epochs at which trials are compared, from the full budget down by `factor` as far as `min_epochs`: (4, 12)."""
+    found = [epochs]
+    while found[-1] // factor >= min_epochs:
+        found.append(found[-1] // factor)
+    return tuple(reversed(found))
 
 
 def known() -> list[str]:

@@ -109,11 +109,16 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, crash_after):
         for step in itertools.islice(simulate(engine, curve, workers=3), limit):
             steps.append(step)
             if step.epoch in RUNGS[:-1]:
-                kept[step.trial] = step.epoch
+                kept.setdefault(step.trial, []).append(step.epoch)
         return steps
 
     before = with_checkpoints(make_engine(path, 20), crash_after)
-    resumed = make_engine(path, 20, seed=1, checkpoint=lambda number: kept.get(number, 0))
+    resumed = make_engine(
+        path,
+        20,
+        seed=1,
+        checkpoint=lambda number, at_most: max((e for e in kept.get(number, ()) if e <= at_most), default=0),
+    )
     after = with_checkpoints(resumed)
     resumed.close()
 
@@ -137,6 +142,79 @@ def test_a_search_whose_checkpoints_are_lost_trains_them_again(tmp_path):
     trials = stored(path)
     assert len(trials) == 12
     assert all(t.state.is_finished() for t in trials)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stride", [pytest.param(7, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+def test_killed_between_any_two_writes_nothing_is_lost_or_left_half(tmp_path, monkeypatch, stride):
+    """The process dies before its k-th write to SQLite, for every k; then the search is run to its end."""
+    from optuna.storages import RDBStorage
+
+    writes = ("create_new_trial", "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_state_values")
+    left = [10**9]
+
+    def counted(write):
+        def wrapped(self, *args, **kwargs):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return write(self, *args, **kwargs)
+
+        return wrapped
+
+    for name in writes:
+        monkeypatch.setattr(RDBStorage, name, counted(getattr(RDBStorage, name)))
+
+    def search(path, kept):
+        engine = make_engine(
+            path, 5, checkpoint=lambda n, at_most: max((e for e in kept.get(n, ()) if e <= at_most), default=0)
+        )
+        report = engine.report
+
+        def reporting(number, epoch, metrics):
+            if epoch in RUNGS[:-1]:
+                kept.setdefault(number, []).append(epoch)  # a worker saves before it reports
+            return report(number, epoch, {**metrics, "seconds": 1.0})
+
+        engine.report = reporting
+        finish(engine, workers=2)
+
+    k = 0
+    while True:
+        k += stride
+        path, kept = tmp_path / f"{k}.db", {}
+        left[0] = k
+        try:
+            search(path, kept)
+        except Killed:
+            left[0] = 10**9
+            search(path, kept)
+        else:
+            break
+        trials = stored(path)
+        assert len(trials) == 5, k
+        assert any(t.state == TrialState.COMPLETE for t in trials), k
+        for trial in trials:
+            last = max(trial.intermediate_values)
+            assert trial.state == (TrialState.COMPLETE if last == RUNGS[-1] else TrialState.PRUNED), k
+            assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1)), k
+            assert trial.user_attrs["seconds"] == last, k
+    assert k > 50
+
+
+def test_when_the_best_fails_another_is_trained_in_full(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 3)
+    for value in (0.9, 0.1, 0.2):
+        job = engine.next()
+        for epoch in (1, 2):
+            engine.report(job.trial, epoch, {"auc": value})
+    engine.fail(engine.next().trial, "out of memory")
+    finish(engine)
+    states = [t.state for t in stored(tmp_path / "s.db")]
+    assert states == [TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE]
 
 
 def test_more_trials_continue_the_study_and_none_is_counted_twice(tmp_path):
@@ -215,6 +293,7 @@ def test_a_failed_trial_has_its_reason_and_the_study_goes_on(tmp_path):
     trials = stored(tmp_path / "s.db")
     assert len(trials) == 12
     assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1]
+    assert all({"seconds", "peak_memory_mb", "history"} <= set(t.user_attrs) for t in trials)
     assert trials[0].user_attrs["error"].startswith("out of memory")
     assert "auc is nan at epoch 1" in trials[1].user_attrs["error"]
 
@@ -223,22 +302,30 @@ def test_a_study_in_which_the_first_ten_fail_stops_and_shows_why(tmp_path):
     engine = make_engine(tmp_path / "s.db", 50)
     failed = 0
     while (job := engine.next()) is not None:
-        engine.fail(job.trial, "RuntimeError: no kernel image")
+        engine.report(
+            job.trial, 1, {"auc": 0.5}
+        )  # an epoch is no success: the checkpoint at the rung may be what fails
+        engine.fail(job.trial, "OSError: no space left on device")
         failed += 1
     assert failed == 10
     assert engine.done
-    with pytest.raises(SearchFailed, match="no kernel image"):
+    with pytest.raises(SearchFailed, match="no space left"):
         engine.close()
+    finish(make_engine(tmp_path / "s.db", 14, seed=1))  # somebody made room
+    states = [t.state for t in stored(tmp_path / "s.db")]
+    assert states.count(TrialState.FAIL) == 10
+    assert len(states) == 14
 
 
 def test_what_cannot_be_promoted_any_more_is_pruned_at_once(tmp_path):
-    engine = make_engine(tmp_path / "s.db", 3)
-    for value in (0.9, 0.1, 0.2):
-        job = engine.next()
+    """One of three will go on and two more wait as substitutes, should it fail; who stands behind them may go."""
+    engine = make_engine(tmp_path / "s.db", 5)
+    jobs = [engine.next() for _ in range(5)]
+    for job, value in zip(jobs, (0.9, 0.1, 0.3, 0.2, 0.4), strict=True):
         engine.report(job.trial, 1, {"auc": value})
         engine.report(job.trial, 2, {"auc": value})
     states = [t.state for t in stored(tmp_path / "s.db")]
-    assert states == [TrialState.RUNNING, TrialState.PRUNED, TrialState.PRUNED]
+    assert states == [TrialState.RUNNING, TrialState.PRUNED, TrialState.RUNNING, TrialState.PRUNED, TrialState.RUNNING]
 
 
 def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
@@ -259,6 +346,13 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
     engine.next()
     assert seen[-1] == [TrialState.PRUNED, TrialState.RUNNING]
     assert stored(tmp_path / "s.db")[paused.trial].state == TrialState.RUNNING
+    engine.report(1, 1, {"auc": 0.1})
+    engine.report(1, 2, {"auc": 0.1})
+    engine.report(2, 1, {"auc": 0.1})
+    engine.report(2, 2, {"auc": 0.1})
+    assert engine.next().trial == paused.trial
+    engine.next()
+    assert seen[-1][:3] == [TrialState.PRUNED] * 3, "promoted, it is still the result that it was"
 
 
 def test_an_unknown_scheduler_is_refused_with_the_known_ones():

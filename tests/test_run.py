@@ -68,6 +68,7 @@ def cache(tmp_path_factory):
         (["--data", "{one}"], "one class|at least two"),
         (["--data", "{bad}"], "3.npy"),
         (["--data", "{good}", "--images", "7"], "--images counts simulated images"),
+        (["--study", "{f1}"], "has no metric 'f1'; known: auc"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_path, capsys, monkeypatch):
@@ -77,7 +78,15 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_
         images(tmp_path / "bad" / kind)
         images(tmp_path / "good" / kind)
     (tmp_path / "bad" / "cdm" / "3.npy").write_bytes(b"\x93NUMPY and then nothing")
-    words = [w.format(one=tmp_path / "one", bad=tmp_path / "bad", good=tmp_path / "good") for w in words]
+    (tmp_path / "f1.py").write_text(
+        "from dataclasses import replace\nfrom studies.hybrid import STUDY as H\n"
+        "from trainers.data import Simulated\n"
+        "STUDY = replace(H, objective='f1', data=Simulated(images=60, image_size=16))\n"
+    )
+    words = [
+        w.format(f1=tmp_path / "f1.py", one=tmp_path / "one", bad=tmp_path / "bad", good=tmp_path / "good")
+        for w in words
+    ]
     assert main(["--runs", str(tmp_path / "runs"), *words]) == 2
     printed = capsys.readouterr()
     error = [line for line in printed.err.splitlines() if line.startswith("error:")]
@@ -159,18 +168,21 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 def test_a_worker_that_dies_costs_its_trial_and_no_more(tmp_path, cache):
     words, options = command("--trials", "6", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
-    wait_until(lambda: epochs_stored(tmp_path / "hybrid" / "study.db") >= 2, process)
+    database = tmp_path / "hybrid" / "study.db"
+    wait_until(lambda: epochs_stored(database) >= 2, process)
     workers = [
         p for p in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in " ".join(p.cmdline())
     ]
     assert len(workers) == 2
     workers[0].kill()
+    wait_until(lambda: epochs_stored(database) >= 6, process)
+    workers[1].kill()
     said, _ = process.communicate(timeout=250)
     assert process.returncode == 0, said
     found = trials(tmp_path)
     assert len(found) == 6
     failed = [t for t in found if t.state == TrialState.FAIL]
-    assert len(failed) <= 1, "the worker may have been between two jobs"
+    assert len(failed) <= 2, "a worker may have been between two jobs"
     assert all("the worker process died" in t.user_attrs["error"] for t in failed)
     assert any(t.state == TrialState.COMPLETE for t in found)
 

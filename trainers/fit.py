@@ -72,7 +72,7 @@ def fit(
         model.train()
         total = torch.zeros((), device=device)
         order = torch.randperm(len(targets)).to(train.images.device)
-        for step, index in enumerate(order.split(config.batch_size)):
+        for step, index in enumerate(order.tensor_split(steps)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch + (step + 0.5) / steps, config)
             x = normalise(train.images[index].to(device, non_blocking=True), normalisation)

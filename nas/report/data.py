@@ -79,7 +79,7 @@ def read(study: optuna.Study) -> Search:
     spec = study.user_attrs.get("spec")
     if spec is None:
         raise ValueError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
-    rungs = _rungs(spec["min_epochs"], spec["epochs"], spec["factor"])
+    rungs = tuple(spec["rungs"])
     stored = study.get_trials(deepcopy=False)
     return Search(
         name=study.study_name,
@@ -90,14 +90,6 @@ def read(study: optuna.Study) -> Search:
         trials=tuple(_trial(t, rungs) for t in stored if "skipped" not in t.user_attrs),
         skipped=sum("skipped" in t.user_attrs for t in stored),
     )
-
-
-def _rungs(low: int, full: int, factor: int) -> tuple[int, ...]:
-    below = []
-    while low < full:
-        below.append(low)
-        low *= factor
-    return (*below, full)
 
 
 def _trial(trial: optuna.trial.FrozenTrial, rungs: Sequence[int]) -> Trial:

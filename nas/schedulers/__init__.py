@@ -32,7 +32,10 @@ class Scheduler(Protocol):
         """Paused trials that cannot be promoted any more if no more than `planned` trials are ever started."""
 
     def forget(self, trial: int) -> None:
-        """The trial has ended or failed and is no candidate any more; what it reported still counts."""
+        """The trial has ended, or is running again after an interruption: no candidate, but its values still count."""
+
+    def fail(self, trial: int) -> None:
+        """The trial failed: as if it had never been there."""
 
 
 def known() -> list[str]:

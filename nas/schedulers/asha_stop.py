@@ -36,6 +36,10 @@ class Scheduler:
     def forget(self, trial: int) -> None:
         return None
 
+    def fail(self, trial: int) -> None:
+        for values in self.values.values():
+            values.pop(trial, None)
+
 
 def quantile(values: list[float], q: float) -> float:
     """Between the two neighbours linearly, which is numpy's default."""

@@ -23,3 +23,6 @@ class Scheduler:
 
     def forget(self, trial: int) -> None:
         return None
+
+    def fail(self, trial: int) -> None:
+        return None

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from nas.schedulers import Decision
 
+SUBSTITUTES = 2
+
 
 class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
@@ -49,13 +51,20 @@ class Scheduler:
         most = planned  # trials that can ever come to this rung
         for rung in self.rungs[:-1]:
             quota = max(most // self.factor, 1)
-            # A rank only ever gets worse, so who stands behind the largest quota there can be stays behind it.
+            # A rank only ever gets worse, unless better trials fail: two more stay as substitutes until the end.
+            quota += SUBSTITUTES
             given_up += [trial for trial in self.ranked(rung)[quota:] if self.paused.get(trial) == rung]
             most = len(self.promoted[rung]) + quota  # early promotions can exceed the quota of the end
         return given_up
 
     def forget(self, trial: int) -> None:
         self.paused.pop(trial, None)
+
+    def fail(self, trial: int) -> None:
+        self.paused.pop(trial, None)
+        for rung in self.rungs:
+            self.values[rung].pop(trial, None)
+            self.promoted[rung].discard(trial)
 
     def ranked(self, rung: int) -> list[int]:
         """The trials of a rung from best to worst; of equals the older comes first."""
