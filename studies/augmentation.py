@@ -2,6 +2,8 @@
 
 The seeds are the blocks: a network's first weights and the order of its images are the same for all augmentations of
 one seed, so an effect is the mean difference to `none` within seeds, its confidence interval that of the paired t-test.
+The images are those of the public Model I, whose lenses all share an axis: each trial's last epoch has its metrics on
+the validation images as they are and, as `turned_auc`, turned by 90 degrees.
 """
 
 from dataclasses import replace
@@ -9,6 +11,7 @@ from dataclasses import replace
 from search_space import HybridSpace
 from studies.spec import StudySpec
 from trainers.config import NO_AUGMENTATION
+from trainers.data import Simulated
 from trainers.space import PLAIN
 
 NETWORK = HybridSpace(  # the second of hybrid.FIRST: two stages of residual convolutions
@@ -50,7 +53,8 @@ POLICIES = {
 
 STUDY = StudySpec(
     name="augmentation",
-    question="What does each augmentation add to or take from a good network trained on few images?",
+    question="What does each augmentation add to or take from a good network, on images upright and turned?",
+    data=Simulated(preset="deeplense-1", image_size=64),
     space=NETWORK,
     training=replace(PLAIN, learning_rate=(3e-3,), policies=POLICIES),
     sampler="grid",

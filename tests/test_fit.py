@@ -273,6 +273,20 @@ def test_metrics_are_those_of_probabilities(data):
     assert ours["auc"] != pytest.approx(by_logits, abs=1e-4)
 
 
+def test_the_last_epoch_says_how_turned_images_are_told(data):
+    """Bars across and upright change places when turned: who tells them apart gets all of the turned ones wrong."""
+    config = TrainConfig(epochs=8, batch_size=16, learning_rate=1e-2, augmentation=NO_AUGMENTATION)
+    task = tasks.load("substructure", data)
+    model = nn.Sequential(nn.Conv2d(1, 8, (1, 9)), nn.GELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    epochs = list(fit(model, data.train, task, config, seed=0, val=data.val))
+    assert not any("turned_auc" in epoch.metrics for epoch in epochs[:-1])
+    assert epochs[-1].metrics["auc"] > 0.9
+    turned = Split(data.val.images.rot90(1, (2, 3)), data.val.labels, {})
+    expected = evaluate(model, turned, task, normalisation="zscore")
+    assert epochs[-1].metrics["turned_auc"] == pytest.approx(expected["auc"], abs=1e-6)
+    assert epochs[-1].metrics["turned_auc"] < 0.1
+
+
 def test_evaluation_neither_augments_nor_trains(data):
     model = network().train()
     before = [p.clone() for p in model.parameters()]

@@ -22,13 +22,14 @@ def outputs(
     normalisation: Normalisation | str,
     device: str | torch.device,
     batch_size: int = 256,
+    quarter_turns: int = 0,
 ) -> Tensor:
     """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves eval mode on."""
     device = torch.device(device)
     model.eval()
     parts = []
     for start in range(0, len(images), batch_size):
-        x = normalise(images[start : start + batch_size].to(device), normalisation)
+        x = normalise(images[start : start + batch_size].to(device), normalisation).rot90(quarter_turns, (2, 3))
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             parts.append(model(x).float())
     return torch.cat(parts).cpu()
@@ -41,9 +42,13 @@ def evaluate(
     *,
     normalisation: Normalisation | str,
     device: str | torch.device = "cpu",
+    quarter_turns: int = 0,
 ) -> dict[str, float]:
-    """The task's metrics on a split, each image seen once, unchanged. FloatingPointError on non-finite outputs."""
-    predicted = outputs(model, split.images, normalisation=normalisation, device=device)
+    """The task's metrics on a split, each image seen once, unchanged or turned by quarters of a full turn.
+
+    FloatingPointError on non-finite outputs.
+    """
+    predicted = outputs(model, split.images, normalisation=normalisation, device=device, quarter_turns=quarter_turns)
     if not torch.isfinite(predicted).all():
         raise FloatingPointError("the network's outputs are not finite")
     return task.metrics(predicted, task.targets(split).cpu())
