@@ -51,6 +51,7 @@ class Desk:
 
 
 GO_ON, LEAVE = "go on", "leave"  # the orders beside a new job
+DEATH = "the worker process died (killed, perhaps for want of memory)"
 
 
 class Worker(tune.Trainable):
@@ -144,9 +145,9 @@ class _Conduct(_Detached, FIFOScheduler):
         return TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """A worker that Ray has given up on."""
-        self.left -= 1
-        self._guarded(self._on_loss, trial.config["worker"], str(trial.get_error() or "no reason known"))
+        """A worker died. Ray renews it, unless it never got as far as to start or has died too often."""
+        lost = trial.status == trial.PENDING or not trial.should_recover()
+        self._guarded(self._on_death, trial.config["worker"], str(trial.get_error() or DEATH) if lost else None)
 
     def _guarded(self, react: Callable[[int, Any], None], worker: int, what: Any) -> str:
         try:
@@ -160,8 +161,6 @@ class _Conduct(_Detached, FIFOScheduler):
     def _on_result(self, worker: int, result: dict[str, Any]) -> None:
         if result["kind"] == "ready":  # its first life, or a new one after a death
             self.lives[worker] = result["life"]
-            self._fail(worker, "the worker process died (killed, perhaps for want of memory)")
-            self.idle = [other for other in self.idle if other != worker]
         elif result["kind"] == "epoch":
             metrics = {k.removeprefix("metrics/"): v for k, v in result.items() if k.startswith("metrics/")}
             if self.engine.report(result["trial"], result["epoch"], metrics) is Decision.CONTINUE:
@@ -174,12 +173,13 @@ class _Conduct(_Detached, FIFOScheduler):
             self.idle.append(worker)
         self._serve()
 
-    def _on_loss(self, worker: int, reason: str) -> None:
-        self._fail(worker, f"the worker was lost: {reason.strip().splitlines()[-1]}")
+    def _on_death(self, worker: int, lost: str | None) -> None:
+        self._fail(worker, DEATH)
         self.idle = [other for other in self.idle if other != worker]
+        self.left -= lost is not None
         if not self.left:
-            raise SearchFailed(f"no worker is left; the last one ended with:\n{reason}")
-        self._serve()
+            raise SearchFailed(f"no worker is left; the last one ended with: {lost}")
+        self._serve()  # what it was at may have been the last thing running
 
     def _fail(self, worker: int, reason: str) -> None:
         if worker in self.jobs:

@@ -165,24 +165,25 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_costs_its_trial_and_no_more(tmp_path, cache):
-    words, options = command("--trials", "6", runs=tmp_path, cache=cache)
+def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
+    words, options = command("--trials", "12", "--images", "900", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     database = tmp_path / "hybrid" / "study.db"
-    wait_until(lambda: epochs_stored(database) >= 2, process)
-    workers = [
-        p for p in psutil.Process(process.pid).children(recursive=True) if "ray::Worker" in " ".join(p.cmdline())
-    ]
-    assert len(workers) == 2
-    workers[0].kill()
-    wait_until(lambda: epochs_stored(database) >= 6, process)
-    workers[1].kill()
+
+    def workers():
+        return [p for p in psutil.Process(process.pid).children(recursive=True) if p.name().startswith("ray::Worker")]
+
+    wait_until(lambda: len(workers()) == 2 and epochs_stored(database) >= 2, process)
+    for victim in workers():
+        seen = epochs_stored(database)
+        victim.kill()
+        wait_until(lambda seen=seen: epochs_stored(database) >= seen + 2, process)
     said, _ = process.communicate(timeout=250)
     assert process.returncode == 0, said
     found = trials(tmp_path)
-    assert len(found) == 6
+    assert len(found) == 12
     failed = [t for t in found if t.state == TrialState.FAIL]
-    assert len(failed) <= 2, "a worker may have been between two jobs"
+    assert 1 <= len(failed) <= 2, "a worker may have been between two jobs, but hardly both"
     assert all("the worker process died" in t.user_attrs["error"] for t in failed)
     assert any(t.state == TrialState.COMPLETE for t in found)
 
