@@ -76,11 +76,13 @@ def _about_data(source: Mapping[str, Any]) -> str:
 
 
 def _about_axis(augmentation: Mapping[str, Any]) -> str:
-    if augmentation["rotation"] >= 180:
+    most, quarters = augmentation["rotation"], augmentation.get("d4", False)
+    if most >= 180 or (quarters and most >= 45):
         return "Training images were turned by random angles, so no direction on the sky is preferred."
-    if augmentation.get("d4"):
-        return "Training images were turned by random quarter turns: turns between them the network has not seen."
+    turned = f"at most {most:g} degrees"
+    if quarters:
+        turned = "random quarter turns" + (f" and {turned} more" if most else "")
     return (
-        f"Training images were turned by at most {augmentation['rotation']:g} degrees: where they have a preferred "
-        "axis, as published simulations do, the network may rely on it and fail on turned images."
+        f"Training images were turned by {turned}: where they have a preferred axis, as published simulations do, the "
+        "network may rely on it and fail on images turned otherwise."
     )

@@ -1,5 +1,6 @@
 """What an exported network promises: the same probabilities as in memory, for whoever has only the folder."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from PIL import Image
 
 import nas
 from nas import predict as predicting
+from nas.card import model_card
 from nas.export import describe_model, export
 from nas.predict import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
-from trainers.config import NORMALISATIONS, TrainConfig
+from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load
 from trainers.evaluate import outputs
 from trainers.normalise import Normalisation, resolve
@@ -99,6 +101,23 @@ def test_the_statistics_of_the_training_images_go_with_the_network(tmp_path, kin
     assert torch.equal(said.probabilities, TASK.predict(expected))
     assert not torch.allclose(outputs(model, images[5:6], normalisation=kind, device="cpu"), expected)
     assert f"{kind}, by the training images" in (tmp_path / "m" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "says"),
+    [
+        (Augmentation(), "by random angles"),
+        (Augmentation(rotation=45, d4=True), "by random angles"),
+        (Augmentation(rotation=0, d4=True), "by random quarter turns: "),
+        (Augmentation(rotation=10, d4=True), "by random quarter turns and at most 10 degrees more: "),
+        (Augmentation(rotation=0), "by at most 0 degrees: "),
+    ],
+)
+def test_the_card_says_how_far_training_images_were_turned(tmp_path, augmentation, says):
+    exported(tmp_path / "m", Toy("lenet"))
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    config["training"]["augmentation"] = dataclasses.asdict(augmentation)
+    assert f"Training images were turned {says}" in model_card(config)
 
 
 def test_images_as_stored_are_prepared_as_those_of_the_training(tmp_path):
