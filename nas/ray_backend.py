@@ -60,6 +60,7 @@ class Worker(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         self.desk, self.problem = config["desk"], Problem(**json.loads(config["problem"]))
         self.life = uuid.uuid4().hex
+        self.order = self.desk.take.remote(self.life)  # asked ahead: it arrives while the last epoch is dealt with
         self.greeted = self.broken = False
         self.job: Job | None = None
         self.epochs: Generator[dict[str, float]] | None = None
@@ -70,9 +71,10 @@ class Worker(tune.Trainable):
         if not self.greeted:
             self.greeted = True
             return {"kind": "ready", "life": self.life}
-        order = ray.get(self.desk.take.remote(self.life))
+        order = ray.get(self.order)
         if order == LEAVE:
             return {"kind": "left"}
+        self.order = self.desk.take.remote(self.life)
         if order != GO_ON:
             self.job = Job(**json.loads(order))
             self.epochs, self.epoch = run_trial(self.job, self.problem), self.job.start
