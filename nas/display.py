@@ -15,14 +15,6 @@ from rich.text import Text
 from nas.engine import Engine, Event
 
 
-def expected_epochs(trials: int, rungs: tuple[int, ...], factor: int) -> float:
-    """Epochs that successive halving trains for `trials` trials: each rung is reached by 1/factor of the one below."""
-    below = (0, *rungs[:-1])
-    return sum(
-        max(trials / factor**k, 1) * (rung - low) for k, (low, rung) in enumerate(zip(below, rungs, strict=True))
-    )
-
-
 class Display:
     """Listens to the engine's events; `with Display(...)` shows it as long as the search runs."""
 

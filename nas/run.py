@@ -19,7 +19,7 @@ from rich.console import Console
 import studies
 from nas import checkpoints, options, samplers, schedulers
 from nas.cli import run_command
-from nas.display import Display, expected_epochs
+from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger, open_storage
 from search_space import cost, from_dict
@@ -147,7 +147,7 @@ def command(argv: list[str]) -> int:
             trials=spec.trials,
             objective=spec.objective,
             maximize=spec.direction == "maximize",
-            epochs=expected_epochs(spec.trials, spec.rungs, spec.factor),
+            epochs=scheduler.expected_epochs(spec.trials),
         )
 
         def listen(event: Event) -> None:

@@ -37,6 +37,17 @@ class Scheduler(Protocol):
     def fail(self, trial: int) -> None:
         """The trial failed: as if it had never been there."""
 
+    def expected_epochs(self, trials: int) -> float:
+        """About how many epochs `trials` trials come to, for the time that is left."""
+
+
+def halving_epochs(trials: int, rungs: tuple[int, ...], factor: int) -> float:
+    """Epochs that successive halving trains for `trials` trials: each rung is reached by 1/factor of the one below."""
+    below = (0, *rungs[:-1])
+    return sum(
+        max(trials / factor**k, 1) * (rung - low) for k, (low, rung) in enumerate(zip(below, rungs, strict=True))
+    )
+
 
 def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))

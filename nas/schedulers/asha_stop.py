@@ -7,12 +7,12 @@ with a sampler that learns.
 
 from __future__ import annotations
 
-from nas.schedulers import Decision
+from nas.schedulers import Decision, halving_epochs
 
 
 class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
-        self.epochs, self.factor = rungs[-1], factor
+        self.rungs, self.epochs, self.factor = rungs, rungs[-1], factor
         self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs[:-1]}  # rung -> trial -> value
 
     def target(self, epoch: int) -> int:
@@ -39,6 +39,9 @@ class Scheduler:
     def fail(self, trial: int) -> None:
         for values in self.values.values():
             values.pop(trial, None)
+
+    def expected_epochs(self, trials: int) -> float:
+        return halving_epochs(trials, self.rungs, self.factor)
 
 
 def quantile(values: list[float], q: float) -> float:

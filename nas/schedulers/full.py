@@ -26,3 +26,6 @@ class Scheduler:
 
     def fail(self, trial: int) -> None:
         return None
+
+    def expected_epochs(self, trials: int) -> float:
+        return trials * self.epochs

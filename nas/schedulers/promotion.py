@@ -7,7 +7,7 @@ trial past the all-time quantile: early stopping stops saving.
 
 from __future__ import annotations
 
-from nas.schedulers import Decision
+from nas.schedulers import Decision, halving_epochs
 
 SUBSTITUTES = 2
 
@@ -69,3 +69,6 @@ class Scheduler:
     def ranked(self, rung: int) -> list[int]:
         """The trials of a rung from best to worst; of equals the older comes first."""
         return sorted(self.values[rung], key=lambda trial: (-self.values[rung][trial], trial))
+
+    def expected_epochs(self, trials: int) -> float:
+        return halving_epochs(trials, self.rungs, self.factor)
