@@ -8,10 +8,15 @@ before it is imported.
 from __future__ import annotations
 
 import pickle
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+# numpy parses a header with `ast`, whose depth counter CPython 3.11 shares between threads. Files are read by many,
+# and one in many thousands would end in "SystemError: AST constructor recursion depth mismatch" (python/cpython#106905).
+PARSING = threading.Lock()
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -19,10 +24,11 @@ def read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         major, _ = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
+        with PARSING:
+            shape, fortran, dtype = read_header(file)
         if not dtype.hasobject:
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
+            numbers = np.fromfile(file, dtype=dtype, count=int(np.prod(shape)))
+            return numbers.reshape(shape, order="F" if fortran else "C")  # ValueError where the file is cut off
         try:
             array = restricted_unpickler(file).load()
         except Exception as error:  # a hostile pickle can make the machine that runs it raise anything
