@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 # numpy parses a header with `ast`, whose depth counter CPython 3.11 shares between threads. Files are read by many,
-# and one in many thousands would end in "SystemError: AST constructor recursion depth mismatch" (python/cpython#106905).
+# and one in many thousands would end in "SystemError: AST constructor recursion depth mismatch" (cpython#106905).
 PARSING = threading.Lock()
 
 
