@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
+from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from nas.engine import Engine, Event
+from nas.engine import Event
 
 
 class Display:
@@ -21,7 +23,6 @@ class Display:
     def __init__(self, console: Console, *, trials: int, objective: str, maximize: bool, epochs: float) -> None:
         self.console, self.trials, self.objective, self.epochs = console, trials, objective, epochs
         self._better = max if maximize else min
-        self.engine: Engine | None = None
         self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
         self.running: dict[int, tuple[int, float]] = {}  # trial -> epoch, value
         self.best: tuple[float, int] | None = None  # of full budgets
@@ -29,10 +30,9 @@ class Display:
         self.begin = time.monotonic()
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
 
-    def watch(self, engine: Engine) -> None:
+    def watch(self, history: Sequence[FrozenTrial]) -> None:
         """Start from what the study already holds."""
-        self.engine = engine
-        for trial in engine.ledger.history:
+        for trial in history:
             kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
             if kind is not None:
                 self.counts["skipped" if "skipped" in trial.user_attrs else kind] += 1

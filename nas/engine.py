@@ -47,7 +47,7 @@ class Event:
 
 
 class SearchFailed(RuntimeError):
-    """Every one of the first trials failed; the message shows why."""
+    """The search cannot go on; the message shows why."""
 
 
 @dataclass

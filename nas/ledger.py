@@ -111,30 +111,30 @@ class Ledger:
         self._close_in_mirror(number, None, constraints)
 
     def report(self, number: int, epoch: int, value: float) -> None:
-        self._storage.set_trial_intermediate_value(self._id(number), epoch, value)
+        self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
         self._mirror_storage.set_trial_intermediate_value(self._mirror_trial(number), epoch, value)
 
     def annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
         for name, value in attributes.items():
-            self._storage.set_trial_user_attr(self._id(number), name, value)
+            self._storage.set_trial_user_attr(self._ids[number], name, value)
 
     def pause(self, number: int, value: float) -> None:
         """The trial rests at a rung: RUNNING in the study, a result at its rung for the sampler."""
         self._close_in_mirror(number, value, {})
 
     def complete(self, number: int, value: float) -> None:
-        self._storage.set_trial_state_values(self._id(number), TrialState.COMPLETE, [value])
+        self._storage.set_trial_state_values(self._ids[number], TrialState.COMPLETE, [value])
         self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.COMPLETE, [value])
 
     def prune(self, number: int, value: float) -> None:
-        self._storage.set_trial_state_values(self._id(number), TrialState.PRUNED, [value])
+        self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, [value])
         self._close_in_mirror(number, value, {})
 
     def fail(self, number: int, reason: str) -> None:
         """FAIL in the study; infeasible for the sampler, which would otherwise come back to the same region."""
         self.annotate(number, {"error": reason})
-        self._storage.set_trial_system_attr(self._id(number), CONSTRAINT + "failed", 1.0)
-        self._storage.set_trial_state_values(self._id(number), TrialState.FAIL)
+        self._storage.set_trial_system_attr(self._ids[number], CONSTRAINT + "failed", 1.0)
+        self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
         self._close_in_mirror(number, None, {CONSTRAINT + "failed": 1.0})
 
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
@@ -152,9 +152,6 @@ class Ledger:
         for name, constraint in system.items():
             self._mirror_storage.set_trial_system_attr(trial, name, constraint)
         self._mirror_storage.set_trial_state_values(trial, TrialState.PRUNED, None if value is None else [value])
-
-    def _id(self, number: int) -> int:
-        return self._ids[number]
 
     def _mirror_trial(self, number: int) -> int:
         return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)

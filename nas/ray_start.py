@@ -6,10 +6,10 @@ import logging
 import os
 from typing import Any
 
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import ray  # noqa: E402  (reads the environment)
+import ray
 
 
 def start(workers: int) -> None:

@@ -9,11 +9,10 @@ from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 from rich import box
 from rich.table import Table
 
-from nas.report.style import SCRIPT, STYLE
+from nas.report.document import document
 from nas.report.words import describe_architecture, describe_data, objective_name, si
 from nas.scores import Scores
 
@@ -88,7 +87,6 @@ def page(results: Results) -> str:
     for c in results.configurations:
         figures[f"roc-{c.trial}"] = roc(c)
         figures[f"confusion-{c.trial}"] = confusion(c, results.classes)
-    data = json.dumps({key: json.loads(figure.to_json()) for key, figure in figures.items()}).replace("</", r"<\/")
     plots = {key: f'<div class=plot id="{key}" style="height:{f.layout.height}px"></div>' for key, f in figures.items()}
     name = objective_name(results.objective)
     n = len(results.configurations)
@@ -97,17 +95,7 @@ def page(results: Results) -> str:
         "Mean ± sample standard deviation over seeds; ensemble: the mean probability of the seeds. The validation "
         f"{name} is the one it was chosen by in the search: a value chosen as the best of many is flattered."
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(results.study)}: the best, retrained</title>
-<style>{STYLE}{GRID}</style>
-</head>
-<body>
-<main>
-{header(results)}
+    body = f"""{header(results)}
 <section><h2>On the test images</h2><p class=caption>{escape(caption)}</p>
 {html_table(headings(results), rows(results))}</section>
 {overview_section(name, plots["overview"]) if "overview" in plots else ""}
@@ -115,14 +103,8 @@ def page(results: Results) -> str:
 ensemble strong; with each class, the area under the curve as mean ± sample standard deviation over the seeds, and of
 the ensemble. Confusion: the share of each true class, and below it the images, summed over the seeds.</p></section>
 {"".join(configuration(c, plots, rank, n) for rank, c in enumerate(results.configurations, 1))}
-{failures(results)}
-</main>
-<script>{get_plotlyjs()}</script>
-<script type="application/json" id="figures">{data}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+{failures(results)}"""
+    return document(f"{results.study}: the best, retrained", body, figures, style=GRID)
 
 
 def header(results: Results) -> str:

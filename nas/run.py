@@ -166,7 +166,7 @@ def command(argv: list[str]) -> int:
             checkpoint=lambda number, at_most: checkpoints.newest(kept, number, at_most),
             listen=listen,
         )
-        display.watch(engine)
+        display.watch(ledger.history)
         console.print(f"data   {data.describe()}")
         console.print(f"study  {folder / 'study.db'}: {engine.finished} of {spec.trials} trials finished")
         console.print(f"search {share.workers} workers on {share.device}, rungs at epochs {spec.rungs}")

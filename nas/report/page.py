@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import optuna
-from plotly.offline import get_plotlyjs
 
+from nas.atomic import write_text
 from nas.report.data import Search, read
+from nas.report.document import document
 from nas.report.sections import Section, sections
-from nas.report.style import SCRIPT, STYLE
 from nas.report.table import cells, headings
 from nas.report.words import count, describe_data, duration, objective_name, si, value
 
@@ -23,40 +22,20 @@ def write_report(study: optuna.Study, path: Path) -> Path:
     """Write the report of `study` to `path`, whole or not at all. ValueError for a study that nas.run did not make."""
     text = page(read(study), path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, text)
     return path
 
 
 def page(search: Search, path: Path) -> str:
     drawn = sections(search)
-    data = {s.key: json.loads(s.figure.to_json()) for s in drawn if s.figure is not None}
-    script = json.dumps(data).replace("</", "<\\/")  # nothing in the data may end the script element
     body = "\n".join([
         header(search),
         best_trials(search, path),
         *(_section(s) for s in drawn),
         failures(search),
     ])  # fmt: skip
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(search.name)}: architecture search</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script>{get_plotlyjs()}</script>
-<script type="application/json" id="figures">{script}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+    figures = {s.key: s.figure for s in drawn if s.figure is not None}
+    return document(f"{search.name}: architecture search", body, figures)
 
 
 def header(search: Search) -> str:
