@@ -129,6 +129,26 @@ class HybridSpace:
         return head
 
 
+# One transformer of one stage, nothing left to sample: to vary with `dataclasses.replace`, one question at a time.
+PLAIN = HybridSpace(
+    stages=(1,),
+    mixers=("attention",),
+    first=("same",),
+    depth=(3,),
+    width=(48,),
+    mlp_ratio=(2.0,),
+    patch=(4,),
+    stem=("patch",),
+    position=("fixed_2d",),
+    position_place=("once",),
+    norm=("pre",),
+    norm_layer=("batch",),
+    layer_scale=(0.0,),
+    head=("average",),
+    drop_path=(0.0,),
+    options={"attention": {"heads": (4,)}},
+)
+
 BACKBONES = (
     *("resnet18", "resnet34", "resnet50", "vgg16", "densenet121", "alexnet", "efficientnet_b0", "convnext_tiny"),
     *("vit_tiny_patch16_224", "vit_small_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224"),

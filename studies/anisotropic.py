@@ -6,29 +6,17 @@ one rate for all would compare rates.
 
 from dataclasses import replace
 
-from search_space import HybridSpace
+from search_space import space
 from studies.spec import StudySpec
 from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="anisotropic",
     question="Does attention that depends on direction tell more than plain attention, and does turning replace it?",
-    space=HybridSpace(
-        stages=(1,),
+    space=replace(
+        space.PLAIN,
         mixers=("attention", "anisotropic"),
-        first=("same",),
-        depth=(3,),
-        width=(48,),
-        mlp_ratio=(2.0,),
-        patch=(4,),
         stem=("conv",),
-        position=("fixed_2d",),
-        position_place=("once",),
-        norm=("pre",),
-        norm_layer=("batch",),
-        layer_scale=(0.0,),
-        head=("average",),
-        drop_path=(0.0,),
         options={
             "attention": {"heads": (4,)},
             "anisotropic": {

@@ -8,28 +8,20 @@ the validation images as they are and, as `turned_auc`, turned by 90 degrees.
 
 from dataclasses import replace
 
-from search_space import HybridSpace
+from search_space import space
 from studies.spec import StudySpec
 from trainers.config import NO_AUGMENTATION
 from trainers.data import Simulated
 from trainers.space import PLAIN
 
-NETWORK = HybridSpace(  # the second of hybrid.FIRST: two stages of residual convolutions
+NETWORK = replace(  # the second of hybrid.FIRST: two stages of residual convolutions
+    space.PLAIN,
     stages=(2,),
     mixers=("conv",),
-    first=("same",),
     depth=(1,),
     width=(32,),
     downsample=(True,),
-    patch=(4,),
     stem=("conv",),
-    position=("fixed_2d",),
-    position_place=("once",),
-    norm=("pre",),
-    norm_layer=("batch",),
-    layer_scale=(0.0,),
-    head=("average",),
-    drop_path=(0.0,),
     options={"conv": {"variant": ("residual",)}},
 )
 

@@ -6,29 +6,17 @@ and attention: six mixers x with and without convolution x three learning rates 
 
 from dataclasses import replace
 
-from search_space import HybridSpace
+from search_space import space
 from studies.spec import StudySpec
 from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="fourier",
     question="Can a Fourier transform replace attention here, in which variant, and does it need a convolution first?",
-    space=HybridSpace(
-        stages=(1,),
+    space=replace(
+        space.PLAIN,
         mixers=("attention", "fourier"),
         first=("same", "conv"),
-        depth=(3,),
-        width=(48,),
-        mlp_ratio=(2.0,),
-        patch=(4,),
-        stem=("patch",),
-        position=("fixed_2d",),
-        position_place=("once",),
-        norm=("pre",),
-        norm_layer=("batch",),
-        layer_scale=(0.0,),
-        head=("average",),
-        drop_path=(0.0,),
         options={"attention": {"heads": (4,)}, "conv": {"variant": ("residual",)}},
     ),
     training=replace(PLAIN, learning_rate=(5e-4, 2e-3, 5e-3)),

@@ -3,29 +3,17 @@
 The stem is of patches, since the borders of a convolutional one tell the position too.
 """
 
-from search_space import HybridSpace
+from dataclasses import replace
+
+from search_space import space
+from search_space.architecture import ABSOLUTE, PLACES, RELATIONAL
 from studies.spec import StudySpec
 from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="position",
     question="Which position embedding does a transformer need here, added where, and shared or not?",
-    space=HybridSpace(
-        stages=(1,),
-        mixers=("attention",),
-        first=("same",),
-        depth=(3,),
-        width=(48,),
-        mlp_ratio=(2.0,),
-        patch=(4,),
-        stem=("patch",),
-        norm=("pre",),
-        norm_layer=("batch",),
-        layer_scale=(0.0,),
-        head=("average",),
-        drop_path=(0.0,),
-        options={"attention": {"heads": (4,)}},
-    ),
+    space=replace(space.PLAIN, position=ABSOLUTE + RELATIONAL, position_place=PLACES),
     training=PLAIN,
     sampler="grid",
     scheduler="full",
