@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import optuna
 import sqlalchemy.exc
 import torch
+from optuna.exceptions import ExperimentalWarning
 from rich.console import Console
 
 import studies
@@ -105,6 +107,9 @@ def open_ledger(path: Path, spec: StudySpec) -> Ledger:
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
     for name, value in {"spec": plain(spec), "question": spec.question}.items():
         ledger.study.set_user_attr(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        ledger.study.set_metric_names([spec.objective])  # what the dashboard writes on its axes
     return ledger
 
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from nas.run import main
+import studies
+from nas.run import main, open_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]
@@ -112,6 +113,13 @@ def test_a_database_of_another_study_or_no_database_is_refused(tmp_path, capsys)
     optuna.create_study(study_name="somebody's", storage=f"sqlite:///{folder / 'study.db'}")
     assert main(tiny) == 2
     assert "somebody's" in capsys.readouterr().err
+
+
+def test_the_dashboard_finds_the_objective_by_its_name(tmp_path, recwarn):
+    open_ledger(tmp_path / "study.db", studies.load("hybrid"))
+    study = optuna.load_study(study_name="hybrid", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert study.metric_names == ["auc"]
+    assert not recwarn.list
 
 
 @pytest.mark.slow
