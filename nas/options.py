@@ -27,6 +27,7 @@ def parser() -> Parser:
     p.add_argument("--max-parameters", type=int, help="larger networks are skipped")
     p.add_argument("--max-macs", type=int, help="networks that cost more multiply-accumulates an image are skipped")
     p.add_argument("--seed", type=int, help="of networks, training and sampler")
+    p.add_argument("--seeds", type=int, help="trainings of every cell of a grid; its number of trials scales with it")
     p.add_argument("--workers", type=int, help="trials trained at once (default: one per CPU, or what the GPUs hold)")
     p.add_argument(
         "--gpus-per-trial", type=float, help="share of a GPU for each trial (default 1 where there are GPUs)"
@@ -38,7 +39,7 @@ def parser() -> Parser:
 
 def resolve(args: argparse.Namespace) -> StudySpec:
     """The study as the command line asks for it. ValueError for anything that cannot be."""
-    for name in ("trials", "max_parameters", "max_macs", "epochs", "images", "image_size", "workers"):
+    for name in ("trials", "max_parameters", "max_macs", "epochs", "images", "image_size", "workers", "seeds"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {value}; expected at least 1")
@@ -53,6 +54,10 @@ def resolve(args: argparse.Namespace) -> StudySpec:
     if args.epochs is not None:
         scaled = max(round(args.epochs * spec.min_epochs / spec.epochs), 1)
         changes |= {"epochs": args.epochs, "min_epochs": scaled}
+    if args.seeds is not None:
+        if spec.seeds == 1:
+            raise ValueError(f"--seeds is for grids that train every cell several times; {spec.name} has one seed")
+        changes = {"trials": spec.trials // spec.seeds * args.seeds, **changes, "seeds": args.seeds}
     if args.data is not None:
         if args.images is not None:
             raise ValueError("--images counts simulated images; with --data, all images of the folder are used")

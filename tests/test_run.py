@@ -16,6 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 import studies
+from nas.options import parser, resolve
 from nas.run import main, open_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +65,7 @@ def cache(tmp_path_factory):
         (["--gpus-per-trial", "1000"], "--gpus-per-trial is 1000"),
         (["--epochs", "2"], "must lie above the warm-up"),
         (["--seed", "-3"], "--seed is -3"),
+        (["--seeds", "2"], "hybrid has one seed"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "{one}"], "one class|at least two"),
@@ -95,6 +97,15 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_
     assert re.search(says, error[0]), error[0]
     assert "Traceback" not in printed.err
     assert not (tmp_path / "runs" / "hybrid" / "study.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "trials"), [([], 51), (["--seeds", "1"], 17), (["--seeds", "2", "--trials", "5"], 5)]
+)
+def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
+    spec = resolve(parser().parse_args(["--study", "position", *words]))
+    assert spec.trials == trials
+    assert spec.seeds == (int(words[1]) if words else 3)
 
 
 def test_the_studies_are_listed_with_their_question(capsys):
