@@ -220,7 +220,11 @@ class Engine:
         for _ in range(SKIPS_IN_A_ROW):
             asked = self.started + self.skipped
             given = self._first[asked] if asked < len(self._first) else None
-            number, config = self.ledger.ask(self._sample, given)
+            asked_for = self.ledger.ask(self._sample, given, self.scheduler.rungs)
+            if asked_for is None:
+                self.trials = self.started  # each configuration of the space has had its trial
+                return None
+            number, config = asked_for
             try:
                 admission = self._admit(config)
             except Exception as error:  # a network that cannot be built is a failed trial like any other

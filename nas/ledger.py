@@ -9,7 +9,7 @@ than reading SQLite.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,10 @@ import optuna
 import sqlalchemy
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.samplers import Proposer
 
 T = TypeVar("T")
 CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
@@ -78,7 +81,7 @@ class Ledger:
             raise ValueError(
                 f"study {name!r} was made to {self.study.direction.name.lower()} its objective, not to {direction} it"
             )
-        self._storage = storage
+        self._storage, self._sampler = storage, sampler
         self._study_id = storage.get_study_id_from_name(name)
         self._mirror_storage = _Mirror()
         self._mirror = optuna.create_study(
@@ -90,11 +93,18 @@ class Ledger:
         for trial in self.history:
             self._mirror.add_trial(_as_mirrored(trial))
 
-    def ask(self, sample: Callable[[optuna.Trial], T], given: Mapping[str, Any] | None = None) -> tuple[int, T]:
+    def ask(
+        self, sample: Callable[[Any], T], given: Mapping[str, Any] | None = None, rungs: Sequence[int] = ()
+    ) -> tuple[int, T] | None:
         """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow.
 
-        Parameters in `given` are not sampled.
+        Parameters in `given` are not sampled. None: the sampler has no configuration left that was not tried.
         """
+        if given is None and isinstance(self._sampler, Proposer):
+            sign = 1.0 if self.study.direction == StudyDirection.MAXIMIZE else -1.0
+            given = self._sampler.propose(self._mirror.get_trials(deepcopy=False), sample, rungs, sign)
+            if given is None:
+                return None
         if given:
             self._mirror.enqueue_trial(dict(given))
         trial = self._mirror.ask()

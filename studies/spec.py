@@ -57,8 +57,8 @@ class StudySpec:
     epochs: int = 12
     min_epochs: int = 4
     factor: int = 3
-    scheduler: str = "promotion"
-    sampler: str = "tpe"
+    scheduler: str = "adaptive"
+    sampler: str = "surrogate"
     seeds: int = 1
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000

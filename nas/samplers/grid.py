@@ -1,17 +1,35 @@
-"""Every cell of a finite space once, in random order; a space with conditional parameters has its cells too.
-
-A study over it has as many trials as cells: what is asked beyond them repeats a cell.
-"""
+"""Every cell of a finite space once, in random order; a space with conditional parameters has its cells too."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BruteForceSampler
+import numpy as np
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial
+
+from nas.surrogate.drafts import Params, Sample, cells, key
 
 
-def sampler(seed: int) -> BruteForceSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return BruteForceSampler(seed=seed)
+class Sampler(RandomSampler):
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self._rng_of_cells = np.random.default_rng(seed)
+        self._left: list[Params] | None = None
+
+    def propose(
+        self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
+    ) -> Params | None:
+        """A cell that no trial has, or None: all have been tried. ValueError for a range without steps."""
+        if self._left is None:
+            found = list(cells(sample))
+            self._left = [found[i] for i in self._rng_of_cells.permutation(len(found))]
+        tried = {key(trial.params) for trial in trials}
+        while self._left:
+            if key(cell := self._left.pop()) not in tried:
+                return cell
+        return None
+
+
+def sampler(seed: int) -> Sampler:
+    return Sampler(seed)

@@ -18,6 +18,8 @@ class Decision(Enum):
 class Scheduler(Protocol):
     """Pure bookkeeping of rung values (higher is better), rebuilt by replaying reports."""
 
+    rungs: tuple[int, ...]
+
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None: ...
 
     def target(self, epoch: int) -> int:

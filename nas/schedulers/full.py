@@ -7,7 +7,7 @@ from nas.schedulers import Decision
 
 class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
-        self.epochs = rungs[-1]
+        self.rungs, self.epochs = rungs, rungs[-1]
 
     def target(self, epoch: int) -> int:
         return self.epochs

@@ -7,15 +7,18 @@ trial past the all-time quantile: early stopping stops saving.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+
 from nas.schedulers import Decision, halving_epochs
 
-SUBSTITUTES = 2
+SUBSTITUTES = 2  # of those who wait, beyond who can go on, should a better one fail
 
 
 class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
         self.rungs, self.factor = rungs, factor
         self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs}  # rung -> trial -> value
+        self.order: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs}  # (-value, trial), best first
         self.promoted: dict[int, set[int]] = {rung: set() for rung in rungs}  # rung -> the trials that went on from it
         self.paused: dict[int, int] = {}  # trial -> its rung
 
@@ -25,7 +28,9 @@ class Scheduler:
     def report(self, trial: int, epoch: int, value: float) -> Decision:
         if epoch not in self.values:
             return Decision.CONTINUE
+        self._drop(epoch, trial)  # trained again after a crash
         self.values[epoch][trial] = value
+        insort(self.order[epoch], (-value, trial))
         for rung in self.rungs:
             if rung < epoch:
                 self.promoted[rung].add(trial)
@@ -39,7 +44,7 @@ class Scheduler:
             quota = len(self.values[rung]) // self.factor
             if last and not self.values[above]:
                 quota = max(quota, 1)  # however few the trials, one of them reaches the full budget
-            for trial in self.ranked(rung)[:quota]:
+            for _, trial in self.order[rung][:quota]:
                 if self.paused.get(trial) == rung:
                     del self.paused[trial]
                     self.promoted[rung].add(trial)
@@ -53,7 +58,7 @@ class Scheduler:
             quota = max(most // self.factor, 1)
             # A rank only ever gets worse, unless better trials fail: two more stay as substitutes until the end.
             quota += SUBSTITUTES
-            given_up += [trial for trial in self.ranked(rung)[quota:] if self.paused.get(trial) == rung]
+            given_up += [trial for _, trial in self.order[rung][quota:] if self.paused.get(trial) == rung]
             most = len(self.promoted[rung]) + quota  # early promotions can exceed the quota of the end
         return given_up
 
@@ -63,12 +68,13 @@ class Scheduler:
     def fail(self, trial: int) -> None:
         self.paused.pop(trial, None)
         for rung in self.rungs:
-            self.values[rung].pop(trial, None)
+            self._drop(rung, trial)
             self.promoted[rung].discard(trial)
 
-    def ranked(self, rung: int) -> list[int]:
-        """The trials of a rung from best to worst; of equals the older comes first."""
-        return sorted(self.values[rung], key=lambda trial: (-self.values[rung][trial], trial))
+    def _drop(self, rung: int, trial: int) -> None:
+        if trial in self.values[rung]:
+            entry = (-self.values[rung].pop(trial), trial)
+            del self.order[rung][bisect_left(self.order[rung], entry)]
 
     def expected_epochs(self, trials: int) -> float:
         return halving_epochs(trials, self.rungs, self.factor)

@@ -1,0 +1,148 @@
+"""The search engine on public learning curves (LCBench) in virtual time, against the stock pair.
+
+    OMP_NUM_THREADS=1 python benchmarks/searchbench.py --folder ../shared/searchbench --seeds 8 --budget 100
+
+The folder holds the curves and the simulation, which is not ours: workers in virtual time, the budget in full-training
+equivalents (FTE; a promoted trial pays its new epochs only), the incumbent (the fully trained trial with the best last
+epoch) and the regret. What is measured is `nas.engine.Engine` as it runs on Ray, its study in memory, through the
+adapter `Ours`. Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) that is told
+COMPLETE for what was stopped, with stopping ASHA, as Ray Tune's OptunaSearch and ASHAScheduler do it; and `SAMPLER+
+SCHEDULER` of this repository, such as `random+promotion`. Normalised regret in percent: mean over tasks and seeds, and
+its standard error over seeds of the mean over tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from nas import samplers, schedulers
+from nas.engine import Engine
+from nas.ledger import Ledger
+from nas.schedulers import Decision
+from studies import StudySpec
+
+FACTOR = 3
+DEFAULTS = StudySpec(name="", question="")
+
+
+def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of a benchmark's space: {name: ("cat", choices) | ("int" | "float", low, high, log)}."""
+    config = {}
+    for name, (kind, *bounds) in space.items():
+        if kind == "cat":
+            config[name] = trial.suggest_categorical(name, bounds[0])
+        elif kind == "int":
+            config[name] = trial.suggest_int(name, bounds[0], bounds[1], log=bounds[2])
+        else:
+            config[name] = trial.suggest_float(name, bounds[0], bounds[1], log=bounds[2])
+    return config
+
+
+class Ours:
+    """`next` and `report` as the simulation wants them, answered by the engine."""
+
+    def __init__(self, bench: Any, seed: int, sampler: str, scheduler: str, actions: dict[Decision, int]) -> None:
+        ledger = Ledger(InMemoryStorage(), "bench", sampler=samplers.load(sampler, seed))
+        sample = bench.suggest if hasattr(bench, "suggest") else lambda trial: suggest(trial, bench.space)
+        rungs = schedulers.load(scheduler, tuple(bench.rungs), FACTOR)
+        self.engine = Engine(ledger, rungs, sample=sample, trials=10**6, objective="value")
+        self.actions = actions
+
+    def next(self) -> tuple[int, dict[str, Any] | None] | None:
+        job = self.engine.next()
+        return None if job is None else (job.trial, None if job.start else job.config)
+
+    def report(self, trial: int, epoch: int, value: float) -> int:
+        return self.actions[self.engine.report(trial, epoch, {"value": value})]
+
+
+class StockSampler:
+    """Optuna's default sampler as OptunaSearch drives it: whatever ended is told as COMPLETE with its last value."""
+
+    def __init__(self, bench: Any, seed: int) -> None:
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        self.study = optuna.create_study(direction="maximize", sampler=sampler)
+        self.bench = bench
+
+    def ask(self) -> tuple[Any, dict[str, Any]]:
+        trial = self.study.ask()
+        if hasattr(self.bench, "suggest"):
+            return trial, self.bench.suggest(trial)
+        return trial, suggest(trial, self.bench.space)
+
+    def rung(self, trial: Any, config: Any, epoch: int, value: float) -> None:
+        trial.report(value, epoch)
+
+    def end(self, trial: Any, config: Any, epoch: int, value: float, full: bool) -> None:
+        self.study.tell(trial, value, state=TrialState.COMPLETE)
+
+
+def make(name: str, bench: Any, seed: int, simulation: Any) -> Any:
+    if name == "stock":
+        return simulation.StopASHA(bench, StockSampler(bench, seed), rf=FACTOR)
+    sampler, _, scheduler = (name if name != "ours" else f"{DEFAULTS.sampler}+{DEFAULTS.scheduler}").partition("+")
+    stop = {Decision.STOP: simulation.STOP, Decision.COMPLETE: simulation.STOP, Decision.PAUSE: simulation.PAUSE}
+    return Ours(bench, seed, sampler, scheduler, {Decision.CONTINUE: simulation.CONT, **stop})
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--folder", type=Path, default=Path("../shared/searchbench"))
+    p.add_argument("--engines", nargs="+", default=["stock", "random+promotion", "tpe+promotion", "ours"])
+    p.add_argument("--tasks", nargs="+", help="(default: all)")
+    p.add_argument("--seeds", type=int, default=8)
+    p.add_argument("--first-seed", type=int, default=0)
+    p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
+    p.add_argument("--out", type=Path, help="JSON lines, one for each run")
+    args = p.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sys.path.insert(0, str(args.folder.resolve()))
+    import lcbench
+    import simulate as simulation
+
+    tasks = args.tasks or lcbench.TASKS
+    for name in args.engines:
+        begin, runs = time.time(), []
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            for task in tasks:
+                bench = lcbench.load(task)
+                run = simulation.simulate(bench, make(name, bench, seed, simulation), seed, fte=args.budget)
+                scale = 100 / (bench.best - bench.median)
+                run["regret"] = {budget: scale * regret for budget, regret in run["regret"].items()}
+                runs.append({"engine": name, "task": task, "seed": seed, **run})
+                if args.out:
+                    with args.out.open("a") as out:
+                        out.write(json.dumps(runs[-1]) + "\n")
+        show(name, runs, tasks, time.time() - begin)
+
+
+def show(name: str, runs: list[dict[str, Any]], tasks: list[str], seconds: float) -> None:
+    budgets = list(runs[0]["regret"])
+    table = np.array([[run["regret"][budget] for budget in budgets] for run in runs])
+    table = table.reshape(-1, len(tasks), len(budgets))
+    by_seed = table.mean(1)
+    error = by_seed.std(0, ddof=1) / len(by_seed) ** 0.5 if len(by_seed) > 1 else np.zeros(len(budgets))
+    count = {what: np.mean([run[what] for run in runs]) for what in ("trials", "full", "ms_per_suggestion")}
+    print(
+        f"{name}: {count['trials']:.0f} trials, {count['full']:.0f} in full, {count['ms_per_suggestion']:.0f} ms of "
+        f"the engine for each job, {seconds:.0f} s"
+    )
+    print("  FTE        " + "".join(f"{budget:>14}" for budget in budgets))
+    for index, task in enumerate(tasks):
+        print(f"  {task:10} " + "".join(f"{value:14.1f}" for value in table[:, index].mean(0)))
+    means = (f"{m:.1f} ± {e:.1f}" for m, e in zip(by_seed.mean(0), error, strict=True))
+    print("  mean       " + "".join(f"{text:>14}" for text in means), flush=True)
+
+
+if __name__ == "__main__":
+    main()

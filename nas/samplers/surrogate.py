@@ -1,0 +1,202 @@
+"""Whole configurations, proposed by a model of all rungs: for numeric, categorical and conditional spaces alike.
+
+The first trials are random. After them, random configurations, mutations of good ones (one change at a time) and
+crosses of two good ones are scored by the upper confidence bound of `CoKriging`, how bold a bound being drawn for each
+proposal (workers differ, so their proposals do), and the best is taken and refined by further mutations. No
+configuration is proposed twice. Trials that were infeasible or failed teach a forest where not to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+from sklearn.ensemble import ExtraTreesClassifier
+from threadpoolctl import ThreadpoolController
+
+from nas.surrogate.cokriging import CoKriging
+from nas.surrogate.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate
+from nas.surrogate.encoding import Encoding
+
+Array = NDArray[np.float64]
+RANDOM_TRIALS = 14
+POOL = 128  # random configurations at hand
+PARENTS = 8
+CHILDREN = 64
+REFINEMENTS, REFINED, REFINING = 3, 5, 32  # rounds, of how many of the best, by how many mutations
+BOLDNESS = (0.0, 0.5, 1.0, 2.0)
+TRIES = 200  # random draws before a space is suspected to be used up
+
+
+class Sampler(RandomSampler):
+    """`propose` is the engine's way in; what a given configuration leaves out is random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.seed = seed
+        self.drafts: dict[int, Draft] = {}  # of every trial
+        self._seen: list[FrozenTrial] = []
+        self._tried: set[frozenset[tuple[str, Any]]] = set()
+        self._rungs: list[dict[int, float]] = []
+        self._infeasible: dict[int, bool] = {}
+        self._pool: list[Draft] = []
+        self._vectors: dict[int, Array] = {}
+        self._encoding: Encoding | None = None
+        self._model: CoKriging | None = None
+        self._fitted = -1
+        self._changes = 0
+
+    def propose(
+        self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
+    ) -> Params | None:
+        """Parameters of the next trial, or None where every configuration of a finite space has been tried.
+
+        `trials` as the sampler shall see them, paused ones PRUNED; `sign` times a value is better when higher.
+        """
+        rng = np.random.default_rng([self.seed, len(trials)])
+        self._read(trials, rungs, sign)
+        while len(self._pool) < POOL:
+            self._pool.append(draft(sample, rng))
+        if len(self._rungs[0]) < RANDOM_TRIALS:
+            return self._new_random(sample, rng)
+        with ThreadpoolController().limit(limits=1):  # the cores belong to the workers
+            chosen = self._best(sample, rng)
+        return chosen.params if chosen else self._new_random(sample, rng)
+
+    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
+        """Take in what is new: a storage in memory replaces a trial that changes."""
+        if not self._rungs:
+            self._rungs = [{} for _ in rungs]
+        for index, trial in enumerate(trials):
+            if index < len(self._seen) and trial is self._seen[index]:
+                continue
+            if index < len(self._seen):
+                self._seen[index] = trial
+            else:
+                self._seen.append(trial)
+            number = trial.number
+            if len(trial.params) != len(self.drafts[number].params if number in self.drafts else ()):
+                made = Draft(lambda name, distribution: None)
+                made.params, made.distributions = trial.params, trial.distributions
+                self.drafts[number] = made
+                self._tried.add(key(trial.params))
+            excess = any(value > 0 for value in trial.constraints.values())
+            if excess or trial.intermediate_values:
+                self._infeasible[number] = excess
+            for rung, values in zip(rungs, self._rungs, strict=True):
+                value = None if excess else trial.intermediate_values.get(rung)
+                if value is None:
+                    if values.pop(number, None) is not None:
+                        self._changes += 1
+                elif values.get(number) != sign * value:
+                    values[number] = sign * value
+                    self._changes += 1
+
+    def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
+        for _ in range(TRIES):
+            made = draft(sample, rng)
+            if key(made.params) not in self._tried:
+                return made.params
+        try:
+            return next((params for params in cells(sample) if key(params) not in self._tried), None)
+        except ValueError:  # not finite
+            return draft(sample, rng).params
+
+    def _best(self, sample: Sample, rng: np.random.Generator) -> Draft | None:
+        self._encode()
+        assert self._encoding is not None
+        assert self._model is not None
+        model, encoding = self._model, self._encoding
+        if self._fitted != self._changes:
+            model.fit(self._rungs, self._vectors)
+            self._fitted = self._changes
+        running = [
+            trial.number
+            for trial in self._seen[-64:]
+            if trial.state == TrialState.RUNNING and trial.number not in self._rungs[0] and trial.params
+        ]
+        waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
+        boldness = BOLDNESS[rng.integers(len(BOLDNESS))]
+        feasible = self._feasibility()
+
+        def score(candidates: list[Draft]) -> Array:
+            x = encoding(candidate.params for candidate in candidates)
+            mean, variance = model.predict(x, waiting)
+            bound: Array = mean + boldness * np.sqrt(variance)
+            if feasible is not None:
+                bound = bound + 2 * np.log(0.01 + feasible.predict_proba(x)[:, 1])
+            return bound
+
+        parents = [self.drafts[number] for number in self._good()]
+
+        def child() -> Draft:
+            made = parents[rng.integers(len(parents))]
+            if rng.random() < 0.2:
+                made = cross(sample, rng, made, parents[rng.integers(len(parents))])
+            for _ in range(1 + (rng.random() < 0.5)):
+                made = mutate(sample, rng, made)
+            return made
+
+        fresh = [draft(sample, rng) for _ in range(16)]
+        self._pool = self._pool[len(fresh) :] + fresh
+        candidates = self._untried(self._pool + [child() for _ in range(CHILDREN)])
+        if not candidates:
+            return None
+        scores = score(candidates)
+        for _ in range(REFINEMENTS):
+            order = np.argsort(-scores, kind="stable")[:REFINED]
+            best = [candidates[i] for i in order]
+            mutants = [mutate(sample, rng, best[rng.integers(len(best))]) for _ in range(REFINING)]
+            mutants = [mutate(sample, rng, m) if rng.random() < 0.5 else m for m in mutants]
+            mutants = self._untried(mutants)
+            if mutants:
+                candidates, scores = best + mutants, np.concatenate([scores[order], score(mutants)])
+        return candidates[int(np.argmax(scores))]
+
+    def _untried(self, candidates: list[Draft]) -> list[Draft]:
+        return [candidate for candidate in candidates if key(candidate.params) not in self._tried]
+
+    def _good(self) -> list[int]:
+        """The trials that promise most at the full budget, each judged by the last rung that it reached."""
+        assert self._model is not None
+        levels = self._model.levels
+        promise: dict[int, float] = {}
+        for index, level in enumerate(levels):
+            best = sorted(level.numbers, key=lambda number: -level.values[number])[: 4 * PARENTS]
+            mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
+            promise.update(zip(best, mean.tolist(), strict=True))
+        return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
+
+    def _encode(self) -> None:
+        """Vectors of all trials; all anew when a parameter shows up that was not known."""
+        known = self._encoding.distributions if self._encoding else {}
+        pending = [n for n in self.drafts if n not in self._vectors]
+        found = {
+            name: distribution
+            for made in [*self._pool, *(self.drafts[n] for n in pending)]
+            for name, distribution in made.distributions.items()
+        }
+        if self._encoding is None or not found.keys() <= known.keys():
+            self._encoding = Encoding(dict(sorted({**found, **known}.items())))
+            self._model = CoKriging(self._encoding.parameter)
+            self._fitted = -1
+            self._vectors, pending = {}, list(self.drafts)
+        vectors = self._encoding(self.drafts[n].params for n in pending)
+        self._vectors.update(zip(pending, vectors, strict=True))
+
+    def _feasibility(self) -> ExtraTreesClassifier | None:
+        """Learnt from the last trials; None where nothing, or everything, is infeasible."""
+        known = [n for n in list(self._infeasible)[-400:] if n in self._vectors]
+        labels = [not self._infeasible[n] for n in known]
+        if len(set(labels)) < 2:
+            return None
+        forest = ExtraTreesClassifier(30, min_samples_leaf=2, random_state=self.seed, n_jobs=1)
+        return forest.fit(np.array([self._vectors[n] for n in known]), labels)
+
+
+def sampler(seed: int) -> Sampler:
+    return Sampler(seed)

@@ -1,0 +1,77 @@
+"""Promotion rungs for a sampler that learns: as many go on as the rung's share says, however the ranks move.
+
+By the paper's rule (`promotion`) everyone goes on who is at some time in the best 1/factor. When later trials are ever
+better that is nearly everyone, as in stopping successive halving. Here a rung of n trials has never promoted more than
+share * n, and only from among its best share * n. The share is factor ** -c, where c is the rank correlation of the
+rung with the next one among those who went on, drawn to one while they are few: 1/factor where a rung orders its best
+rightly, more where it says little about them. Rungs below a tenth of the full budget are left out: on public learning
+curves they mislead more than they save.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.schedulers import promotion
+from nas.schedulers.promotion import SUBSTITUTES
+
+PRIOR_CORRELATION, PRIOR_TRIALS = 0.9, 10
+LARGEST_SHARE = 0.6
+LOWEST_RUNG = 0.1  # of the full budget
+
+
+class Scheduler(promotion.Scheduler):
+    def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
+        super().__init__(tuple(rung for rung in rungs if rung >= LOWEST_RUNG * rungs[-1]), factor)
+        self._shares: dict[int, float] = {}  # rung -> its share, until the rung above changes
+
+    def report(self, trial: int, epoch: int, value: float) -> promotion.Decision:
+        self._shares.clear()
+        return super().report(trial, epoch, value)
+
+    def promote(self, *, last: bool) -> int | None:
+        for rung, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
+            quota = int(len(self.values[rung]) * self.share(rung, above) + 1e-9)
+            if last and not self.values[above]:
+                quota = max(quota, 1)  # however few the trials, one of them reaches the full budget
+            if len(self.promoted[rung]) >= quota:
+                continue
+            for _, trial in self.order[rung][:quota]:
+                if self.paused.get(trial) == rung:
+                    del self.paused[trial]
+                    self.promoted[rung].add(trial)
+                    return trial
+        return None
+
+    def share(self, rung: int, above: int) -> float:
+        """Of the trials at `rung`, how many go on to the rung above it."""
+        if rung not in self._shares:
+            both = [trial for trial in self.values[above] if trial in self.values[rung]]
+            measured = rank_correlation([self.values[r] for r in (rung, above)], both) if len(both) >= 3 else 0.0
+            weight = len(both) if len(both) >= 3 else 0
+            correlation = (PRIOR_TRIALS * PRIOR_CORRELATION + weight * measured) / (PRIOR_TRIALS + weight)
+            share = self.factor ** -max(correlation, 0.0)
+            self._shares[rung] = max(min(share, LARGEST_SHARE), 1 / self.factor)
+        return self._shares[rung]
+
+    def hopeless(self, planned: int) -> list[int]:
+        """As in `promotion`, for a share that may still grow."""
+        given_up = []
+        most = planned  # trials that can ever come to this rung
+        for rung in self.rungs[:-1]:
+            most = max(int(most * LARGEST_SHARE), 1) + SUBSTITUTES
+            given_up += [trial for _, trial in self.order[rung][most:] if self.paused.get(trial) == rung]
+        return given_up
+
+    def fail(self, trial: int) -> None:
+        self._shares.clear()
+        super().fail(trial)
+
+
+def rank_correlation(values: list[dict[int, float]], trials: list[int]) -> float:
+    """Spearman's, of equals in the order of the trials; 0 where all are equal."""
+    first, second = (np.array([of[trial] for trial in trials]) for of in values)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    ranks = [np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (first, second)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -1,0 +1,54 @@
+"""Configurations of a conditional mixed space as vectors.
+
+A choice becomes one column per choice, a number its place between the bounds (in the logarithm where it is asked for
+so), and every parameter one more column that says whether it is active; an inactive number lies in the middle. Two
+configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from nas.surrogate.drafts import place_of
+
+Array = NDArray[np.float64]
+ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
+
+
+class Encoding:
+    """`parameter[column]`: the parameter, by its place in `distributions`, that each column belongs to."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self.distributions = dict(distributions)
+        self._first: dict[str, int] = {}
+        inactive: list[float] = []
+        parameter: list[int] = []
+        for index, (name, distribution) in enumerate(self.distributions.items()):
+            self._first[name] = len(inactive)
+            columns = [0.0] * len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else [0.5]
+            inactive += [1.0 if isinstance(distribution, CategoricalDistribution) is False else ONE_APART, *columns]
+            parameter += [index] * (1 + len(columns))
+        self._inactive, self.parameter = np.array(inactive), np.array(parameter)
+
+    def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
+        """(configurations, columns). Parameters that the encoding does not know are left out."""
+        return np.array([self._vector(params) for params in configurations]).reshape(-1, len(self._inactive))
+
+    def _vector(self, params: Mapping[str, Any]) -> Array:
+        vector = self._inactive.copy()
+        for name, value in params.items():
+            first = self._first.get(name)
+            if first is None:
+                continue
+            distribution = self.distributions[name]
+            vector[first] = 0.0
+            if isinstance(distribution, CategoricalDistribution):
+                vector[first + 1 + int(distribution.to_internal_repr(value))] = ONE_APART
+            else:
+                vector[first + 1] = place_of(distribution, value)
+        return vector

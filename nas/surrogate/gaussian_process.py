@@ -1,0 +1,104 @@
+"""Gaussian process regression with one length scale per parameter, at its maximum a posteriori.
+
+scikit-learn's regressor has one length scale per column (of one-hot columns: one per choice), no priors, which a few
+dozen trials in dozens of dimensions need, and a gradient that holds an n x n matrix for each scale.
+Matérn-5/2 kernel; Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), equations 2.25, 4.17, 5.9.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+ROOT5 = 5**0.5
+JITTER = 1e-6
+
+
+class GaussianProcess:
+    """`parameter[column]` says which columns share a length scale. Hyperparameters are kept from fit to fit."""
+
+    def __init__(self, parameter: NDArray[np.int64]) -> None:
+        self.parameter = parameter
+        self.scales = int(parameter.max()) + 1
+        # Logarithms of: length scales, signal variance, noise variance (of targets with variance one). Distances grow
+        # with the square root of the dimensions, and so do the length scales that are likely.
+        likely = np.log(0.5 * max(self.scales, 1) ** 0.5)
+        self.prior = np.concatenate([np.full(self.scales, likely), [0.0, np.log(1e-2)]])
+        self.spread = np.concatenate([np.full(self.scales, 1.0), [1.0, 1.5]])
+        self.theta = self.prior.copy()
+
+    def fit(self, x: Array, y: Array, *, steps: int) -> GaussianProcess:
+        """x (n, columns), y (n,). `steps` of L-BFGS on the hyperparameters; 0 keeps them."""
+        self.mean, self.scale = y.mean(), y.std() + 1e-9
+        self.x, self.y = x, (y - self.mean) / self.scale
+        if steps:
+            bounds = [(-4.0, 4.0)] * self.scales + [(-4.0, 3.0), (-12.0, 1.0)]
+            options = {"maxiter": steps}
+            found = minimize(self._loss, self.theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+            self.theta = found.x
+        self._condition()
+        return self
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
+        cross = self._kernel(x, self.x)
+        variance = np.exp(self.theta[-2]) - ((cross @ self._inverse_root.T) ** 2).sum(1)
+        return self.mean + self.scale * (cross @ self._weights), self.scale**2 * np.maximum(variance, 1e-9)
+
+    def believing(self, x: Array) -> GaussianProcess:
+        """As if the means at `x` (m, columns) had been observed there: what runs already is not asked for again."""
+        believer = GaussianProcess(self.parameter)
+        believer.theta, believer.mean, believer.scale = self.theta, self.mean, self.scale
+        believer.x = np.vstack([self.x, x])
+        believer.y = np.concatenate([self.y, (self.predict(x)[0] - self.mean) / self.scale])
+        believer._condition()
+        return believer
+
+    def _condition(self) -> None:
+        covariance = self._kernel(self.x, self.x)
+        covariance[np.diag_indices(len(self.x))] += np.exp(self.theta[-1]) + JITTER
+        root = np.linalg.cholesky(covariance)
+        self._weights = cho_solve((root, True), self.y)
+        self._inverse_root = solve_triangular(root, np.eye(len(root)), lower=True)
+
+    def _distances(self, a: Array, b: Array) -> Array:
+        weight = np.exp(-self.theta[: self.scales])[self.parameter]
+        a, b = a * weight, b * weight
+        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
+        return np.sqrt(np.maximum(squared, 0.0))
+
+    def _kernel(self, a: Array, b: Array) -> Array:
+        r = self._distances(a, b)
+        kernel: Array = np.exp(self.theta[-2]) * (1 + ROOT5 * r + 5 / 3 * r * r) * np.exp(-ROOT5 * r)
+        return kernel
+
+    def _loss(self, theta: Array) -> tuple[float, Array]:
+        """Negative logarithm of the posterior of the hyperparameters, and its gradient."""
+        self.theta = theta
+        n, signal, noise = len(self.y), np.exp(theta[-2]), np.exp(theta[-1])
+        r = self._distances(self.x, self.x)
+        decay = np.exp(-ROOT5 * r)
+        kernel = signal * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
+        covariance = kernel.copy()
+        covariance[np.diag_indices(n)] += noise + JITTER
+        try:
+            root = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError:
+            return 1e10, np.zeros_like(theta)
+        weights = cho_solve((root, True), self.y)
+        outer = cho_solve((root, True), np.eye(n)) - np.outer(weights, weights)
+        gradient = np.empty_like(theta)
+        # d kernel / d log(scale) = signal 5/3 (1 + sqrt5 r) exp(-sqrt5 r) times the squared distance in that scale's
+        # columns; summed over all pairs without an n x n matrix for each column.
+        factor = outer * (signal * 5 / 3 * (1 + ROOT5 * r) * decay)
+        z = self.x * np.exp(-theta[: self.scales])[self.parameter]
+        columns = 2 * (factor.sum(1) @ (z * z)) - 2 * ((factor @ z) * z).sum(0)
+        gradient[: self.scales] = 0.5 * np.bincount(self.parameter, columns, minlength=self.scales)
+        gradient[-2] = 0.5 * (outer * kernel).sum()
+        gradient[-1] = 0.5 * np.trace(outer) * noise
+        off = (theta - self.prior) / self.spread
+        loss = 0.5 * self.y @ weights + np.log(np.diag(root)).sum() + 0.5 * off @ off
+        return float(loss), gradient + off / self.spread
