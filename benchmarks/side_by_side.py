@@ -1,0 +1,260 @@
+"""This engine against the stock pair, Optuna's sampler and ASHA as Ray Tune has them, on simulated lenses.
+
+    python benchmarks/side_by_side.py --minutes 30 --seeds 1              # one arm after the other
+    python benchmarks/side_by_side.py --minutes 60 --seeds 1 --at-once    # both at once, sharing the cores
+
+Both search the hybrid study's space with its limits, budget and data, two workers of one thread each, for the same wall
+time from the start of the process. *ours* is `nas.run`'s machinery. *stock* is what a user writes after the manuals of
+Ray Tune and Optuna: `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors, a function trainable
+with a DataLoader; the same `build_model`, optimiser, augmentation and metrics; a network above the limits reports the
+AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then trained again on training and
+validation images with three seeds and tested once. `--at-once` has whatever else the machine does weigh on both alike.
+
+Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import plotly.graph_objects as go
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from nas import checkpoints, ray_backend, samplers, schedulers
+from nas.engine import Engine, Event
+from nas.ledger import Ledger, open_storage
+from nas.ray_start import ray
+from nas.retraining import Retraining, fingerprint, retrain
+from nas.run import admission
+from nas.trial import Problem
+from search_space import build_model
+from studies import Configuration, StudySpec
+from studies import load as load_study
+from trainers import tasks
+from trainers.augment import augment
+from trainers.data import load, source_to_dict
+from trainers.evaluate import evaluate
+from trainers.normalise import normalise
+from trainers.optimise import learning_rate, optimiser_of
+
+ARMS = ("ours", "stock")
+WORKERS = 2
+RETRAIN_SEEDS = 3
+SKIPPED = 0.5  # what the stock arm reports of a network above the limits: the AUC of chance
+
+Log = Callable[[Any, int, float, dict[str, Any]], None]  # trial, epoch, value, configuration
+
+
+def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
+    data = load(spec.data)
+    kept = folder / "checkpoints"
+    configs: dict[int, dict[str, Any]] = {}
+
+    def listen(event: Event) -> None:
+        if event.kind == "started":
+            configs[event.trial] = engine.running[event.trial].job.config
+        elif event.kind == "epoch":
+            log(event.trial, event.epoch, event.value, configs[event.trial])
+        elif event.kind in ("complete", "pruned", "failed"):
+            checkpoints.remove(kept, event.trial)
+
+    engine = Engine(
+        Ledger(open_storage(folder / "study.db"), spec.name, sampler=samplers.load(spec.sampler, spec.seed)),
+        schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+        sample=lambda trial: spec.sample(trial).to_dict(),
+        trials=spec.trials,
+        first=spec.first,
+        admit=admission(spec, data),
+        listen=listen,
+    )
+    problem = Problem(source_to_dict(spec.data), spec.task, str(kept.absolute()))
+    threading.Timer(seconds - time.monotonic(), lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    ray_backend.search(engine, problem, workers=WORKERS, gpus_per_trial=0)
+
+
+def trainable(config: dict[str, Any], *, spec: StudySpec) -> None:
+    """One trial of the stock arm."""
+    from ray import tune
+
+    torch.set_num_threads(1)
+    data = load(spec.data, progress=False)
+    chosen = Configuration.from_dict(config["config"])
+    if any(excess > 0 for excess in admission(spec, data)(config["config"]).excess.values()):
+        tune.report({"auc": SKIPPED})
+        return
+    task = tasks.load(spec.task, data)
+    training = chosen.training
+    torch.manual_seed(chosen.seed)
+    model = build_model(
+        chosen.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
+    )
+    optimizer = optimiser_of(model, training)
+    images = TensorDataset(data.train.images, data.train.labels)
+    loader = DataLoader(images, batch_size=training.batch_size, shuffle=True)
+    for epoch in range(training.epochs):
+        model.train()
+        for step, (x, y) in enumerate(loader):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(epoch + (step + 0.5) / len(loader), training)
+            outputs = model(augment(normalise(x, training.normalisation), training.augmentation))
+            loss = task.loss(outputs, y, training.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
+            optimizer.step()
+        metrics = evaluate(model, data.val, task, normalisation=training.normalisation)
+        tune.report({"auc": metrics["auc"]})
+
+
+def suggest(spec: StudySpec, trial: Any) -> dict[str, Any]:
+    return {"config": spec.sample(trial).to_dict()}
+
+
+def stock(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    class Listener(tune.Callback):
+        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+            if result["auc"] != SKIPPED or result["training_iteration"] > 1:
+                log(trial.trial_id, result["training_iteration"], result["auc"], trial.config["config"])
+
+    search = OptunaSearch(partial(suggest, spec), metric="auc", mode="max", seed=spec.seed)
+    asha = ASHAScheduler(
+        metric="auc", mode="max", max_t=spec.epochs, grace_period=spec.min_epochs, reduction_factor=spec.factor
+    )
+    ray.init(num_cpus=WORKERS, include_dashboard=False)
+    tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, spec=spec), {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=search, scheduler=asha, num_samples=-1, time_budget_s=seconds - time.monotonic(),
+            max_concurrent_trials=WORKERS,
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder.absolute()), callbacks=[Listener()], verbose=0),
+    ).fit()  # fmt: skip
+
+
+def run_arm(arm: str, spec: StudySpec, minutes: float, folder: Path) -> None:
+    """Search in this process, and write what happened when."""
+    begin = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=False)
+    path = folder.with_suffix(".jsonl")  # not kept open: Ray Tune pickles what it is given
+    path.touch()
+
+    def log(trial: Any, epoch: int, value: float, config: dict[str, Any]) -> None:
+        now = time.monotonic() - begin
+        entry: dict[str, Any] = {"seconds": round(now, 2), "trial": trial, "epoch": epoch, "auc": value}
+        if now < 60 * minutes:
+            with path.open("a") as lines:
+                lines.write(json.dumps(entry | ({"config": config} if epoch == spec.epochs else {})) + "\n")
+
+    {"ours": ours, "stock": stock}[arm](spec, begin + 60 * minutes, folder, log)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def incumbents(events: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
+    """Each fully trained trial that was better than all fully trained before it."""
+    best: list[dict[str, Any]] = []
+    for event in events:
+        if event["epoch"] == epochs and (not best or event["auc"] > best[-1]["auc"]):
+            best.append(event)
+    return best
+
+
+def test(config: dict[str, Any], spec: StudySpec, folder: Path) -> list[float]:
+    """Test AUC of the configuration, trained again with each seed."""
+    seen = fingerprint(load(spec.data))
+    aucs = []
+    for seed in range(RETRAIN_SEEDS):
+        job = Retraining(
+            trial=0, config={**config, "seed": seed}, task=spec.task, data=source_to_dict(spec.data), fingerprint=seen,
+            folder=str(folder), threads=WORKERS,
+        )  # fmt: skip
+        *_, last = retrain(job)
+        aucs.append(last["test"]["auc"])
+    return aucs
+
+
+def curves(runs: dict[str, list[list[dict[str, Any]]]], epochs: int, minutes: float) -> go.Figure:
+    figure = go.Figure(layout={"template": "plotly_white", "width": 900, "height": 480})
+    for colour, (arm, seeds) in zip(("#3b7dd8", "#e8710a"), runs.items(), strict=True):
+        for n, events in enumerate(seeds):
+            best = incumbents(events, epochs)
+            figure.add_scatter(
+                x=[e["seconds"] / 60 for e in best] + [minutes] * bool(best),
+                y=[e["auc"] for e in best] + [e["auc"] for e in best[-1:]],
+                mode="lines", line={"shape": "hv", "color": colour, "width": 2.5}, name=arm, showlegend=n == 0,
+            )  # fmt: skip
+    figure.update_xaxes(title="wall time, minutes", range=[0, minutes])
+    figure.update_yaxes(title="validation AUC of the best fully trained network")
+    return figure
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--minutes", type=float, default=30)
+    p.add_argument("--seeds", type=int, default=1)
+    p.add_argument("--at-once", action="store_true")
+    p.add_argument("--out", type=Path, default=Path("side_by_side"))
+    p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # in a process of its own
+    p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    args = p.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = replace(load_study("hybrid"), trials=1_000_000)
+    if args.arm:
+        run_arm(args.arm, replace(study, seed=args.seed), args.minutes, args.out / f"{args.arm}-{args.seed}")
+        return
+
+    load(study.data)  # made once, before any clock runs
+    for seed in range(args.seeds):
+        running = []
+        for arm in ARMS:
+            options = ["--arm", arm, "--seed", str(seed), "--minutes", str(args.minutes), "--out", str(args.out)]
+            running.append(subprocess.Popen([sys.executable, __file__, *options]))
+            if not args.at_once:
+                running[-1].wait()
+        for process in running:
+            process.wait()
+
+    runs = {arm: [read(args.out / f"{arm}-{seed}.jsonl") for seed in range(args.seeds)] for arm in ARMS}
+    table = []
+    for arm, seeds in runs.items():
+        for seed, events in enumerate(seeds):
+            row: dict[str, Any] = {"arm": arm, "seed": seed, "epochs": len(events)}
+            row["trials"] = len({e["trial"] for e in events})
+            row["fully_trained"] = sum(e["epoch"] == study.epochs for e in events)
+            if best := incumbents(events, study.epochs):
+                row["validation_auc"] = best[-1]["auc"]
+                row["test_auc"] = test(best[-1]["config"], study, args.out / f"retrained-{arm}-{seed}")
+            table.append(row)
+            shown = [f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items() if k != "test_auc"]
+            if "test_auc" in row:
+                shown.append(
+                    f"test_auc {statistics.fmean(row['test_auc']):.4f} ± {statistics.stdev(row['test_auc']):.4f}"
+                )
+            print("  ".join(shown), flush=True)
+    (args.out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
+    curves(runs, study.epochs, args.minutes).write_html(args.out / "curves.html", include_plotlyjs=True)
+
+
+if __name__ == "__main__":
+    main()
