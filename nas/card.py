@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.report.words import describe_architecture, describe_data, si
+from nas.report.words import describe_architecture, describe_data, metric_name, si
+from trainers import tasks
+from trainers.metrics import SYMMETRIC
 from trainers.normalise import Normalisation
 
-METRICS = {"auc": "AUC (macro, one against the rest)", "accuracy": "accuracy", "loss": "log loss"}
+LEADING = ("auc", "mae")  # of which the turned and mirrored test is told too
+SHOWN = ("auc", "accuracy", "loss", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
 
 
 def model_card(config: Mapping[str, Any]) -> str:
@@ -21,16 +24,16 @@ def model_card(config: Mapping[str, Any]) -> str:
     prepared = f"resized ({config['resize']}) where need be, then normalised ({normalisation.describe()})"
     return f"""# {search["study"]}, trial {search["trial"]}
 
-Tells {", ".join(task["classes"])} apart in images of strong gravitational lenses: the substructure of the lens's halo.
+{_about_task(task)}
 
 * **Network**: {describe_architecture(config["architecture"])}; {spent}.
 * **Images**: {config["in_chans"]} x {size} x {size}; {prepared}. `nas.predict` does both.
-* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images (training and validation together), \
+* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, \
 {training["epochs"]} epochs, weights of the last one.
 
 ## On {data["test"]:,} test images, read once after training
 
-| | this network (seed {config["seed"]}) | mean ± standard deviation of seeds {seeds} | mean probability of all seeds |
+| | this network (seed {config["seed"]}) | mean ± standard deviation of seeds {seeds} | all seeds together |
 |---|---|---|---|
 {_rows(config["seed"], test)}
 
@@ -46,13 +49,14 @@ model = nas.load_model("path/of/this/folder")
 print(nas.predict.predict(model, read_image("lens.npy")[0][None]))
 ```
 
-or `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`.
+or `python -m nas.evaluate --model path/of/this/folder --data another/set` for this table of other images, or
+`python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`.
 
 ## Limits
 
 * {_about_data(data["source"])}
 * {_about_axis(training["augmentation"])}
-* Every image gets one of the classes above, whether or not it shows a lens. Probabilities were not calibrated.
+* {_about_answers(task)}
 
 {", ".join(f"{name} {value}" for name, value in config["versions"].items())}
 """
@@ -60,11 +64,33 @@ or `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`
 
 def _rows(seed: int, test: Mapping[str, Any]) -> str:
     this = test["of_seed"][str(seed)]
+    turned = {f"{name}{ending}" for name in LEADING for ending in SYMMETRIC}
+    names = [name for name in this if name in SHOWN or name in turned]
     return "\n".join(
-        f"| {METRICS.get(name, name)} | {this[name]:.4f} | {test['mean'][name]:.4f} ± "
+        f"| {metric_name(name)} | {this[name]:.4f} | {test['mean'][name]:.4f} ± "
         f"{'–' if test['sd'][name] is None else format(test['sd'][name], '.4f')} | {test['ensemble'][name]:.4f} |"
-        for name in this
+        for name in names
     )
+
+
+def _about_task(task: Mapping[str, Any]) -> str:
+    if task.get("classes"):
+        return f"Tells {', '.join(task['classes'])} apart in images of strong gravitational lenses ({task['name']})."
+    kind = tasks.of_name(task["name"])
+    sigma = ", with a standard deviation for each image" if kind.with_sigma else ""
+    return f"Measures the {kind.quantity}{f' [{kind.unit}]' * bool(kind.unit)} from images of lenses{sigma}."
+
+
+def _about_answers(task: Mapping[str, Any]) -> str:
+    if task.get("classes"):
+        what = "Every image gets one of the classes above, whether or not it shows a lens."
+        return f"{what} Probabilities were not calibrated."
+    kind = tasks.of_name(task["name"])
+    scaled = f"scaled by {task['sigma_scale']:.2f} so that they fit the errors on validation images" * kind.with_sigma
+    return (
+        "Every image gets a value, whether or not it shows a lens with what is measured. "
+        + (f"Standard deviations were {scaled}." if scaled else "")
+    ).strip()
 
 
 def _about_data(source: Mapping[str, Any]) -> str:

@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -64,15 +62,13 @@ def describe_model(
     **origin: Any,
 ) -> dict[str, Any]:
     """The contents of config.json. `config` is that of a `Configuration`; `origin` is what else the card shall tell."""
-    assert dataclasses.is_dataclass(task)
-    assert not isinstance(task, type)
     return {
         "format": FORMAT,
         "architecture": config["architecture"],
         "in_chans": in_chans,
         "image_size": image_size,
         "num_outputs": task.num_outputs,
-        "task": {"name": task_name, **dataclasses.asdict(task)},
+        "task": tasks.to_record(task_name, task),
         "resize": RESIZE,
         "normalisation": normalisation.to_json(),
         "training": config["training"],
@@ -110,7 +106,7 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise ValueError(f"its format is {config['format']}, this version reads {FORMAT}")
-        task = _task(config["task"])
+        task = tasks.from_record(config["task"])
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
             network = build_model(
                 from_dict(_without_weights(config["architecture"])),
@@ -135,15 +131,6 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
 def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """An existing network's published weights are neither downloaded nor looked for: the folder has its own."""
     return {key: value for key, value in architecture.items() if key not in ("pretrained", "checkpoint")}
-
-
-def _task(record: Mapping[str, Any]) -> Task:
-    state = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    name = state.pop("name")
-    if name not in tasks.known():
-        raise ValueError(f"unknown task {name!r}; known: {', '.join(tasks.known())}")
-    task: Task = importlib.import_module(f"trainers.tasks.{name}").Task(**state)
-    return task
 
 
 def _version(package: str) -> str:

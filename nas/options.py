@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import studies
+from nas import samplers, schedulers
 from nas.cli import Parser
 from studies import StudySpec
+from trainers import metrics, tasks
+from trainers.config import BALANCES
 from trainers.data import Folder, Simulated
 
 
@@ -19,6 +22,11 @@ def parser() -> Parser:
     p.add_argument("--list", action="store_true", help="show the studies and what each asks, then stop")
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--trials", type=int, help="finished trials the study shall hold (default: the study's own number)")
+    p.add_argument("--task", choices=tasks.known(), help="what is predicted (default: the study's)")
+    p.add_argument("--objective", help="the metric searched for, such as auc_d4_mean (default: the task's)")
+    p.add_argument("--balance", choices=BALANCES, help="how classes of different size are made to count alike")
+    p.add_argument("--sampler", choices=samplers.known(), help="who proposes configurations (default: the study's)")
+    p.add_argument("--scheduler", choices=schedulers.known(), help="who stops trials early (default: the study's)")
     p.add_argument("--data", help="folder of class folders of images; without it, lenses are simulated")
     p.add_argument("--skip-bad", action="store_true", help="go on without unreadable images instead of refusing them")
     p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")
@@ -50,7 +58,14 @@ def resolve(args: argparse.Namespace) -> StudySpec:
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
     spec = studies.load(args.study)
-    changes = given("trials", "max_parameters", "max_macs", "seed")
+    changes = given("trials", "max_parameters", "max_macs", "seed", "task", "sampler", "scheduler")
+    if args.task is not None or args.objective is not None:
+        objective = args.objective or tasks.of_name(args.task).objective
+        changes |= {"objective": objective, "direction": metrics.direction(objective)}
+    if args.task not in (None, spec.task):
+        changes["question"] = f"{spec.question} (task {args.task})"
+    if args.balance is not None:
+        changes["training"] = replace(spec.training, balance=(args.balance,))
     if args.epochs is not None:
         scaled = max(round(args.epochs * spec.min_epochs / spec.epochs), 1)
         changes |= {"epochs": args.epochs, "min_epochs": scaled}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from nas.cli import Parser, run_command
 from nas.export import LensModel, load_model
+from trainers import tasks
 from trainers.data.folder import UNREADABLE
 from trainers.data.image_file import EXTENSIONS, read_image, resize
 from trainers.evaluate import outputs
@@ -26,6 +28,8 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Prediction:
+    """Of classes."""
+
     classes: tuple[str, ...]
     probabilities: Tensor  # (N, len(classes)) float64
 
@@ -35,25 +39,41 @@ class Prediction:
         return [self.classes[k] for k in self.probabilities.argmax(-1)]
 
 
-def predict(model: LensModel, images: Tensor | np.ndarray, *, batch_size: int = BATCH) -> Prediction:
-    """Probabilities for images (N, C, H, W) as stored, of any real type and size, prepared here as in training.
+@dataclass(frozen=True)
+class Measurement:
+    """Of a number."""
 
-    ValueError where they are not square, have another number of channels than the model, or hold NaN or infinities.
+    quantity: str
+    values: Tensor  # (N,) float64
+    sigma: Tensor | None  # (N,) float64, where the network gives standard deviations
+
+
+def predict(model: LensModel, images: Tensor | np.ndarray, *, batch_size: int = BATCH) -> Prediction | Measurement:
+    """What the model says of images (N, C, H, W) as stored, of any real type and size, prepared here as in training.
+
+    Probabilities of classes, or values in the unit that the model was trained on. ValueError where the images are not
+    square, have another number of channels than the model, or hold NaN or infinities.
     """
     pixels = torch.as_tensor(images)
     if pixels.ndim != 4:
         raise ValueError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
     if len(pixels) == 0:
-        return Prediction(model.classes, torch.empty(0, len(model.classes), dtype=torch.float64))
+        return _said(model, torch.empty(0, model.task.num_outputs))
     check(model, tuple(pixels.shape[1:]), "the images")
     if not torch.isfinite(pixels).all():
         raise ValueError("the images hold NaN or infinite values")
     if pixels.shape[-1] != model.image_size:
         pixels = torch.from_numpy(np.stack([resize(image, model.image_size) for image in pixels.cpu().numpy()]))
-    raw = outputs(
-        model, pixels, normalisation=model.normalisation, device=next(model.parameters()).device, batch_size=batch_size
-    )
-    return Prediction(model.classes, model.task.predict(raw))
+    device = next(model.parameters()).device
+    return _said(model, outputs(model, pixels, normalisation=model.normalisation, device=device, batch_size=batch_size))
+
+
+def _said(model: LensModel, raw: Tensor) -> Prediction | Measurement:
+    predicted = model.task.predict(raw)
+    if model.task.classifies:
+        return Prediction(model.classes, predicted)
+    sigma = predicted[:, 1] if model.task.with_sigma else None
+    return Measurement(tasks.quantity(model.task), predicted[:, 0], sigma)
 
 
 def check(model: LensModel, shape: tuple[int, ...], what: str) -> None:
@@ -81,13 +101,25 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[Path, str, list[float]]]:
-    """(file, class, probabilities) of each file, some hundred in memory at once. ValueError names a file at fault."""
+def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
+    """Some hundred files at a time, and what the model says of them. ValueError names a file at fault."""
     remaining = iter(files)
     while batch := list(islice(remaining, BATCH)):
         # Integers stay exact in float64, so images of several types may share a batch; normalising ends in float32.
-        said = predict(model, np.stack([_prepared(model, file) for file in batch]))
-        yield from zip(batch, said.labels, said.probabilities.tolist(), strict=True)
+        yield batch, predict(model, np.stack([_prepared(model, file) for file in batch]))
+
+
+def rows(said: Prediction | Measurement) -> list[dict[str, Any]]:
+    """One JSON object for each image."""
+    if isinstance(said, Prediction):
+        return [
+            {"class": label, "probabilities": dict(zip(said.classes, probabilities, strict=True))}
+            for label, probabilities in zip(said.labels, said.probabilities.tolist(), strict=True)
+        ]
+    if said.sigma is None:
+        return [{"value": value} for value in said.values.tolist()]
+    both = zip(said.values.tolist(), said.sigma.tolist(), strict=True)
+    return [{"value": value, "sigma": sigma} for value, sigma in both]
 
 
 def _prepared(model: LensModel, file: Path) -> np.ndarray:
@@ -100,25 +132,33 @@ def _prepared(model: LensModel, file: Path) -> np.ndarray:
 
 
 def command(argv: list[str]) -> int:
-    p = Parser(prog="python -m nas.predict", description="Classify images with an exported model.")
+    p = Parser(prog="python -m nas.predict", description="What an exported model says of images.")
     p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
     p.add_argument("images", type=Path, nargs="+", help=f"files ({', '.join(EXTENSIONS)}), or folders of them")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = p.parse_args(argv)
     model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
-    said = list(predict_files(model, image_files(args.images)))
+    files = image_files(args.images)
+    said = [
+        {"file": str(file), **row}
+        for batch, predicted in predict_files(model, files)
+        for file, row in zip(batch, rows(predicted), strict=True)
+    ]
     if args.json:
-        rows = [
-            {"file": str(file), "class": label, "probabilities": dict(zip(model.classes, probabilities, strict=True))}
-            for file, label, probabilities in said
-        ]
-        print(json.dumps({"model": str(args.model), "classes": model.classes, "predictions": rows}, indent=2))
+        of = {"classes": model.classes} if model.classes else {"quantity": tasks.quantity(model.task)}
+        print(json.dumps({"model": str(args.model), **of, "predictions": said}, indent=2))
         return 0
-    table = Table("file", "class", *model.classes)
-    for column in table.columns[2:]:
+    if model.classes:
+        table = Table("file", "class", *model.classes)
+    else:
+        table = Table("file", tasks.quantity(model.task), *["sigma"] * model.task.with_sigma)
+    for column in table.columns[2 if model.classes else 1 :]:
         column.justify = "right"
-    for file, label, probabilities in said:
-        table.add_row(str(file), label, *(f"{probability:.3f}" for probability in probabilities))
+    for row in said:
+        if model.classes:
+            table.add_row(row["file"], row["class"], *(f"{p:.3f}" for p in row["probabilities"].values()))
+        else:
+            table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
     console = Console()
     (console if console.is_terminal else Console(width=10_000)).print(table)  # no file name is cut in a pipe
     return 0

@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -22,10 +21,11 @@ from nas.cli import Parser, run_command
 from nas.export import describe_model, export
 from nas.ledger import open_study
 from nas.report.data import Search, Trial, read
-from nas.report.words import count
-from nas.retrain_page import Results, describe, metric_name, page, table
+from nas.report.words import count, metric_name
+from nas.retrain_page import describe, page, table
+from nas.retrain_results import Results
 from nas.retraining import Retraining, fingerprint, finished, result, retrain
-from nas.scores import Scores, score
+from nas.scores import Certainty, Scores, Size, Spread, certainty, combined, score
 from trainers import tasks
 from trainers.data import Dataset, load, source_from_dict
 
@@ -40,69 +40,85 @@ def best(search: Search, k: int) -> list[Trial]:
 
 
 def plan(
-    search: Search, chosen: Sequence[Trial], seeds: int, data: Dataset, folder: Path, use: options.Share
-) -> list[Retraining]:
-    """Every training of `chosen` with seeds 0 to seeds - 1, in the order in which they shall start."""
+    search: Search, chosen: Sequence[Trial], seeds: int, data: Dataset, folder: Path, use: options.Share,
+    sizes: Sequence[int],
+) -> list[Retraining]:  # fmt: skip
+    """Every training of `chosen` with seeds 0 to seeds - 1, in the order in which they shall start.
+
+    On all images first, then on so many of them as each of `sizes` says.
+    """
     seen = fingerprint(data)
     return [
         Retraining(
             trial=trial.number, config={**trial.config, "seed": seed}, task=search.spec["task"],
             data=search.spec["data"], fingerprint=seen, folder=str(folder.absolute()), device=use.device,
-            threads=use.threads,
+            threads=use.threads, images=images,
         )
+        for images in (None, *sizes)
         for trial in chosen
         for seed in range(seeds)
     ]  # fmt: skip
 
 
-def train(jobs: Sequence[Retraining], use: options.Share, console: Console) -> dict[tuple[int, int], str]:
-    """Train all that is not finished yet, on Ray. The reason of each failure, by trial and seed."""
+def train(jobs: Sequence[Retraining], use: options.Share, console: Console) -> dict[str, str]:
+    """Train all that is not finished yet, on Ray. The reason of each failure, by the training's name."""
     from nas.parallel import Failed, in_parallel
 
     todo = [job for job in jobs if finished(job) is None]
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
-    failures: dict[tuple[int, int], str] = {}
+    failures: dict[str, str] = {}
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     with bar:
         everything = bar.add_task("all trainings", total=sum(job.config["training"]["epochs"] for job in todo))
-        lines: dict[tuple[int, int], TaskID] = {}
+        lines: dict[str, TaskID] = {}
         for job, item in in_parallel(retrain, todo, workers=use.workers, gpus=use.gpus):
-            key, epochs = (job.trial, job.seed), job.config["training"]["epochs"]
-            name = f"trial {job.trial}, seed {job.seed}"
-            if key not in lines:
-                lines[key] = bar.add_task(name, total=epochs)
+            name, epochs = job.name, job.config["training"]["epochs"]
+            if name not in lines:
+                lines[name] = bar.add_task(name, total=epochs)
             if isinstance(item, Failed):
-                failures[key] = item.reason
+                failures[name] = item.reason
                 said = f"failed: {item.reason}"
             elif "test" in item:
                 said = ", ".join(f"test {metric_name(metric)} {value:.4f}" for metric, value in item["test"].items())
             else:
-                bar.update(lines[key], completed=item["epoch"], description=f"{name}, loss {item['train_loss']:.3f}")
+                bar.update(lines[name], completed=item["epoch"], description=f"{name}, loss {item['train_loss']:.3f}")
                 bar.advance(everything)
                 continue
-            bar.remove_task(lines.pop(key))
+            bar.remove_task(lines.pop(name))
             console.print(f"{name:20} {said}", soft_wrap=True, highlight=False, markup=False)
     return failures
 
 
-def gather(
-    search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset
-) -> tuple[list[Scores], dict[str, Any]]:
-    """The scores of every configuration of which a training is finished, and what there is to say of the data."""
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """The scores of every configuration of which a training on all images is finished."""
+
+    scores: tuple[Scores, ...]
+    certainty: tuple[Certainty, ...]
+    sizes: tuple[Size, ...]
+
+
+def gather(search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset) -> Gathered:
     task = tasks.load(search.spec["task"], data)
-    targets = task.targets(data.test)
-    scores = []
+    targets = task.targets(task.select(data.test))
+    scores, together, sizes = [], [], []
     for trial in chosen:
-        trained = [result(job) for job in jobs if job.trial == trial.number and finished(job) is not None]
-        if trained:
-            cost = {"parameters": trial.parameters, "macs": trial.macs}
-            scores.append(score(trial.number, trial.config, trial.value, cost, trained, task, targets))
-    images = {"train": len(data.train) + len(data.val), "test": len(data.test)}
-    return scores, {"source": search.spec["data"], **images}
+        done = [job for job in jobs if job.trial == trial.number and finished(job) is not None]
+        trained = [result(job) for job in done if job.images is None]
+        if not trained:
+            continue
+        cost = {"parameters": trial.parameters, "macs": trial.macs}
+        scores.append(score(trial.number, trial.config, trial.value, cost, trained, task, targets))
+        together.append(combined(trained, task)[0])
+        for images in sorted({job.images for job in done if job.images is not None}):
+            few = [result(job) for job in done if job.images == images]
+            spread = {name: Spread.of([f.metrics[name] for f in few]) for name in few[0].metrics}
+            sizes.append(Size(trial.number, images, tuple(f.seed for f in few), spread))
+    return Gathered(tuple(scores), tuple(certainty(together, task, targets)) if scores else (), tuple(sizes))
 
 
 def export_all(search: Search, results: Results, jobs: Sequence[Retraining], data: Dataset, folder: Path) -> None:
@@ -110,13 +126,12 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
 
     `best` is a link to the first by validation.
     """
-    task = tasks.load(results.task, data)
     for scores in results.configurations:
         seed = scores.seeds[0]
-        job = next(job for job in jobs if (job.trial, job.seed) == (scores.trial, seed))
+        job = next(job for job in jobs if (job.trial, job.seed, job.images) == (scores.trial, seed, None))
         trained = result(job)
         config = describe_model(
-            job.config, task_name=results.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
+            job.config, task_name=results.task, task=trained.task, in_chans=data.in_chans, image_size=data.image_size,
             normalisation=trained.normalisation,
             data={**results.data, "fingerprint": job.fingerprint},
             search={
@@ -136,6 +151,15 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
     link(folder / "best", f"trial-{results.configurations[0].trial}")
 
 
+def trained_on(task: tasks.Task) -> str:
+    return "training images" if task.with_sigma else "training and validation images"
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`300,1000` -> (300, 1000)."""
+    return tuple(sorted({int(part) for part in text.split(",")}))
+
+
 def command(argv: list[str]) -> int:
     p = Parser(
         prog="python -m nas.retrain",
@@ -144,6 +168,7 @@ def command(argv: list[str]) -> int:
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
     p.add_argument("--seeds", type=int, default=3, help="trainings of each, with seeds 0, 1, ... (default 3)")
+    p.add_argument("--train-sizes", type=numbers, default=(), metavar="N,N,...", help="train on so few images too")
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
@@ -166,21 +191,26 @@ def command(argv: list[str]) -> int:
         console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {args.top_k}")
     try:
         with FileLock(folder / "retrain.lock", timeout=0):
-            return conduct(search, chosen, args.seeds, use, folder, console)
+            return conduct(search, chosen, args.seeds, args.train_sizes, use, folder, console)
     except Timeout:
         raise ValueError(f"another retraining is running in {folder}; wait for it") from None
 
 
 def conduct(
-    search: Search, chosen: Sequence[Trial], seeds: int, use: options.Share, folder: Path, console: Console
-) -> int:
+    search: Search, chosen: Sequence[Trial], seeds: int, sizes: Sequence[int], use: options.Share, folder: Path,
+    console: Console,
+) -> int:  # fmt: skip
     """Train, test, report, export. The exit code: 0 all done, 1 some training failed, 130 interrupted."""
     data = load(source_from_dict(search.spec["data"]))
-    jobs = plan(search, chosen, seeds, data, folder / "retrained", use)
+    task = tasks.load(search.spec["task"], data)
+    held = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
+    if few := [size for size in sizes if not 0 < size <= held]:
+        raise ValueError(f"--train-sizes has {few[0]}; expected 1 to {held}, the images that there are to train on")
+    jobs = plan(search, chosen, seeds, data, folder / "retrained", use, sizes)
     console.print(f"data: {data.describe()}", soft_wrap=True, highlight=False)
     console.print(
         f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {search.name} with "
-        f"{count(seeds, 'seed')} each on training and validation images; {use.workers} workers on {use.device}",
+        f"{count(seeds, 'seed')} each on {trained_on(task)}; {use.workers} workers on {use.device}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     try:
@@ -188,14 +218,17 @@ def conduct(
     except KeyboardInterrupt:
         console.print("\nstopped; what is finished is kept, and the same command goes on from here")
         return 130
-    scores, images = gather(search, chosen, jobs, data)
-    told = tuple(f"trial {trial}, seed {seed}: {reason}" for (trial, seed), reason in sorted(failures.items()))
-    if scores:
+    found = gather(search, chosen, jobs, data)
+    told = tuple(f"{name}: {reason}" for name, reason in sorted(failures.items()))
+    if found.scores:
+        images = {"train": held, "test": len(task.select(data.test))}
         results = Results(
-            study=search.name, question=search.question, objective=search.objective, data=images,
-            task=search.spec["task"], classes=data.classes, epochs=search.rungs[-1],
+            study=search.name, question=search.question, objective=search.objective,
+            data={"source": search.spec["data"], "splits": trained_on(task), **images},
+            task=search.spec["task"], classes=task.classes,
+            quantity=tasks.quantity(task), certainty=found.certainty, sizes=found.sizes, epochs=search.rungs[-1],
             finished=sum(n for state, n in search.counts().items() if state != "open"),
-            configurations=tuple(scores), failures=told,
+            configurations=found.scores, failures=told,
         )  # fmt: skip
         write_text(folder / "retrain.json", json.dumps(dataclasses.asdict(results)) + "\n")
         write_text(folder / "retrain.html", page(results))

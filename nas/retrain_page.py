@@ -4,61 +4,64 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-import plotly.graph_objects as go
 from rich import box
 from rich.table import Table
 
 from nas.report.document import document
-from nas.report.words import describe_architecture, describe_data, objective_name, si
+from nas.report.words import describe_architecture, describe_data, metric_name, objective_name, si
+from nas.retrain_figures import confusion, learning_curves, overview, predicted_against_true, roc
+from nas.retrain_results import Results
 from nas.scores import Scores
 
-COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
-SHADES = [[0.0, "#e6edf5"], [0.5, "#8fb3df"], [1.0, "#1f4f9c"]]
-TOP = 90  # pixels above a ROC and its confusion matrix, for the legend
+KINDS = ("roc", "confusion", "points")
 GRID = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 .rank { border-top: 1px solid var(--line); padding-top: .6rem; }
 """
 
 
-@dataclass(frozen=True)
-class Results:
-    """All that a retraining found; `dataclasses.asdict` of it is retrain.json."""
-
-    study: str
-    question: str
-    objective: str
-    data: Mapping[str, Any]  # source, and the number of images to train on ("train", validation included) and to "test"
-    task: str
-    classes: tuple[str, ...]
-    epochs: int
-    finished: int  # trials of the search
-    configurations: tuple[Scores, ...]  # best first, by the search's validation value
-    failures: tuple[str, ...]
-
-
-def metric_name(metric: str) -> str:
-    return "log loss" if metric == "loss" else objective_name(metric)
-
-
 def headings(results: Results) -> list[str]:
     objective = objective_name(results.objective)
-    metrics = [f"test {metric_name(m)}" for m in results.configurations[0].spread]
+    metrics = [f"test {metric_name(m)}" for m in shown(results)]
     return ["trial", "networks", f"validation {objective}", *metrics]
 
 
+def shown(results: Results) -> tuple[str, ...]:
+    """The metrics in the table of configurations: the task's main ones, and what the search was after."""
+    first = results.configurations[0]
+    more = results.objective in first.spread and results.objective not in first.main
+    return (*first.main, results.objective) if more else first.main
+
+
 def rows(results: Results) -> list[list[str]]:
-    """Two for each configuration: the seeds, as mean ± sample standard deviation, and their mean probability."""
+    """Three for each configuration: the seeds as mean ± sample standard deviation, together, and how sure that is."""
     lines = []
-    for c in results.configurations:
+    for c, sure in zip(results.configurations, results.certainty, strict=True):
         seeds = "1 seed" if len(c.seeds) == 1 else f"{len(c.seeds)} seeds"
-        lines.append([str(c.trial), seeds, f"{c.validation:.4f}", *map(str, c.spread.values())])
-        lines.append(["", "ensemble", "", *(f"{c.ensemble[metric]:.4f}" for metric in c.spread)])
+        lines.append([str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in shown(results))])
+        lines.append(["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in shown(results))])
+        between = [sure.interval.get(m) for m in shown(results)]
+        lines.append(["", "its 95%", "", *(f"{b[0]:.3f} to {b[1]:.3f}" if b else "" for b in between)])
     return lines
+
+
+def turned_rows(results: Results) -> list[list[str]]:
+    """One for each configuration: the leading metric on the test images as they are, and under the symmetries."""
+    name = results.configurations[0].main[0]
+    return [
+        [str(c.trial), *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
+        for c in results.configurations
+    ]
+
+
+def difference_rows(results: Results) -> list[list[str]]:
+    """The other configurations against the first, seeds together: difference and paired interval of each metric."""
+    return [
+        [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*sure.difference[m]) for m in c.main)]
+        for c, sure in zip(results.configurations[1:], results.certainty[1:], strict=True)
+    ]
 
 
 def table(results: Results) -> Table:
@@ -72,45 +75,81 @@ def table(results: Results) -> Table:
         short = heading.replace("validation", "valid.").replace(" ", "\n", 1)
         t.add_column(short, justify="left" if heading == "networks" else "right", no_wrap=True)
     for i, row in enumerate(rows(results)):
-        t.add_row(*row, end_section=i % 2 == 1)
+        t.add_row(*row, end_section=i % 3 == 2)
     return t
 
 
 def describe(c: Scores) -> str:
-    return f"{describe_architecture(c.config['architecture'])}, {si(c.parameters)} parameters"
+    name = c.main[0]
+    turned = f"{metric_name(name)} of the test images turned and mirrored {c.spread[f'{name}_d4_mean']} on average"
+    worst = f"{c.spread[f'{name}_d4_worst']} at worst"
+    return f"{describe_architecture(c.config['architecture'])}, {si(c.parameters)} parameters; {turned}, {worst}"
 
 
 def page(results: Results) -> str:
     figures = {}
     if results.objective in results.configurations[0].spread:
         figures["overview"] = overview(results)
+    if results.sizes:
+        figures["sizes"] = learning_curves(results)
     for c in results.configurations:
-        figures[f"roc-{c.trial}"] = roc(c)
-        figures[f"confusion-{c.trial}"] = confusion(c, results.classes)
+        if c.roc:
+            figures[f"roc-{c.trial}"] = roc(c)
+            figures[f"confusion-{c.trial}"] = confusion(c, results.classes)
+        else:
+            figures[f"points-{c.trial}"] = predicted_against_true(c, results.quantity)
     plots = {key: f'<div class=plot id="{key}" style="height:{f.layout.height}px"></div>' for key, f in figures.items()}
     name = objective_name(results.objective)
     n = len(results.configurations)
     caption = (
         f"The best of {results.finished} trials by validation {name}, each trained again from scratch with every seed. "
-        "Mean ± sample standard deviation over seeds; ensemble: the mean probability of the seeds. The validation "
-        f"{name} is the one it was chosen by in the search: a value chosen as the best of many is flattered."
+        "Mean ± sample standard deviation over seeds; ensemble: the seeds' combined prediction, and the middle 95% of "
+        f"1,000 bootstrap resamples of the test images. The validation {name} is the one it was chosen by in the "
+        "search: a value chosen as the best of many is flattered."
     )
+    leading = metric_name(results.configurations[0].main[0])
     body = f"""{header(results)}
 <section><h2>On the test images</h2><p class=caption>{escape(caption)}</p>
 {html_table(headings(results), rows(results))}</section>
 {overview_section(name, plots["overview"]) if "overview" in plots else ""}
-<section><h2>ROC curves and confusion matrices</h2><p class=caption>Each class against the rest: the seeds faint, their
-ensemble strong; with each class, the area under the curve as mean ± sample standard deviation over the seeds, and of
-the ensemble. Confusion: the share of each true class, and below it the images, summed over the seeds.</p></section>
+<section><h2>Turned and mirrored</h2><p class=caption>{escape(leading)} on the test images as they are, and over the
+eight symmetries of the square: the mean and the worst of the eight. A network that has learnt an axis which all images
+share falls here; the sky has none.</p>
+{html_table(["trial", "upright", "mean of eight", "worst of eight"], turned_rows(results))}</section>
+{differences(results) if n > 1 else ""}
+{sizes_section(leading, plots["sizes"]) if results.sizes else ""}
+{CLASSES_CAPTION if results.classes else NUMBERS_CAPTION}
 {"".join(configuration(c, plots, rank, n) for rank, c in enumerate(results.configurations, 1))}
 {failures(results)}"""
     return document(f"{results.study}: the best, retrained", body, figures, style=GRID)
 
 
+CLASSES_CAPTION = """<section><h2>ROC curves and confusion matrices</h2><p class=caption>Each class against the rest:
+the seeds faint, their ensemble strong; with each class, the area under the curve as mean ± sample standard deviation
+over the seeds, and of the ensemble. Confusion: the share of each true class, and below it the images, summed over the
+seeds.</p></section>"""
+NUMBERS_CAPTION = """<section><h2>Predicted against true</h2><p class=caption>What the seeds say together of each test
+image, against the truth; on the line they agree. A flat cloud at the mean has learnt nothing.</p></section>"""
+
+
+def differences(results: Results) -> str:
+    first = results.configurations[0]
+    return f"""<section><h2>Against trial {first.trial}</h2><p class=caption>The seeds' combined prediction minus that
+of the first configuration, on the same test images, with the middle 95% of paired bootstrap resamples: a difference
+whose interval contains zero may be chance.</p>
+{html_table(["trial", *map(metric_name, first.main)], difference_rows(results))}</section>"""
+
+
+def sizes_section(name: str, plot: str) -> str:
+    return f"""<section><h2>With fewer images</h2><p class=caption>Test {escape(name)} of the same configurations, each
+trained for the same epochs on so many images; larger sets contain the smaller. Mean over the seeds, one standard
+deviation to either side.</p>{plot}</section>"""
+
+
 def header(results: Results) -> str:
     facts = {
         "Data": describe_data(results.data["source"]),
-        "Training": f"{results.data['train']:,} images (training and validation together), {results.epochs} epochs, no "
+        "Training": f"{results.data['train']:,} {results.data['splits']}, {results.epochs} epochs, no "
         "early stopping, weights of the last epoch",
         "Test": f"{results.data['test']:,} images, read once by each network, after its training",
     }
@@ -132,7 +171,10 @@ def configuration(c: Scores, plots: Mapping[str, str], rank: int, of: int) -> st
         f"the weights of seed {c.seeds[0]}."
     )
     return f"""<section class=rank><h2>{escape(what)}</h2><p class=caption>{escape(place)}</p>
-<div class=pair>{plots[f"roc-{c.trial}"]}{plots[f"confusion-{c.trial}"]}</div>
+<div class=pair>{"".join(plots[key] for key in (f"{k}-{c.trial}" for k in KINDS) if key in plots)}</div>
+<details><summary>Every metric</summary>
+{html_table(["metric", "seeds", "ensemble"], [[k, str(v), f"{c.ensemble[k]:.4f}"] for k, v in c.spread.items()])}
+</details>
 <details><summary>Configuration</summary><pre>{escape(json.dumps(c.config, indent=1))}</pre></details></section>"""
 
 
@@ -149,84 +191,3 @@ def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
     lines = "".join(f"<tr>{line('td', row)}</tr>" for row in body)
     return f"<div class=scroll><table><thead><tr>{line('th', head)}</tr></thead><tbody>{lines}</tbody></table></div>"
-
-
-def overview(results: Results) -> go.Figure:
-    """One line per configuration, the best by validation on top."""
-    metric, shown = results.objective, results.configurations
-    names = [f"trial {c.trial}" for c in shown]
-    figure = _figure(objective_name(metric), "", height=150 + 46 * len(shown))
-    spread = [c.spread[metric] for c in shown]
-    figure.add_scatter(
-        x=[v for c in shown for v in (t[metric] for t in c.test)],
-        y=[name for name, c in zip(names, shown, strict=True) for _ in c.test],
-        mode="markers", name="test, each seed", marker={"color": COLOURS[0], "size": 8, "opacity": 0.45},
-        text=[f"seed {seed}" for c in shown for seed in c.seeds], hovertemplate="%{text}: %{x:.4f}<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=[s.mean for s in spread], y=names, mode="markers", name="test, mean of seeds",
-        error_x={"array": [s.sd or 0 for s in spread], "thickness": 2, "width": 5, "color": COLOURS[0]},
-        marker={"color": COLOURS[0], "size": 11, "symbol": "line-ns", "line": {"width": 3, "color": COLOURS[0]}},
-        hovertemplate="mean %{x:.4f}<extra></extra>",
-    )  # fmt: skip
-    for name, values, symbol, colour in (
-        ("test, ensemble", [c.ensemble[metric] for c in shown], "diamond", COLOURS[2]),
-        ("validation, in the search", [c.validation for c in shown], "circle-open", COLOURS[1]),
-    ):
-        figure.add_scatter(
-            x=values, y=names, mode="markers", name=name, hovertemplate=f"{name} %{{x:.4f}}<extra></extra>",
-            marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
-        )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", type="category")
-    return figure
-
-
-def roc(c: Scores) -> go.Figure:
-    figure = _figure("false positive rate", "true positive rate", height=480)
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": "#97a3b2"}, showlegend=False,
-        hoverinfo="skip",
-    )  # fmt: skip
-    for curve, colour in zip(c.roc, [COLOURS[i % len(COLOURS)] for i in range(len(c.roc))], strict=True):
-        for seed, (false, true) in zip(c.seeds, curve.seeds, strict=True):
-            figure.add_scatter(
-                x=false, y=true, mode="lines", line={"width": 1, "color": colour}, opacity=0.35, showlegend=False,
-                legendgroup=curve.label, hovertemplate=f"{curve.label}, seed {seed}<extra></extra>",
-            )  # fmt: skip
-        figure.add_scatter(
-            x=curve.ensemble[0], y=curve.ensemble[1], mode="lines", line={"width": 2.5, "color": colour},
-            legendgroup=curve.label, name=f"{curve.label}  {curve.auc}, ensemble {curve.ensemble_auc:.4f}",
-            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + curve.label + "</extra>",
-        )  # fmt: skip
-    figure.update_layout(legend={"orientation": "v"}, margin={"t": TOP})
-    figure.update_xaxes(range=[-0.01, 1.01], constrain="domain")
-    figure.update_yaxes(range=[-0.01, 1.01], scaleanchor="x", constrain="domain")
-    return figure
-
-
-def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
-    figure = _figure("predicted", "true", height=480)
-    share = [[count / max(sum(row), 1) for count in row] for row in c.confusion]
-    text = [
-        [f"{s:.1%}<br>{n:,}" for s, n in zip(r, row, strict=True)] for r, row in zip(share, c.confusion, strict=True)
-    ]
-    figure.add_heatmap(
-        z=share, x=list(classes), y=list(classes), zmin=0, zmax=1, colorscale=SHADES, showscale=False, xgap=2, ygap=2,
-        text=text, texttemplate="%{text}", hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
-    )  # fmt: skip
-    figure.update_layout(margin={"t": TOP})
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False, scaleanchor="x", constrain="domain")
-    figure.update_xaxes(type="category", showgrid=False, constrain="domain")
-    return figure
-
-
-def _figure(x: str, y: str, *, height: int) -> go.Figure:
-    """Without colours of its own: ink, grid and background come from the page, light or dark."""
-    layout = go.Layout(
-        template="none", height=height, margin={"l": 70, "r": 10, "t": 30, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        xaxis={"title": {"text": x}, "zeroline": False, "automargin": True},
-        yaxis={"title": {"text": y}, "zeroline": False, "automargin": True},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, hovermode="closest",
-    )  # fmt: skip
-    return go.Figure(layout=layout)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,10 +23,15 @@ from nas.trial import resident
 from search_space import build_model
 from studies import Configuration
 from trainers import tasks
-from trainers.data import Dataset, Split
-from trainers.evaluate import outputs
+from trainers.data import Dataset, Split, joined
+from trainers.evaluate import SYMMETRIES, metrics_of_views, predictions
 from trainers.fit import fit
 from trainers.normalise import Normalisation, resolve
+from trainers.regression import Regression
+from trainers.tasks import Task
+
+MAIN = 3  # metrics told first
+FORMAT = 2  # of the record: an older one lacks the symmetries
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,27 @@ class Retraining:
     folder: str
     device: str = "cpu"
     threads: int = 1
+    images: int | None = None  # to train on, of all; None: all
 
     @property
     def seed(self) -> int:
         return int(self.config["seed"])
 
     @property
+    def name(self) -> str:
+        few = "" if self.images is None else f", {self.images} images"
+        return f"trial {self.trial}, seed {self.seed}{few}"
+
+    @property
     def path(self) -> Path:
-        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}"
+        few = "" if self.images is None else f"-images-{self.images}"
+        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{few}"
 
     def key(self) -> dict[str, Any]:
         """What the result depends on. A folder whose record has the same key need not be trained again."""
-        key = {"config": self.config, "task": self.task, "data": self.fingerprint}
+        key: dict[str, Any] = {"format": FORMAT, "config": self.config, "task": self.task, "data": self.fingerprint}
+        if self.images is not None:
+            key["images"] = self.images
         return cast("dict[str, Any]", json.loads(json.dumps(key)))
 
 
@@ -59,10 +74,11 @@ class Retrained:
 
     seed: int
     weights: dict[str, Tensor]
-    outputs: Tensor  # (N, num_outputs) float32, raw, on the N test images
-    metrics: dict[str, float]  # on the test images
+    predictions: Tensor  # (8, N, ...) float64, what the task predicts of the N test images under each symmetry
+    metrics: dict[str, float]  # all there are, on the test images as they are
     seconds: float
     normalisation: Normalisation
+    task: Task  # as calibrated
 
 
 def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
@@ -79,28 +95,53 @@ def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
         config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
     )
     history = []
-    images = joined(data.train, data.val)
+    train, val, test = (task.select(split) for split in (data.train, data.val, data.test))
+    # Standard deviations are scaled by errors on images that the network has not seen.
+    images = train if task.with_sigma else joined(train, val)
+    if job.images is not None:
+        images = images.rows(first_images(task.targets(images), task.classifies, job.images))
     normalisation = resolve(config.training, images.images)
     for epoch in fit(model, images, task, config.training, seed=config.seed, device=job.device):
         history.append({"epoch": epoch.number, **epoch.metrics})
         yield history[-1]
 
-    predicted = outputs(model, data.test.images, normalisation=normalisation, device=job.device)
-    if not torch.isfinite(predicted).all():
-        raise FloatingPointError("the network's outputs on the test images are not finite")
-    metrics = task.metrics(predicted, task.targets(data.test).cpu())
+    def predicted(split: Split, symmetry: int = 0) -> Tensor:
+        return predictions(model, split, task, normalisation=normalisation, device=job.device, symmetry=symmetry)
+
+    if task.with_sigma:
+        assert isinstance(task, Regression)
+        task = task.calibrated(predicted(val), task.targets(val).cpu())
+    seen = torch.stack([predicted(test, k) for k in SYMMETRIES])
+    truth = task.targets(test).cpu()
+    metrics = metrics_of_views(seen, truth, task)
     record = {
         "key": job.key(),
         "seconds": sum(entry["seconds"] for entry in history),
         "normalisation": normalisation.to_json(),
+        "task": tasks.to_record(job.task, task),
         "test": metrics,
         "history": history,
     }
     with replacing(job.path) as folder:
         save_file(own(model.state_dict()), folder / "model.safetensors")
-        save_file({"outputs": predicted.contiguous()}, folder / "test.safetensors")
+        save_file({"predictions": seen.contiguous()}, folder / "test.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    yield {"test": metrics}
+    yield {"test": {name: metrics[name] for name in list(task.metrics(seen[0], truth))[:MAIN]}}
+
+
+def first_images(targets: Tensor, classifies: bool, count: int) -> Tensor:
+    """Rows of `count` of the images with these targets, (count,): fewer are among more, classes keep their shares."""
+    if not 0 < count <= len(targets):
+        raise ValueError(f"{count} images to train on were asked for; there are {len(targets)}")
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(targets)))
+    if classifies:
+        labels = targets[order].cpu()
+        place = torch.empty(len(labels))
+        for k in labels.unique():  # each class's images evenly spaced over the whole
+            of_class = (labels == k).nonzero()[:, 0]
+            place[of_class] = (torch.arange(len(of_class)) + 0.5) / len(of_class)
+        order = order[place.argsort(stable=True)]
+    return order[:count]
 
 
 def finished(job: Retraining) -> dict[str, Any] | None:
@@ -118,36 +159,11 @@ def result(job: Retraining) -> Retrained:
     return Retrained(
         job.seed,
         load_file(job.path / "model.safetensors"),
-        load_file(job.path / "test.safetensors")["outputs"],
+        load_file(job.path / "test.safetensors")["predictions"],
         record["test"],
         record["seconds"],
-        Normalisation.from_json(record.get("normalisation", job.config["training"]["normalisation"])),
-    )
-
-
-class _Joined:
-    """The images of two splits as one, indexed without copying either: a data set may be larger than memory."""
-
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        self.first, self.second, self.device = first, second, first.device
-
-    def __len__(self) -> int:
-        return len(self.first) + len(self.second)
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        images = self.first.new_empty(len(index), *self.first.shape[1:])
-        early = index < len(self.first)
-        images[early] = self.first[index[early]]
-        images[~early] = self.second[index[~early] - len(self.first)]
-        return images
-
-
-def joined(first: Split, second: Split) -> Split:
-    """Two splits as one to train on."""
-    return Split(
-        images=cast(Tensor, _Joined(first.images, second.images)),
-        labels=torch.cat([first.labels, second.labels]),
-        targets={name: torch.cat([first.targets[name], second.targets[name]]) for name in first.targets},
+        Normalisation.from_json(record["normalisation"]),
+        tasks.from_record(record["task"]),
     )
 
 

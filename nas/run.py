@@ -26,7 +26,7 @@ from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger, open_storage
 from search_space import cost, from_dict
 from studies import StudySpec
-from trainers import tasks
+from trainers import metrics, tasks
 from trainers.data import Dataset, load, source_to_dict
 
 
@@ -113,13 +113,20 @@ def open_ledger(path: Path, spec: StudySpec) -> Ledger:
     return ledger
 
 
-def check_objective(spec: StudySpec, data: Dataset) -> None:
-    """ValueError unless the study's task has the metric that the study is after."""
+def check_task(spec: StudySpec, data: Dataset) -> None:
+    """ValueError unless the data has what the study's task needs, and the task the metric that the study is after."""
     task = tasks.load(spec.task, data)
-    targets = task.targets(data.val)
-    known = task.metrics(torch.zeros(len(targets), task.num_outputs), targets)
-    if spec.objective not in known:
-        raise ValueError(f"task {spec.task!r} has no metric {spec.objective!r}; known: {', '.join(known)}")
+    val = task.select(data.val)
+    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
+    if metrics.base(spec.objective) not in known or spec.objective.startswith("turned_"):
+        endings = " or ".join(metrics.SYMMETRIC)
+        raise ValueError(
+            f"task {spec.task!r} has no metric {spec.objective!r}; known: {', '.join(known)}, and each with {endings}"
+        )
+    if (sensible := metrics.direction(spec.objective)) != spec.direction:
+        raise ValueError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
+    if not task.classifies and set(spec.training.balance) != {"none"}:
+        raise ValueError(f"task {spec.task!r} has no classes to balance; expected --balance none")
 
 
 def command(argv: list[str]) -> int:
@@ -140,7 +147,7 @@ def command(argv: list[str]) -> int:
     with owned(folder):
         stored_trials(folder / "study.db", spec)  # before minutes may go into images
         data = load(spec.data)
-        check_objective(spec, data)
+        check_task(spec, data)
         admit = admission(spec, data)
         ledger = open_ledger(folder / "study.db", spec)
         kept = folder / "checkpoints"
@@ -187,6 +194,7 @@ def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share,
     problem = Problem(
         data=source_to_dict(spec.data),
         task=spec.task,
+        objective=spec.objective,
         checkpoints=str((folder / "checkpoints").absolute()),
         device=share.device,
         threads=share.threads,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_curve
 from torch import Tensor
 
-from nas.retraining import Retrained
+from nas.retraining import MAIN, Retrained
+from trainers import metrics
+from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
 POINTS = 300  # kept of each ROC curve
+POINTS_SHOWN = 2000  # images in a plot of predicted against true
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,29 @@ class Scores:
     seeds: tuple[int, ...]
     test: tuple[Mapping[str, float], ...]  # metrics of each seed
     spread: Mapping[str, Spread]
-    ensemble: Mapping[str, float]  # metrics of the mean probability over the seeds
-    roc: tuple[Roc, ...]
-    confusion: list[list[int]]  # [true][predicted], counts summed over the seeds
+    ensemble: Mapping[str, float]  # metrics of the seeds' combined prediction
+    main: tuple[str, ...]  # the names of those that are shown first
+    roc: tuple[Roc, ...]  # for classes
+    confusion: list[list[int]]  # for classes: [true][predicted], counts summed over the seeds
+    points: tuple[list[float], ...]  # for numbers: true, and predicted by the seeds together, with sigma where there is
+
+
+@dataclass(frozen=True)
+class Size:
+    """One configuration trained on fewer images."""
+
+    trial: int
+    images: int
+    seeds: tuple[int, ...]
+    spread: Mapping[str, Spread]  # test metrics
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """95% bootstrap intervals over the test images, of the seeds' combined prediction of one configuration."""
+
+    interval: Mapping[str, tuple[float, float]]
+    difference: Mapping[str, tuple[float, float, float]]  # to the first configuration, and its interval, paired
 
 
 def score(
@@ -72,10 +95,10 @@ def score(
     targets: Tensor,
 ) -> Scores:
     """Everything the report shows of one configuration. AUCs are computed from probabilities."""
-    probabilities = [task.predict(network.outputs) for network in trained]
-    together = ensemble(probabilities)
-    truth = targets.numpy()
-    return Scores(
+    upright = [network.predictions[0] for network in trained]
+    views = combined(trained, task)
+    together, truth = views[0], targets.numpy()
+    found = Scores(
         trial=trial,
         config=config,
         validation=validation,
@@ -84,28 +107,60 @@ def score(
         seeds=tuple(network.seed for network in trained),
         test=tuple(network.metrics for network in trained),
         spread={name: Spread.of([network.metrics[name] for network in trained]) for name in trained[0].metrics},
-        # The logarithms of probabilities are outputs whose softmax is those probabilities.
-        ensemble=task.metrics(together.clamp_min(torch.finfo(torch.float64).tiny).log(), targets),
+        ensemble=metrics_of_views(views, targets, task),
+        main=tuple(name for name in task.metrics(together, targets) if name in metrics.TURNED)[:MAIN],
+        roc=(),
+        confusion=[],
+        points=(),
+    )
+    if not task.classifies:
+        some = np.random.default_rng(0).permutation(len(truth))[:POINTS_SHOWN]
+        return replace(found, points=tuple(v[some].tolist() for v in (truth, *together.numpy().T)))
+    return replace(
+        found,
         roc=tuple(
-            _roc(label, truth == k, [p[:, k].numpy() for p in probabilities], together[:, k].numpy())
+            _roc(label, truth == k, [p[:, k].numpy() for p in upright], together[:, k].numpy())
             for k, label in enumerate(task.classes)
         ),
         confusion=sum(
-            confusion_matrix(truth, p.argmax(-1).numpy(), labels=range(len(task.classes))) for p in probabilities
+            confusion_matrix(truth, p.argmax(-1).numpy(), labels=range(len(task.classes))) for p in upright
         ).tolist(),
     )
 
 
-def ensemble(probabilities: Sequence[Tensor]) -> Tensor:
-    """The mean probability over networks, (N, classes)."""
-    return torch.stack(list(probabilities)).mean(0)
+def combined(trained: Sequence[Retrained], task: Task) -> Tensor:
+    """What the seeds say together of the test images under each symmetry, (8, N, ...)."""
+    return task.combine([network.predictions for network in trained])
+
+
+def certainty(together: Sequence[Tensor], task: Task, targets: Tensor) -> list[Certainty]:
+    """Of several configurations' combined predictions, each also against the first."""
+
+    def metric(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        return task.metrics(torch.from_numpy(predicted), torch.from_numpy(truth))
+
+    strata = targets.numpy() if task.classifies else None
+    drawn = metrics.bootstrap(metric, [t.numpy() for t in together], targets.numpy(), strata=strata)
+    value = [task.metrics(t, targets) for t in together]
+    return [
+        Certainty(
+            interval={name: metrics.interval(values) for name, values in each.items()},
+            difference={}
+            if k == 0
+            else {
+                name: (value[k][name] - value[0][name], *metrics.interval(values - drawn[0][name]))
+                for name, values in each.items()
+            },
+        )
+        for k, each in enumerate(drawn)
+    ]
 
 
 def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], together: np.ndarray) -> Roc:
     return Roc(
         label,
-        Spread.of([float(roc_auc_score(positive, p)) for p in seeds]),
-        float(roc_auc_score(positive, together)),
+        Spread.of([metrics.auc(positive, p) for p in seeds]),
+        metrics.auc(positive, together),
         tuple(_curve(positive, p) for p in seeds),
         _curve(positive, together),
     )

@@ -27,6 +27,7 @@ class Problem:
     data: Mapping[str, Any]  # a data source, as JSON data
     task: str
     checkpoints: str  # folder
+    objective: str = ""  # a metric to evaluate beside the task's usual ones
     device: str = "cpu"
     threads: int = 1
 
@@ -47,8 +48,9 @@ def run_trial(job: Job, problem: Problem) -> Generator[dict[str, float]]:
     )
     state = checkpoints.load(folder, job.trial, job.start) if job.start else None
     for epoch in fit(
-        model, data.train, task, config.training, seed=config.seed, val=data.val, device=device, state=state
-    ):
+        model, data.train, task, config.training, seed=config.seed, val=data.val, device=device, state=state,
+        objective=problem.objective,
+    ):  # fmt: skip
         if epoch.number == job.stop < config.training.epochs:
             checkpoints.save(folder, job.trial, epoch.state())
         yield {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}

@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from search_space import BackboneSpace, HybridSpace, ToySpace, from_dict, to_dict
 from search_space.architecture import Architecture
+from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
 from trainers.space import TrainSpace
@@ -86,7 +87,10 @@ class StudySpec:
 
     def sample(self, trial: Any) -> Configuration:
         """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params."""
-        architecture, training = self.space.sample(trial), self.training.sample(trial, self.epochs)
+        space = self.training
+        if not tasks.of_name(self.task).classifies:  # labels that are numbers cannot be smoothed
+            space = replace(space, label_smoothing=(0.0,))
+        architecture, training = self.space.sample(trial), space.sample(trial, self.epochs)
         offset = trial.suggest_int("seed", 0, self.seeds - 1) if self.seeds > 1 else 0
         return Configuration(architecture, training, self.seed + offset)
 

@@ -133,7 +133,11 @@ def test_images_as_stored_are_prepared_as_those_of_the_training(tmp_path):
     expected = TASK.predict(outputs(model, data.train.images, normalisation="asinh", device="cpu"))
     files = predicting.image_files([tmp_path / "data"])
     assert len(files) == 40
-    found = {tuple(row) for _, _, row in predicting.predict_files(nas.load_model(tmp_path / "m"), files)}
+    found = {
+        tuple(row)
+        for _, said in predicting.predict_files(nas.load_model(tmp_path / "m"), files)
+        for row in said.probabilities.tolist()
+    }
     assert {tuple(row) for row in expected.tolist()} <= found
 
 

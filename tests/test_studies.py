@@ -171,10 +171,11 @@ def test_no_sampled_parameter_is_dead(name):
 
 
 def test_the_study_of_training_varies_everything_that_a_training_has():
-    """Every field of a training but the budget and the clipping takes more than one value."""
+    """Every field of a training takes more than one value, but the budget, the clipping and, with classes of equal
+    size, their balance."""
     drawn = [configuration.training.to_dict() for configuration, _, _ in samples("training")]
     fixed = {key for key in drawn[0] if len({json.dumps(d[key]) for d in drawn}) == 1}
-    assert fixed == {"epochs", "clip_norm"}
+    assert fixed == {"epochs", "clip_norm", "balance"}
     augmentations = [d["augmentation"] for d in drawn]
     assert not {key for key in augmentations[0] if len({a[key] for a in augmentations}) == 1}
 

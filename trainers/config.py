@@ -10,6 +10,7 @@ NORMALISATIONS = ("minmax", "zscore", "log", "asinh")
 SCOPES = ("image", "global")
 OPTIMISERS = ("adamw", "sgd", "lion")
 SCHEDULES = ("cosine", "linear", "constant")
+BALANCES = ("none", "weights", "sampling")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class TrainConfig:
 
     cosine and linear fall to zero. With `ema` above zero, what is evaluated and kept is a running mean of the weights
     over about so many epochs. `normalisation_scope`: "image", each by its own pixels, or "global", all by the training
-    images'. `momentum` is only SGD's.
+    images'. `momentum` is only SGD's. `balance`: classes of different size count alike, in the loss by "weights" or by
+    "sampling" images of small ones more often.
     """
 
     epochs: int = 12
@@ -80,6 +82,7 @@ class TrainConfig:
     ema: float = 0.0
     normalisation: str = "zscore"
     normalisation_scope: str = "image"
+    balance: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class TrainConfig:
             ("normalisation scope", self.normalisation_scope, SCOPES),
             ("optimiser", self.optimiser, OPTIMISERS),
             ("schedule", self.schedule, SCHEDULES),
+            ("balance", self.balance, BALANCES),
         ):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")

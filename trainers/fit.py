@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from trainers.augment import augment
+from trainers.balance import epoch_order, image_weights
 from trainers.config import TrainConfig
 from trainers.evaluate import evaluate
 from trainers.mixing import mix
@@ -29,8 +30,8 @@ class Epoch:
 
     number: int  # epochs trained, from 1
     metrics: dict[str, float]
-    """train_loss, seconds, the task's metrics on the validation split, and in the last epoch the same of its images
-    turned by 90 degrees ("turned_auc"): what a network owes to an axis that all images share."""
+    """train_loss, seconds, the task's metrics on the validation split and the objective, and in the last epoch the
+    metrics of its images turned by 90 degrees ("turned_auc"): what a network owes to an axis that all images share."""
     state: Callable[[], dict[str, Any]]
 
 
@@ -44,19 +45,25 @@ def fit(
     val: Split | None = None,
     device: str | torch.device = "cpu",
     state: Mapping[str, Any] | None = None,
+    objective: str = "",
 ) -> Iterator[Epoch]:
     """Train `model` in place, yielding after each epoch; a caller who has seen enough stops asking.
 
     Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training that goes on from
     a `state` is, number for number, the one that was never interrupted. The loop reseeds torch's global generator.
     With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded.
-    FloatingPointError when the loss or the outputs stop being finite.
+    `objective`: a metric to evaluate beside the task's usual ones. Images without a target are left out.
+    FloatingPointError when the loss or the outputs stop being finite; ValueError for balance without classes.
     """
     device = torch.device(device)
+    train = task.select(train)
     model.to(device)
     optimizer = optimiser_of(model, config)
     normalisation = resolve(config, train.images)
     targets = task.targets(train)
+    if config.balance != "none" and not task.classes:
+        raise ValueError(f"balance is {config.balance!r}, but this task has no classes; expected 'none'")
+    weights = image_weights(targets, len(task.classes)) if config.balance != "none" else None
     steps = math.ceil(len(targets) / config.batch_size)
     trained = 0
     if state is not None:
@@ -73,7 +80,7 @@ def fit(
         torch.manual_seed(epoch_seed(seed, epoch))
         model.train()
         total = torch.zeros((), device=device)
-        order = torch.randperm(len(targets)).to(train.images.device)
+        order = epoch_order(len(targets), weights, config).to(train.images.device)
         for step, index in enumerate(order.tensor_split(steps)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(epoch + (step + 0.5) / steps, config)
@@ -84,11 +91,15 @@ def fit(
                 x, partner, weight = mix(x, config.augmentation)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 outputs = model(x)
+            each = weights[index].to(device) if weights is not None and config.balance == "weights" else None
             if config.augmentation.mixes:
-                loss = task.loss(outputs, y, config.label_smoothing, weight)
-                loss = loss + task.loss(outputs, y[partner], config.label_smoothing, 1 - weight)
+                first, second = weight, 1 - weight
+                if each is not None:
+                    first, second = first * each, second * each[partner]
+                loss = task.loss(outputs, y, config.label_smoothing, first)
+                loss = loss + task.loss(outputs, y[partner], config.label_smoothing, second)
             else:
-                loss = task.loss(outputs, y, config.label_smoothing)
+                loss = task.loss(outputs, y, config.label_smoothing, each)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -103,9 +114,9 @@ def fit(
         if mean is not None:
             mean.swap()
         if val is not None:
-            metrics |= evaluate(model, val, task, normalisation=normalisation, device=device)
+            metrics |= evaluate(model, val, task, normalisation=normalisation, device=device, objective=objective)
             if epoch + 1 == config.epochs:
-                turned = evaluate(model, val, task, normalisation=normalisation, device=device, quarter_turns=1)
+                turned = evaluate(model, val, task, normalisation=normalisation, device=device, symmetry=1)
                 metrics |= {f"turned_{name}": value for name, value in turned.items()}
         metrics["seconds"] = time.perf_counter() - begin
 

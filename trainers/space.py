@@ -38,6 +38,7 @@ class TrainSpace:
     schedule: tuple[str, ...] = ("cosine",)
     ema: tuple[float, ...] = (0.0,)
     normalisation_scope: tuple[str, ...] = ("image",)
+    balance: tuple[str, ...] = ("none",)
     d4: tuple[bool, ...] = (False,)
     zoom: tuple[float, ...] = (0.0,)
     blur: tuple[float, ...] = (0.0,)
@@ -63,6 +64,7 @@ class TrainSpace:
             ema=choice(trial, "ema", self.ema),
             normalisation=choice(trial, "normalisation", self.normalisation),
             normalisation_scope=choice(trial, "normalisation.scope", self.normalisation_scope),
+            balance=choice(trial, "balance", self.balance),
             augmentation=self.sample_augmentation(trial),
         )
 

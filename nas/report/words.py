@@ -32,7 +32,16 @@ def describe_data(source: Mapping[str, Any]) -> str:
 
 
 def objective_name(objective: str) -> str:
-    return {"auc": "AUC"}.get(objective, objective.replace("_", " "))
+    """`auc_d4_worst` -> "AUC, worst of eight symmetries"."""
+    for ending, words in (("_d4_mean", ", mean of eight symmetries"), ("_d4_worst", ", worst of eight symmetries")):
+        if objective.endswith(ending):
+            return objective_name(objective.removesuffix(ending)) + words
+    return {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}.get(objective, objective.replace("_", " "))
+
+
+def metric_name(metric: str) -> str:
+    name = {"loss": "log loss", "ap": "average precision", "ece": "calibration error"}.get(metric)
+    return name or objective_name(metric)
 
 
 def si(number: float | None) -> str:

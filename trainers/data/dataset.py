@@ -4,8 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
+import torch
 from torch import Tensor
+
+
+class Chosen:
+    """Some of the images of a split, indexed without copying them: a data set may be larger than memory."""
+
+    def __init__(self, images: Tensor, rows: Tensor) -> None:
+        self.images, self.rows = images, rows
+        self.shape = torch.Size((len(rows), *images.shape[1:]))
+        self.dtype, self.device = images.dtype, images.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        return self.images[self.rows[index]]
+
+
+class Joined:
+    """The images of two splits as one, indexed in the same way."""
+
+    def __init__(self, first: Tensor, second: Tensor) -> None:
+        self.first, self.second = first, second
+        self.shape = torch.Size((len(first) + len(second), *first.shape[1:]))
+        self.dtype, self.device = first.dtype, first.device
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        if isinstance(index, slice):
+            index = torch.arange(*index.indices(len(self)), device=self.device)
+        images = torch.empty(len(index), *self.shape[1:], dtype=self.dtype, device=self.device)
+        early = index < len(self.first)
+        images[early] = self.first[index[early]]
+        images[~early] = self.second[index[~early] - len(self.first)]
+        return images
 
 
 @dataclass(frozen=True)
@@ -20,6 +58,27 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def rows(self, rows: Tensor) -> Split:
+        """The images at `rows` (n,), int64, in this order; not copied until they are looked at."""
+        return Split(
+            cast(Tensor, Chosen(self.images, rows.to(self.images.device))),
+            self.labels[rows],
+            {name: values[rows] for name, values in self.targets.items()},
+        )
+
+    def where(self, mask: Tensor) -> Split:
+        """The images for which `mask` (N,) is true; the split itself where it is so for all."""
+        return self if mask.all() else self.rows(mask.nonzero()[:, 0])
+
+
+def joined(first: Split, second: Split) -> Split:
+    """Two splits as one."""
+    return Split(
+        images=cast(Tensor, Joined(first.images, second.images)),
+        labels=torch.cat([first.labels, second.labels]),
+        targets={name: torch.cat([first.targets[name], second.targets[name]]) for name in first.targets},
+    )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
+
+from trainers import metrics
 
 if TYPE_CHECKING:
     from trainers.data import Dataset, Split
@@ -18,13 +21,27 @@ if TYPE_CHECKING:
 class Task:
     classes: tuple[str, ...]
 
+    classifies: ClassVar[bool] = True
+    objective: ClassVar[str] = "auc"
+    with_sigma: ClassVar[bool] = False
+
     @classmethod
-    def of(cls, data: Dataset) -> Task:
+    def of(cls, data: Dataset) -> Self:
+        if len(data.classes) < 2:
+            raise ValueError(f"{data.name} has no classes; expected a folder for each, or a task that measures numbers")
         return cls(classes=data.classes)
 
     @property
     def num_outputs(self) -> int:
         return len(self.classes)
+
+    @property
+    def positive(self) -> str | None:
+        """The class that is looked for, where one is."""
+        return None
+
+    def select(self, split: Split) -> Split:
+        return split
 
     def targets(self, split: Split) -> Tensor:
         return split.labels
@@ -41,13 +58,14 @@ class Task:
         """Probabilities (B, classes)."""
         return outputs.double().softmax(-1)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Macro one-vs-rest ROC AUC from probabilities, accuracy, and cross-entropy without label smoothing."""
-        probabilities = self.predict(outputs)
-        labels = range(self.num_outputs)
-        auc = [roc_auc_score((targets == k).numpy(), probabilities[:, k].numpy()) for k in labels]
-        return {
-            "auc": float(sum(auc) / len(auc)),
-            "accuracy": float((probabilities.argmax(-1) == targets).double().mean()),
-            "loss": float(F.nll_loss(probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(), targets)),
-        }
+    def combine(self, predictions: Sequence[Tensor]) -> Tensor:
+        """The mean probability."""
+        return torch.stack(list(predictions)).mean(0)
+
+    def metrics(self, predicted: Tensor, targets: Tensor) -> dict[str, float]:
+        return metrics.classification(np.asarray(predicted), np.asarray(targets))
+
+    def metrics_in_full(self, predicted: Tensor, targets: Tensor) -> dict[str, float]:
+        return metrics.classification_in_full(
+            np.asarray(predicted), np.asarray(targets), self.classes, positive=self.positive
+        )

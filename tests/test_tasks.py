@@ -1,0 +1,224 @@
+"""Every task trains on what it has targets for, in numbers that a network can learn, and answers in their own unit."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainers import tasks
+from trainers.balance import epoch_order, image_weights
+from trainers.config import NO_AUGMENTATION, TrainConfig
+from trainers.data import Dataset, Split, joined
+from trainers.evaluate import SYMMETRIES, evaluate, metrics_of_views, outputs, predictions
+from trainers.fit import fit
+from trainers.normalise import normalise, resolve
+
+NUMBERS = [name for name in tasks.known() if not tasks.of_name(name).classifies]
+SIGMAS = [name for name in NUMBERS if tasks.of_name(name).with_sigma]
+
+
+def split(n, seed=0, noise=0.0):
+    """Bright squares: the target follows the mean brightness; every third image has none."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(1, 2, n)
+    images = torch.from_numpy(level[:, None, None, None] * np.ones((n, 1, 8, 8)) + 0.05 * rng.normal(size=(n, 1, 8, 8)))
+    target = torch.from_numpy(-23 + 3 * (level - 1.5) + noise * rng.normal(size=n))
+    target[::3] = float("nan")
+    return Split(images.float(), torch.arange(n) % 2, {"axion_mass": target, "mass_fraction": target / 100})
+
+
+def dataset(n=240, noise=0.0, classes=("lens", "other")):
+    return Dataset("made up", classes, *(split(n, seed, noise) for seed in range(3)))
+
+
+def resolved(data):
+    return resolve(CONFIG, data.train.images)
+
+
+def network(outputs, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.GELU(), nn.Linear(16, outputs))
+
+
+CONFIG = TrainConfig(
+    epochs=12, batch_size=16, learning_rate=5e-3, weight_decay=0.0, normalisation="minmax",
+    normalisation_scope="global", augmentation=NO_AUGMENTATION,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", tasks.known())
+def test_every_task_trains_reports_its_objective_and_comes_back_from_its_record(name):
+    data = dataset()
+    task = tasks.load(name, data)
+    *_, last = fit(network(task.num_outputs), data.train, task, CONFIG, seed=0, val=data.val)
+    val = task.select(data.val)
+    assert np.isfinite(last.metrics[task.objective])
+    predicted = task.predict(torch.randn(len(val), task.num_outputs))
+    full = task.metrics_in_full(predicted, task.targets(val))
+    assert task.metrics(predicted, task.targets(val)).items() <= full.items()
+    assert tasks.from_record(json.loads(json.dumps(tasks.to_record(name, task)))) == task
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_learnt_from_the_images_that_have_it_and_told_in_its_own_unit(name):
+    data = dataset()
+    task = tasks.load(name, data)
+    known = torch.isfinite(data.train.targets[task.target])
+    chosen = task.select(data.train)
+    assert len(chosen) == known.sum() == 160
+    assert torch.equal(chosen.images[:], data.train.images[known])
+    values = data.train.targets[task.target][known]
+    assert (task.mean, task.sd) == pytest.approx((float(values.mean()), float(values.std())))
+    model = network(task.num_outputs)
+    *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=30), seed=0, val=data.val)
+    assert last.metrics["mae"] < 0.35 * task.sd
+    assert last.metrics["r2"] > 0.8
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
+    """A network that is three times too sure of itself; after scaling, its errors have unit z, on other images too."""
+    task = tasks.load(name, dataset())
+    rng = np.random.default_rng(0)
+
+    def said(n):
+        truth = torch.from_numpy(rng.normal(task.mean, task.sd, n))
+        raw = torch.stack([(truth - task.mean) / task.sd + 0.3 * torch.from_numpy(rng.normal(size=n)),
+                           torch.full((n,), 2 * np.log(0.1))], 1)  # fmt: skip
+        return raw, truth
+
+    raw, truth = said(4000)
+    better = task.calibrated(task.predict(raw), truth)
+    assert better.sigma_scale == pytest.approx(3.0, rel=0.05)
+    raw, truth = said(4000)
+    found = better.metrics(better.predict(raw), truth)
+    assert found["z_rms"] == pytest.approx(1, rel=0.05)
+    assert found["coverage_68"] == pytest.approx(0.683, abs=0.03)
+    assert task.metrics(task.predict(raw), truth)["z_rms"] > 2.5
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_the_network_finds_how_large_the_noise_is(name):
+    data = dataset(600, noise=0.4)
+    task = tasks.load(name, data)
+    model = network(2)
+    *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=20), seed=0, val=data.val)
+    assert last.metrics["z_rms"] == pytest.approx(1, abs=0.25)
+    assert last.metrics["r2"] > 0.6
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_several_networks_are_one_mixture(name):
+    """Against draws from the mixture of their normal distributions."""
+    task = tasks.load(name, dataset())
+    said = [torch.tensor([[0.0, 1.0]]), torch.tensor([[3.0, 0.5]])]
+    rng = np.random.default_rng(0)
+    drawn = np.concatenate([rng.normal(float(s[0, 0]), float(s[0, 1]), 200_000) for s in said])
+    together = task.combine(said)[0]
+    assert together.tolist() == pytest.approx([drawn.mean(), drawn.std()], rel=0.01)
+
+
+def test_missing_targets_are_one_clear_line():
+    data = dataset()
+    bare = dataclasses.replace(data, val=dataclasses.replace(data.val, targets={}))
+    with pytest.raises(ValueError, match="made up gives axion_mass for 0 images to val; expected 2 or more"):
+        tasks.load("axion_mass", bare)
+    with pytest.raises(ValueError, match="made up has the classes a, b; finding lenses needs two"):
+        tasks.load("lens_finding", dataset(classes=("a", "b")))
+    with pytest.raises(ValueError, match="unknown task 'nosuch'"):
+        tasks.load("nosuch", data)
+
+
+def test_some_images_of_a_split_are_read_without_copying_the_others():
+    whole, other = split(30), split(12, seed=1)
+    rows = torch.tensor([4, 29, 0, 4])
+    some = whole.rows(rows)
+    assert torch.equal(some.images[torch.tensor([1, 3])], whole.images[[29, 4]])
+    assert torch.equal(some.images[1:3], whole.images[[29, 0]])
+    assert some.images.shape == (4, 1, 8, 8)
+    both = joined(some, other)
+    assert torch.equal(both.images[2:6], torch.cat([whole.images[[0, 4]], other.images[:2]]))
+    assert torch.equal(both.labels, torch.cat([whole.labels[rows], other.labels]))
+    assert whole.where(torch.ones(30, dtype=bool)) is whole
+
+
+def test_balanced_classes_weigh_the_same():
+    labels = torch.tensor([0] * 90 + [1] * 9 + [3])
+    weights = image_weights(labels, 4)
+    assert [float(weights[labels == k].sum()) for k in (0, 1, 3)] == pytest.approx([100 / 3] * 3, rel=1e-5)
+    torch.manual_seed(0)
+    drawn = labels[epoch_order(9000, weights, TrainConfig(balance="sampling")) % 100]
+    torch.manual_seed(0)
+    drawn = labels[torch.multinomial(weights, 9000, replacement=True)]
+    assert [int((drawn == k).sum()) for k in (0, 1, 3)] == pytest.approx([3000] * 3, rel=0.1)
+    assert sorted(epoch_order(100, None, TrainConfig()).tolist()) == list(range(100))
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_balance_finds_a_rare_class_that_is_otherwise_passed_over(balance):
+    """Two overlapping levels of brightness, one image in twenty of the second."""
+    rng = np.random.default_rng(0)
+
+    def unbalanced(n):
+        labels = np.arange(n) % 20 == 0
+        images = rng.normal(size=(n, 1, 8, 8)) * 2 + labels[:, None, None, None]
+        return Split(torch.from_numpy(images).float(), torch.from_numpy(labels).long(), {})
+
+    data = Dataset("rare", ("0", "1"), unbalanced(1200), unbalanced(1200), unbalanced(1200))
+    task = tasks.load("lens_finding", data)
+
+    def mean_probability_of_the_rare_class(how):
+        config = dataclasses.replace(CONFIG, epochs=10, learning_rate=5e-2, warmup_epochs=0.5, balance=how)
+        model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(1, 2))
+        nn.init.zeros_(model[2].weight)
+        list(fit(model, data.train, task, config, seed=0))
+        said = outputs(model, data.val.images, normalisation=resolved(data), device="cpu")
+        return float(task.predict(said)[:, 1].mean())
+
+    assert mean_probability_of_the_rare_class("none") < 0.15
+    assert mean_probability_of_the_rare_class(balance) > 0.3
+
+
+def test_numbers_cannot_be_balanced():
+    data = dataset()
+    with pytest.raises(ValueError, match="balance is 'weights', but this task has no classes"):
+        next(fit(network(1), data.train, tasks.load("axion_mass", data), TrainConfig(balance="weights"), seed=0))
+
+
+def test_the_eight_symmetries_are_all_there_and_differ():
+    image = torch.rand(1, 1, 6, 6)
+
+    class Look(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)
+
+    views = [outputs(Look(), image, normalisation="zscore", device="cpu", symmetry=k) for k in SYMMETRIES]
+    seen = {tuple(view[0].tolist()) for view in views}
+    x = normalise(image, "zscore")
+    expected = set()
+    for turned in (x.rot90(k, (2, 3)) for k in range(4)):
+        expected |= {tuple(turned.flatten().tolist()), tuple(turned.mT.flatten().tolist())}
+    assert len(seen) == len(expected) == 8
+    assert seen == expected
+
+
+@pytest.mark.parametrize("objective", ["auc_d4_mean", "auc_d4_worst", "ap", "tpr_at_fpr_0.01", "ece_d4_mean"])
+def test_any_metric_can_be_an_objective(objective):
+    data = dataset()
+    task = tasks.load("substructure", data)
+    model = network(2)
+    *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=2), seed=0, val=data.val,
+                   objective=objective)  # fmt: skip
+    model.eval()
+    how = {"normalisation": resolved(data)}
+    views = torch.stack([predictions(model, data.val, task, **how, symmetry=k) for k in SYMMETRIES])
+    each = [task.metrics_in_full(view, data.val.labels) for view in views]
+    name = objective.split("_d4")[0]
+    expected = {"mean": np.mean, "worst": np.min}.get(objective.rsplit("_", 1)[-1], lambda v: v[0])
+    assert last.metrics[objective] == pytest.approx(expected([e[name] for e in each]), abs=1e-6)
+    if name == "auc":
+        assert metrics_of_views(views, data.val.labels, task)[objective] == pytest.approx(last.metrics[objective])
+    assert objective not in evaluate(model, data.val, task, **how)

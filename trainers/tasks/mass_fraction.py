@@ -1,0 +1,9 @@
+"""Measuring which fraction of the lens's mass is substructure."""
+
+from trainers.regression import Regression
+
+
+class Task(Regression):
+    target = "mass_fraction"
+    quantity = "mass of the substructure over the lens's"
+    unit = ""
