@@ -185,7 +185,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 
 @pytest.mark.slow
 def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
-    words, options = command("--trials", "12", "--images", "900", runs=tmp_path, cache=cache)
+    words, options = command("--trials", "40", "--images", "2000", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     database = tmp_path / "hybrid" / "study.db"
 
@@ -197,10 +197,10 @@ def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
         seen = epochs_stored(database)
         victim.kill()
         wait_until(lambda seen=seen: epochs_stored(database) >= seen + 2, process)
-    said, _ = process.communicate(timeout=250)
+    said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
     found = trials(tmp_path)
-    assert len(found) == 12
+    assert len(found) == 40
     failed = [t for t in found if t.state == TrialState.FAIL]
     assert 1 <= len(failed) <= 2, "a worker may have been between two jobs, but hardly both"
     assert all("the worker process died" in t.user_attrs["error"] for t in failed)

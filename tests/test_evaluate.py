@@ -1,0 +1,161 @@
+"""Measuring numbers from search to prediction, and an exported model on other images than its own."""
+
+import dataclasses
+import json
+
+import numpy as np
+import optuna
+import pytest
+from sklearn.metrics import mean_absolute_error, roc_auc_score
+
+import nas
+from nas import evaluate as evaluating
+from nas import parallel, retrain, retraining, schedulers
+from nas import predict as predicting
+from nas.engine import Engine
+from nas.ledger import Ledger, open_storage
+from nas.predict import predict
+from nas.simulate import simulate
+from search_space import Toy
+from studies import Configuration, StudySpec
+from trainers.config import TrainConfig
+from trainers.data import Simulated, load
+
+SIMULATED = Simulated(images=120, image_size=32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        retraining.resident.cache_clear()
+        yield
+
+
+def inline(function, jobs, *, workers, gpus=0.0):
+    for job in jobs:
+        for item in function(job):
+            yield job, item
+
+
+def retrained(folder, task, objective, direction, *arguments):
+    """A study of one trial in `folder`, retrained with two seeds by the command."""
+    spec = StudySpec("tiny", "?", data=SIMULATED, task=task, objective=objective, direction=direction, epochs=2,
+                     min_epochs=2)  # fmt: skip
+    (folder / "tiny").mkdir(parents=True)
+    storage = open_storage(folder / "tiny" / "study.db")
+    ledger = Ledger(storage, "tiny", direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
+    ledger.study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    config = Configuration(Toy("resnet2"), TrainConfig(epochs=2), seed=0).to_dict()
+    engine = Engine(ledger, schedulers.load("full", spec.rungs, 3), sample=lambda trial: config, trials=1,
+                    objective=objective)  # fmt: skip
+    list(simulate(engine, lambda c: [0.5, 0.4], workers=1))
+    engine.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "in_parallel", inline)
+        words = ["--study", "tiny", "--runs", str(folder), "--top-k", "1", "--seeds", "2", "--workers", "1"]
+        assert retrain.main([*words, *arguments]) == 0
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return retrained(tmp_path_factory.mktemp("c"), "substructure", "auc_d4_worst", "maximize", "--train-sizes", "30,60")
+
+
+@pytest.fixture(scope="module", params=["axion_mass", "mass_fraction_sigma"])
+def measurer(request, tmp_path_factory):
+    return retrained(tmp_path_factory.mktemp("m"), request.param, "mae", "minimize")
+
+
+def test_a_number_goes_from_the_search_to_a_prediction(measurer, tmp_path, capsys):
+    """What predict says of the test images is what the retraining was judged by."""
+    data = load(SIMULATED, progress=False)
+    model = nas.load_model(measurer / "models" / "best")
+    results = json.loads((measurer / "retrain.json").read_text())
+    test = model.task.select(data.test)
+    said = predict(model, test.images[:])
+    truth = model.task.targets(test).numpy()
+    mae = mean_absolute_error(truth, said.values)
+    assert mae == pytest.approx(results["configurations"][0]["test"][0]["mae"], rel=1e-5)
+    assert (said.sigma is not None) == model.task.with_sigma
+    html = (measurer / "retrain.html").read_text()
+    assert "Predicted against true" in html
+    assert "confusion" not in html.split("<script>")[0].lower()
+    assert model.task.quantity in (measurer / "models" / "best" / "README.md").read_text()
+
+    np.save(tmp_path / "lens.npy", test.images[:1][0].numpy())
+    words = ["--model", str(measurer / "models" / "best"), str(tmp_path / "lens.npy")]
+    assert predicting.main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert row["value"] == pytest.approx(float(said.values[0]), rel=1e-5)
+    assert ("sigma" in row) == model.task.with_sigma
+    assert predicting.main(words) == 0
+    assert f"{row['value']:.4f}" in capsys.readouterr().out
+
+
+def test_standard_deviations_come_from_images_outside_the_training(tmp_path):
+    folder = retrained(tmp_path, "axion_mass_sigma", "mae", "minimize")
+    config = nas.load_model(folder / "models" / "best").config
+    data = load(SIMULATED, progress=False)
+    known = {name: int(getattr(data, name).targets["axion_mass"].isfinite().sum()) for name in ("train", "val")}
+    assert config["data"]["train"] == known["train"]
+    assert config["task"]["sigma_scale"] != 1
+    plain = retrained(tmp_path / "plain", "axion_mass", "mae", "minimize")
+    assert nas.load_model(plain / "models" / "best").config["data"]["train"] == known["train"] + known["val"]
+
+
+def test_every_retrained_model_is_judged_turned_and_mirrored(classifier):
+    results = json.loads((classifier / "retrain.json").read_text())
+    (c,) = results["configurations"]
+    for of_seed in c["test"]:
+        assert of_seed["auc_d4_worst"] <= of_seed["auc_d4_mean"]
+        assert of_seed["auc_d4_worst"] <= of_seed["auc"]
+    assert "worst of eight" in (classifier / "retrain.html").read_text()
+    low, high = results["certainty"][0]["interval"]["auc"]
+    assert low <= c["ensemble"]["auc"] <= high
+
+
+def test_small_data_curves_train_on_nested_shares_of_all_classes(classifier):
+    results = json.loads((classifier / "retrain.json").read_text())
+    assert [(s["images"], s["seeds"]) for s in results["sizes"]] == [(30, [0, 1]), (60, [0, 1])]
+    labels = load(SIMULATED, progress=False).train.labels
+    few, more = (retraining.first_images(labels, True, n) for n in (30, 60))
+    assert set(few.tolist()) < set(more.tolist())
+    shares = np.bincount(labels[few]) / 30 - np.bincount(labels) / len(labels)
+    assert np.abs(shares).max() < 0.05
+
+
+def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifier, tmp_path, capsys, monkeypatch):
+    data = load(SIMULATED, progress=False)
+    model = nas.load_model(classifier / "models" / "best")
+    found = evaluating.evaluate(model, data, "test")
+    kept = json.loads((classifier / "retrain.json").read_text())["configurations"][0]["test"][0]
+    assert found.metrics == pytest.approx(kept, abs=1e-6)
+    whole = evaluating.evaluate(model, data)
+    assert whole.images == 120
+    seen = [getattr(data, name) for name in ("train", "val", "test")]
+    p = np.concatenate([predict(model, s.images[:]).probabilities for s in seen])
+    labels = np.concatenate([s.labels for s in seen])
+    assert whole.metrics["auc"] == pytest.approx(roc_auc_score(labels, p, multi_class="ovr"), abs=1e-6)
+
+    out = tmp_path / "found.json"
+    words = ["--model", str(classifier / "models" / "best"), "--preset", "deeplense-1", "--images", "60"]
+    assert evaluating.main([*words, "--json", str(out)]) == 0
+    assert f"{json.loads(out.read_text())['metrics']['auc']:.4f}" in capsys.readouterr().out
+
+
+def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(classifier, capsys):
+    model = nas.load_model(classifier / "models" / "best")
+    data = load(SIMULATED, progress=False)
+    with pytest.raises(ValueError, match="has the classes a, b, c; the model tells axion, cdm, no_sub apart"):
+        evaluating.evaluate(model, dataclasses.replace(data, classes=("a", "b", "c")))
+    assert evaluating.main(["--model", str(classifier / "models" / "best")]) == 2
+    assert capsys.readouterr().err.startswith("error: give either --data")
+
+
+@pytest.mark.parametrize("sizes", ["0,30", "30,5000"])
+def test_train_sizes_that_cannot_be_are_refused(classifier, capsys, sizes):
+    words = ["--study", "tiny", "--runs", str(classifier.parent), "--train-sizes", sizes]
+    assert retrain.main(words) == 2
+    assert "expected 1 to" in capsys.readouterr().err
