@@ -31,12 +31,8 @@ from trainers.data import Dataset, load, source_from_dict
 
 
 def best(search: Search, k: int) -> list[Trial]:
-    """The `k` best COMPLETE trials at full budget; of several with the same configuration only the best."""
-    distinct: dict[str, Trial] = {}
-    for trial in search.ranked():
-        configuration = {name: value for name, value in trial.config.items() if name != "seed"}
-        distinct.setdefault(json.dumps(configuration, sort_keys=True), trial)
-    return list(distinct.values())[:k]
+    """One trial of each of the `k` best configurations at full budget: of a grid the first seed, else the best."""
+    return [cell.trials[0] for cell in search.cells()[:k]]
 
 
 def plan(
@@ -95,12 +91,13 @@ def gather(
     """The scores of every configuration of which a training is finished, and what there is to say of the data."""
     task = tasks.load(search.spec["task"], data)
     targets = task.targets(data.test)
+    chosen_by = {cell.trials[0].number: cell.value for cell in search.cells()}
     scores = []
     for trial in chosen:
         trained = [result(job) for job in jobs if job.trial == trial.number and finished(job) is not None]
         if trained:
             cost = {"parameters": trial.parameters, "macs": trial.macs}
-            scores.append(score(trial.number, trial.config, trial.value, cost, trained, task, targets))
+            scores.append(score(trial.number, trial.config, chosen_by[trial.number], cost, trained, task, targets))
     images = {"train": len(data.train) + len(data.val), "test": len(data.test)}
     return scores, {"source": search.spec["data"], **images}
 
