@@ -37,13 +37,18 @@ def effect_rows(factors: Sequence[Factor]) -> list[list[str]]:
     for factor in factors:
         rows.append([", ".join(factor.names), level(factor.reference), "", "reference", "reference"])
         for effect in factor.effects:
-            pairs = str(effect.upright.pairs if effect.upright else 0)
-            rows.append(["", level(effect.level), pairs, _difference(effect.upright), _difference(effect.turned)])
+            pairs = effect.upright.pairs if effect.upright else 0
+            shown = [_difference(found, pairs) for found in (effect.upright, effect.turned)]
+            rows.append(["", level(effect.level), str(pairs), *shown])
     return rows
 
 
-def _difference(found: Difference | None) -> str:
-    return "no pair" if found is None else plus_minus(found.mean, found.half, sign=True)
+def _difference(found: Difference | None, pairs: int) -> str:
+    """With the number of its pairs where it is not the row's."""
+    if found is None:
+        return "no pair"
+    fewer = f" ({count(found.pairs, 'pair')})" if found.pairs != pairs else ""
+    return plus_minus(found.mean, found.half, sign=True) + fewer
 
 
 def cell_headings(search: Search) -> list[str]:

@@ -82,7 +82,7 @@ def _setting(value: Any) -> str:
 
 
 def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
-    """`0.9123 ± 0.0045`, both to four decimals or to as many as the latter needs for two digits."""
+    """`0.9123 ± 0.0045`, both to four decimals or to as many as the latter needs to show a digit."""
     scale = half or abs(number)
-    decimals = min(max(4, 1 - math.floor(math.log10(scale))), 9) if scale else 4
+    decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # below it is rounding
     return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")
