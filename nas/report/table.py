@@ -99,8 +99,10 @@ def effects_table(search: Search) -> Table:
     """The effects of a grid's factors, with half the width of their 95% confidence intervals."""
     title = f"{search.name}: effects on {objective_name(search.objective)}, ± half a 95% confidence interval"
     table = _table(title, effect_headings(search), words={"factor", "level"})
-    for row in effect_rows(effects(search)):
+    found = effects(search)
+    for row in effect_rows(found):
         table.add_row(*row)
+    table.columns[0].min_width = min(20, max((len(name) for factor in found for name in factor.names), default=0))
     table.caption, table.caption_justify = left_out(search) or None, "left"
     return table
 
