@@ -31,12 +31,8 @@ from trainers.data import Dataset, load, source_from_dict
 
 
 def best(search: Search, k: int) -> list[Trial]:
-    """The `k` best COMPLETE trials at full budget; of several with the same configuration only the best."""
-    distinct: dict[str, Trial] = {}
-    for trial in search.ranked():
-        configuration = {name: value for name, value in trial.config.items() if name != "seed"}
-        distinct.setdefault(json.dumps(configuration, sort_keys=True), trial)
-    return list(distinct.values())[:k]
+    """One trial of each of the `k` best configurations at full budget: of a grid the first seed, else the best."""
+    return [cell.trials[0] for cell in search.cells()[:k]]
 
 
 def plan(
@@ -105,6 +101,7 @@ class Gathered:
 def gather(search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset) -> Gathered:
     task = tasks.load(search.spec["task"], data)
     targets = task.targets(task.select(data.test))
+    chosen_by = {cell.trials[0].number: cell.value for cell in search.cells()}
     scores, together, sizes = [], [], []
     for trial in chosen:
         done = [job for job in jobs if job.trial == trial.number and finished(job) is not None]
@@ -112,7 +109,7 @@ def gather(search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], 
         if not trained:
             continue
         cost = {"parameters": trial.parameters, "macs": trial.macs}
-        scores.append(score(trial.number, trial.config, trial.value, cost, trained, task, targets))
+        scores.append(score(trial.number, trial.config, chosen_by[trial.number], cost, trained, task, targets))
         together.append(combined(trained, task)[0])
         for images in sorted({job.images for job in done if job.images is not None}):
             few = [result(job) for job in done if job.images == images]

@@ -188,7 +188,7 @@ def command(argv: list[str]) -> int:
 def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share, display: Display) -> int:
     """Search to the end, then report. The exit code: 0 done, 1 the search failed, 130 interrupted."""
     from nas import ray_backend  # only now, since importing Ray takes seconds
-    from nas.report import top_table, write_report
+    from nas.report import tables, write_report
     from nas.trial import Problem
 
     problem = Problem(
@@ -211,7 +211,8 @@ def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share,
         return 1
     finally:
         page = write_report(engine.ledger.study, folder / "report.html")
-    display.console.print(top_table(engine.ledger.study))
+    for table in tables(engine.ledger.study):
+        display.console.print(table)
     display.console.print(f"report    {page}\ndashboard optuna-dashboard sqlite:///{folder / 'study.db'}")
     where = "" if folder.parent == Path("runs") else f" --runs {folder.parent}"
     where += "" if folder.name == spec.name else f" --name {folder.name}"

@@ -52,11 +52,11 @@ def configuration(rate=1e-3, name="resnet2", **training):
     return Configuration(Toy(name), TrainConfig(epochs=2, learning_rate=rate, **training), seed=0).to_dict()
 
 
-def make_study(folder, configs, values):
+def make_study(folder, configs, values, spec=SPEC):
     """A finished study whose trial i trained configs[i] to the validation value values[i]; None: it failed."""
     folder.mkdir(parents=True)
     ledger = Ledger(open_storage(folder / "study.db"), SPEC.name, sampler=optuna.samplers.RandomSampler(seed=0))
-    ledger.study.set_user_attr("spec", json.loads(json.dumps(SPEC.to_dict())))
+    ledger.study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
     given = iter(configs)
     engine = Engine(
         ledger, schedulers.load("promotion", SPEC.rungs, 3), sample=lambda trial: next(given), trials=len(configs)
@@ -99,6 +99,29 @@ def test_the_best_complete_trials_are_taken_and_a_configuration_counts_once(tmp_
     study = make_study(tmp_path / "tiny", configs, [None, 0.6, 0.9, 0.8, 0.7])
     assert [t.number for t in retrain.best(read(study), 3)] == [2, 4, 1]
     assert [t.number for t in retrain.best(read(study), 1)] == [2]
+
+
+GRID = dataclasses.replace(SPEC, sampler="grid", seeds=2)
+
+
+def with_seeds(config, seeds):
+    return [{**config, "seed": seed} for seed in seeds]
+
+
+@pytest.mark.parametrize("minimize", [False, True])
+def test_of_a_grid_the_best_mean_over_the_seeds_is_taken_and_not_the_luckiest_seed(tmp_path, minimize):
+    """Trial 0 failed, which left one seed of its configuration: a good one, which proves little. It comes last."""
+    survivor, lucky, steady = configuration(9e-3), configuration(1e-3), configuration(2e-3)
+    configs = [*with_seeds(survivor, (0, 1)), *with_seeds(lucky, (1, 0)), *with_seeds(steady, (1, 0))]
+    values = [None, 0.85, 0.9, 0.5, 0.75, 0.74]
+    if minimize:
+        values = [v and 1 - v for v in values]
+    found = read(make_study(tmp_path / "tiny", configs, values, GRID))
+    found = dataclasses.replace(found, maximize=not minimize)
+    assert [t.number for t in retrain.best(found, 3)] == [5, 3, 1], "of each the first seed stands for it"
+    assert [c.value for c in found.cells()] == pytest.approx([abs(minimize - v) for v in (0.745, 0.7, 0.85)])
+    elsewhere = dataclasses.replace(found, spec={**found.spec, "sampler": "tpe"})
+    assert [t.number for t in retrain.best(elsewhere, 3)] == [2, 1, 4], "a search ranks by the best trial"
 
 
 def test_two_splits_joined_are_indexed_like_their_concatenation():
@@ -291,6 +314,15 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     assert retrain.main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
     check_results(tmp_path / "tiny", [1, 0], [0, 1, 2])
+
+
+def test_the_validation_value_of_a_grid_is_the_mean_over_its_seeds(tmp_path, without_ray):
+    configs = [*with_seeds(configuration(1e-3), (0, 1)), *with_seeds(configuration(2e-3), (0, 1))]
+    make_study(tmp_path / "tiny", configs, [0.5, 0.9, 0.74, 0.75], GRID)
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "1", "--seeds", "1", "--workers", "1"]
+    assert retrain.main(arguments) == 0
+    (found,) = json.loads((tmp_path / "tiny" / "retrain.json").read_text())["configurations"]
+    assert (found["trial"], found["validation"]) == (2, pytest.approx(0.745))
 
 
 def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, without_ray):

@@ -12,7 +12,7 @@ from rich.console import Console
 import studies
 from nas.cli import Parser, run_command
 from nas.ledger import open_study
-from nas.report import top_table, write_report
+from nas.report import tables, write_report
 
 
 def command(argv: list[str]) -> int:
@@ -27,7 +27,8 @@ def command(argv: list[str]) -> int:
     folder = args.runs / (args.name or name)
     study = open_study(folder / "study.db", name)
     console = Console()
-    console.print(top_table(study, 5))
+    for table in tables(study):
+        console.print(table)
     console.print(f"report: {write_report(study, folder / 'report.html')}", soft_wrap=True, highlight=False)
     return 0
 

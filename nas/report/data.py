@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ class Trial:
     seconds: float | None = None
     peak_memory_mb: float | None = None
     error: str = ""
+    turned: float | None = None  # the objective at full budget on the validation images turned by 90 degrees
 
     @property
     def value(self) -> float:
@@ -47,6 +50,14 @@ class Trial:
     @property
     def description(self) -> str:
         return describe_architecture(self.config.get("architecture", {}))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The trials of one configuration that were trained in full; the first stands for it."""
+
+    trials: tuple[Trial, ...]  # in a grid by seed, so that the first is not the luckiest; elsewhere from best to worst
+    value: float  # by which configurations are ranked: in a grid the mean of the trials, elsewhere that of the best
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,27 @@ class Search:
         full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
         return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
+    @property
+    def grid(self) -> bool:
+        return self.spec.get("sampler") == "grid"
+
+    def cells(self) -> list[Cell]:
+        """The configurations trained in full, whatever the seed, from best to worst.
+
+        In a grid, those that lack a seed come after those that have all: what is left of a configuration when its
+        failures are taken away flatters it.
+        """
+        found: dict[str, list[Trial]] = {}
+        for trial in self.ranked():
+            configuration = {name: value for name, value in trial.config.items() if name != "seed"}
+            found.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
+        if not self.grid:
+            return [Cell(tuple(trials), trials[0].value) for trials in found.values()]
+        by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in found.values()]
+        cells = [Cell(trials, fmean(t.value for t in trials)) for trials in by_seed]
+        seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1
+        return sorted(cells, key=lambda c: (len(c.trials) < seeds, sign * c.value, c.trials[0].number))
+
 
 def read(study: optuna.Study) -> Search:
     """The study as plain values. ValueError for a study that nas.run did not make."""
@@ -87,13 +119,15 @@ def read(study: optuna.Study) -> Search:
         spec=spec,
         maximize=spec["direction"] == "maximize",
         rungs=rungs,
-        trials=tuple(_trial(t, rungs) for t in stored if "skipped" not in t.user_attrs),
+        trials=tuple(_trial(t, rungs, spec["objective"]) for t in stored if "skipped" not in t.user_attrs),
         skipped=sum("skipped" in t.user_attrs for t in stored),
     )
 
 
-def _trial(trial: optuna.trial.FrozenTrial, rungs: Sequence[int]) -> Trial:
+def _trial(trial: optuna.trial.FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
     known = trial.user_attrs
+    full = [epoch for epoch in known.get("history", ()) if epoch["epoch"] == rungs[-1]]
+    turned = full[0].get(f"turned_{objective}") if full else None
     curve = {epoch: v for epoch, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)}
     return Trial(
         number=trial.number,
@@ -108,6 +142,7 @@ def _trial(trial: optuna.trial.FrozenTrial, rungs: Sequence[int]) -> Trial:
         seconds=known.get("seconds"),
         peak_memory_mb=known.get("peak_memory_mb"),
         error=known.get("error", ""),
+        turned=turned if turned is not None and math.isfinite(turned) else None,
     )
 
 

@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from nas.report.data import Incumbent, Mixers, Search, Trial
+from nas.report.effects import Effect, Factor
 from nas.report.importance import Importance
-from nas.report.words import duration, objective_name, si, value
+from nas.report.words import duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
 BEST, FAILED = "#e8710a", "#cf3f4f"
@@ -114,6 +115,38 @@ def importances(found: Importance) -> go.Figure:
     figure.update_yaxes(showgrid=False, ticks="", automargin=True)
     figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor="#8b95a1")
     figure.update_layout(bargap=0.35)
+    return figure
+
+
+def effects(search: Search, factors: Sequence[Factor]) -> go.Figure:
+    """A dot with its interval for each level, upright and turned, below the name of its factor and the reference."""
+    labels: list[str] = []
+    lines: list[tuple[int, Effect]] = []
+    for factor in factors:
+        names = " + ".join(factor.names)
+        labels.append(f"<b>{escape(names)}</b> against {escape(level(factor.reference))}")
+        for effect in factor.effects:
+            lines.append((len(labels), effect))
+            labels.append(escape(level(effect.level)))
+    figure = _figure(f"difference in {objective_name(search.objective)}", "", height=110 + 25 * len(labels))
+    for name, colour, symbol, shift in (("upright", BUDGETS[2], "circle", -0.16), ("turned", BEST, "diamond", 0.16)):
+        shown = [(y, e.level, found) for y, e in lines if (found := getattr(e, name)) is not None]
+        if shown:
+            figure.add_scatter(
+                x=[found.mean for _, _, found in shown], y=[y + shift for y, _, _ in shown], mode="markers", name=name,
+                marker={"color": colour, "symbol": symbol, "size": 8},
+                error_x={"array": [found.half for _, _, found in shown], "thickness": 1.5, "width": 3, "color": colour},
+                text=[
+                    f"{escape(level(of))}, {name}: {plus_minus(found.mean, found.half, sign=True)}, n = {found.pairs}"
+                    for _, of, found in shown
+                ],
+                hovertemplate="%{text}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(zeroline=True, zerolinecolor="#8b95a1", zerolinewidth=1.5)
+    figure.update_yaxes(
+        tickvals=list(range(len(labels))), ticktext=labels, range=[len(labels) - 0.4, -0.6], showgrid=False, ticks="",
+        automargin=True, fixedrange=True,
+    )  # fmt: skip
     return figure
 
 

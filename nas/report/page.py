@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
@@ -101,10 +101,11 @@ def failures(search: Search) -> str:
 
 def _section(s: Section) -> str:
     plot = "" if s.figure is None else f'<div class=plot id="{s.key}" style="height:{s.figure.layout.height}px"></div>'
-    return f"<section><h2>{escape(s.title)}</h2><p class=caption>{escape(s.caption)}</p>{plot}</section>"
+    table = "" if s.listing is None else _table(s.listing.headings, s.listing.rows, words=s.listing.words)
+    return f"<section><h2>{escape(s.title)}</h2><p class=caption>{escape(s.caption)}</p>{plot}{table}</section>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: set[int]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int]) -> str:
     kind = [" class=words" if i in words else "" for i in range(len(head))]
     top = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, head, strict=True))
     body = "".join(

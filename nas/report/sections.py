@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from nas.report import figures
+from nas.report import figures, table
 from nas.report.data import Search, incumbent, mixers, pareto
+from nas.report.effects import effects
 from nas.report.importance import FEWEST, importance
 from nas.report.words import count, objective_name
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A table."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: frozenset[int] = frozenset()  # columns of words
+
+
+@dataclass(frozen=True)
 class Section:
-    """One figure with the sentence that says how to read it; without one, the sentence says why."""
+    """A figure, a table or both with the sentence that says how to read them; without either, the sentence says why."""
 
     key: str
     title: str
     caption: str
     figure: go.Figure | None = None
+    listing: Listing | None = None
 
 
 def sections(search: Search) -> list[Section]:
-    """The figures, each with the trials and the budget that it stands on."""
-    return [_history(search), _curves(search), _mixers(search), _importance(search), _trade_off(search)]
+    """The figures, each with the trials and the budget that it stands on; what only a grid can say comes first."""
+    of_grid = [_effects(search), _cells(search)] if search.grid else []
+    return [*of_grid, _history(search), _curves(search), _mixers(search), _importance(search), _trade_off(search)]
+
+
+def _effects(search: Search) -> Section:
+    found, title, lost = effects(search), "Effect of each factor", table.left_out(search)
+    if not found:
+        return Section("effects", title, f"No two trainings that differ in one factor alone have ended. {lost}".strip())
+    alike = "equal in all else, the seed included" if search.spec["seeds"] > 1 else "equal in all else"
+    measured = any(e.turned for factor in found for e in factor.effects)
+    images = "as they are and turned by 90 degrees" if measured else "as they are"
+    caption = (
+        f"Mean difference in {objective_name(search.objective)} between a level of a factor and its reference over all "
+        f"pairs of trainings that are {alike}, on the validation images {images}, with the 95% confidence interval of "
+        f"the paired t-test (none for a single pair); {'above' if search.maximize else 'below'} zero is better. An "
+        "interval takes pairs for independent, and holds for these images, for the mean over these cells, and for one "
+        f"level: of twenty levels without any effect, one is expected to show one. {lost}"
+    )
+    rows = Listing(table.effect_headings(search), table.effect_rows(found), frozenset({0, 1}))
+    return Section("effects", title, caption.strip(), figures.effects(search, found), rows)
+
+
+def _cells(search: Search) -> Section:
+    title, rows = "Mean of each cell", table.cell_rows(search)
+    if not rows:
+        return Section("cells", title, "No training has come to its end yet.")
+    several = search.spec["seeds"] > 1
+    caption = (
+        f"{objective_name(search.objective)} after the last epoch, on the validation images as they are and turned by "
+        f"90 degrees{', mean ± standard deviation over the seeds' if several else ''}. The best cell is first"
+        f"{', and what lacks a seed comes last' if several else ''}; nas.retrain takes them in this order."
+    )
+    return Section("cells", title, caption, listing=Listing(table.cell_headings(search), rows))
 
 
 def _history(search: Search) -> Section:

@@ -1,13 +1,17 @@
-"""The best trials, for the end of a run."""
+"""Tables: the rows that page and terminal share, and those that a run ends with."""
 
 from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
 
 import optuna
 from rich import box
 from rich.table import Table
 
 from nas.report.data import Search, Trial, read
-from nas.report.words import count, duration, memory, objective_name, si, value
+from nas.report.effects import Difference, Factor, effects
+from nas.report.words import count, duration, level, memory, objective_name, plus_minus, si, value
 
 
 def headings(search: Search) -> list[str]:
@@ -22,16 +26,102 @@ def cells(trial: Trial) -> list[str]:
     ]  # fmt: skip
 
 
+def effect_headings(search: Search) -> list[str]:
+    name = objective_name(search.objective)
+    return ["factor", "level", "pairs", name, f"{name}, turned"]
+
+
+def effect_rows(factors: Sequence[Factor]) -> list[list[str]]:
+    """Below `effect_headings`: of each factor the reference, then the other levels with their differences to it."""
+    rows = []
+    for factor in factors:
+        rows.append([", ".join(factor.names), level(factor.reference), "", "reference", "reference"])
+        for effect in factor.effects:
+            pairs = effect.upright.pairs if effect.upright else 0
+            shown = [_difference(found, pairs) for found in (effect.upright, effect.turned)]
+            rows.append(["", level(effect.level), str(pairs), *shown])
+    return rows
+
+
+def _difference(found: Difference | None, pairs: int) -> str:
+    """With the number of its pairs where it is not the row's."""
+    if found is None:
+        return "no pair"
+    fewer = f" ({count(found.pairs, 'pair')})" if found.pairs != pairs else ""
+    return plus_minus(found.mean, found.half, sign=True) + fewer
+
+
+def cell_headings(search: Search) -> list[str]:
+    return [*_parameters(search), "seeds", *effect_headings(search)[-2:], "trials"]
+
+
+def cell_rows(search: Search) -> list[list[str]]:
+    """Below `cell_headings`: the cells of a grid from best to worst, mean ± standard deviation over the seeds."""
+    rows = []
+    for cell in search.cells():
+        params = cell.trials[0].params
+        rows.append([
+            *(level([(name, params[name])]) if name in params else "–" for name in _parameters(search)),
+            str(len(cell.trials)), _mean_and_sd(t.value for t in cell.trials),
+            _mean_and_sd(t.turned for t in cell.trials), ", ".join(str(t.number) for t in cell.trials),
+        ])  # fmt: skip
+    return rows
+
+
+def _parameters(search: Search) -> list[str]:
+    return sorted({name for t in search.trials for name in t.params} - {"seed"})
+
+
+def _mean_and_sd(values: Iterable[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return "–"
+    return plus_minus(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
+
+
+def left_out(search: Search) -> str:
+    """Of a grid, the trainings that are in no mean; nothing where all came to their end."""
+    counts = search.counts()
+    kinds = {"failed": counts["failed"], "unfinished": counts["open"] + counts["pruned"]}
+    if not any(kinds.values()):
+        return ""
+    kind = " and ".join(f"{n} {name}" for name, n in kinds.items() if n)
+    return f"Left out, with the pairs they would be in: {kind} of {count(len(search.trials), 'training')}."
+
+
+def tables(study: optuna.Study, k: int = 5) -> list[Table]:
+    """What a run ends with: the `k` best trials, and of a grid the effects of its factors."""
+    search = read(study)
+    return [top_table(study, k), *([effects_table(search)] if search.grid else [])]
+
+
+def effects_table(search: Search) -> Table:
+    """The effects of a grid's factors, with half the width of their 95% confidence intervals."""
+    title = f"{search.name}: effects on {objective_name(search.objective)}, ± half a 95% confidence interval"
+    table = _table(title, effect_headings(search), words={"factor", "level"})
+    found = effects(search)
+    for row in effect_rows(found):
+        table.add_row(*row)
+    table.columns[0].min_width = min(20, max((len(name) for factor in found for name in factor.names), default=0))
+    table.caption, table.caption_justify = left_out(search) or None, "left"
+    return table
+
+
 def top_table(study: optuna.Study, k: int = 5) -> Table:
     """The `k` best trials among those COMPLETE at full budget. ValueError for a study that nas.run did not make."""
     search = read(study)
     best = search.ranked()[:k]
     complete = f"the best of {count(search.counts()['complete'], 'trial')} at" if best else "no trial has reached"
     title = f"{search.name}: {complete} the full {search.rungs[-1]} epochs"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings(search):
-        words = heading == "architecture"
-        table.add_column(heading, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    table = _table(title, headings(search), words={"architecture"})
     for trial in best:
         table.add_row(*cells(trial))
+    return table
+
+
+def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        is_words = heading in words
+        table.add_column(heading, justify="left" if is_words else "right", overflow="fold", no_wrap=not is_words)
     return table

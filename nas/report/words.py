@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -76,3 +77,21 @@ def value(number: float, decimals: int = 4) -> str:
     """An objective to so many decimals, or to as many digits where that would show nothing."""
     fixed = number == 0 or 10 ** (1 - decimals) <= abs(number) < 1e4
     return f"{number:.{decimals}f}" if fixed else f"{number:.{decimals - 1}e}"
+
+
+def level(values: Sequence[tuple[str, Any]]) -> str:
+    """A factor's level, (parameter, value) of each of its parameters: `learnable, blocks, shared False`."""
+    if len(values) == 1:
+        return _setting(values[0][1])
+    return ", ".join(v if isinstance(v, str) else f"{n.rpartition('.')[2]} {_setting(v)}" for n, v in values)
+
+
+def _setting(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
+    """`0.9123 ± 0.0045`, both to four decimals or to as many as the latter needs to show a digit."""
+    scale = half or abs(number)
+    decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # below it is rounding
+    return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")

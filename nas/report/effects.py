@@ -1,0 +1,118 @@
+"""What each factor of a grid does: differences between trainings that are alike in all else, the seed included.
+
+The effect of a level is the mean of its differences to a reference level over all such pairs, with the confidence
+interval of the paired t-test. What a pair has in common, such as an easy seed or a good learning rate, cancels. Where
+an effect varies from cell to cell, so do its differences, and the interval is wider than the seeds alone would make it.
+The pairs are taken for independent draws, and the images are the same in all: it says nothing of other images.
+
+In some cells a parameter may not exist. Where that leaves a level of a factor without a pair, since a cell of it has
+parameters of its own (a mixer its variants), these are joined to the factor: a level is then a mixer with its variant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.report.data import Search, Trial
+
+CONFIDENCE = 0.95
+Level = tuple[tuple[str, Any], ...]  # (parameter, value) of those parameters of a factor that a trial has
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences, in units of the objective; `half` is that of the width of its interval."""
+
+    mean: float
+    half: float | None  # None for a single pair
+    pairs: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> Difference | None:
+        from scipy.stats import t
+
+        n = len(differences)
+        if not n:
+            return None
+        half = None
+        if n > 1:
+            half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(differences, ddof=1) / math.sqrt(n))
+        return cls(float(np.mean(differences)), half, n)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One level less the reference; None where there is no pair."""
+
+    level: Level
+    upright: Difference | None
+    turned: Difference | None
+
+
+@dataclass(frozen=True)
+class Factor:
+    names: tuple[str, ...]  # the parameter, and those that are joined to it
+    reference: Level  # the first in the order of the bounds that has a finished training
+    effects: tuple[Effect, ...]  # of the other levels, in that order
+
+
+def effects(search: Search) -> list[Factor]:
+    """Every parameter with at least one pair, by name; trainings that did not come to their end are left out."""
+    names = sorted({name for t in search.trials for name in t.params} - {"seed"})
+    found = [_factor(name, search.trials, search.ranked()) for name in names]
+    return [factor for factor in found if factor is not None and any(e.upright for e in factor.effects)]
+
+
+def _factor(name: str, trials: Sequence[Trial], finished: Sequence[Trial]) -> Factor | None:
+    alone = _compare((name,), trials, finished)
+    joined = _only_at_some_levels(name, trials)
+    if alone is None or not joined or all(effect.upright for effect in alone.effects):
+        return alone
+    return _compare((name, *joined), trials, finished)
+
+
+def _only_at_some_levels(name: str, trials: Sequence[Trial]) -> list[str]:
+    """Parameters that exist at some levels of the parameter `name` but not at all of them."""
+    having = [t for t in trials if name in t.params]
+    levels = {t.params[name] for t in having}
+    others = sorted({other for t in having for other in t.params})
+    return [other for other in others if {t.params[name] for t in having if other in t.params} != levels]
+
+
+def _compare(names: tuple[str, ...], trials: Iterable[Trial], finished: Sequence[Trial]) -> Factor | None:
+    """Each level of the factor `names` against the first; None if no training with it has come to its end."""
+    order = {level_of(t, names): _place(t, names) for t in trials if names[0] in t.params}
+    levels = sorted(order, key=lambda level: order[level])
+    alike: dict[frozenset[tuple[str, Any]], dict[Level, Trial]] = {}  # trials that differ in the factor alone
+    for trial in finished:
+        if names[0] in trial.params:
+            rest = frozenset((name, value) for name, value in trial.params.items() if name not in names)
+            alike.setdefault(rest, {})[level_of(trial, names)] = trial
+    reference = next((level for level in levels if any(level in group for group in alike.values())), None)
+    if reference is None:
+        return None
+    found = []
+    for level in levels:
+        pairs = [(group[level], group[reference]) for group in alike.values() if level in group and reference in group]
+        upright = [a.value - b.value for a, b in pairs]
+        turned = [a.turned - b.turned for a, b in pairs if a.turned is not None and b.turned is not None]
+        if level != reference:
+            found.append(Effect(level, Difference.of(upright), Difference.of(turned)))
+    return Factor(names, reference, tuple(found))
+
+
+def level_of(trial: Trial, names: Sequence[str]) -> Level:
+    return tuple((name, trial.params[name]) for name in names if name in trial.params)
+
+
+def _place(trial: Trial, names: Sequence[str]) -> tuple[float, ...]:
+    """Where a level stands in the order of the bounds: of choices as listed, of numbers by size, absent ones first."""
+    return tuple(
+        float(trial.distributions[name].to_internal_repr(trial.params[name])) if name in trial.params else -math.inf
+        for name in names
+    )

@@ -1,0 +1,391 @@
+"""Grids: effects are those of the paired t-test, over pairs that differ in one factor alone."""
+
+import dataclasses
+import io
+import itertools
+import json
+import re
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from rich.console import Console
+from scipy.stats import ttest_rel
+
+import studies
+from nas import samplers, schedulers
+from nas.engine import Engine
+from nas.ledger import Ledger, open_storage
+from nas.report import tables, write_report
+from nas.report.__main__ import main
+from nas.report.data import Search, Trial, read
+from nas.report.effects import effects
+from nas.report.figures import effects as draw
+from nas.report.table import effect_rows, left_out
+from nas.report.words import level, plus_minus
+from nas.surrogate.drafts import Draft, cells
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+@pytest.fixture(autouse=True)
+def without_forest(monkeypatch):
+    """The importance of hyperparameters takes seconds, and is tested elsewhere."""
+    monkeypatch.setattr("nas.report.sections.importance", lambda search: None)
+
+
+def made(params, values, turned=None, states=None, distributions=None, seeds=1):
+    """A grid whose trial i has params[i] and came to values[i]; choices are in the order in which they come."""
+    known = {
+        name: CategoricalDistribution(list(dict.fromkeys(p[name] for p in params if name in p)))
+        for name in dict.fromkeys(n for p in params for n in p)
+    } | {"seed": IntDistribution(0, 99)}
+    trials = [
+        Trial(
+            number=i, state=states[i] if states else "complete", curve={3: float(values[i])}, rung=3, params=p,
+            distributions={name: (distributions or {}).get(name, known[name]) for name in p},
+            config={**p, "seed": p.get("seed", 0)}, turned=None if turned is None else turned[i],
+        )
+        for i, p in enumerate(params)
+    ]  # fmt: skip
+    spec = {"sampler": "grid", "seeds": seeds, "objective": "auc"}
+    return Search("made", "", spec, True, (3,), tuple(trials), 0)
+
+
+def product_of(**choices):
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+
+
+def of_study(name):
+    """Every cell of a study that ships, as parameters by name, and the order of its choices."""
+    sample, distributions = studies.load(name).sample, {}
+
+    def collect(trial):
+        sample(trial)
+        if isinstance(trial, Draft):
+            distributions.update(trial.distributions)
+
+    return [dict(p) for p in cells(collect)], distributions
+
+
+def pairs_by_hand(search, change, reference):
+    """Trials with all of `change` and all of `reference`, in everything else the same, by looking at any two."""
+    return [
+        (a, b)
+        for a, b in itertools.product(search.ranked(), repeat=2)
+        if change.items() <= a.params.items() and reference.items() <= b.params.items()
+        and {k: v for k, v in a.params.items() if k not in change}
+        == {k: v for k, v in b.params.items() if k not in reference}
+    ]  # fmt: skip
+
+
+def check_by_hand(search, factor):
+    """Each effect against scipy's paired t-test over the pairs found by looking at any two trials."""
+    for effect in factor.effects:
+        pairs = pairs_by_hand(search, dict(effect.level), dict(factor.reference))
+        for found, of in ((effect.upright, lambda t: t.value), (effect.turned, lambda t: t.turned)):
+            a, b = [[of(pair[i]) for pair in pairs] for i in (0, 1)]
+            if not pairs:
+                assert found is None
+                continue
+            assert found.pairs == len(pairs)
+            assert found.mean == pytest.approx(np.mean(a) - np.mean(b))
+            if len(pairs) == 1:
+                assert found.half is None
+            else:
+                interval = ttest_rel(a, b).confidence_interval(0.95)
+                assert (found.mean - found.half, found.mean + found.half) == pytest.approx(tuple(interval))
+
+
+TOYS = {"toy": ["mlp", "lenet", "resnet2"], "rate": [1e-3, 1e-2], "policy": ["none", "d4"]}
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_effects_and_intervals_are_those_of_the_paired_t_test_in_scipy(seeds):
+    rng = np.random.default_rng(seeds)
+    params = product_of(**TOYS, **({"seed": list(range(seeds))} if seeds > 1 else {}))
+    rng.shuffle(params)
+    values, turned = rng.normal(size=(2, len(params)))
+    order = {name: CategoricalDistribution(choices) for name, choices in TOYS.items()}
+    search = made(params, values, turned, distributions=order, seeds=seeds)
+    found = effects(search)
+    assert [(f.names, dict(f.reference)) for f in found] == [
+        (("policy",), {"policy": "none"}), (("rate",), {"rate": 1e-3}), (("toy",), {"toy": "mlp"})
+    ]  # fmt: skip
+    assert [dict(e.level)["toy"] for e in found[2].effects] == ["lenet", "resnet2"]
+    assert found[0].effects[0].upright.pairs == 6 * seeds
+    for factor in found:
+        check_by_hand(search, factor)
+
+
+def test_effects_that_add_up_are_found_exactly():
+    worth = {"mlp": 0.0, "lenet": 0.2, "resnet2": 0.3, 1e-3: 0.0, 1e-2: -0.1, "none": 0.0, "d4": 0.05}
+    params = product_of(**TOYS, seed=[0, 1])
+    values = [0.5 + sum(worth[p[name]] for name in TOYS) for p in params]
+    for factor in effects(made(params, values, [-v for v in values])):
+        for effect in factor.effects:
+            expected = worth[effect.level[0][1]]
+            assert effect.upright.mean == pytest.approx(expected)
+            assert effect.upright.half == pytest.approx(0, abs=1e-12)
+            assert effect.turned.mean == pytest.approx(-expected)
+
+
+def test_what_a_pair_has_in_common_changes_neither_effect_nor_interval():
+    rng = np.random.default_rng(0)
+    params = product_of(**TOYS, seed=[0, 1, 2])
+    noise = rng.normal(size=len(params))
+    shared = {(p["toy"], p["rate"], p["seed"]): 100 * rng.normal() for p in params}
+    moved = noise + [shared[p["toy"], p["rate"], p["seed"]] for p in params]
+    (one,), (other,) = [[f for f in effects(made(params, v)) if f.names == ("policy",)] for v in (noise, moved)]
+    assert other.effects[0].upright.mean == pytest.approx(one.effects[0].upright.mean)
+    assert other.effects[0].upright.half == pytest.approx(one.effects[0].upright.half)
+
+
+def test_intervals_cover_the_true_effect_95_times_in_100():
+    """400 grids of seeds that differ far more than the levels do; the binomial standard deviation is 1.1%."""
+    rng = np.random.default_rng(0)
+    params = product_of(policy=["none", "d4"], rate=[1e-3, 1e-2], seed=[0, 1, 2])
+    covered = {"upright": 0, "turned": 0}
+    for _ in range(400):
+        of_seed, truth = rng.normal(size=3), {"upright": 0.02, "turned": -0.3}
+        values = {
+            name: [of_seed[p["seed"]] + true * (p["policy"] == "d4") + 0.05 * rng.normal() for p in params]
+            for name, true in truth.items()
+        }
+        (found,) = [f for f in effects(made(params, *values.values())) if f.names == ("policy",)]
+        for name, true in truth.items():
+            difference = getattr(found.effects[0], name)
+            covered[name] += abs(difference.mean - true) <= difference.half
+    assert all(0.92 < n / 400 < 0.975 for n in covered.values()), covered
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "levels", "pairs"),
+    [
+        ("position", ("position", "position.place", "position.shared"), 16, {3}),
+        ("position", ("position.place",), 1, {6}),  # fixed_1d and fixed_2d: elsewhere `shared` comes with the place
+        ("position", ("position.shared",), 1, {12}),  # three learnt kinds in the blocks, and relative
+        ("anisotropic", ("stages.0.mixer", "stages.0.anisotropic.variant"), 5, {12}),
+        ("anisotropic", ("stages.0.anisotropic.variant",), 4, {12}),
+        ("anisotropic", ("learning_rate",), 2, {24}),
+        ("fourier", ("stages.0.first",), 1, {36}),
+        ("augmentation", ("augmentation",), 14, {5}),
+    ],
+)
+def test_conditional_parameters_are_compared_where_all_else_is_equal(name, factor, levels, pairs):
+    params, distributions = of_study(name)
+    rng = np.random.default_rng(1)
+    search = made(params, rng.normal(size=len(params)), rng.normal(size=len(params)), distributions=distributions)
+    found = {f.names: f for f in effects(search)}
+    assert len(found[factor].effects) == levels
+    assert {e.upright.pairs for e in found[factor].effects} == pairs
+    for each in found.values():
+        check_by_hand(search, each)
+
+
+def test_every_question_of_a_study_that_ships_has_its_answer():
+    """No factor and no level is without a pair, neither a mixer with variants nor a position with places."""
+    for name in studies.known():
+        if studies.load(name).sampler == "grid":
+            params, distributions = of_study(name)
+            found = effects(made(params, np.arange(len(params)), distributions=distributions))
+            assert {n for f in found for n in f.names} == {n for p in params for n in p} - {"seed"}
+            assert all(e.upright for f in found for e in f.effects), name
+
+
+def test_the_position_study_is_measured_against_no_position():
+    params, distributions = of_study("position")
+    (all_, *_) = effects(made(params, np.arange(len(params)), distributions=distributions))
+    assert dict(all_.reference) == {"position": "none"}
+    told = [level(e.level) for e in all_.effects]
+    assert told[:2] == ["fixed_1d, once", "fixed_1d, blocks"]
+    assert {"learnable, blocks, shared True", "rotary"} <= set(told)
+    assert len(set(told)) == 16
+
+
+def test_a_factor_that_never_differs_alone_has_no_effect():
+    params = [{"a": a, "b": b, "seed": s} for a, b in (("x", "p"), ("y", "q")) for s in (0, 1)]
+    assert effects(made(params, [1, 2, 3, 4])) == []
+
+
+def test_what_exists_only_with_another_level_and_never_varies_is_no_factor_of_its_own():
+    params = [{"mixer": "attention", "seed": 0}, {"mixer": "mlp", "mlp.variant": "mixer", "seed": 0}]
+    (found,) = effects(made(params, [0.5, 0.7]))
+    assert found.names == ("mixer", "mlp.variant")
+    assert effect_rows([found])[1] == ["", "mlp, mixer", "1", "+0.2000", "no pair"]
+
+
+def test_a_single_seed_is_paired_over_cells_and_a_single_pair_has_no_interval():
+    params = product_of(policy=["none", "d4"], rate=[1e-3, 1e-2])
+    policy, _ = effects(made(params, [0.5, 0.6, 0.52, 0.66]))
+    assert policy.effects[0].upright.pairs == 2
+    assert policy.effects[0].upright.mean == pytest.approx(0.04)
+    (alone,) = effects(made(params[::2], [0.5, 0.6]))
+    assert (alone.effects[0].upright.half, alone.effects[0].upright.pairs) == (None, 1)
+
+
+@pytest.mark.parametrize("state", ["failed", "open"])
+def test_trainings_without_an_end_are_left_out_with_their_pairs_and_said(state):
+    params = product_of(policy=["none", "d4", "flip"], seed=[0, 1, 2])
+    values = [0.1, 0.2, 0.3, 0.2, 0.4, 99.0, 0.3, 0.3, 0.3]
+    states = [state if v == 99 else "complete" for v in values]
+    search = made(params, values, [-v for v in values], states)
+    (found,) = effects(search)
+    d4, flip = found.effects
+    assert (d4.upright.pairs, flip.upright.pairs) == (2, 3)
+    assert d4.upright.mean == pytest.approx(0.15)
+    check_by_hand(search, found)
+    assert ("1 failed" if state == "failed" else "1 unfinished") + " of 9 trainings" in left_out(search)
+    assert left_out(made(params, values)) == ""
+
+
+def test_a_level_that_always_failed_is_no_reference_and_has_no_effect():
+    params = product_of(policy=["none", "d4", "flip"], seed=[0, 1])
+    states = ["failed"] * 2 + ["complete"] * 4
+    (found,) = effects(made(params, range(6), states=states))
+    assert dict(found.reference) == {"policy": "d4"}
+    assert {level(e.level): e.upright and e.upright.pairs for e in found.effects} == {"none": None, "flip": 2}
+    assert effects(made(params, range(6), states=["failed"] * 6)) == []
+
+
+def test_turned_images_count_only_where_both_of_a_pair_have_them():
+    params = product_of(policy=["none", "d4"], seed=[0, 1, 2])
+    (found,) = effects(made(params, [0, 0, 0, 1, 2, 3], [0.0, 0.0, None, 1.0, 2.0, 3.0]))
+    assert (found.effects[0].upright.pairs, found.effects[0].turned.pairs) == (3, 2)
+    assert found.effects[0].turned.mean == pytest.approx(1.5)
+    assert effect_rows([found])[1][-1].endswith("(2 pairs)"), "the table says where the numbers of pairs differ"
+
+
+def test_every_effect_is_drawn_in_the_row_of_its_level():
+    params, distributions = of_study("anisotropic")
+    rng = np.random.default_rng(2)
+    search = made(params, rng.normal(size=72), rng.normal(size=72), distributions=distributions)
+    found = effects(search)
+    figure = draw(search, found)
+    labels = figure.layout.yaxis.ticktext
+    expected = [(level(e.level), e) for f in found for e in f.effects]
+    assert {trace.name for trace in figure.data} == {"upright", "turned"}
+    for trace in figure.data:
+        drawn = [(labels[round(y)], x, half) for y, x, half in zip(trace.y, trace.x, trace.error_x.array, strict=True)]
+        assert drawn == [(told, getattr(e, trace.name).mean, getattr(e, trace.name).half) for told, e in expected]
+
+
+WORTH = {"mlp": 0.0, "lenet": 0.1, "resnet2": 0.2, "none": 0.0, "d4": 0.03, 3e-4: 0.0, 1e-3: 0.01, 3e-3: -0.02}
+TINY = dataclasses.replace(studies.load("toys"), seeds=2, trials=36, epochs=3, min_epochs=3)
+
+
+def searched(spec=TINY, fails=(), storage=None):
+    """A study run by the engine to its end; the trials numbered in `fails` raise."""
+    storage = storage or optuna.storages.InMemoryStorage()
+    ledger = Ledger(storage, spec.name, sampler=samplers.load(spec.sampler, 0))
+    ledger.study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    ledger.study.set_user_attr("question", spec.question)
+    engine = Engine(
+        ledger, schedulers.load(spec.scheduler, spec.rungs, spec.factor), trials=spec.trials,
+        sample=lambda trial: spec.sample(trial).to_dict(),
+    )  # fmt: skip
+    while (job := engine.next()) is not None:
+        if job.trial in fails:
+            engine.fail(job.trial, "RuntimeError: <b>no luck</b>")
+            continue
+        config, offset = job.config, 1e-3 * job.config["seed"]
+        policy = "d4" if config["training"]["augmentation"]["d4"] else "none"
+        value = 0.6 + offset + WORTH[policy] + WORTH[config["training"]["learning_rate"]]
+        value += WORTH.get(config["architecture"].get("name"), 0)
+        for epoch in range(job.start + 1, job.stop + 1):
+            last = {"turned_auc": value - 2 * WORTH[policy]} if epoch == spec.epochs else {}
+            engine.report(job.trial, epoch, {"auc": value if last else 0.5, **last})
+    engine.close()
+    return ledger.study
+
+
+def tables_of(html):
+    """The rows of the table of every section of a page, by the section's heading."""
+    found = {}
+    for section in re.findall(r"<section.*?</section>", html, re.DOTALL):
+        rows = re.findall(r"<tr>(.*?)</tr>", section, re.DOTALL)
+        found[re.search(r"<h2>(.*?)</h2>", section)[1]] = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in rows]
+    return found
+
+
+def test_the_page_of_a_grid_has_its_effects_and_cells_upright_and_turned(tmp_path):
+    study = searched()
+    html = write_report(study, tmp_path / "report.html").read_text()
+    shown = tables_of(html)
+    assert shown["Effect of each factor"] == [
+        ["factor", "level", "pairs", "AUC", "AUC, turned"],
+        ["augmentation", "none", "", "reference", "reference"],
+        ["", "d4", "18", "+0.0300 ± 0.0000", "-0.0300 ± 0.0000"],
+        ["learning_rate", "0.0003", "", "reference", "reference"],
+        ["", "0.001", "12", "+0.0100 ± 0.0000", "+0.0100 ± 0.0000"],
+        ["", "0.003", "12", "-0.0200 ± 0.0000", "-0.0200 ± 0.0000"],
+        ["toy", "mlp", "", "reference", "reference"],
+        ["", "lenet", "12", "+0.1000 ± 0.0000", "+0.1000 ± 0.0000"],
+        ["", "resnet2", "12", "+0.2000 ± 0.0000", "+0.2000 ± 0.0000"],
+    ]
+    rows = shown["Mean of each cell"]
+    assert len(rows) == 1 + 18
+    assert rows[1][:6] == ["d4", "0.001", "resnet2", "2", "0.8405 ± 0.0007", "0.7805 ± 0.0007"]
+    assert rows[-1][:4] == ["none", "0.003", "mlp", "2"]
+    assert "Left out" not in html
+    figures = json.loads(html.split('id="figures">')[1].split("</script>")[0])
+    assert {trace["name"] for trace in figures["effects"]["data"]} == {"upright", "turned"}
+
+
+def test_page_and_terminal_say_which_trainings_failed(tmp_path):
+    study = searched(fails={3, 20, 21})
+    html = write_report(study, tmp_path / "report.html").read_text()
+    told = "Left out, with the pairs they would be in: 3 failed of 36 trainings."
+    assert told in html
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(*tables(study))
+    assert told in " ".join(console.export_text().split())
+
+
+def test_a_grid_of_which_all_failed_has_a_page_that_says_so(tmp_path):
+    study = searched(spec=dataclasses.replace(TINY, trials=5), fails=range(5))
+    html = write_report(study, tmp_path / "report.html").read_text()
+    assert "No two trainings that differ in one factor alone have ended." in html
+    assert "No training has come to its end yet." in html
+    assert "5 failed of 5 trainings" in html
+
+
+def test_only_a_grid_has_effects(tmp_path):
+    study = searched(spec=dataclasses.replace(TINY, sampler="random", trials=12))
+    html = write_report(study, tmp_path / "report.html").read_text()
+    assert not {"Effect of each factor", "Mean of each cell"} & set(tables_of(html))
+    assert 'id="effects"' not in html
+    assert len(tables(study)) == 1
+
+
+def test_the_command_prints_the_effects_of_a_grid_in_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "toys").mkdir()
+    searched(storage=open_storage(tmp_path / "toys" / "study.db"))
+    assert main(["--study", "toys", "--runs", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"d4 +18 +\+0\.0300 ± 0\.0000 +-0\.0300 ± 0\.0000", said)
+    assert max(len(line) for line in said.splitlines() if "report:" not in line) <= 80
+
+
+def test_turned_images_are_read_from_the_last_epoch_of_a_full_training():
+    found = read(searched(fails={0}))
+    assert found.trials[0].turned is None
+    for trial in found.ranked():
+        assert trial.turned == pytest.approx(trial.value - 2 * WORTH[trial.params["augmentation"]])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (plus_minus(0.91234, 0.0045), "0.9123 ± 0.0045"), (plus_minus(0.02, None, sign=True), "+0.0200"),
+        (plus_minus(-0.02, 0.5, sign=True), "-0.0200 ± 0.5000"), (plus_minus(1e-5, 2.34e-6), "0.000010 ± 0.000002"),
+        (plus_minus(0.0, 0.0, sign=True), "+0.0000 ± 0.0000"), (plus_minus(0.5, 1e-17), "0.5000 ± 0.0000"),
+        (level([("rate", 2e-3)]), "0.002"), (level([("augment.flip", True)]), "True"),
+        (level([("a.position", "relative"), ("a.shared", False), ("b.rate", 0.5)]), "relative, shared False, rate 0.5"),
+    ],
+)  # fmt: skip
+def test_levels_and_differences_are_written_for_people(found, expected):
+    assert found == expected
