@@ -51,7 +51,7 @@ def fit(
 
     Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training that goes on from
     a `state` is, number for number, the one that was never interrupted. The loop reseeds torch's global generator.
-    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded.
+    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded, and at the end.
     FloatingPointError when the loss or the outputs stop being finite; ValueError when there is nothing to prune.
     """
     device = torch.device(device)
@@ -137,7 +137,7 @@ def fit(
             return kept if mean is None else {**kept, "mean": mean.state_dict()}
 
         yield Epoch(epoch + 1, metrics, snapshot)
-        if mean is not None:
+        if mean is not None and epoch + 1 < config.epochs:
             mean.swap()
 
 
