@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.report.words import describe_architecture, describe_data, si
+from nas.report.words import count, describe_architecture, describe_data, describe_size, override, si
+from trainers.config import TrainConfig
 from trainers.normalise import Normalisation
 
 METRICS = {"auc": "AUC (macro, one against the rest)", "accuracy": "accuracy", "loss": "log loss"}
@@ -16,7 +17,9 @@ def model_card(config: Mapping[str, Any]) -> str:
     search, test, data, task = config["search"], config["test"], config["data"], config["task"]
     size, training = config["image_size"], config["training"]
     seeds = ", ".join(map(str, test["seeds"]))
-    spent = f"{si(search['parameters'])} parameters, {si(search['macs'])} multiply-accumulates an image"
+    pruning = config.get("pruning", {"sparsity": 0.0, "nonzero_parameters": None})
+    size_of = describe_size(search["parameters"], pruning["sparsity"], pruning["nonzero_parameters"])
+    spent = f"{size_of}, {si(search['macs'])} multiply-accumulates an image"
     normalisation = Normalisation.from_json(config["normalisation"])
     prepared = f"resized ({config['resize']}) where need be, then normalised ({normalisation.describe()})"
     return f"""# {search["study"]}, trial {search["trial"]}
@@ -26,7 +29,7 @@ Tells {", ".join(task["classes"])} apart in images of strong gravitational lense
 * **Network**: {describe_architecture(config["architecture"])}; {spent}.
 * **Images**: {config["in_chans"]} x {size} x {size}; {prepared}. `nas.predict` does both.
 * **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images (training and validation together), \
-{training["epochs"]} epochs, weights of the last one.
+{training["epochs"]} epochs, weights of the last one.{_about_pruning(training)}
 
 ## On {data["test"]:,} test images, read once after training
 
@@ -35,7 +38,8 @@ Tells {", ".join(task["classes"])} apart in images of strong gravitational lense
 {_rows(config["seed"], test)}
 
 The configuration was chosen by its validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
-{search["finished"]} finished trials; the weights here are those of the first seed, not of the best.
+{search["finished"]} finished trials, then trained again{override(search.get("overridden", {}))}; the weights here are \
+those of the first seed, not of the best.
 
 ## Use
 
@@ -64,6 +68,17 @@ def _rows(seed: int, test: Mapping[str, Any]) -> str:
         f"| {METRICS.get(name, name)} | {this[name]:.4f} | {test['mean'][name]:.4f} ± "
         f"{'–' if test['sd'][name] is None else format(test['sd'][name], '.4f')} | {test['ensemble'][name]:.4f} |"
         for name in this
+    )
+
+
+def _about_pruning(training: Mapping[str, Any]) -> str:
+    if not training.get("sparsity"):
+        return ""
+    config = TrainConfig.from_dict(training)
+    since = f"what they were after epoch {config.rewind}" if config.rewind else "how they were initialised"
+    return (
+        f" After {count(config.prune_after, 'epoch')}, the smallest {100 * config.sparsity:.3g}% of the weights of its inner "
+        f"layers were removed and the others set back to {since} (a lottery ticket, arXiv 1803.03635)."
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from nas.cli import Parser, run_command
 from nas.export import describe_model, export
 from nas.ledger import open_study
 from nas.report.data import Search, Trial, read
-from nas.report.words import count
+from nas.report.words import count, override
 from nas.retrain_page import Results, describe, metric_name, page, table
 from nas.retraining import Retraining, fingerprint, finished, result, retrain
 from nas.scores import Scores, score
 from trainers import tasks
+from trainers.config import TrainConfig
 from trainers.data import Dataset, load, source_from_dict
 
 
@@ -37,6 +38,26 @@ def best(search: Search, k: int) -> list[Trial]:
         configuration = {name: value for name, value in trial.config.items() if name != "seed"}
         distinct.setdefault(json.dumps(configuration, sort_keys=True), trial)
     return list(distinct.values())[:k]
+
+
+def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str, Any]:
+    """What the options of these names override in a training of so many epochs."""
+    if rewind is not None and not sparsity:
+        raise ValueError(f"--rewind is {rewind}, but only what is pruned is rewound: give --sparsity above 0 as well")
+    if sparsity is None:
+        return {}
+    given = {"sparsity": sparsity} if rewind is None else {"sparsity": sparsity, "rewind": rewind}
+    config = TrainConfig.from_dict({"epochs": epochs, "warmup_epochs": 0, **given})
+    return {"sparsity": config.sparsity, "rewind": config.rewind}
+
+
+def overriding(search: Search, training: Mapping[str, Any]) -> Search:
+    """The search with these values in the training of every trial: those that differ in no other become the same."""
+    trials = [
+        dataclasses.replace(t, config={**t.config, "training": {**t.config.get("training", {}), **training}})
+        for t in search.trials
+    ]
+    return dataclasses.replace(search, trials=tuple(trials))
 
 
 def plan(
@@ -122,8 +143,9 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
             search={
                 "study": results.study, "trial": scores.trial, "finished": results.finished,
                 "objective": results.objective, "validation": scores.validation,
-                "parameters": scores.parameters, "macs": scores.macs,
+                "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(results.overridden),
             },
+            pruning={"sparsity": trained.sparsity, "nonzero_parameters": trained.nonzero},
             test={
                 "seeds": scores.seeds,
                 "of_seed": {str(s): dict(metrics) for s, metrics in zip(scores.seeds, scores.test, strict=True)},
@@ -144,6 +166,10 @@ def command(argv: list[str]) -> int:
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
     p.add_argument("--seeds", type=int, default=3, help="trainings of each, with seeds 0, 1, ... (default 3)")
+    p.add_argument(
+        "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
+    )
+    p.add_argument("--rewind", type=int, help="with --sparsity: epoch to whose weights the others go back (default 1)")
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
@@ -158,7 +184,8 @@ def command(argv: list[str]) -> int:
     study = studies.load(args.study).name if args.study.endswith(".py") else args.study
     folder = args.runs / (args.name or study)
     search = read(open_study(folder / "study.db", study))
-    chosen = best(search, args.top_k)
+    overridden = pruning(args.sparsity, args.rewind, search.rungs[-1])
+    chosen = best(overriding(search, overridden) if overridden else search, args.top_k)
     if not chosen:
         raise ValueError(f"no trial of {folder} has reached the full budget yet: search on with python -m nas.run")
     console = Console()
@@ -166,13 +193,19 @@ def command(argv: list[str]) -> int:
         console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {args.top_k}")
     try:
         with FileLock(folder / "retrain.lock", timeout=0):
-            return conduct(search, chosen, args.seeds, use, folder, console)
+            return conduct(search, chosen, overridden, args.seeds, use, folder, console)
     except Timeout:
         raise ValueError(f"another retraining is running in {folder}; wait for it") from None
 
 
 def conduct(
-    search: Search, chosen: Sequence[Trial], seeds: int, use: options.Share, folder: Path, console: Console
+    search: Search,
+    chosen: Sequence[Trial],
+    overridden: Mapping[str, Any],
+    seeds: int,
+    use: options.Share,
+    folder: Path,
+    console: Console,
 ) -> int:
     """Train, test, report, export. The exit code: 0 all done, 1 some training failed, 130 interrupted."""
     data = load(source_from_dict(search.spec["data"]))
@@ -180,7 +213,8 @@ def conduct(
     console.print(f"data: {data.describe()}", soft_wrap=True, highlight=False)
     console.print(
         f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {search.name} with "
-        f"{count(seeds, 'seed')} each on training and validation images; {use.workers} workers on {use.device}",
+        f"{count(seeds, 'seed')} each on training and validation images{override(overridden)}; "
+        f"{use.workers} workers on {use.device}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     try:
@@ -195,7 +229,7 @@ def conduct(
             study=search.name, question=search.question, objective=search.objective, data=images,
             task=search.spec["task"], classes=data.classes, epochs=search.rungs[-1],
             finished=sum(n for state, n in search.counts().items() if state != "open"),
-            configurations=tuple(scores), failures=told,
+            configurations=tuple(scores), failures=told, overridden=overridden,
         )  # fmt: skip
         write_text(folder / "retrain.json", json.dumps(dataclasses.asdict(results)) + "\n")
         write_text(folder / "retrain.html", page(results))

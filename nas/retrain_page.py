@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from nas.report.document import document
-from nas.report.words import describe_architecture, describe_data, objective_name, si
+from nas.report.words import describe_architecture, describe_data, describe_size, objective_name, override
 from nas.scores import Scores
 
 COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
@@ -39,6 +39,7 @@ class Results:
     finished: int  # trials of the search
     configurations: tuple[Scores, ...]  # best first, by the search's validation value
     failures: tuple[str, ...]
+    overridden: Mapping[str, Any]  # of every training, instead of the search's own: sparsity, rewind
 
 
 def metric_name(metric: str) -> str:
@@ -77,7 +78,7 @@ def table(results: Results) -> Table:
 
 
 def describe(c: Scores) -> str:
-    return f"{describe_architecture(c.config['architecture'])}, {si(c.parameters)} parameters"
+    return f"{describe_architecture(c.config['architecture'])}, {describe_size(c.parameters, c.sparsity, c.nonzero)}"
 
 
 def page(results: Results) -> str:
@@ -111,7 +112,7 @@ def header(results: Results) -> str:
     facts = {
         "Data": describe_data(results.data["source"]),
         "Training": f"{results.data['train']:,} images (training and validation together), {results.epochs} epochs, no "
-        "early stopping, weights of the last epoch",
+        f"early stopping, weights of the last epoch{override(results.overridden)}",
         "Test": f"{results.data['test']:,} images, read once by each network, after its training",
     }
     lines = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
@@ -128,8 +129,8 @@ line spans one standard deviation to either side of the mean.</p>{plot}</section
 def configuration(c: Scores, plots: Mapping[str, str], rank: int, of: int) -> str:
     what = f"Trial {c.trial}: {describe_architecture(c.config['architecture'])}"
     place = (
-        f"Rank {rank} of {of} by validation, {si(c.parameters)} parameters. Exported to models/trial-{c.trial}, with "
-        f"the weights of seed {c.seeds[0]}."
+        f"Rank {rank} of {of} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
+        f"models/trial-{c.trial}, with the weights of seed {c.seeds[0]}."
     )
     return f"""<section class=rank><h2>{escape(what)}</h2><p class=caption>{escape(place)}</p>
 <div class=pair>{plots[f"roc-{c.trial}"]}{plots[f"confusion-{c.trial}"]}</div>

@@ -63,6 +63,8 @@ class Retrained:
     metrics: dict[str, float]  # on the test images
     seconds: float
     normalisation: Normalisation
+    sparsity: float = 0.0  # measured, of what trainers.prune prunes
+    nonzero: int | None = None  # parameters of the whole network; None: a record from before they were counted
 
 
 def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
@@ -94,6 +96,8 @@ def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
         "seconds": sum(entry["seconds"] for entry in history),
         "normalisation": normalisation.to_json(),
         "test": metrics,
+        "sparsity": history[-1].get("sparsity", 0.0),
+        "nonzero": sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
         "history": history,
     }
     with replacing(job.path) as folder:
@@ -122,6 +126,8 @@ def result(job: Retraining) -> Retrained:
         record["test"],
         record["seconds"],
         Normalisation.from_json(record.get("normalisation", job.config["training"]["normalisation"])),
+        record.get("sparsity", 0.0),
+        record.get("nonzero"),
     )
 
 
