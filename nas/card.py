@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.report.words import describe_architecture, describe_data, metric_name, si
+from nas.report.words import count, describe_architecture, describe_data, describe_size, metric_name, override, si
 from trainers import tasks
+from trainers.config import TrainConfig
 from trainers.metrics import SYMMETRIC
 from trainers.normalise import Normalisation
 
@@ -19,7 +20,9 @@ def model_card(config: Mapping[str, Any]) -> str:
     search, test, data, task = config["search"], config["test"], config["data"], config["task"]
     size, training = config["image_size"], config["training"]
     seeds = ", ".join(map(str, test["seeds"]))
-    spent = f"{si(search['parameters'])} parameters, {si(search['macs'])} multiply-accumulates an image"
+    pruning = config.get("pruning", {"sparsity": 0.0, "nonzero_parameters": None})
+    size_of = describe_size(search["parameters"], pruning["sparsity"], pruning["nonzero_parameters"])
+    spent = f"{size_of}, {si(search['macs'])} multiply-accumulates an image"
     normalisation = Normalisation.from_json(config["normalisation"])
     prepared = f"resized ({config['resize']}) where need be, then normalised ({normalisation.describe()})"
     return f"""# {search["study"]}, trial {search["trial"]}
@@ -29,7 +32,7 @@ def model_card(config: Mapping[str, Any]) -> str:
 * **Network**: {describe_architecture(config["architecture"])}; {spent}.
 * **Images**: {config["in_chans"]} x {size} x {size}; {prepared}. `nas.predict` does both.
 * **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, \
-{training["epochs"]} epochs, weights of the last one.
+{training["epochs"]} epochs, weights of the last one.{_about_pruning(training)}
 
 ## On {data["test"]:,} test images, read once after training
 
@@ -38,7 +41,8 @@ def model_card(config: Mapping[str, Any]) -> str:
 {_rows(config["seed"], test)}
 
 The configuration was chosen by its validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
-{search["finished"]} finished trials; the weights here are those of the first seed, not of the best.
+{search["finished"]} finished trials, then trained again{override(search.get("overridden", {}))}; the weights here are \
+those of the first seed, not of the best.
 
 ## Use
 
@@ -91,6 +95,17 @@ def _about_answers(task: Mapping[str, Any]) -> str:
         "Every image gets a value, whether or not it shows a lens with what is measured. "
         + (f"Standard deviations were {scaled}." if scaled else "")
     ).strip()
+
+
+def _about_pruning(training: Mapping[str, Any]) -> str:
+    if not training.get("sparsity"):
+        return ""
+    config = TrainConfig.from_dict(training)
+    since = f"what they were after epoch {config.rewind}" if config.rewind else "how they were initialised"
+    return (
+        f" After {count(config.prune_after, 'epoch')}, the smallest {100 * config.sparsity:.3g}% of the weights of its "
+        f"inner layers were removed and the others set back to {since} (a lottery ticket, arXiv 1803.03635)."
+    )
 
 
 def _about_data(source: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
@@ -21,18 +22,39 @@ from nas.cli import Parser, run_command
 from nas.export import describe_model, export
 from nas.ledger import open_study
 from nas.report.data import Search, Trial, read
-from nas.report.words import count, metric_name
+from nas.report.words import count, metric_name, override
 from nas.retrain_page import describe, page, table
 from nas.retrain_results import Results
 from nas.retraining import Retraining, fingerprint, finished, result, retrain
 from nas.scores import Certainty, Scores, Size, Spread, certainty, combined, score
 from trainers import tasks
+from trainers.config import TrainConfig
 from trainers.data import Dataset, load, source_from_dict
 
 
 def best(search: Search, k: int) -> list[Trial]:
     """One trial of each of the `k` best configurations at full budget: of a grid the first seed, else the best."""
     return [cell.trials[0] for cell in search.cells()[:k]]
+
+
+def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str, Any]:
+    """What the options of these names override in a training of so many epochs."""
+    if rewind is not None and not sparsity:
+        raise ValueError(f"--rewind is {rewind}, but only what is pruned is rewound: give --sparsity above 0 as well")
+    if sparsity is None:
+        return {}
+    given = {"sparsity": sparsity} if rewind is None else {"sparsity": sparsity, "rewind": rewind}
+    config = TrainConfig.from_dict({"epochs": epochs, "warmup_epochs": 0, **given})
+    return {"sparsity": config.sparsity, "rewind": config.rewind}
+
+
+def overriding(search: Search, training: Mapping[str, Any]) -> Search:
+    """The search with these values in the training of every trial: those that differ in no other become the same."""
+    trials = [
+        dataclasses.replace(t, config={**t.config, "training": {**t.config.get("training", {}), **training}})
+        for t in search.trials
+    ]
+    return dataclasses.replace(search, trials=tuple(trials))
 
 
 def plan(
@@ -134,8 +156,9 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
             search={
                 "study": results.study, "trial": scores.trial, "finished": results.finished,
                 "objective": results.objective, "validation": scores.validation,
-                "parameters": scores.parameters, "macs": scores.macs,
+                "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(results.overridden),
             },
+            pruning={"sparsity": trained.sparsity, "nonzero_parameters": trained.nonzero},
             test={
                 "seeds": scores.seeds,
                 "of_seed": {str(s): dict(metrics) for s, metrics in zip(scores.seeds, scores.test, strict=True)},
@@ -166,6 +189,10 @@ def command(argv: list[str]) -> int:
     p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
     p.add_argument("--seeds", type=int, default=3, help="trainings of each, with seeds 0, 1, ... (default 3)")
     p.add_argument("--train-sizes", type=numbers, default=(), metavar="N,N,...", help="train on so few images too")
+    p.add_argument(
+        "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
+    )
+    p.add_argument("--rewind", type=int, help="with --sparsity: epoch to whose weights the others go back (default 1)")
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
@@ -180,7 +207,8 @@ def command(argv: list[str]) -> int:
     study = studies.load(args.study).name if args.study.endswith(".py") else args.study
     folder = args.runs / (args.name or study)
     search = read(open_study(folder / "study.db", study))
-    chosen = best(search, args.top_k)
+    overridden = pruning(args.sparsity, args.rewind, search.rungs[-1])
+    chosen = best(overriding(search, overridden) if overridden else search, args.top_k)
     if not chosen:
         raise ValueError(f"no trial of {folder} has reached the full budget yet: search on with python -m nas.run")
     console = Console()
@@ -188,15 +216,21 @@ def command(argv: list[str]) -> int:
         console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {args.top_k}")
     try:
         with FileLock(folder / "retrain.lock", timeout=0):
-            return conduct(search, chosen, args.seeds, args.train_sizes, use, folder, console)
+            return conduct(search, chosen, overridden, args.seeds, args.train_sizes, use, folder, console)
     except Timeout:
         raise ValueError(f"another retraining is running in {folder}; wait for it") from None
 
 
 def conduct(
-    search: Search, chosen: Sequence[Trial], seeds: int, sizes: Sequence[int], use: options.Share, folder: Path,
+    search: Search,
+    chosen: Sequence[Trial],
+    overridden: Mapping[str, Any],
+    seeds: int,
+    sizes: Sequence[int],
+    use: options.Share,
+    folder: Path,
     console: Console,
-) -> int:  # fmt: skip
+) -> int:
     """Train, test, report, export. The exit code: 0 all done, 1 some training failed, 130 interrupted."""
     data = load(source_from_dict(search.spec["data"]))
     task = tasks.load(search.spec["task"], data)
@@ -207,7 +241,8 @@ def conduct(
     console.print(f"data: {data.describe()}", soft_wrap=True, highlight=False)
     console.print(
         f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {search.name} with "
-        f"{count(seeds, 'seed')} each on {trained_on(task)}; {use.workers} workers on {use.device}",
+        f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; "
+        f"{use.workers} workers on {use.device}",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
     try:
@@ -225,7 +260,7 @@ def conduct(
             task=search.spec["task"], classes=task.classes,
             quantity=tasks.quantity(task), certainty=found.certainty, sizes=found.sizes, epochs=search.rungs[-1],
             finished=sum(n for state, n in search.counts().items() if state != "open"),
-            configurations=found.scores, failures=told,
+            configurations=found.scores, failures=told, overridden=overridden,
         )  # fmt: skip
         write_text(folder / "retrain.json", json.dumps(dataclasses.asdict(results)) + "\n")
         write_text(folder / "retrain.html", page(results))

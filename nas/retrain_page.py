@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from nas.report.document import document
-from nas.report.words import describe_architecture, describe_data, metric_name, objective_name, si
+from nas.report.words import describe_architecture, describe_data, describe_size, metric_name, objective_name, override
 from nas.retrain_figures import confusion, learning_curves, overview, predicted_against_true, roc
 from nas.retrain_results import Results
 from nas.scores import Scores
@@ -83,7 +83,8 @@ def describe(c: Scores) -> str:
     name = c.main[0]
     turned = f"{metric_name(name)} of the test images turned and mirrored {c.spread[f'{name}_d4_mean']} on average"
     worst = f"{c.spread[f'{name}_d4_worst']} at worst"
-    return f"{describe_architecture(c.config['architecture'])}, {si(c.parameters)} parameters; {turned}, {worst}"
+    size = describe_size(c.parameters, c.sparsity, c.nonzero)
+    return f"{describe_architecture(c.config['architecture'])}, {size}; {turned}, {worst}"
 
 
 def page(results: Results) -> str:
@@ -150,7 +151,7 @@ def header(results: Results) -> str:
     facts = {
         "Data": describe_data(results.data["source"]),
         "Training": f"{results.data['train']:,} {results.data['splits']}, {results.epochs} epochs, no "
-        "early stopping, weights of the last epoch",
+        f"early stopping, weights of the last epoch{override(results.overridden)}",
         "Test": f"{results.data['test']:,} images, read once by each network, after its training",
     }
     lines = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
@@ -167,8 +168,8 @@ line spans one standard deviation to either side of the mean.</p>{plot}</section
 def configuration(c: Scores, plots: Mapping[str, str], rank: int, of: int) -> str:
     what = f"Trial {c.trial}: {describe_architecture(c.config['architecture'])}"
     place = (
-        f"Rank {rank} of {of} by validation, {si(c.parameters)} parameters. Exported to models/trial-{c.trial}, with "
-        f"the weights of seed {c.seeds[0]}."
+        f"Rank {rank} of {of} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
+        f"models/trial-{c.trial}, with the weights of seed {c.seeds[0]}."
     )
     return f"""<section class=rank><h2>{escape(what)}</h2><p class=caption>{escape(place)}</p>
 <div class=pair>{"".join(plots[key] for key in (f"{k}-{c.trial}" for k in KINDS) if key in plots)}</div>

@@ -26,3 +26,4 @@ class Results:
     sizes: tuple[Size, ...]  # small-data curves, where they were asked for
     quantity: str  # what is measured, with its unit; empty for classes
     failures: tuple[str, ...]
+    overridden: Mapping[str, Any]  # of every training, instead of the search's own: sparsity, rewind

@@ -79,6 +79,8 @@ class Retrained:
     seconds: float
     normalisation: Normalisation
     task: Task  # as calibrated
+    sparsity: float = 0.0  # measured, of what trainers.prune prunes
+    nonzero: int | None = None  # parameters of the whole network
 
 
 def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
@@ -120,6 +122,8 @@ def retrain(job: Retraining) -> Iterator[dict[str, Any]]:
         "normalisation": normalisation.to_json(),
         "task": tasks.to_record(job.task, task),
         "test": metrics,
+        "sparsity": history[-1].get("sparsity", 0.0),
+        "nonzero": sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
         "history": history,
     }
     with replacing(job.path) as folder:
@@ -164,6 +168,8 @@ def result(job: Retraining) -> Retrained:
         record["seconds"],
         Normalisation.from_json(record["normalisation"]),
         tasks.from_record(record["task"]),
+        record["sparsity"],
+        record["nonzero"],
     )
 
 

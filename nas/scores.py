@@ -53,10 +53,12 @@ class Scores:
     """One configuration on the test split."""
 
     trial: int
-    config: Mapping[str, Any]  # as searched
+    config: Mapping[str, Any]  # as retrained, with the seed of the search
     validation: float  # the search's objective at full budget, by which the configuration was chosen
     parameters: int | None
     macs: int | None
+    sparsity: float  # of the first seed's network; those of the others differ by a weight at most
+    nonzero: int | None  # parameters of it
     seeds: tuple[int, ...]
     test: tuple[Mapping[str, float], ...]  # metrics of each seed
     spread: Mapping[str, Spread]
@@ -104,6 +106,8 @@ def score(
         validation=validation,
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
+        sparsity=trained[0].sparsity,
+        nonzero=trained[0].nonzero,
         seeds=tuple(network.seed for network in trained),
         test=tuple(network.metrics for network in trained),
         spread={name: Spread.of([network.metrics[name] for network in trained]) for name in trained[0].metrics},

@@ -1,4 +1,8 @@
-"""Networks of MLPs only: MLP-Mixer (arXiv 2105.01601) and ResMLP (arXiv 2105.03404) by their hyperparameters."""
+"""Networks of MLPs only: MLP-Mixer (arXiv 2105.01601) and ResMLP (arXiv 2105.03404) by their hyperparameters.
+
+Their linear maps over all tokens are what grows fastest with the image, so a lottery ticket of them is asked for too:
+set back to the initial weights (arXiv 1803.03635) or to those after one epoch (arXiv 1903.01611).
+"""
 
 from dataclasses import replace
 
@@ -8,7 +12,8 @@ from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="mlp",
-    question="MLP-Mixer or ResMLP: of which depth, width and patch, and does a convolutional stem or a pyramid help?",
+    question="MLP-Mixer or ResMLP: of which depth, width and patch, does a convolutional stem or a pyramid help, "
+    "and how many of the weights can be pruned?",
     space=HybridSpace(
         stages=Range(1, 2),
         mixers=("mlp",),
@@ -20,7 +25,9 @@ STUDY = StudySpec(
         layer_scale=(0.0, 1e-1),
         head=("average",),
     ),
-    training=replace(PLAIN, learning_rate=(3e-4, 1e-2), weight_decay=(1e-3, 0.3)),
+    training=replace(
+        PLAIN, learning_rate=(3e-4, 1e-2), weight_decay=(1e-3, 0.3), sparsity=(0.0, 0.5, 0.8, 0.9), rewind=(0, 1)
+    ),
     trials=80,
     epochs=12,
     min_epochs=4,

@@ -81,6 +81,10 @@ class StudySpec:
                 "slow starters are stopped before they begin: raise min_epochs (or --epochs), or shorten the warm-up"
             )
 
+        for sparsity in self.training.sparsity:
+            for rewind in self.training.rewind:
+                TrainConfig(epochs=self.epochs, warmup_epochs=0, sparsity=sparsity, rewind=rewind)  # refuses bad ones
+
     @property
     def rungs(self) -> tuple[int, ...]:
         return rungs(self.min_epochs, self.epochs, self.factor)

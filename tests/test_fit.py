@@ -163,6 +163,14 @@ def test_the_running_mean_is_what_numpy_averages(data):
         assert step == 0 or mean_metrics["loss"] != metrics["loss"], "the mean is what is validated"
 
 
+def test_the_running_mean_is_what_a_finished_training_leaves(data):
+    """A caller who asks to the end keeps the network that the last epoch's metrics are of."""
+    config = TrainConfig(epochs=2, batch_size=32, learning_rate=1e-2, ema=1.0, augmentation=NO_AUGMENTATION)
+    task, model = tasks.load("substructure", data), network()
+    end = last(fit(model, data.train, task, config, seed=0, val=data.val))
+    assert evaluate(model, data.val, task, normalisation="zscore")["loss"] == end.metrics["loss"]
+
+
 def test_a_running_mean_keeps_what_layers_share():
     shared = nn.Linear(3, 3)
     model = nn.ModuleList([shared, shared])

@@ -347,10 +347,52 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
     assert results["failures"][0].startswith("trial 1, seed 0: ")
 
 
+def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_path, capsys, without_ray):
+    """Two trials that differ only in their sparsity are one when it is overridden."""
+    make_study(tmp_path / "tiny", [configuration(), configuration(sparsity=0.5)], [0.6, 0.7])
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--seeds", "1", "--workers", "1", "--top-k", "2"]
+    assert retrain.main(arguments) == 0
+    kept = [json.loads((tmp_path / f"tiny/models/trial-{i}/config.json").read_text())["pruning"] for i in (0, 1)]
+    assert kept[0]["sparsity"] == 0
+    assert kept[1]["sparsity"] == pytest.approx(0.5, abs=1e-4)
+    capsys.readouterr()
+    for known in (False, True):
+        assert retrain.main([*arguments, "--sparsity", "0.8", "--rewind", "0"]) == 0
+        shown = capsys.readouterr().out
+        assert ("finished before" in shown) == known, "another sparsity is another training"
+    assert "only 1 different configuration" in shown
+    folder = tmp_path / "tiny" / "models" / "trial-1"
+    config, card = json.loads((folder / "config.json").read_text()), (folder / "README.md").read_text()
+    page, weights = (tmp_path / "tiny" / "retrain.html").read_text(), load_file(folder / "model.safetensors")
+    model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
+    names = [name for name, _ in model.named_parameters()]
+    convolutions = [n for n in names if n.endswith("weight") and weights[n].ndim == 4][1:]
+    zeros = sum(int((weights[name] == 0).sum()) for name in convolutions)
+    nonzero = sum(int((weights[name] != 0).sum()) for name in names)
+    assert config["pruning"] == {
+        "sparsity": pytest.approx(zeros / sum(weights[name].numel() for name in convolutions)),
+        "nonzero_parameters": nonzero,
+    }
+    assert config["pruning"]["sparsity"] == pytest.approx(0.8, abs=1e-4)
+    assert config["training"]["rewind"] == 0
+    left = f"{nonzero / 1e3:.3g} k of them not zero (inner layers at sparsity 0.8)"
+    assert left in shown
+    assert left in page
+    assert left in card
+    instead = "with sparsity 0.8 and rewind 0 instead of the search"
+    assert instead in " ".join(shown.split())
+    assert instead in page
+    assert instead in card
+    assert "After 1 epoch, the smallest 80% of the weights" in card
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--study", "nosuch"], "nosuch"),
+        (["--study", "tiny", "--sparsity", "1"], "sparsity is 1.0; expected"),
+        (["--study", "tiny", "--sparsity", "0.5", "--rewind", "2"], "half of 2 epochs .* at least 4 epochs"),
+        (["--study", "tiny", "--rewind", "1"], "give --sparsity above 0 as well"),
         (["--study", "nosuch.py"], "no study file nosuch.py"),
         (["--study", "tiny", "--name", "elsewhere"], "no study at"),
         (["--study", "tiny", "--top-k", "0"], "--top-k is 0; expected at least 1"),

@@ -88,7 +88,7 @@ def test_every_sample_builds_and_runs_on_the_meta_device(name, image_size, count
 @pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUDIES)
 def test_samples_train_a_step(name, count):
-    """A whole `fit` of one epoch, of the cheaper networks and the samples' own trainings."""
+    """A whole `fit` of the fewest epochs, of the cheaper networks and the samples' own trainings."""
     data = dataset(8, 64)
     trained, spec = 0, studies.load(name)
     for configuration, _, _ in samples(name):
@@ -97,9 +97,10 @@ def test_samples_train_a_step(name, count):
             continue
         torch.manual_seed(0)
         model = build_model(configuration.architecture, **SHAPE)
-        training = replace(configuration.training, epochs=1, warmup_epochs=0.0)
+        sparse = configuration.training.sparsity > 0
+        training = replace(configuration.training, epochs=1 + sparse, warmup_epochs=0.0)
         before = [p.detach().clone() for p in model.parameters()]
-        (epoch,) = fit(model, data.train, tasks.load(spec.task, data), training, seed=0, val=data.val)
+        *_, epoch = fit(model, data.train, tasks.load(spec.task, data), training, seed=0, val=data.val)
         assert spec.objective in epoch.metrics
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
         trained += 1
@@ -136,7 +137,8 @@ def result(training, seed=0):
     """All that a training comes to: the weights it leaves and what it says of the validation images."""
     data = dataset(144, 16)
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2))
+    layers = [nn.Conv2d(1, 4, 3), nn.GELU(), nn.Conv2d(4, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Linear(64, 2))
     *_, last = fit(model, data.train, tasks.load("substructure", data), training, seed=seed, val=data.val)
     return torch.cat([p.detach().flatten() for p in model.parameters()]), last.metrics["loss"]
 
@@ -171,11 +173,11 @@ def test_no_sampled_parameter_is_dead(name):
 
 
 def test_the_study_of_training_varies_everything_that_a_training_has():
-    """Every field of a training takes more than one value, but the budget, the clipping and, with classes of equal
-    size, their balance."""
+    """Every field of a training takes more than one value, but the budget, the clipping, the pruning and, the classes
+    being of equal size, their balance."""
     drawn = [configuration.training.to_dict() for configuration, _, _ in samples("training")]
     fixed = {key for key in drawn[0] if len({json.dumps(d[key]) for d in drawn}) == 1}
-    assert fixed == {"epochs", "clip_norm", "balance"}
+    assert fixed == {"epochs", "clip_norm", "sparsity", "rewind", "balance"}
     augmentations = [d["augmentation"] for d in drawn]
     assert not {key for key in augmentations[0] if len({a[key] for a in augmentations}) == 1}
 
@@ -189,6 +191,8 @@ def test_only_what_has_an_effect_is_asked_for():
         assert ("sgd.momentum" in params) == (training.optimiser == "sgd")
         assert ("augment.d4" in params) == (training.augmentation.rotation < 180)
         assert ("augment.flip" in params) == (not training.augmentation.d4)
+    for configuration, params, _ in samples("mlp"):
+        assert ("rewind" in params) == (configuration.training.sparsity > 0)
 
 
 def test_a_training_space_of_single_values_asks_nothing():

@@ -67,6 +67,12 @@ class TrainConfig:
     over about so many epochs. `normalisation_scope`: "image", each by its own pixels, or "global", all by the training
     images'. `momentum` is only SGD's. `balance`: classes of different size count alike, in the loss by "weights" or by
     "sampling" images of small ones more often.
+
+    With `sparsity` above zero the network becomes a lottery ticket (arXiv 1803.03635, 1903.01611): it is trained dense
+    for `prune_after` epochs, half of them; then that share of the weights of its blocks is removed, the smallest over
+    all layers, everything else is set back to what it was after `rewind` epochs (0: as initialised), and it is trained
+    on to the end, optimiser and running mean begun anew. The learning rate is set back too, and what its schedule has
+    left from there is run through in the epochs that remain.
     """
 
     epochs: int = 12
@@ -84,6 +90,8 @@ class TrainConfig:
     normalisation_scope: str = "image"
     balance: str = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    sparsity: float = 0.0
+    rewind: int = 1
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -100,6 +108,17 @@ class TrainConfig:
             raise ValueError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema < 0:
             raise ValueError(f"ema is {self.ema}; expected the epochs of a running mean, or 0 for none")
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(
+                f"sparsity is {self.sparsity}; expected the share of weights to remove, 0 or more, below 1"
+            )
+        if not isinstance(self.rewind, int) or self.rewind < 0:
+            raise ValueError(f"rewind is {self.rewind}; expected the number of an epoch, or 0 for the initial weights")
+        if self.sparsity and self.prune_after < max(self.rewind, 1):
+            raise ValueError(
+                f"weights are removed after half of {self.epochs} epochs and cannot be set back to later ones "
+                f"(rewind {self.rewind}): expected at least {2 * max(self.rewind, 1)} epochs"
+            )
         for what, value, known in (
             ("normalisation", self.normalisation, NORMALISATIONS),
             ("normalisation scope", self.normalisation_scope, SCOPES),
@@ -109,6 +128,11 @@ class TrainConfig:
         ):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+
+    @property
+    def prune_after(self) -> int:
+        """The epochs of dense training before weights are removed, where `sparsity` is above zero."""
+        return self.epochs // 2
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

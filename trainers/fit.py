@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from trainers import prune
 from trainers.augment import augment
 from trainers.balance import epoch_order, image_weights
 from trainers.config import TrainConfig
@@ -31,7 +32,8 @@ class Epoch:
     number: int  # epochs trained, from 1
     metrics: dict[str, float]
     """train_loss, seconds, the task's metrics on the validation split and the objective, and in the last epoch the
-    metrics of its images turned by 90 degrees ("turned_auc"): what a network owes to an axis that all images share."""
+    metrics of its images turned by 90 degrees ("turned_auc"): what a network owes to an axis that all images share.
+    Once it is pruned, also its measured sparsity."""
     state: Callable[[], dict[str, Any]]
 
 
@@ -51,13 +53,16 @@ def fit(
 
     Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training that goes on from
     a `state` is, number for number, the one that was never interrupted. The loop reseeds torch's global generator.
-    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded.
+    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded, and at the end.
     `objective`: a metric to evaluate beside the task's usual ones. Images without a target are left out.
-    FloatingPointError when the loss or the outputs stop being finite; ValueError for balance without classes.
+    FloatingPointError when the loss or the outputs stop being finite; ValueError for balance without classes, and when
+    there is nothing to prune.
     """
     device = torch.device(device)
     train = task.select(train)
     model.to(device)
+    if config.sparsity:
+        prune.prunable(model)  # refuses now, not after half of the training
     optimizer = optimiser_of(model, config)
     normalisation = resolve(config, train.images)
     targets = task.targets(train)
@@ -66,10 +71,14 @@ def fit(
     weights = image_weights(targets, len(task.classes)) if config.balance != "none" else None
     steps = math.ceil(len(targets) / config.batch_size)
     trained = 0
+    rewound: dict[str, Tensor] = {}  # what the network goes back to when it is pruned
+    masks: dict[str, Tensor] = {}  # from then on: True where a weight is left
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         trained = int(state["epoch"])
+        rewound.update(state.get("rewound", {}))
+        masks.update({name: mask.to(device) for name, mask in state.get("masks", {}).items()})
     mean = RunningMean(model, config.ema * steps) if config.ema else None
     if mean is not None and state is not None:
         mean.load_state_dict(state["mean"])
@@ -77,6 +86,16 @@ def fit(
 
     for epoch in range(trained, config.epochs):
         begin = time.perf_counter()
+        if config.sparsity and epoch == config.rewind:
+            rewound.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        if config.sparsity and epoch == config.prune_after:
+            masks.update(prune.masks(model, config.sparsity))
+            model.load_state_dict(rewound)
+            rewound.clear()
+            prune.apply(model, masks)
+            optimizer.state.clear()
+            if mean is not None:
+                mean.updates = 0  # the next one replaces it
         torch.manual_seed(epoch_seed(seed, epoch))
         model.train()
         total = torch.zeros((), device=device)
@@ -102,6 +121,7 @@ def fit(
                 loss = task.loss(outputs, y, config.label_smoothing, each)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            prune.apply_to_gradients(model, masks)
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
             if mean is not None:
@@ -118,14 +138,18 @@ def fit(
             if epoch + 1 == config.epochs:
                 turned = evaluate(model, val, task, normalisation=normalisation, device=device, symmetry=1)
                 metrics |= {f"turned_{name}": value for name, value in turned.items()}
+        if masks:
+            metrics["sparsity"] = prune.sparsity(model)
         metrics["seconds"] = time.perf_counter() - begin
 
         def snapshot(number: int = epoch + 1) -> dict[str, Any]:
             kept = {"epoch": number, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            if config.sparsity:
+                kept |= {"rewound": dict(rewound), "masks": dict(masks)}
             return kept if mean is None else {**kept, "mean": mean.state_dict()}
 
         yield Epoch(epoch + 1, metrics, snapshot)
-        if mean is not None:
+        if mean is not None and epoch + 1 < config.epochs:
             mean.swap()
 
 

@@ -36,7 +36,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate(progress: float, config: TrainConfig) -> float:
-    """The learning rate after `progress` epochs (a real number): linear warm-up, then the schedule to the end."""
+    """The learning rate after `progress` epochs (a real number): linear warm-up, then the schedule to the end.
+
+    Pruning sets it back with the weights; from there the same way is gone faster, to end with the training.
+    """
+    if config.sparsity and progress >= config.prune_after:
+        pace = (config.epochs - config.rewind) / (config.epochs - config.prune_after)
+        progress = config.rewind + (progress - config.prune_after) * pace
     if progress < config.warmup_epochs:
         return config.learning_rate * progress / config.warmup_epochs
     done = min((progress - config.warmup_epochs) / (config.epochs - config.warmup_epochs), 1.0)

@@ -15,7 +15,8 @@ class TrainSpace:
 
     Of learning rates, weight decays, momentum, label smoothing and strengths two numbers are a range, three or more
     are choices. What has no effect is not asked for: another optimiser has parameters of its own name, momentum is
-    only SGD's, and the symmetries of the square contain its mirrors, a full turn contains its quarters.
+    only SGD's, only what is pruned is rewound, and the symmetries of the square contain its mirrors, a full turn
+    contains its quarters.
     `policies`, by name, replace all single strengths where there are any.
     """
 
@@ -48,6 +49,8 @@ class TrainSpace:
     mixup: tuple[float, ...] = (0.0,)
     cutmix: tuple[float, ...] = (0.0,)
     policies: Mapping[str, Augmentation] = field(default_factory=dict)
+    sparsity: tuple[float, ...] = (0.0,)
+    rewind: tuple[int, ...] = (1,)
 
     def sample(self, trial: Any, epochs: int) -> TrainConfig:
         """Ask `trial` (anything with suggest_float and suggest_categorical) for one training of `epochs` epochs."""
@@ -66,9 +69,10 @@ class TrainSpace:
             normalisation_scope=choice(trial, "normalisation.scope", self.normalisation_scope),
             balance=choice(trial, "balance", self.balance),
             augmentation=self.sample_augmentation(trial),
+            **self.sample_pruning(trial),
         )
 
-    def sample_steps(self, trial: Any, optimiser: str) -> dict[str, float]:
+    def sample_steps(self, trial: Any, optimiser: str) -> dict[str, Any]:
         """A good learning rate of one optimiser is none of another: each is a parameter of its own."""
         prefix = {"adamw": "", "sgd": "sgd.", "lion": "lion."}[optimiser]
         rates = {"adamw": self.learning_rate, "sgd": self.sgd_learning_rate, "lion": self.lion_learning_rate}
@@ -80,6 +84,10 @@ class TrainSpace:
         if optimiser == "sgd":
             steps["momentum"] = number(trial, "sgd.momentum", self.momentum)
         return steps
+
+    def sample_pruning(self, trial: Any) -> dict[str, Any]:
+        sparsity = choice(trial, "sparsity", self.sparsity)
+        return {"sparsity": sparsity, "rewind": choice(trial, "rewind", self.rewind)} if sparsity else {}
 
     def sample_augmentation(self, trial: Any) -> Augmentation:
         if self.policies:

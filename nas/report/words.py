@@ -55,6 +55,20 @@ def si(number: float | None) -> str:
     return f"{number:.3g}"
 
 
+def describe_size(parameters: int | None, sparsity: float, nonzero: int | None) -> str:
+    """`23.7 k parameters`, and what pruning left of them."""
+    dense = f"{si(parameters)} parameters"
+    return f"{dense}, {si(nonzero)} of them not zero (inner layers at sparsity {sparsity:.3g})" if sparsity else dense
+
+
+def override(training: Mapping[str, Any]) -> str:
+    """` with sparsity 0.8 and rewind 1 instead of the search's own`; nothing where nothing is overridden."""
+    if not training:
+        return ""
+    rewound = f" and rewind {training['rewind']}" if training["sparsity"] else ""
+    return f" with sparsity {training['sparsity']:g}{rewound} instead of the search's own"
+
+
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
