@@ -2,7 +2,8 @@
 
 A choice becomes one column per choice, a number its place between the bounds (in the logarithm where it is asked for
 so), and every parameter one more column that says whether it is active; an inactive number lies in the middle. Two
-configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter.
+configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter (an
+active number somewhat more, as it lies off the middle); two numbers at most one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nas.surrogate.drafts import place_of
+from nas.surrogate.drafts import Number, place_of
 
 Array = NDArray[np.float64]
 ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
@@ -25,14 +26,21 @@ class Encoding:
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.distributions = dict(distributions)
-        self._first: dict[str, int] = {}
+        self._first: dict[str, int] = {}  # column of each parameter
+        self._bounds: dict[str, tuple[float, float]] = {}  # of each number: where its lowest lies, and how far it goes
         inactive: list[float] = []
         parameter: list[int] = []
         for index, (name, distribution) in enumerate(self.distributions.items()):
             self._first[name] = len(inactive)
-            columns = [0.0] * len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else [0.5]
-            inactive += [1.0 if isinstance(distribution, CategoricalDistribution) is False else ONE_APART, *columns]
-            parameter += [index] * (1 + len(columns))
+            if isinstance(distribution, CategoricalDistribution):
+                columns = [ONE_APART, *[0.0] * len(distribution.choices)]
+            else:
+                assert isinstance(distribution, Number)
+                columns = [1.0, 0.5]
+                low, high = (place_of(distribution, bound) for bound in (distribution.low, distribution.high))
+                self._bounds[name] = low, (high - low) or 1.0
+            inactive += columns
+            parameter += [index] * len(columns)
         self._inactive, self.parameter = np.array(inactive), np.array(parameter)
 
     def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
@@ -50,5 +58,6 @@ class Encoding:
             if isinstance(distribution, CategoricalDistribution):
                 vector[first + 1 + int(distribution.to_internal_repr(value))] = ONE_APART
             else:
-                vector[first + 1] = place_of(distribution, value)
+                low, width = self._bounds[name]
+                vector[first + 1] = (place_of(distribution, value) - low) / width
         return vector
