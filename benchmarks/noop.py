@@ -25,6 +25,7 @@ from nas import ray_backend, schedulers
 from nas.engine import Admission, Engine, Event, Job
 from nas.run import open_ledger
 from nas.trial import Problem
+from studies import Configuration
 from studies import load as load_study
 
 STORAGE = ("start", "skip", "report", "annotate", "pause", "complete", "prune", "fail")
@@ -83,7 +84,8 @@ def main() -> None:
         engine: Any = Engine(
             ledger,
             schedulers.load(spec.scheduler, spec.rungs, spec.factor),
-            sample=lambda trial: spec.sample(trial).to_dict(),
+            sample=spec.sample,
+            record=Configuration.to_dict,
             trials=spec.trials,
             admit=lambda config: Admission(),
             listen=listen,

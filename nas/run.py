@@ -25,7 +25,7 @@ from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger, open_storage
 from search_space import cost, from_dict
-from studies import StudySpec
+from studies import Configuration, StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset, load, source_to_dict
 
@@ -170,7 +170,8 @@ def command(argv: list[str]) -> int:
         engine = Engine(
             ledger,
             scheduler,
-            sample=lambda trial: spec.sample(trial).to_dict(),
+            sample=spec.sample,
+            record=Configuration.to_dict,
             trials=spec.trials,
             first=spec.first,
             objective=spec.objective,

@@ -137,9 +137,7 @@ class Sampler(RandomSampler):
             made = parents[rng.integers(len(parents))]
             if rng.random() < 0.2:
                 made = cross(sample, rng, made, parents[rng.integers(len(parents))])
-            for _ in range(1 + (rng.random() < 0.5)):
-                made = mutate(sample, rng, made)
-            return made
+            return mutate(sample, rng, made, changes=1 + (rng.random() < 0.5))
 
         fresh = [draft(sample, rng) for _ in range(16)]
         self._pool = self._pool[len(fresh) :] + fresh
@@ -150,9 +148,12 @@ class Sampler(RandomSampler):
         for _ in range(REFINEMENTS):
             order = np.argsort(-scores, kind="stable")[:REFINED]
             best = [candidates[i] for i in order]
-            mutants = [mutate(sample, rng, best[rng.integers(len(best))]) for _ in range(REFINING)]
-            mutants = [mutate(sample, rng, m) if rng.random() < 0.5 else m for m in mutants]
-            mutants = self._untried(mutants)
+            mutants = self._untried(
+                [
+                    mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
+                    for _ in range(REFINING)
+                ]
+            )
             if mutants:
                 candidates, scores = best + mutants, np.concatenate([scores[order], score(mutants)])
         return candidates[int(np.argmax(scores))]

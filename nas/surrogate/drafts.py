@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,17 @@ Sample = Callable[[Any], Any]
 Number = IntDistribution | FloatDistribution
 
 
+# A search makes some hundred drafts for each proposal, all with the same few distributions.
+@lru_cache(maxsize=4096)
+def _choices(choices: tuple[Any, ...], types: tuple[type, ...]) -> CategoricalDistribution:
+    """`types` tell (0, 1) from (False, True), which are equal."""
+    return CategoricalDistribution(choices)
+
+
+_integers = lru_cache(maxsize=4096, typed=True)(IntDistribution)
+_floats = lru_cache(maxsize=4096, typed=True)(FloatDistribution)
+
+
 class Draft:
     """The suggest methods of a trial: values of `given` where they lie in the bounds, the others from `draw`."""
 
@@ -33,15 +45,15 @@ class Draft:
         self._draw, self._given = draw, given or {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, CategoricalDistribution(choices))
+        return self._suggest(name, _choices(tuple(choices), tuple(map(type, choices))))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+        return int(self._suggest(name, _integers(low, high, log=log, step=step)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+        return float(self._suggest(name, _floats(low, high, log=log, step=step)))
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self.params:
@@ -66,27 +78,27 @@ def draft(sample: Sample, rng: np.random.Generator, given: Mapping[str, Any] | N
     return made
 
 
-def mutate(sample: Sample, rng: np.random.Generator, parent: Draft) -> Draft:
-    """`parent` with one parameter changed: another choice, or a step of a number by any of several sizes."""
+def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int = 1) -> Draft:
+    """`parent` with so many parameters changed: another choice, or a step of a number by any of several sizes."""
     free = [name for name, distribution in parent.distributions.items() if not distribution.single()]
     if not free:
         return parent
-    name = free[rng.integers(len(free))]
-    distribution, value = parent.distributions[name], parent.params[name]
+    chosen = rng.choice(len(free), min(changes, len(free)), replace=False)
+    changed = {free[i]: other(rng, parent.distributions[free[i]], parent.params[free[i]]) for i in chosen}
+    return draft(sample, rng, {**parent.params, **changed})
+
+
+def other(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, CategoricalDistribution):
-        chosen = int(distribution.to_internal_repr(value))
-        other = int(rng.integers(len(distribution.choices) - 1))
-        changed = distribution.choices[other + (other >= chosen)]
-    else:
-        assert isinstance(distribution, Number)
-        step = math.exp(rng.uniform(math.log(0.01), math.log(0.3))) * rng.normal()
-        place = place_of(distribution, value)
-        changed = value_at(distribution, place + step)
-        if changed == value and distribution.step:  # too small to come to the next one
-            changed = neighbour(distribution, value, up=bool(rng.integers(2)))
-        elif changed == value:  # at a bound, and beyond it
-            changed = value_at(distribution, place - step)
-    return draft(sample, rng, {**parent.params, name: changed})
+        index = int(rng.integers(len(distribution.choices) - 1))
+        return distribution.choices[index + (index >= int(distribution.to_internal_repr(value)))]
+    assert isinstance(distribution, Number)
+    step = math.exp(rng.uniform(math.log(0.01), math.log(0.3))) * rng.normal()
+    place = place_of(distribution, value)
+    changed = value_at(distribution, place + step)
+    if changed == value and distribution.step:  # too small to come to the next one
+        return neighbour(distribution, value, up=bool(rng.integers(2)))
+    return value_at(distribution, place - step) if changed == value else changed  # at a bound, and beyond it
 
 
 def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
