@@ -79,10 +79,11 @@ class Sampler(RandomSampler):
             else:
                 self._seen.append(trial)
             number = trial.number
-            if len(trial.params) != len(self.drafts[number].params if number in self.drafts else ()):
+            if number not in self.drafts or len(trial.params) != len(self.drafts[number].params):
                 made = Draft(lambda name, distribution: None)
                 made.params, made.distributions = trial.params, trial.distributions
                 self.drafts[number] = made
+                self._vectors.pop(number, None)
                 self._tried.add(key(trial.params))
             excess = any(value > 0 for value in trial.constraints.values())
             if excess or trial.intermediate_values:
