@@ -19,7 +19,7 @@ from optuna.exceptions import ExperimentalWarning
 from rich.console import Console
 
 import studies
-from nas import checkpoints, options, samplers, schedulers
+from nas import checkpoints, options, samplers, schedulers, warm_start
 from nas.cli import run_command
 from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
@@ -145,11 +145,14 @@ def command(argv: list[str]) -> int:
     samplers.load(spec.sampler, spec.seed)
     folder = args.runs / (args.name or spec.name)
     with owned(folder):
-        stored_trials(folder / "study.db", spec)  # before minutes may go into images
+        seen = stored_trials(folder / "study.db", spec)  # before minutes may go into images
+        warm = warm_start.best_parameters(warm_start.former(args.warm_start)) if args.warm_start else None
         data = load(spec.data)
         check_task(spec, data)
         admit = admission(spec, data)
         ledger = open_ledger(folder / "study.db", spec)
+        given = None if warm is None else warm_start.fitted(warm, spec.sample, spec.seed)
+        first = (*warm_start.settled(ledger.study, given, begun=seen > 0), *spec.first)
         kept = folder / "checkpoints"
         for trial in ledger.history:
             if trial.state.is_finished():  # killed between a trial's end and its tidying
@@ -173,7 +176,7 @@ def command(argv: list[str]) -> int:
             sample=spec.sample,
             record=Configuration.to_dict,
             trials=spec.trials,
-            first=spec.first,
+            first=first,
             objective=spec.objective,
             admit=admit,
             checkpoint=lambda number, at_most: checkpoints.newest(kept, number, at_most),
