@@ -1,4 +1,4 @@
-"""Beginning a search with the best configurations of a former one: they are trained anew, only the guess is inherited."""
+"""Beginning a search with the best configurations of a former one; they are trained anew."""
 
 from __future__ import annotations
 
