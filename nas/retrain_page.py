@@ -135,8 +135,8 @@ share falls here; the sky has none.</p>
 
 CLASSES_CAPTION = """<section><h2>Curves and confusion matrices</h2><p class=caption>Each class against the rest:
 the seeds faint, their ensemble strong; with each class, the area under the curve as mean ± sample standard deviation
-over the seeds, and of the ensemble. Precision against recall: the ensemble. Confusion: the share of each true class, and
-below it the images, summed over the seeds.</p></section>"""
+over the seeds, and of the ensemble. Precision against recall: the ensemble. Confusion: the share of each true class,
+and below it the images, summed over the seeds.</p></section>"""
 NUMBERS_CAPTION = """<section><h2>Predicted against true</h2><p class=caption>What the seeds say together of each test
 image, against the truth; on the line they agree. A flat cloud at the mean has learnt nothing.</p></section>"""
 
