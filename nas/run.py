@@ -146,7 +146,7 @@ def command(argv: list[str]) -> int:
     folder = args.runs / (args.name or spec.name)
     with owned(folder):
         seen = stored_trials(folder / "study.db", spec)  # before minutes may go into images
-        warm = warm_start.best_parameters(warm_start.former(args.warm_start)) if args.warm_start else None
+        warm = warm_start.best_parameters(warm_start.former(args.warm_start, args.runs)) if args.warm_start else None
         data = load(spec.data)
         check_task(spec, data)
         admit = admission(spec, data)

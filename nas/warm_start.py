@@ -19,11 +19,14 @@ AT_MOST = 8
 ATTRIBUTE = "warm start"
 
 
-def former(path: Path) -> Search:
-    """The study in a run's folder, or in a database. ValueError where there is none."""
+def former(where: Path, runs: Path) -> Search:
+    """The study in a run's folder, given by path or by its name below `runs`, or in a database. ValueError for none."""
+    path = where if where.exists() else runs / where
     database = path / "study.db" if path.is_dir() else path
     if not database.is_file():
-        raise ValueError(f"--warm-start: no study at {database}; expected the folder of a search, such as runs/hybrid")
+        raise ValueError(
+            f"--warm-start: no study at {where} or {path}; expected a search's name, such as hybrid, or folder"
+        )
     try:
         names = optuna.get_all_study_names(open_storage(database))
     except sqlalchemy.exc.DatabaseError as error:

@@ -1,6 +1,7 @@
 """A search that begins with what a former one found: its best configurations are the first trials, trained anew."""
 
 import math
+from pathlib import Path
 
 import optuna
 import pytest
@@ -45,7 +46,7 @@ def old(tmp_path):
 
 
 def test_the_first_trials_are_the_best_of_the_former_study(old, tmp_path):
-    found = warm_start.best_parameters(warm_start.former(tmp_path / "old"))
+    found = warm_start.best_parameters(warm_start.former(Path("old"), tmp_path))
     full = sorted((t for t in old.trials if t.state.name == "COMPLETE"), key=lambda t: -t.value)
     assert len(found) == warm_start.AT_MOST
     assert found == [t.params for t in full][: len(found)]
@@ -60,7 +61,7 @@ def test_where_too_few_came_to_the_end_the_highest_rungs_follow(tmp_path):
     study = search(open_storage(tmp_path / "study.db"), 12)
     complete = sum(t.state.name == "COMPLETE" for t in study.trials)
     assert complete < warm_start.AT_MOST
-    found = warm_start.best_parameters(warm_start.former(tmp_path / "study.db"))
+    found = warm_start.best_parameters(warm_start.former(tmp_path / "study.db", tmp_path))
     pruned = sorted((t for t in study.trials if t.state.name == "PRUNED"), key=lambda t: -t.intermediate_values[2])
     assert found[complete:] == [t.params for t in pruned][: len(found) - complete]
 
@@ -81,7 +82,7 @@ def test_what_the_new_space_lacks_or_forbids_is_left_out():
 
 
 def test_a_warm_search_is_ahead_of_a_cold_one(old, tmp_path):
-    found = warm_start.best_parameters(warm_start.former(tmp_path / "old"))
+    found = warm_start.best_parameters(warm_start.former(tmp_path / "old", tmp_path))
 
     def best(seed, first):
         return search(InMemoryStorage(), 9, seed, first).best_value
