@@ -32,6 +32,7 @@ def known() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def load(name: str) -> ModuleType:
     """The module (or package of variants) called `name`."""
     if name not in known():
@@ -57,7 +58,12 @@ def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str
     variant = rest.pop("variant", choices[0])
     if variant not in choices:
         raise ValueError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
-    return importlib.import_module(f"{__name__}.{name}.{variant}"), rest
+    return _variant(name, variant), rest
+
+
+@cache
+def _variant(name: str, variant: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}.{variant}")
 
 
 def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str, Bound]) -> dict[str, Any]:
@@ -101,5 +107,6 @@ def build(
     return mixer
 
 
-def _keywords(function: Any) -> list[str]:
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+@cache  # a search decodes hundreds of configurations for each that it proposes
+def _keywords(function: Any) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
