@@ -79,26 +79,31 @@ def draft(sample: Sample, rng: np.random.Generator, given: Mapping[str, Any] | N
 
 
 def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int = 1) -> Draft:
-    """`parent` with so many parameters changed: another choice, or a step of a number by any of several sizes."""
+    """`parent` with `changes` parameters changed, of which the first may switch off the others."""
     free = [name for name, distribution in parent.distributions.items() if not distribution.single()]
     if not free:
         return parent
-    chosen = rng.choice(len(free), min(changes, len(free)), replace=False)
-    changed = {free[i]: other(rng, parent.distributions[free[i]], parent.params[free[i]]) for i in chosen}
-    return draft(sample, rng, {**parent.params, **changed})
+    given = dict(parent.params)
+    for name in (free[i] for i in rng.choice(len(free), min(changes, len(free)), replace=False)):
+        given[name] = changed(rng, parent.distributions[name], parent.params[name])
+    return draft(sample, rng, given)
 
 
-def other(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
+def changed(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
+    """Another choice, or a step of a number by any of several sizes."""
     if isinstance(distribution, CategoricalDistribution):
-        index = int(rng.integers(len(distribution.choices) - 1))
-        return distribution.choices[index + (index >= int(distribution.to_internal_repr(value)))]
+        chosen = int(distribution.to_internal_repr(value))
+        other = int(rng.integers(len(distribution.choices) - 1))
+        return distribution.choices[other + (other >= chosen)]
     assert isinstance(distribution, Number)
     step = math.exp(rng.uniform(math.log(0.01), math.log(0.3))) * rng.normal()
     place = place_of(distribution, value)
-    changed = value_at(distribution, place + step)
-    if changed == value and distribution.step:  # too small to come to the next one
+    moved = value_at(distribution, place + step)
+    if moved == value and distribution.step:  # too small to come to the next one
         return neighbour(distribution, value, up=bool(rng.integers(2)))
-    return value_at(distribution, place - step) if changed == value else changed  # at a bound, and beyond it
+    if moved == value:  # at a bound, and beyond it
+        return value_at(distribution, place - step)
+    return moved
 
 
 def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:

@@ -8,6 +8,7 @@ active number somewhat more, as it lies off the middle); two numbers at most one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nas.surrogate.drafts import Number, place_of
+from nas.surrogate.drafts import Number
 
 Array = NDArray[np.float64]
 ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
@@ -27,7 +28,7 @@ class Encoding:
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.distributions = dict(distributions)
         self._first: dict[str, int] = {}  # column of each parameter
-        self._bounds: dict[str, tuple[float, float]] = {}  # of each number: where its lowest lies, and how far it goes
+        self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: logarithmic, lowest, extent
         inactive: list[float] = []
         parameter: list[int] = []
         for index, (name, distribution) in enumerate(self.distributions.items()):
@@ -37,8 +38,10 @@ class Encoding:
             else:
                 assert isinstance(distribution, Number)
                 columns = [1.0, 0.5]
-                low, high = (place_of(distribution, bound) for bound in (distribution.low, distribution.high))
-                self._bounds[name] = low, (high - low) or 1.0
+                low, high = distribution.low, distribution.high
+                if distribution.log:
+                    low, high = math.log(low), math.log(high)
+                self._ranges[name] = distribution.log, low, (high - low) or 1.0
             inactive += columns
             parameter += [index] * len(columns)
         self._inactive, self.parameter = np.array(inactive), np.array(parameter)
@@ -53,11 +56,10 @@ class Encoding:
             first = self._first.get(name)
             if first is None:
                 continue
-            distribution = self.distributions[name]
             vector[first] = 0.0
-            if isinstance(distribution, CategoricalDistribution):
-                vector[first + 1 + int(distribution.to_internal_repr(value))] = ONE_APART
+            if name in self._ranges:
+                log, low, extent = self._ranges[name]
+                vector[first + 1] = ((math.log(value) if log else value) - low) / extent
             else:
-                low, width = self._bounds[name]
-                vector[first + 1] = (place_of(distribution, value) - low) / width
+                vector[first + 1 + int(self.distributions[name].to_internal_repr(value))] = ONE_APART
         return vector

@@ -32,6 +32,7 @@ def known() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def load(name: str) -> ModuleType:
     """The module (or package of variants) called `name`."""
     if name not in known():
@@ -106,6 +107,6 @@ def build(
     return mixer
 
 
-@cache
-def _keywords(function: Any) -> list[str]:
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+@cache  # a search decodes hundreds of configurations for each that it proposes
+def _keywords(function: Any) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
