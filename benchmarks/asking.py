@@ -82,7 +82,8 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
     engine = Engine(
         Ledger(storage, study, direction=spec.direction, sampler=chosen),
         schedulers.load(spec.scheduler, spec.rungs, spec.factor),
-        sample=spec.sample, record=lambda made: made.to_dict(),
+        sample=spec.sample,
+        record=lambda made: made.to_dict(),
         trials=10**6,
     )
     calls: list[float] = []

@@ -123,7 +123,8 @@ def page(results: Results) -> str:
 {overview_section(name, plots["overview"]) if "overview" in plots else ""}
 <section><h2>Turned and mirrored</h2><p class=caption>{escape(leading)} on the test images as they are, and over the
 eight symmetries of the square: the mean and the worst of the eight. A network that has learnt an axis which all images
-share falls here; the sky has none.</p>
+share does
+worse here; the sky has none.</p>
 {html_table(["trial", "upright", "mean of eight", "worst of eight"], turned_rows(results))}</section>
 {differences(results) if n > 1 else ""}
 {sizes_section(leading, plots["sizes"]) if results.sizes else ""}
