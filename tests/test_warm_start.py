@@ -192,9 +192,10 @@ def test_trials_that_differ_only_in_what_the_new_space_lacks_are_one(tmp_path):
     assert [params["toy"] for params in found] == ["lenet", "resnet2", "mlp"]
 
 
-def test_a_study_with_nothing_in_common_is_refused(tmp_path):
-    by_hand(tmp_path / "former" / "study.db", [(COMPLETE, [0.1, 0.9], {"toy": "mlp"})])
-    other = StudySpec("other", "?", space=ToySpace(("lenet",)), training=replace(PLAIN, learning_rate=(0.1, 0.2)))
+def test_a_study_with_nothing_but_the_seed_in_common_is_refused(tmp_path):
+    by_hand(tmp_path / "former" / "study.db", [(COMPLETE, [0.1, 0.9], {"toy": "mlp"})], replace(SPEC, seeds=2))
+    training = replace(PLAIN, learning_rate=(0.1, 0.2))
+    other = StudySpec("other", "?", space=ToySpace(("lenet",)), training=training, seeds=2)
     with pytest.raises(ValueError, match=r"study\.db has no parameter in common with the study 'other'"):
         warm_start.begin(str(tmp_path / "former"), tmp_path, None, other)
 
