@@ -23,6 +23,7 @@ from nas import checkpoints, ray_backend, schedulers
 from nas.engine import Engine, Event
 from nas.run import admission, open_ledger
 from nas.trial import Problem
+from studies import Configuration
 from studies import load as load_study
 from trainers.data import Simulated, load, source_to_dict
 
@@ -48,7 +49,8 @@ def main() -> None:
         engine = Engine(
             open_ledger(Path(scratch) / "study.db", spec),
             schedulers.load(spec.scheduler, spec.rungs, spec.factor),
-            sample=lambda trial: spec.sample(trial).to_dict(),
+            sample=spec.sample,
+            record=Configuration.to_dict,
             trials=spec.trials,
             admit=admission(spec, data),
             listen=listen,

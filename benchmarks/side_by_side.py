@@ -76,7 +76,8 @@ def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
     engine = Engine(
         Ledger(open_storage(folder / "study.db"), spec.name, sampler=samplers.load(spec.sampler, spec.seed)),
         schedulers.load(spec.scheduler, spec.rungs, spec.factor),
-        sample=lambda trial: spec.sample(trial).to_dict(),
+        sample=spec.sample,
+        record=Configuration.to_dict,
         trials=spec.trials,
         first=spec.first,
         admit=admission(spec, data),

@@ -59,11 +59,11 @@ class _Running:
 class Engine:
     """Hands out jobs and takes their results until the study holds `trials` finished trials.
 
-    `sample(trial)` decodes an Optuna trial into a configuration (JSON data); `admit(config)` says what it costs and
-    whether it may be trained; `first` gives parameters of the first trials; `checkpoint(number, at_most)` says from
-    which epoch, not beyond `at_most`, a trial can go on (0: nothing kept). All state is rebuilt from the ledger, so a
-    search that was killed goes on where it was. `done`: nothing runs and nothing is left to give; `close` then
-    settles what is still paused.
+    `sample(trial)` decodes an Optuna trial, and `record` makes JSON data of that, the configuration; `admit(config)`
+    says what it costs and whether it may be trained; `first` gives parameters of the first trials;
+    `checkpoint(number, at_most)` says from which epoch, not beyond `at_most`, a trial can go on (0: nothing kept). All
+    state is rebuilt from the ledger, so a search that was killed goes on where it was. `done`: nothing runs and nothing
+    is left to give; `close` then settles what is still paused.
     """
 
     def __init__(
@@ -71,8 +71,9 @@ class Engine:
         ledger: Ledger,
         scheduler: Scheduler,
         *,
-        sample: Callable[[Any], dict[str, Any]],
+        sample: Callable[[Any], Any],
         trials: int,
+        record: Callable[[Any], dict[str, Any]] = lambda made: made,
         first: Sequence[Mapping[str, Any]] = (),
         objective: str = "auc",
         admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
@@ -81,7 +82,7 @@ class Engine:
     ) -> None:
         self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
         self._first = first
-        self._sample, self._admit, self._listen = sample, admit, listen
+        self._sample, self._record_of, self._admit, self._listen = sample, record, admit, listen
         self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
         self.started = 0  # trials that count: all but the skipped
         self.finished = 0
@@ -224,7 +225,7 @@ class Engine:
             if asked_for is None:
                 self.trials = self.started  # each configuration of the space has had its trial
                 return None
-            number, config = asked_for
+            number, config = asked_for[0], self._record_of(asked_for[1])
             try:
                 admission = self._admit(config)
             except Exception as error:  # a network that cannot be built is a failed trial like any other

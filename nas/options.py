@@ -27,6 +27,7 @@ def parser() -> Parser:
     p.add_argument("--balance", choices=BALANCES, help="how classes of different size are made to count alike")
     p.add_argument("--sampler", choices=samplers.known(), help="who proposes configurations (default: the study's)")
     p.add_argument("--scheduler", choices=schedulers.known(), help="who stops trials early (default: the study's)")
+    p.add_argument("--warm-start", metavar="RUN", help="begin with the best of a former search: its folder or study.db")
     p.add_argument("--data", help="folder of class folders of images; without it, lenses are simulated")
     p.add_argument("--skip-bad", action="store_true", help="go on without unreadable images instead of refusing them")
     p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")
@@ -36,7 +37,6 @@ def parser() -> Parser:
     p.add_argument("--max-macs", type=int, help="networks that cost more multiply-accumulates an image are skipped")
     p.add_argument("--seed", type=int, help="of networks, training and sampler")
     p.add_argument("--seeds", type=int, help="trainings of every cell of a grid; its number of trials scales with it")
-    p.add_argument("--warm-start", metavar="RUN", help="begin with the best of a former search: its folder or study.db")
     p.add_argument("--workers", type=int, help="trials trained at once (default: one per CPU, or what the GPUs hold)")
     p.add_argument(
         "--gpus-per-trial", type=float, help="share of a GPU for each trial (default 1 where there are GPUs)"

@@ -50,6 +50,7 @@ class Desk:
         return await self.boxes[life].get()
 
 
+Run = Callable[[Job, Problem], Generator[dict[str, float]]]
 GO_ON, LEAVE = "go on", "leave"  # the orders beside a new job
 DEATH = "the worker process died (killed, perhaps for want of memory)"
 
@@ -59,6 +60,7 @@ class Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.desk, self.problem = config["desk"], Problem(**json.loads(config["problem"]))
+        self.run: Run = config["run"]
         self.life = uuid.uuid4().hex
         self.order = self.desk.take.remote(self.life)  # asked ahead: it arrives while the last epoch is dealt with
         self.greeted = self.broken = False
@@ -77,7 +79,7 @@ class Worker(tune.Trainable):
         self.order = self.desk.take.remote(self.life)
         if order != GO_ON:
             self.job = Job(**json.loads(order))
-            self.epochs, self.epoch = run_trial(self.job, self.problem), self.job.start
+            self.epochs, self.epoch = self.run(self.job, self.problem), self.job.start
         assert self.job is not None
         assert self.epochs is not None
         try:
@@ -201,8 +203,11 @@ class _Conduct(_Detached, FIFOScheduler):
         self.idle.clear()
 
 
-def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float) -> None:
-    """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`."""
+def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: float, run: Run = run_trial) -> None:
+    """Run `engine` to its end, or until Ctrl-C: the study then holds what was reported, and it is not `done`.
+
+    `run(job, problem)` yields the metrics of each epoch of a job, in a worker.
+    """
     start(workers)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     desk = Desk.remote()  # type: ignore[attr-defined]
@@ -211,7 +216,7 @@ def search(engine: Engine, problem: Problem, *, workers: int, gpus_per_trial: fl
         tune.Tuner(
             tune.with_resources(Worker, {"cpu": 1, "gpu": gpus_per_trial}),
             tune_config=tune.TuneConfig(
-                search_alg=_Hire(workers, desk=desk, problem=json.dumps(dataclasses.asdict(problem))),
+                search_alg=_Hire(workers, desk=desk, problem=json.dumps(dataclasses.asdict(problem)), run=run),
                 scheduler=conduct,
                 num_samples=-1,
             ),

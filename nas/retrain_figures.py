@@ -68,6 +68,20 @@ def roc(c: Scores) -> go.Figure:
     return figure
 
 
+def precision_recall(c: Scores) -> go.Figure:
+    figure = _figure("recall", "precision", height=480)
+    for k, curve in enumerate(c.roc):
+        figure.add_scatter(
+            x=curve.precision[0], y=curve.precision[1], mode="lines", name=curve.label,
+            line={"width": 2.5, "color": COLOURS[k % len(COLOURS)]},
+            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + curve.label + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(margin={"t": TOP})
+    figure.update_xaxes(range=[-0.01, 1.01], constrain="domain")
+    figure.update_yaxes(range=[-0.01, 1.01], scaleanchor="x", constrain="domain")
+    return figure
+
+
 def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
     figure = _figure("predicted", "true", height=480)
     share = [[count / max(sum(row), 1) for count in row] for row in c.confusion]

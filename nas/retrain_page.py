@@ -11,11 +11,18 @@ from rich.table import Table
 
 from nas.report.document import document
 from nas.report.words import describe_architecture, describe_data, describe_size, metric_name, objective_name, override
-from nas.retrain_figures import confusion, learning_curves, overview, predicted_against_true, roc
+from nas.retrain_figures import (
+    confusion,
+    learning_curves,
+    overview,
+    precision_recall,
+    predicted_against_true,
+    roc,
+)
 from nas.retrain_results import Results
 from nas.scores import Scores
 
-KINDS = ("roc", "confusion", "points")
+KINDS = ("roc", "precision", "confusion", "points")
 GRID = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 .rank { border-top: 1px solid var(--line); padding-top: .6rem; }
@@ -96,6 +103,7 @@ def page(results: Results) -> str:
     for c in results.configurations:
         if c.roc:
             figures[f"roc-{c.trial}"] = roc(c)
+            figures[f"precision-{c.trial}"] = precision_recall(c)
             figures[f"confusion-{c.trial}"] = confusion(c, results.classes)
         else:
             figures[f"points-{c.trial}"] = predicted_against_true(c, results.quantity)
@@ -125,10 +133,10 @@ share falls here; the sky has none.</p>
     return document(f"{results.study}: the best, retrained", body, figures, style=GRID)
 
 
-CLASSES_CAPTION = """<section><h2>ROC curves and confusion matrices</h2><p class=caption>Each class against the rest:
+CLASSES_CAPTION = """<section><h2>Curves and confusion matrices</h2><p class=caption>Each class against the rest:
 the seeds faint, their ensemble strong; with each class, the area under the curve as mean ± sample standard deviation
-over the seeds, and of the ensemble. Confusion: the share of each true class, and below it the images, summed over the
-seeds.</p></section>"""
+over the seeds, and of the ensemble. Precision against recall: the ensemble. Confusion: the share of each true class,
+and below it the images, summed over the seeds.</p></section>"""
 NUMBERS_CAPTION = """<section><h2>Predicted against true</h2><p class=caption>What the seeds say together of each test
 image, against the truth; on the line they agree. A flat cloud at the mean has learnt nothing.</p></section>"""
 

@@ -26,7 +26,7 @@ from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger, open_storage
 from nas.warm_start import WarmStart
 from search_space import cost, from_dict
-from studies import StudySpec
+from studies import Configuration, StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset, load, source_to_dict
 
@@ -174,7 +174,8 @@ def command(argv: list[str]) -> int:
         engine = Engine(
             ledger,
             scheduler,
-            sample=lambda trial: spec.sample(trial).to_dict(),
+            sample=spec.sample,
+            record=Configuration.to_dict,
             trials=spec.trials,
             first=warm.first if warm else spec.first,
             objective=spec.objective,

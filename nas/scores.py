@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, roc_curve
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 from torch import Tensor
 
 from nas.retraining import MAIN, Retrained
@@ -46,6 +46,7 @@ class Roc:
     ensemble_auc: float
     seeds: tuple[tuple[list[float], list[float]], ...]  # (false positive rates, true positive rates) of each
     ensemble: tuple[list[float], list[float]]
+    precision: tuple[list[float], list[float]]  # (recall, precision) of the ensemble
 
 
 @dataclass(frozen=True)
@@ -167,14 +168,24 @@ def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], together: np
         metrics.auc(positive, together),
         tuple(_curve(positive, p) for p in seeds),
         _curve(positive, together),
+        _precision(positive, together),
     )
 
 
 def _curve(positive: np.ndarray, probability: np.ndarray) -> tuple[list[float], list[float]]:
     """At most POINTS points of the ROC curve, evenly spaced along it; both ends are among them."""
     false, true, _ = roc_curve(positive, probability)
-    if len(false) > POINTS:
-        way = false + true  # grows from 0 to 2 along the curve
-        keep = np.unique(np.searchsorted(way, np.linspace(0, 2, POINTS)).clip(max=len(way) - 1))
-        false, true = false[keep], true[keep]
-    return [round(float(v), 6) for v in false], [round(float(v), 6) for v in true]
+    return _thinned(false, true, false + true)  # grows from 0 to 2 along the curve
+
+
+def _precision(positive: np.ndarray, probability: np.ndarray) -> tuple[list[float], list[float]]:
+    """The same of the precision-recall curve, by recall."""
+    precision, recall, _ = precision_recall_curve(positive, probability)
+    return _thinned(recall[::-1], precision[::-1], recall[::-1])
+
+
+def _thinned(x: np.ndarray, y: np.ndarray, way: np.ndarray) -> tuple[list[float], list[float]]:
+    if len(x) > POINTS:
+        keep = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(max=len(way) - 1))
+        x, y = x[keep], y[keep]
+    return [round(float(v), 6) for v in x], [round(float(v), 6) for v in y]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from plotly.offline import get_plotlyjs
 from safetensors.torch import load_file
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 import nas
 from nas import parallel, retrain, retraining, schedulers
@@ -259,6 +259,10 @@ def test_the_figures_agree_with_numpy_and_scikit_learn():
             assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
             assert len(false) <= POINTS
             assert np.trapezoid(true, false) == pytest.approx(area, abs=2e-3), "thinning keeps the curve"
+        recall, precision = curve.precision
+        assert (recall[0], recall[-1], len(recall) <= POINTS) == (0, 1, True)
+        expected = average_precision_score(targets == k, together[:, k])
+        assert np.trapezoid(precision, recall) == pytest.approx(expected, abs=5e-3)
 
 
 def test_one_seed_has_no_standard_deviation():

@@ -72,14 +72,25 @@ def cache(tmp_path_factory):
         (["--data", "{bad}"], "3.npy"),
         (["--data", "{good}", "--images", "7"], "--images counts simulated images"),
         (["--study", "{f1}"], "has no metric 'f1'; known: auc"),
+        (["--data", "{good}", "--objective", "mae"], "task 'substructure' has no metric 'mae'; known: auc"),
+        (["--data", "{good}", "--objective", "turned_auc"], "has no metric 'turned_auc'"),
+        (["--data", "{good}", "--task", "axion_mass"], "gives axion_mass for 0 images to train"),
+        (["--data", "{good}", "--task", "lens_finding"], "finding lenses needs two, of which one is called lens"),
+        (["--task", "nosuch"], "invalid choice: 'nosuch'"),
+        (
+            ["--images", "90", "--image-size", "16", "--task", "mass_fraction", "--balance", "weights"],
+            "no classes to bal",
+        ),
+        (["--sampler", "nosuch"], "invalid choice: 'nosuch'"),
+        (["--scheduler", "nosuch"], "invalid choice: 'nosuch'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     images(tmp_path / "one" / "cdm")
-    for kind in ("cdm", "no_sub"):
-        images(tmp_path / "bad" / kind)
-        images(tmp_path / "good" / kind)
+    for seed, kind in enumerate(("cdm", "no_sub")):
+        images(tmp_path / "bad" / kind, seed=seed)
+        images(tmp_path / "good" / kind, seed=seed)
     (tmp_path / "bad" / "cdm" / "3.npy").write_bytes(b"\x93NUMPY and then nothing")
     (tmp_path / "f1.py").write_text(
         "from dataclasses import replace\nfrom studies.hybrid import STUDY as H\n"
@@ -106,6 +117,41 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
     spec = resolve(parser().parse_args(["--study", "position", *words]))
     assert spec.trials == trials
     assert spec.seeds == (int(words[1]) if words else 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"task": "substructure", "objective": "auc", "direction": "maximize"}),
+        (["--task", "axion_mass"], {"task": "axion_mass", "objective": "mae", "direction": "minimize"}),
+        (["--task", "axion_mass", "--objective", "r2"], {"objective": "r2", "direction": "maximize"}),
+        (["--objective", "auc_d4_worst"], {"objective": "auc_d4_worst", "direction": "maximize"}),
+        (["--objective", "ece"], {"objective": "ece", "direction": "minimize"}),
+        (["--sampler", "tpe", "--scheduler", "full"], {"sampler": "tpe", "scheduler": "full"}),
+    ],
+)
+def test_what_is_searched_for_and_how_can_be_said_on_the_command_line(words, expected):
+    spec = resolve(parser().parse_args(words))
+    assert {name: getattr(spec, name) for name in expected} == expected
+
+
+def test_labels_are_smoothed_only_where_there_are_labels():
+    """A parameter that has no effect is not sampled."""
+
+    def sampled(*words):
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+        resolve(parser().parse_args(words)).sample(trial)
+        return "label_smoothing" in trial.params
+
+    assert sampled()
+    assert not sampled("--task", "mass_fraction")
+
+
+def test_classes_are_balanced_when_asked_for():
+    spec = resolve(parser().parse_args(["--study", "augmentation", "--balance", "sampling"]))
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    assert spec.sample(trial).training.balance == "sampling"
+    assert "balance" not in trial.params
 
 
 def test_the_studies_are_listed_with_their_question(capsys):

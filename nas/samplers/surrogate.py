@@ -9,6 +9,8 @@ configuration is proposed twice. Trials that were infeasible or failed teach a f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,8 @@ class Sampler(RandomSampler):
         self._model: CoKriging | None = None
         self._fitted = -1
         self._changes = 0
+        self._forest: ExtraTreesClassifier | None = None
+        self._taught = 0  # trials that the forest knows; 0: to be learnt anew
 
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
@@ -63,7 +67,7 @@ class Sampler(RandomSampler):
             self._pool.append(draft(sample, rng))
         if len(self._rungs[0]) < RANDOM_TRIALS:
             return self._new_random(sample, rng)
-        with ThreadpoolController().limit(limits=1):  # the cores belong to the workers
+        with threadpools().limit(limits=1):  # the cores belong to the workers
             chosen = self._best(sample, rng)
         return chosen.params if chosen else self._new_random(sample, rng)
 
@@ -71,21 +75,20 @@ class Sampler(RandomSampler):
         """Take in what is new: a storage in memory replaces a trial that changes."""
         if not self._rungs:
             self._rungs = [{} for _ in rungs]
-        for index, trial in enumerate(trials):
-            if index < len(self._seen) and trial is self._seen[index]:
-                continue
-            if index < len(self._seen):
-                self._seen[index] = trial
-            else:
-                self._seen.append(trial)
+        news = [trial for trial, seen in zip_longest(trials, self._seen) if trial is not seen]
+        self._seen = list(trials)
+        for trial in news:
             number = trial.number
-            if len(trial.params) != len(self.drafts[number].params if number in self.drafts else ()):
+            if number not in self.drafts or len(trial.params) != len(self.drafts[number].params):
                 made = Draft(lambda name, distribution: None)
                 made.params, made.distributions = trial.params, trial.distributions
                 self.drafts[number] = made
+                self._vectors.pop(number, None)
                 self._tried.add(key(trial.params))
             excess = any(value > 0 for value in trial.constraints.values())
             if excess or trial.intermediate_values:
+                if excess and not self._infeasible.get(number):
+                    self._taught = 0
                 self._infeasible[number] = excess
             for rung, values in zip(rungs, self._rungs, strict=True):
                 value = None if excess else trial.intermediate_values.get(rung)
@@ -122,13 +125,14 @@ class Sampler(RandomSampler):
         waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
         boldness = BOLDNESS[rng.integers(len(BOLDNESS))]
         feasible = self._feasibility()
+        believer = model.believing(waiting)
 
         def score(candidates: list[Draft]) -> Array:
             x = encoding(candidate.params for candidate in candidates)
-            mean, variance = model.predict(x, waiting)
+            mean, variance = believer.predict(x)
             bound: Array = mean + boldness * np.sqrt(variance)
             if feasible is not None:
-                bound = bound + 2 * np.log(0.01 + feasible.predict_proba(x)[:, 1])
+                bound = bound + 2 * np.log(0.01 + chances(feasible, x))
             return bound
 
         parents = [self.drafts[number] for number in self._good()]
@@ -137,9 +141,7 @@ class Sampler(RandomSampler):
             made = parents[rng.integers(len(parents))]
             if rng.random() < 0.2:
                 made = cross(sample, rng, made, parents[rng.integers(len(parents))])
-            for _ in range(1 + (rng.random() < 0.5)):
-                made = mutate(sample, rng, made)
-            return made
+            return mutate(sample, rng, made, changes=1 + (rng.random() < 0.5))
 
         fresh = [draft(sample, rng) for _ in range(16)]
         self._pool = self._pool[len(fresh) :] + fresh
@@ -150,9 +152,12 @@ class Sampler(RandomSampler):
         for _ in range(REFINEMENTS):
             order = np.argsort(-scores, kind="stable")[:REFINED]
             best = [candidates[i] for i in order]
-            mutants = [mutate(sample, rng, best[rng.integers(len(best))]) for _ in range(REFINING)]
-            mutants = [mutate(sample, rng, m) if rng.random() < 0.5 else m for m in mutants]
-            mutants = self._untried(mutants)
+            mutants = self._untried(
+                [
+                    mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
+                    for _ in range(REFINING)
+                ]
+            )
             if mutants:
                 candidates, scores = best + mutants, np.concatenate([scores[order], score(mutants)])
         return candidates[int(np.argmax(scores))]
@@ -166,7 +171,7 @@ class Sampler(RandomSampler):
         levels = self._model.levels
         promise: dict[int, float] = {}
         for index, level in enumerate(levels):
-            best = sorted(level.numbers, key=lambda number: -level.values[number])[: 4 * PARENTS]
+            best = [level.numbers[i] for i in np.argsort(-level.z, kind="stable")[: 4 * PARENTS]]
             mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
             promise.update(zip(best, mean.tolist(), strict=True))
         return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
@@ -183,19 +188,33 @@ class Sampler(RandomSampler):
         if self._encoding is None or not found.keys() <= known.keys():
             self._encoding = Encoding(dict(sorted({**found, **known}.items())))
             self._model = CoKriging(self._encoding.parameter)
-            self._fitted = -1
+            self._fitted, self._taught = -1, 0
             self._vectors, pending = {}, list(self.drafts)
         vectors = self._encoding(self.drafts[n].params for n in pending)
         self._vectors.update(zip(pending, vectors, strict=True))
 
     def _feasibility(self) -> ExtraTreesClassifier | None:
         """Learnt from the last trials; None where nothing, or everything, is infeasible."""
-        known = [n for n in list(self._infeasible)[-400:] if n in self._vectors]
-        labels = [not self._infeasible[n] for n in known]
-        if len(set(labels)) < 2:
-            return None
-        forest = ExtraTreesClassifier(30, min_samples_leaf=2, random_state=self.seed, n_jobs=1)
-        return forest.fit(np.array([self._vectors[n] for n in known]), labels)
+        if not self._taught or len(self._infeasible) > 1.1 * self._taught:
+            known = [n for n in list(self._infeasible)[-400:] if n in self._vectors]
+            labels = [not self._infeasible[n] for n in known]
+            self._forest, self._taught = None, len(self._infeasible)
+            if len(set(labels)) == 2:
+                forest = ExtraTreesClassifier(30, min_samples_leaf=2, random_state=self.seed, n_jobs=1)
+                self._forest = forest.fit(np.array([self._vectors[n] for n in known]), labels)
+        return self._forest
+
+
+def chances(forest: ExtraTreesClassifier, x: Array) -> Array:
+    """The second class's probability, as by predict_proba, but without setting up a pool of workers for each tree."""
+    x = x.astype(np.float32)
+    return np.mean([tree.predict_proba(x, check_input=False)[:, 1] for tree in forest.estimators_], axis=0)
+
+
+@cache
+def threadpools() -> ThreadpoolController:
+    """Looking for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def sampler(seed: int) -> Sampler:

@@ -9,7 +9,8 @@ is predicted from the lowest rung up; a trial from its own value at the last run
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ PRIOR_SLOPE, PRIOR_PAIRS = 0.7, 3.0  # of standardised values at a rung on those
 @dataclass
 class _Level:
     numbers: list[int]  # of the trials that have a value here
-    values: dict[int, float]  # normalised
+    z: Array  # their values, normalised
+    values: dict[int, float]  # the same by number
     slope: float = 1.0  # value = offset + slope * value below + difference
     offset: float = 0.0
     spread: float = 1.0  # variance of the difference while there is no process
@@ -48,7 +50,7 @@ class CoKriging:
                 break
             numbers = sorted(found)
             z = normalised(np.array([found[number] for number in numbers]))
-            level = _Level(numbers, dict(zip(numbers, z.tolist(), strict=True)))
+            level = _Level(numbers, z, dict(zip(numbers, z.tolist(), strict=True)))
             target = z
             if index:
                 below = np.array([self.levels[-1].values[number] for number in numbers])
@@ -69,15 +71,19 @@ class CoKriging:
                 level.process = process.fit(x, target[kept], steps=20 if grown else 0)
             self.levels.append(level)
 
-    def predict(self, x: Array, running: Array) -> tuple[Array, Array]:
-        """Mean and variance at the highest rung with values, at x (m, columns).
+    def believing(self, running: Array) -> CoKriging:
+        """As if what runs at `running` (k, columns) and has no value yet had come out at its mean."""
+        believer, lowest = copy(self), self.levels[0]
+        assert lowest.process is not None
+        if len(running):
+            believer.levels = [replace(lowest, process=lowest.process.believing(running)), *self.levels[1:]]
+        return believer
 
-        What runs at `running` (k, columns) and has no value yet is believed to come out at its mean.
-        """
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance at the highest rung with values, at x (m, columns)."""
         lowest = self.levels[0].process
         assert lowest is not None
-        mean, variance = (lowest.believing(running) if len(running) else lowest).predict(x)
-        return self._up(mean, variance, x, 1)
+        return self._up(*lowest.predict(x), x, 1)
 
     def predict_tried(self, numbers: Sequence[int], level: int, x: Array) -> tuple[Array, Array]:
         """The same for trials that have come to `level`, by their own values there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ from optuna.distributions import (
 
 Params = dict[str, Any]
 Sample = Callable[[Any], Any]
+Number = IntDistribution | FloatDistribution
+
+
+# A search makes some hundred drafts for each proposal, all with the same few distributions.
+@lru_cache(maxsize=4096)
+def _choices(choices: tuple[Any, ...], types: tuple[type, ...]) -> CategoricalDistribution:
+    """`types` tell (0, 1) from (False, True), which are equal."""
+    return CategoricalDistribution(choices)
+
+
+_integers = lru_cache(maxsize=4096, typed=True)(IntDistribution)
+_floats = lru_cache(maxsize=4096, typed=True)(FloatDistribution)
 
 
 class Draft:
@@ -32,15 +45,15 @@ class Draft:
         self._draw, self._given = draw, given or {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, CategoricalDistribution(choices))
+        return self._suggest(name, _choices(tuple(choices), tuple(map(type, choices))))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._suggest(name, IntDistribution(low, high, log=log, step=step)))
+        return int(self._suggest(name, _integers(low, high, log=log, step=step)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        return float(self._suggest(name, FloatDistribution(low, high, log=log, step=step)))
+        return float(self._suggest(name, _floats(low, high, log=log, step=step)))
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self.params:
@@ -65,24 +78,32 @@ def draft(sample: Sample, rng: np.random.Generator, given: Mapping[str, Any] | N
     return made
 
 
-def mutate(sample: Sample, rng: np.random.Generator, parent: Draft) -> Draft:
-    """`parent` with one parameter changed: another choice, or a step of a number by any of several sizes."""
+def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int = 1) -> Draft:
+    """`parent` with `changes` parameters changed, of which the first may switch off the others."""
     free = [name for name, distribution in parent.distributions.items() if not distribution.single()]
     if not free:
         return parent
-    name = free[rng.integers(len(free))]
-    distribution, value = parent.distributions[name], parent.params[name]
+    given = dict(parent.params)
+    for name in (free[i] for i in rng.choice(len(free), min(changes, len(free)), replace=False)):
+        given[name] = changed(rng, parent.distributions[name], parent.params[name])
+    return draft(sample, rng, given)
+
+
+def changed(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
+    """Another choice, or a step of a number by any of several sizes."""
     if isinstance(distribution, CategoricalDistribution):
         chosen = int(distribution.to_internal_repr(value))
         other = int(rng.integers(len(distribution.choices) - 1))
-        changed = distribution.choices[other + (other >= chosen)]
-    else:
-        size = math.exp(rng.uniform(math.log(0.01), math.log(0.3)))
-        place = place_of(distribution, value)
-        changed = value_at(distribution, float(np.clip(place + size * rng.normal(), 0, 1)))
-        if changed == value:  # whole numbers, small step
-            changed = neighbour(distribution, value, up=bool(rng.integers(2)))
-    return draft(sample, rng, {**parent.params, name: changed})
+        return distribution.choices[other + (other >= chosen)]
+    assert isinstance(distribution, Number)
+    step = math.exp(rng.uniform(math.log(0.01), math.log(0.3))) * rng.normal()
+    place = place_of(distribution, value)
+    moved = value_at(distribution, place + step)
+    if moved == value and distribution.step:  # too small to come to the next one
+        return neighbour(distribution, value, up=bool(rng.integers(2)))
+    if moved == value:  # at a bound, and beyond it
+        return value_at(distribution, place - step)
+    return moved
 
 
 def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
@@ -91,41 +112,45 @@ def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) ->
     return draft(sample, rng, {**other.params, **one.params, **taken})
 
 
-def place_of(distribution: BaseDistribution, value: Any) -> float:
-    """Where a number lies between its bounds, from 0 to 1; in the logarithm where the distribution says so."""
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    low, high = distribution.low, distribution.high
-    if low == high:
-        return 0.0
-    if distribution.log:
-        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-    return float((value - low) / (high - low))
-
-
 def value_at(distribution: BaseDistribution, place: float) -> Any:
     """The value at `place` of a distribution, from 0 to 1: its quantile. Steps and choices have equal shares."""
+    place = min(max(place, 0.0), 1.0)
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(place * len(distribution.choices)), len(distribution.choices) - 1)]
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    low, high, step = distribution.low, distribution.high, distribution.step
-    half = (step or 0) / 2
-    if distribution.log:
-        a, b = math.log(max(low - half, low / 2)), math.log(high + half)
-        value = math.exp(a + place * (b - a))
-    else:
-        value = low - half + place * (high - low + 2 * half)
-    if step:
-        value = low + step * round((value - low) / step)
-    value = min(max(value, low), high)
-    return int(value) if isinstance(distribution, IntDistribution) else float(value)
+    assert isinstance(distribution, Number)
+    first, last = ends(distribution)
+    value = first + place * (last - first)
+    value = math.exp(value) if distribution.log else value
+    if distribution.step:
+        return stepped(distribution, round((value - distribution.low) / distribution.step))
+    return min(max(value, distribution.low), distribution.high)
 
 
-def neighbour(distribution: BaseDistribution, value: Any, *, up: bool) -> Any:
+def place_of(distribution: BaseDistribution, value: Any) -> float:
+    """Where a number lies in its distribution, from 0 to 1: what `value_at` takes back to it."""
+    assert isinstance(distribution, Number)
+    first, last = ends(distribution)
+    return ((math.log(value) if distribution.log else value) - first) / (last - first) if last > first else 0.0
+
+
+def ends(distribution: Number) -> tuple[float, float]:
+    """Of a range, in the logarithm where it is asked for so, with the half steps beyond the bounds."""
+    low, high, half = distribution.low, distribution.high, (distribution.step or 0) / 2
+    return (math.log(low - half), math.log(high + half)) if distribution.log else (low - half, high + half)
+
+
+def stepped(distribution: Number, steps: int) -> Any:
+    """The value so many steps above the lowest, always with the same rounding: equal values must be equal keys."""
+    assert distribution.step
+    return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
+
+
+def neighbour(distribution: Number, value: Any, *, up: bool) -> Any:
     """The next value with steps, up or down, turning round at a bound."""
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    step = distribution.step or 0
-    beyond = value + step > distribution.high if up else value - step < distribution.low
-    return value + step if up != beyond else value - step
+    assert distribution.step
+    last = round((distribution.high - distribution.low) / distribution.step)
+    here = round((value - distribution.low) / distribution.step)
+    return stepped(distribution, here + 1 if here == 0 or (up and here < last) else here - 1)
 
 
 def key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
@@ -156,11 +181,11 @@ def following(cell: Draft) -> Params | None:
 
 def all_values(name: str, distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
+        return list(dict.fromkeys(distribution.choices))  # of equal choices one
+    assert isinstance(distribution, Number)
     if distribution.low == distribution.high:
         return [distribution.low]
     if not distribution.step:
         raise ValueError(f"{name} is a range without steps: a grid needs choices, whole numbers or a step")
     count = round((distribution.high - distribution.low) / distribution.step)
-    return [distribution.low + i * distribution.step for i in range(count + 1)]
+    return [stepped(distribution, steps) for steps in range(count + 1)]

@@ -2,11 +2,13 @@
 
 A choice becomes one column per choice, a number its place between the bounds (in the logarithm where it is asked for
 so), and every parameter one more column that says whether it is active; an inactive number lies in the middle. Two
-configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter.
+configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter (an
+active number somewhat more, as it lies off the middle); two numbers at most one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nas.surrogate.drafts import place_of
+from nas.surrogate.drafts import Number
 
 Array = NDArray[np.float64]
 ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
@@ -25,14 +27,23 @@ class Encoding:
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.distributions = dict(distributions)
-        self._first: dict[str, int] = {}
+        self._first: dict[str, int] = {}  # column of each parameter
+        self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: logarithmic, lowest, extent
         inactive: list[float] = []
         parameter: list[int] = []
         for index, (name, distribution) in enumerate(self.distributions.items()):
             self._first[name] = len(inactive)
-            columns = [0.0] * len(distribution.choices) if isinstance(distribution, CategoricalDistribution) else [0.5]
-            inactive += [1.0 if isinstance(distribution, CategoricalDistribution) is False else ONE_APART, *columns]
-            parameter += [index] * (1 + len(columns))
+            if isinstance(distribution, CategoricalDistribution):
+                columns = [ONE_APART, *[0.0] * len(distribution.choices)]
+            else:
+                assert isinstance(distribution, Number)
+                columns = [1.0, 0.5]
+                low, high = distribution.low, distribution.high
+                if distribution.log:
+                    low, high = math.log(low), math.log(high)
+                self._ranges[name] = distribution.log, low, (high - low) or 1.0
+            inactive += columns
+            parameter += [index] * len(columns)
         self._inactive, self.parameter = np.array(inactive), np.array(parameter)
 
     def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
@@ -45,10 +56,10 @@ class Encoding:
             first = self._first.get(name)
             if first is None:
                 continue
-            distribution = self.distributions[name]
             vector[first] = 0.0
-            if isinstance(distribution, CategoricalDistribution):
-                vector[first + 1 + int(distribution.to_internal_repr(value))] = ONE_APART
+            if name in self._ranges:
+                log, low, extent = self._ranges[name]
+                vector[first + 1] = ((math.log(value) if log else value) - low) / extent
             else:
-                vector[first + 1] = place_of(distribution, value)
+                vector[first + 1 + int(self.distributions[name].to_internal_repr(value))] = ONE_APART
         return vector

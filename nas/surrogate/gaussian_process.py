@@ -44,7 +44,7 @@ class GaussianProcess:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
-        cross = self._kernel(x, self.x)
+        cross = self._kernel(x)
         variance = np.exp(self.theta[-2]) - ((cross @ self._inverse_root.T) ** 2).sum(1)
         return self.mean + self.scale * (cross @ self._weights), self.scale**2 * np.maximum(variance, 1e-9)
 
@@ -58,28 +58,33 @@ class GaussianProcess:
         return believer
 
     def _condition(self) -> None:
-        covariance = self._kernel(self.x, self.x)
+        covariance = self._kernel(self.x)
         covariance[np.diag_indices(len(self.x))] += np.exp(self.theta[-1]) + JITTER
         root = np.linalg.cholesky(covariance)
         self._weights = cho_solve((root, True), self.y)
         self._inverse_root = solve_triangular(root, np.eye(len(root)), lower=True)
 
-    def _distances(self, a: Array, b: Array) -> Array:
+    def _distances(self, x: Array) -> Array:
+        """From x (m, columns) to the points fitted to: (m, n)."""
         weight = np.exp(-self.theta[: self.scales])[self.parameter]
-        a, b = a * weight, b * weight
-        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
-        return np.sqrt(np.maximum(squared, 0.0))
+        a, b = x * weight, self.x * weight
+        squared = a @ b.T
+        squared *= -2
+        squared += np.einsum("ij,ij->i", a, a)[:, None]
+        squared += np.einsum("ij,ij->i", b, b)
+        return np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
 
-    def _kernel(self, a: Array, b: Array) -> Array:
-        r = self._distances(a, b)
-        kernel: Array = np.exp(self.theta[-2]) * (1 + ROOT5 * r + 5 / 3 * r * r) * np.exp(-ROOT5 * r)
+    def _kernel(self, x: Array) -> Array:
+        r = self._distances(x)
+        r *= ROOT5
+        kernel: Array = np.exp(self.theta[-2]) * (1 + r + r * r / 3) * np.exp(-r)
         return kernel
 
     def _loss(self, theta: Array) -> tuple[float, Array]:
         """Negative logarithm of the posterior of the hyperparameters, and its gradient."""
         self.theta = theta
         n, signal, noise = len(self.y), np.exp(theta[-2]), np.exp(theta[-1])
-        r = self._distances(self.x, self.x)
+        r = self._distances(self.x)
         decay = np.exp(-ROOT5 * r)
         kernel = signal * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
         covariance = kernel.copy()

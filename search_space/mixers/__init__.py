@@ -32,6 +32,7 @@ def known() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def load(name: str) -> ModuleType:
     """The module (or package of variants) called `name`."""
     if name not in known():
@@ -51,13 +52,18 @@ def variants(name: str) -> tuple[str, ...]:
 
 def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
     """The module that implements mixer `name` with these options, and the options left for it."""
-    choices, rest = variants(name), dict(options)
-    if not choices:
-        return load(name), rest
-    variant = rest.pop("variant", choices[0])
-    if variant not in choices:
+    rest = dict(options)
+    choices = variants(name)
+    return implementation(name, rest.pop("variant", choices[0]) if choices else None), rest
+
+
+@cache
+def implementation(name: str, variant: str | None) -> ModuleType:
+    if variant is None:
+        return load(name)
+    if variant not in (choices := variants(name)):
         raise ValueError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
-    return importlib.import_module(f"{__name__}.{name}.{variant}"), rest
+    return importlib.import_module(f"{__name__}.{name}.{variant}")
 
 
 def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str, Bound]) -> dict[str, Any]:
@@ -101,5 +107,6 @@ def build(
     return mixer
 
 
-def _keywords(function: Any) -> list[str]:
-    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+@cache  # a search decodes hundreds of configurations for each that it proposes
+def _keywords(function: Any) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
@@ -65,6 +66,7 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
+@cache
 def of_name(name: str) -> Any:
     """The class of the task called `name`, whose class attributes hold for any data."""
     if name not in known():

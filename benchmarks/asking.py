@@ -1,0 +1,117 @@
+"""How long a worker waits for its next configuration, in studies of different lengths.
+
+    OMP_NUM_THREADS=1 python benchmarks/asking.py
+
+A study in memory is filled with random configurations of the hybrid space and made-up values (a tenth infeasible, a
+third of the others at both rungs), then the engine goes on with it. `next` is `Engine.next` where it starts a new
+trial; `propose` is the sampler's part of it; `report` is an epoch told to the engine. Milliseconds of processor time,
+which on a busy machine says more than the time that passes; that one's median is the last column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from nas import samplers, schedulers
+from nas.engine import Engine
+from nas.ledger import CONSTRAINT, Ledger
+from nas.surrogate.drafts import draft
+from studies import load as load_study
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--trials", type=int, nargs="+", default=[10, 100, 1_000, 3_000, 10_000])
+    p.add_argument("--asks", type=int, default=100)
+    p.add_argument("--study", default="hybrid")
+    p.add_argument("--sampler", default="surrogate")
+    args = p.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    print(f"{'trials':>7}  {'first':>6}  {'next':>15}  {'propose':>15}  {'report':>15}  {'passed':>7}")
+    print(f"{'':7}  {'':6}" + f"  {'median':>7} {'99 %':>7}" * 3)
+    for trials in args.trials:
+        spent = measure(args.study, args.sampler, trials, args.asks)
+        first, *_ = spent["next"].pop(0), spent["propose"].pop(0)
+        columns = [
+            f"{np.median(spent[name]):7.1f} {np.quantile(spent[name], 0.99):7.1f}"
+            for name in ("next", "propose", "report")
+        ]
+        print(f"{trials:7}  {first:6.0f}  {'  '.join(columns)}  {np.median(spent['passed']):7.1f}", flush=True)
+
+
+def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[float]]:
+    """Milliseconds of each call after a study of `trials`; the first ask reads it all."""
+    spec, rng = load_study(study), np.random.default_rng(0)
+
+    def value(params: dict[str, Any], epoch: int) -> float:
+        best = 0.9 - 0.1 * abs(math.log10(params["learning_rate"]) + 2.5) - 0.05 * (params["norm_layer"] == "layer")
+        return best * (1 - math.exp(-epoch / 5)) + 0.01 * rng.normal()
+
+    storage = InMemoryStorage()
+    filled = optuna.create_study(storage=storage, study_name=study, direction=spec.direction)
+    for number in range(trials):
+        made = draft(spec.sample, rng)
+        skipped = number % 10 == 3
+        last = 0 if skipped else spec.rungs[-1 if number % 3 == 0 else 0]
+        values = {epoch: value(made.params, epoch) for epoch in range(1, last + 1)}
+        filled.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE if last == spec.rungs[-1] else TrialState.PRUNED,
+                value=values[last] if values else None,
+                params=made.params,
+                distributions=made.distributions,
+                intermediate_values=values,
+                system_attrs={CONSTRAINT + "macs": 1.0} if skipped else {},
+                user_attrs={"skipped": "too large"} if skipped else {},
+            )
+        )
+
+    spent: dict[str, list[float]] = {"next": [], "propose": [], "report": [], "passed": []}
+    chosen = samplers.load(sampler, 0)
+    if isinstance(chosen, samplers.Proposer):
+        chosen.propose = timed(chosen.propose, spent["propose"])
+    engine = Engine(
+        Ledger(storage, study, direction=spec.direction, sampler=chosen),
+        schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+        sample=spec.sample,
+        record=lambda made: made.to_dict(),
+        trials=10**6,
+    )
+    calls: list[float] = []
+    next_job, report = timed(engine.next, calls), timed(engine.report, spent["report"])
+    while len(spent["next"]) <= asks:
+        begin = time.perf_counter()
+        job = next_job()
+        assert job is not None
+        if not job.start:
+            spent["next"].append(calls[-1])
+            spent["passed"].append(1e3 * (time.perf_counter() - begin))
+        params = engine.ledger.study.get_trials(deepcopy=False)[job.trial].params
+        for epoch in range(job.start + 1, job.stop + 1):
+            report(job.trial, epoch, {"auc": value(params, epoch)})
+    return spent
+
+
+def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """The same function, which adds the milliseconds of each call to `spent`."""
+
+    def wrapped(*arguments: Any) -> Any:
+        begin = time.process_time()
+        result = function(*arguments)
+        spent.append(1e3 * (time.process_time() - begin))
+        return result
+
+    return wrapped
+
+
+if __name__ == "__main__":
+    main()

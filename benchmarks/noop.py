@@ -1,0 +1,112 @@
+"""What the search itself costs: trials that train nothing, split into sampling, storage, the engine's rest and Ray.
+
+    python benchmarks/noop.py --trials 10000 --epochs 5
+
+The whole way of a real search, with the hybrid study's space, sampler, scheduler, SQLite and two workers on Ray Tune,
+but an epoch is a random number. The driver is one thread: what it does not spend in the engine is Ray's dispatch and
+waiting for it. Figures for every thousand trials that ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas import ray_backend, schedulers
+from nas.engine import Admission, Engine, Event, Job
+from nas.run import open_ledger
+from nas.trial import Problem
+from studies import Configuration
+from studies import load as load_study
+
+STORAGE = ("start", "skip", "report", "annotate", "pause", "complete", "prune", "fail")
+
+
+def nothing(job: Job, problem: Problem) -> Generator[dict[str, float]]:
+    """Epochs without training; their values follow from the configuration, so that there is something to learn."""
+    good = zlib.crc32(repr(sorted(job.config["training"].items(), key=str)).encode()) / 2**32
+    for epoch in range(job.start, job.stop):
+        yield {"auc": good * (1 - 0.5 ** (epoch + 1)), "seconds": 0.0}
+
+
+class Clock:
+    """Seconds spent in each kind of call."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    def timed(self, kind: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.spent[kind] += time.perf_counter() - begin
+
+        return wrapped
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--trials", type=int, default=10_000)
+    p.add_argument("--epochs", type=int, default=5)
+    p.add_argument("--workers", type=int, default=2)
+    p.add_argument("--sampler", default=None)
+    p.add_argument("--every", type=int, default=1000)
+    args = p.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    spec = replace(load_study("hybrid"), trials=args.trials, epochs=args.epochs, min_epochs=2, first=())
+    spec = replace(spec, sampler=args.sampler or spec.sampler)
+    clock, marks = Clock(), []
+
+    def listen(event: Event) -> None:
+        if event.kind in ("complete", "pruned", "failed", "paused"):
+            seen[event.trial] = None
+            if len(seen) % args.every == 0 and (not marks or len(seen) > marks[-1][0]):
+                marks.append((len(seen), time.perf_counter(), dict(clock.spent)))
+                show(marks)
+
+    seen: dict[int, None] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        ledger: Any = open_ledger(Path(scratch) / "study.db", spec)
+        ledger.ask = clock.timed("sampling", ledger.ask)
+        for name in STORAGE:
+            setattr(ledger, name, clock.timed("storage", getattr(ledger, name)))
+        engine: Any = Engine(
+            ledger,
+            schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+            sample=spec.sample,
+            record=Configuration.to_dict,
+            trials=spec.trials,
+            admit=lambda config: Admission(),
+            listen=listen,
+        )
+        engine.next = clock.timed("engine", engine.next)
+        engine.report = clock.timed("engine", engine.report)
+        print(f"{'trials':>8}{'ms a trial:':>12}{'sampling':>10}{'storage':>10}{'rest':>8}{'Ray':>8}", flush=True)
+        marks.append((0, time.perf_counter(), {}))
+        ray_backend.search(engine, Problem({}, "", scratch), workers=args.workers, gpus_per_trial=0, run=nothing)
+
+
+def show(marks: list[tuple[int, float, dict[str, float]]]) -> None:
+    (n0, t0, before), (n1, t1, now) = marks[-2:]
+    each = {k: 1e3 * (now.get(k, 0) - before.get(k, 0)) / (n1 - n0) for k in ("sampling", "storage", "engine")}
+    total = 1e3 * (t1 - t0) / (n1 - n0)
+    rest = each["engine"] - each["sampling"] - each["storage"]
+    print(
+        f"{n1:8}{total:12.1f}{each['sampling']:10.1f}{each['storage']:10.1f}{rest:8.1f}{total - each['engine']:8.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

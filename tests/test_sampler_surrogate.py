@@ -1,0 +1,237 @@
+"""The sampler that learns, through whole searches in virtual time: what it promises of every one of its proposals."""
+
+import itertools
+import math
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from nas import samplers, schedulers
+from nas.engine import Admission, Engine
+from nas.ledger import Ledger, open_storage
+from nas.samplers.surrogate import RANDOM_TRIALS
+from nas.simulate import simulate
+from nas.surrogate.drafts import cells, key
+
+RUNGS = (3, 9, 27)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def mixed(trial):
+    """Choices, numbers, and what hangs on them; the best is deep attention at a rate of 1e-3."""
+    config = {"kind": trial.suggest_categorical("kind", ["conv", "attention", "mlp"])}
+    config["rate"] = trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+    config["drop"] = trial.suggest_float("drop", 0.0, 0.5)
+    config["depth"] = trial.suggest_int("depth", 1, 6)
+    config["norm"] = trial.suggest_categorical("norm", ["layer", "batch"])
+    if config["kind"] == "conv":
+        config["kernel"] = trial.suggest_int("kernel", 3, 9, step=2)
+    if config["kind"] == "attention":
+        config["heads"] = trial.suggest_int("heads", 1, 8, log=True)
+        config["scale"] = trial.suggest_float("scale", 0.0, 1.0)
+    return config
+
+
+def curve(config):
+    """Rises to its asymptote more slowly at low rates: a lower rung tells much of the next one, not all."""
+    rate = math.log10(config["rate"])
+    best = 0.9 - 0.05 * (rate + 3) ** 2 - 0.3 * (config["drop"] - 0.1) ** 2 + 0.01 * config["depth"]
+    best += {"conv": 0.0, "attention": 0.03, "mlp": -0.1}[config["kind"]] - 0.04 * (config["norm"] == "layer")
+    best -= 0.1 * (config.get("scale", 0.5) - 0.8) ** 2 + 0.01 * abs(config.get("heads", 4) - 4)
+    return best * (1 - np.exp(-np.arange(1, RUNGS[-1] + 1) / (3 - 0.3 * rate)))
+
+
+def finite(trial):
+    """66 cells; tenths of a float among them."""
+    kind = trial.suggest_categorical("kind", ["conv", "attention", "none"])
+    config = {"kind": kind, "rate": 1e-3, "norm": "batch", "drop": 0.1, "depth": trial.suggest_int("depth", 1, 2)}
+    if kind == "conv":
+        config["kernel"] = trial.suggest_int("kernel", 3, 9, step=2)
+        config["drop"] = trial.suggest_float("drop", 0.0, 0.6, step=0.1)
+    if kind == "attention":
+        config["heads"] = trial.suggest_int("heads", 1, 4, log=True)
+    return config | {"kind": "mlp" if kind == "none" else kind}
+
+
+def tiny(trial):
+    return {"kind": trial.suggest_categorical("kind", ["conv", "mlp"]), "rate": 1e-3, "norm": "batch", "drop": 0.0} | {
+        "depth": trial.suggest_int("depth", 1, 3)
+    }
+
+
+def one(trial):
+    return {"kind": "conv", "rate": 1e-3, "norm": "batch", "drop": 0.0, "depth": 1}
+
+
+def make_engine(sample, trials, *, seed=0, sampler="surrogate", storage=None, direction="maximize", **options):
+    ledger = Ledger(storage or InMemoryStorage(), "study", direction=direction, sampler=samplers.load(sampler, seed))
+    return Engine(ledger, schedulers.load("adaptive", RUNGS, 3), sample=sample, trials=trials, **options)
+
+
+def search(sample, trials, *, workers=1, curve=curve, steps=None, **options):
+    engine = make_engine(sample, trials, **options)
+    for _ in itertools.islice(simulate(engine, curve, workers=workers), steps):
+        pass
+    if engine.done:
+        engine.close()
+    return engine.ledger.study.get_trials()
+
+
+def keys(trials):
+    return [key(trial.params) for trial in trials]
+
+
+@pytest.mark.parametrize("workers", [1, 6])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_configuration_is_proposed_twice_while_another_is_left(workers, seed):
+    trials = search(finite, 60, workers=workers, seed=seed)
+    assert len(trials) == 60 == len(set(keys(trials)))
+
+
+@pytest.mark.parametrize(("sample", "count"), [(finite, 66), (tiny, 6), (one, 1)])
+@pytest.mark.parametrize("workers", [1, 6])
+def test_a_finite_space_is_tried_once_from_end_to_end_and_the_search_is_done(sample, count, workers):
+    engine = make_engine(sample, 500)
+    list(simulate(engine, curve, workers=workers))
+    engine.close()
+    assert engine.done
+    trials = engine.ledger.study.get_trials()
+    assert len(trials) == count
+    assert set(keys(trials)) == {key(cell) for cell in cells(sample)}
+    assert all(trial.state.is_finished() for trial in trials)
+    assert any(trial.state == TrialState.COMPLETE for trial in trials)
+
+
+def test_more_trials_of_a_space_that_is_used_up_are_none():
+    storage = InMemoryStorage()
+    search(tiny, 500, storage=storage)
+    assert len(search(tiny, 500, storage=storage, seed=1)) == 6
+
+
+def too_large(config):
+    """Feasible is about a fifth of the random configurations."""
+    size = config["depth"] * {"conv": 2, "attention": 3, "mlp": 1}[config["kind"]]
+    return Admission(excess={"size": size / 4 - 1, "drop": config["drop"] - 0.25})
+
+
+def share_skipped(sampler, seed):
+    engine = make_engine(mixed, 60, sampler=sampler, seed=seed, admit=too_large)
+    list(simulate(engine, curve, workers=2))
+    later = engine.ledger.study.get_trials()[3 * RANDOM_TRIALS :]
+    return np.mean(["skipped" in trial.user_attrs for trial in later])
+
+
+def test_what_cannot_be_trained_is_soon_no_longer_proposed():
+    random = np.mean([share_skipped("random", seed) for seed in range(3)])
+    ours = np.mean([share_skipped("surrogate", seed) for seed in range(3)])
+    assert random > 0.6
+    assert ours < 0.5 * random
+
+
+def test_where_trials_fail_no_more_are_sent():
+    def crash(engine):
+        """A third of the space, and the best of it, fails as soon as it is trained."""
+        while (job := engine.next()) is not None:
+            if job.config["kind"] == "attention":
+                engine.fail(job.trial, "out of memory")
+                continue
+            for epoch in range(job.start + 1, job.stop + 1):
+                engine.report(job.trial, epoch, {"auc": curve(job.config)[epoch - 1]})
+        return engine.ledger.study.get_trials()
+
+    failed = [t.state == TrialState.FAIL for t in crash(make_engine(mixed, 80))]
+    assert sum(failed[:30]) >= 2
+    assert np.mean(failed[30:]) < 0.1
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_same_seed_is_the_same_search_and_another_is_another(workers):
+    first, again, other = (keys(search(mixed, 40, workers=workers, seed=seed)) for seed in (3, 3, 4))
+    assert first == again
+    assert not set(first) & set(other)
+
+
+def test_an_objective_to_be_minimised_is_searched_as_its_negative():
+    up = search(mixed, 40, workers=2)
+    down = search(mixed, 40, workers=2, direction="minimize", curve=lambda config: -curve(config))
+    assert keys(up) == keys(down)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("steps", [20, 200])
+def test_a_sampler_that_meets_a_stored_study_goes_on_and_repeats_nothing(tmp_path, steps, seed):
+    """Read back from SQLite by a second process, some of the trials running and some paused when it was killed."""
+    search(mixed, 50, workers=3, steps=steps, storage=open_storage(tmp_path / "s.db"))
+    trials = search(mixed, 50, workers=3, seed=seed, storage=open_storage(tmp_path / "s.db"))
+    assert len(trials) == 50 == len(set(keys(trials)))
+    assert all(trial.state.is_finished() for trial in trials)
+
+
+def test_a_stored_study_has_taught_a_new_sampler_what_it_knows():
+    storage = InMemoryStorage()
+    search(mixed, 50, storage=storage)
+    trials = search(mixed, 60, storage=storage, seed=1)
+    final = [curve(mixed(optuna.trial.FixedTrial(trial.params)))[-1] for trial in trials]
+    assert np.mean(final[50:]) > np.quantile(final[:RANDOM_TRIALS], 0.9)
+
+
+def test_two_samplers_that_are_told_the_same_propose_the_same():
+    """Nothing that counts is kept but what a study tells; the pool is drawn when a sampler begins."""
+    storage = InMemoryStorage()
+    search(mixed, 30, storage=storage)
+    trials = Ledger(storage, "study", sampler=samplers.load("random", 0))._mirror.get_trials(deepcopy=False)
+    proposals = [samplers.load("surrogate", 5).propose(trials, mixed, RUNGS, 1.0) for _ in range(2)]
+    assert proposals[0] == proposals[1]
+    assert key(proposals[0]) not in keys(trials)
+
+
+def rare(trial):
+    """A branch that a random draw does not find, with parameters of its own."""
+    config = mixed(trial)
+    if trial.suggest_int("lottery", 1, 10**6) == 77:
+        config["prize"] = trial.suggest_categorical("prize", ["a", "b"])
+    return config
+
+
+def test_a_parameter_met_for_the_first_time_in_mid_search_is_learnt_too():
+    first = ({},) * 30 + ({"lottery": 77, "kind": "attention", "rate": 1e-3},)
+
+    def better_with_the_prize(config):
+        return curve(config) + 0.5 * ("prize" in config)
+
+    trials = search(rare, 60, first=first, curve=better_with_the_prize)
+    assert len(set(keys(trials))) == 60
+    assert sum("prize" in trial.params for trial in trials[:30]) == 0
+    assert sum("prize" in trial.params for trial in trials[31:]) > 3, "the forebear of many"
+
+
+def test_what_the_first_trials_leave_out_is_drawn_and_they_teach_like_any_other():
+    trials = search(mixed, 25, first=[{"kind": "conv", "kernel": 5}, {"rate": 1e-3}])
+    assert (trials[0].params["kind"], trials[0].params["kernel"]) == ("conv", 5)
+    assert trials[1].params["rate"] == 1e-3
+    assert len(trials[1].params) >= 5
+
+
+@pytest.mark.parametrize("value", [0.5, 1e30])
+def test_values_that_are_all_equal_teach_nothing_and_do_no_harm(value):
+    trials = search(mixed, 40, curve=lambda config: [value] * RUNGS[-1])
+    assert len(set(keys(trials))) == 40
+    assert len({trial.params["kind"] for trial in trials[RANDOM_TRIALS:]}) == 3
+
+
+def best_found(sampler, seed):
+    """The asymptote of the best that was trained in full within 300 epochs: 11 full trainings."""
+    engine = make_engine(mixed, 1000, sampler=sampler, seed=seed)
+    epochs = itertools.islice(simulate(engine, curve, workers=4), 300)
+    return max(step.value for step in epochs if step.epoch == RUNGS[-1])
+
+
+def test_it_finds_better_ones_than_random_for_the_same_epochs():
+    seeds = range(6)
+    ours, random = (np.array([best_found(name, seed) for seed in seeds]) for name in ("surrogate", "random"))
+    optimum = 0.99
+    assert np.mean(ours > random) >= 5 / 6
+    assert np.mean(optimum - ours) < 0.6 * np.mean(optimum - random)
