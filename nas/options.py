@@ -27,7 +27,7 @@ def parser() -> Parser:
     p.add_argument("--balance", choices=BALANCES, help="how classes of different size are made to count alike")
     p.add_argument("--sampler", choices=samplers.known(), help="who proposes configurations (default: the study's)")
     p.add_argument("--scheduler", choices=schedulers.known(), help="who stops trials early (default: the study's)")
-    p.add_argument("--warm-start", type=Path, metavar="STUDY", help="begin with the best of a former search")
+    p.add_argument("--warm-start", metavar="RUN", help="begin with the best of a former search: its folder or study.db")
     p.add_argument("--data", help="folder of class folders of images; without it, lenses are simulated")
     p.add_argument("--skip-bad", action="store_true", help="go on without unreadable images instead of refusing them")
     p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")

@@ -24,6 +24,7 @@ from nas.cli import run_command
 from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger, open_storage
+from nas.warm_start import WarmStart
 from search_space import cost, from_dict
 from studies import Configuration, StudySpec
 from trainers import metrics, tasks
@@ -69,10 +70,10 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
     return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
 
 
-def stored_trials(path: Path, spec: StudySpec) -> int:
-    """How many trials the database at `path` holds of the very study that `spec` describes; ValueError for another."""
+def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
+    """The very study that `spec` describes in the database at `path`, None for none yet; ValueError for another."""
     if not path.exists():
-        return 0
+        return None
     try:
         storage = open_storage(path)
         names = optuna.get_all_study_names(storage)
@@ -80,7 +81,7 @@ def stored_trials(path: Path, spec: StudySpec) -> int:
         what = type(error).__name__
         raise ValueError(f"{path} is no study database ({what}); move it away or use a --name") from error
     if not names:
-        return 0
+        return None
     if spec.name not in names:
         raise ValueError(f"{path} holds the study {names[0]!r}, not {spec.name!r}; give this one a --name of its own")
     study = optuna.load_study(study_name=spec.name, storage=storage)
@@ -91,7 +92,7 @@ def stored_trials(path: Path, spec: StudySpec) -> int:
             f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
             f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
         )
-    return len(study.get_trials(deepcopy=False))
+    return study
 
 
 def plain(spec: StudySpec) -> dict[str, Any]:
@@ -100,12 +101,14 @@ def plain(spec: StudySpec) -> dict[str, Any]:
     return record
 
 
-def open_ledger(path: Path, spec: StudySpec) -> Ledger:
+def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> Ledger:
     """The study in the database at `path`: a new one, or the very one that `spec` describes, else ValueError."""
-    seen = stored_trials(path, spec)
+    study = stored_study(path, spec)
+    seen = len(study.get_trials(deepcopy=False)) if study else 0
     sampler = samplers.load(spec.sampler, spec.seed + seen)  # + seen: never the same start twice
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
-    for name, value in {"spec": plain(spec), "question": spec.question}.items():
+    begun = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # written before what makes the study resumable
+    for name, value in {**begun, "spec": plain(spec), "question": spec.question}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -145,14 +148,12 @@ def command(argv: list[str]) -> int:
     samplers.load(spec.sampler, spec.seed)
     folder = args.runs / (args.name or spec.name)
     with owned(folder):
-        seen = stored_trials(folder / "study.db", spec)  # before minutes may go into images
-        warm = warm_start.best_parameters(warm_start.former(args.warm_start, args.runs)) if args.warm_start else None
+        study = stored_study(folder / "study.db", spec)  # before minutes may go into images
+        warm = warm_start.begin(args.warm_start, args.runs, study, spec)
         data = load(spec.data)
         check_task(spec, data)
         admit = admission(spec, data)
-        ledger = open_ledger(folder / "study.db", spec)
-        given = None if warm is None else warm_start.fitted(warm, spec.sample, spec.seed)
-        first = (*warm_start.settled(ledger.study, given, begun=seen > 0), *spec.first)
+        ledger = open_ledger(folder / "study.db", spec, warm)
         kept = folder / "checkpoints"
         for trial in ledger.history:
             if trial.state.is_finished():  # killed between a trial's end and its tidying
@@ -176,7 +177,7 @@ def command(argv: list[str]) -> int:
             sample=spec.sample,
             record=Configuration.to_dict,
             trials=spec.trials,
-            first=first,
+            first=warm.first if warm else spec.first,
             objective=spec.objective,
             admit=admit,
             checkpoint=lambda number, at_most: checkpoints.newest(kept, number, at_most),
@@ -185,6 +186,8 @@ def command(argv: list[str]) -> int:
         display.watch(ledger.history)
         console.print(f"data   {data.describe()}")
         console.print(f"study  {folder / 'study.db'}: {engine.finished} of {spec.trials} trials finished")
+        if warm:
+            console.print(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
         console.print(f"search {share.workers} workers on {share.device}, rungs at epochs {spec.rungs}")
         return conduct(engine, spec, folder, share, display)
 

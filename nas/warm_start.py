@@ -1,65 +1,134 @@
-"""Beginning a search with the best configurations of a former one; they are trained anew."""
+"""`--warm-start runs/former`: the first trials of a search are the best configurations of a former study.
+
+Only parameters are taken over, by name, never results: the new study may have other data, another budget or task. What
+was fixed in the former study is no parameter of it.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError
 
-from nas.ledger import open_storage, open_study
-from nas.report.data import Search, read
-from nas.surrogate.drafts import draft
+from nas.ledger import open_storage
+from nas.report.data import Search, Trial, read
+from nas.surrogate.drafts import Params, draft, key
+from studies import StudySpec
 
 AT_MOST = 8
-ATTRIBUTE = "warm start"
+DRAWS = 32
+ATTRIBUTE = "warm_start"  # of the new study
 
 
-def former(where: Path, runs: Path) -> Search:
-    """The study in a run's folder, given by path or by its name below `runs`, or in a database. ValueError for none."""
-    path = where if where.exists() else runs / where
-    database = path / "study.db" if path.is_dir() else path
-    if not database.is_file():
+@dataclass(frozen=True)
+class WarmStart:
+    """What a search was begun from, as its study remembers it: the former study may grow or go."""
+
+    source: str  # the former study's database
+    trials: tuple[int, ...]  # their numbers there, best first
+    first: tuple[Mapping[str, Any], ...]  # all the first trials here: those, whole, then the study's own
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def begin(given: str | None, runs: Path, study: optuna.Study | None, spec: StudySpec) -> WarmStart | None:
+    """The warm start of a search: the one that `study` was begun with or, where there is none yet, the one `given`.
+
+    `given` is a run's folder, its name below `runs`, or a study.db. ValueError where it has nothing to start from, or
+    is another than the stored study's; without it a stored study goes on as it began.
+    """
+    if study is None:
+        return None if given is None else of(given, runs, spec)
+    record = study.user_attrs.get(ATTRIBUTE)
+    before = None if record is None else WarmStart(record["source"], tuple(record["trials"]), tuple(record["first"]))
+    if given is None or (before is not None and before.source in {str(path.resolve()) for path in places(given, runs)}):
+        return before
+    began = "without a warm start" if before is None else f"from {before.source}"
+    raise ValueError(
+        f"the study {study.study_name!r} was begun {began}, not with --warm-start {given}; resume without this "
+        "option, or give this search a --name of its own"
+    )
+
+
+def of(given: str, runs: Path, spec: StudySpec) -> WarmStart:
+    """The warm start of a new study from the former one at `given`."""
+    looked = places(given, runs)
+    path = next((path for path in looked if path.is_file()), None)
+    if path is None:
         raise ValueError(
-            f"--warm-start: no study at {where} or {path}; expected a search's name, such as hybrid, or folder"
+            f"no study to start from at {given}: expected a run's folder or its study.db; looked for "
+            f"{', '.join(map(str, looked))}"
         )
+    former = best(search_in(path))
+    if not former:
+        raise ValueError(f"no trial of {path} is finished: wait for the first, or search without --warm-start")
+    begun = fitted(former, spec)
+    if not begun:
+        raise ValueError(f"{path} has no parameter in common with the study {spec.name!r}: search without --warm-start")
+    rng = np.random.default_rng(spec.seed)
+    own = [dict(first) for first in spec.first if draft(spec.sample, rng, first).params not in begun.values()]
+    return WarmStart(str(path.resolve()), tuple(begun), (*begun.values(), *own))
+
+
+def places(given: str, runs: Path) -> tuple[Path, ...]:
+    return Path(given), Path(given) / "study.db", runs / given / "study.db"
+
+
+def search_in(path: Path) -> Search:
+    """The one study in the database at `path`. ValueError for anything else."""
     try:
-        names = optuna.get_all_study_names(open_storage(database))
-    except sqlalchemy.exc.DatabaseError as error:
-        raise ValueError(f"--warm-start: {database} cannot be read as a study database: {error.orig}") from None
-    if not names:
-        raise ValueError(f"--warm-start: {database} holds no study")
-    return read(open_study(database, names[0]))
+        storage = open_storage(path)
+        names = optuna.get_all_study_names(storage)
+        if len(names) != 1:
+            raise ValueError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected one, to start from")
+        return read(optuna.load_study(study_name=names[0], storage=storage))
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a study database ({type(error).__name__}); give --warm-start another"
+        ) from error
 
 
-def best_parameters(search: Search) -> list[Mapping[str, Any]]:
-    """Of the best configurations at full budget, then of those that came to the highest rungs, at most AT_MOST."""
+def best(search: Search) -> list[Trial]:
+    """The trials of a study to start from, best first: of each configuration trained in full one, then the PRUNED.
+
+    Of the PRUNED only those at the highest rung that any of them came to, as values are compared within a rung.
+    """
+    pruned = [trial for trial in search.trials if trial.state == "pruned" and trial.rung]
+    highest = max((trial.rung for trial in pruned), default=0)
     sign = -1 if search.maximize else 1
-    paused = [t for t in search.trials if t.state in ("pruned", "open") and t.rung]
-    ranked = [cell.trials[0] for cell in search.cells()]
-    ranked += sorted(paused, key=lambda t: (-t.rung, sign * t.value, t.number))
-    if not ranked:
-        raise ValueError(f"--warm-start: no trial of {search.name} has come to a rung yet")
-    distinct = {json.dumps(trial.params, sort_keys=True): trial.params for trial in ranked}
-    return list(distinct.values())[:AT_MOST]
+    fill = sorted((t for t in pruned if t.rung == highest), key=lambda t: (sign * t.value, t.number))
+    return [*(cell.trials[0] for cell in search.cells()), *fill]
 
 
-def fitted(parameters: Sequence[Mapping[str, Any]], sample: Callable[[Any], Any], seed: int) -> list[dict[str, Any]]:
-    """In the space that `sample` decodes: what it lacks or forbids is left out, what is missing is drawn."""
-    rng = np.random.default_rng(seed)
-    return [draft(sample, rng, given).params for given in parameters]
+def fitted(former: Iterable[Trial], spec: StudySpec) -> dict[int, Params]:
+    """Whole configurations of the space of `spec`, by the number of the former trial, at most `AT_MOST`, in order.
+
+    What the space does not ask for or forbids is left out; what it asks for beyond is drawn at random, several times to
+    keep the most, as a learning rate is lost with an optimiser that has another. Trials that differ only in what is
+    left out, or in their seed, are one; one of which nothing is left is none.
+    """
+    rng = np.random.default_rng(spec.seed)
+    found: dict[int, Params] = {}
+    seen = {key({})}
+    for trial in former:
+        drawn = [draft(spec.sample, rng, trial.params).params for _ in range(DRAWS)]
+        params = max(drawn, key=lambda params: len(kept(params, trial)))
+        configurations = {key(kept(params, trial)), key({**params, "seed": None})}
+        if not configurations & seen:
+            found[trial.number] = params
+            seen |= configurations
+        if len(found) == AT_MOST:
+            break
+    return found
 
 
-def settled(study: optuna.Study, given: list[dict[str, Any]] | None, *, begun: bool) -> list[dict[str, Any]]:
-    """The first trials' parameters, as the study remembers them; `begun`: it has trials. ValueError for others now."""
-    if not begun and given is not None:
-        study.set_user_attr(ATTRIBUTE, given)
-    kept: list[dict[str, Any]] = study.user_attrs.get(ATTRIBUTE, [])
-    if given is not None and json.loads(json.dumps(given)) != kept:
-        how = "with another --warm-start" if kept else "without --warm-start"
-        raise ValueError(f"this search was begun {how}; resume it as it was, or give this one a --name of its own")
-    return kept
+def kept(params: Params, trial: Trial) -> Params:
+    """Those of `params` that are the trial's, but for its seed."""
+    return {name: value for name, value in params.items() if (name, value) in trial.params.items() and name != "seed"}
