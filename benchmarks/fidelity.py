@@ -4,9 +4,9 @@
 
 Random configurations of the hybrid study, made for this image size and admitted by the study's own limits, are trained
 in full with two seeds (initial weights, order, augmentation) and, with others, once on fewer pixels and once on fewer
-images. All are judged on the same validation images; "the end" is the AUC there after the last epoch. Correlations are
-Spearman's; in brackets 95 % intervals, percentiles of 4,000 bootstrap samples of the configurations; cost in percent of
-the first training's time.
+images. All are judged by the AUC of the same images, validation and test split together; "the end" is that after the
+last epoch. Correlations are Spearman's; in brackets 95 % intervals, percentiles of 4,000 bootstrap samples of the
+configurations; cost in percent of the first training's time.
 
 First table: what a training says early, of its own end and of the end of the second one, which has none of its noise.
 How well the end foretells the second one's ("itself") is the most that can be asked of anything.
@@ -16,7 +16,9 @@ Such scores grow with the network, so the parameter count is their control. The 
 proves itself if its partial correlation given the (logarithm of the) parameters differs from zero, and the absolute
 value of its correlation is above that of the parameters' own, both with their whole intervals.
 
-Lines of --out with the same settings are not trained again.
+With 1,500 images of 32 pixels nothing is learnt in nine epochs (the study's two given first trials come to 0.57 and
+0.59), and there is nothing to foretell; hence more images, and of the study's own size. Lines of --out with the same
+settings are not trained again.
 """
 
 from __future__ import annotations
@@ -85,14 +87,15 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
 
 
 def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> dict[str, Any]:
-    """Validation AUC after every epoch and the seconds of all, trained on every `share`-th image."""
+    """AUC after every epoch and the seconds of all, trained on every `share`-th image."""
     task = tasks.load("substructure", data)
+    unseen = Split(*(torch.cat([getattr(s, name) for s in (data.val, data.test)]) for name in ("images", "labels")), {})
     images = Split(data.train.images[::share], data.train.labels[::share], {})
     torch.manual_seed(seed)
     model = build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=3)
     begin, values = time.perf_counter(), []
     try:
-        for epoch in fit(model, images, task, config.training, seed=seed, val=data.val):
+        for epoch in fit(model, images, task, config.training, seed=seed, val=unseen):
             values.append(epoch.metrics["auc"])
     except FloatingPointError as error:  # a result like any other: what is left out of the table is counted there
         return {"error": str(error), "values": values}
@@ -217,9 +220,9 @@ def by_norm(lines: list[dict[str, Any]], ends: np.ndarray) -> str:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--configurations", type=int, default=40)
-    p.add_argument("--images", type=int, default=1500)
-    p.add_argument("--pixels", type=int, default=32)
-    p.add_argument("--fewer-pixels", type=int, default=24)
+    p.add_argument("--images", type=int, default=2000)
+    p.add_argument("--pixels", type=int, default=64)
+    p.add_argument("--fewer-pixels", type=int, default=32)
     p.add_argument("--epochs", type=int, default=9)
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--out", type=Path, default=Path("fidelity.jsonl"), help="raw results, one line a configuration")

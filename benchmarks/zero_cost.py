@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 ACTIVATIONS = {"relu", "relu_", "gelu", "silu", "silu_", "leaky_relu", "leaky_relu_"}
