@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/conditional.py --folder ../shared/searchbench --seeds 8
 
-LCBench has seven numbers (`searchbench.py`, whose engines and options these are); a study has some forty parameters,
-of which a trial has about half. So: the space of `studies/hybrid.py` as it is, with two optimisers more, each with a
+LCBench has seven numbers (`searchbench.py`, whose engines and options these are); this space has 97 parameters, of
+which a configuration has 20 to 55. So: the space of `studies/hybrid.py` as it is, with two optimisers more, each with a
 learning rate of its own, and a learning curve that is a formula of the decoded configuration, invented before any
 engine was run on it. What it holds is meant to be plausible, not measured:
 
@@ -89,19 +89,18 @@ class Conditional:
 
         epoch = np.arange(1, self.E + 1)
         effort = training.augmentation.noise + 5 * training.augmentation.shift + 4 * network.drop_path
-        slowness = 2.5 * 10 ** (-0.4 * off) * (0.7 + 0.8 * attention) * (0.8 + 0.5 * effort) * len(roles) ** 0.3
+        slowness = 2.5 * 10 ** (-0.3 * off) * (0.8 + 0.5 * attention) * (0.8 + 0.4 * effort) * len(roles) ** 0.2
         learnt = (1 - np.exp(-epoch / slowness)) / (1 - math.exp(-self.E / slowness))
         rng = np.random.default_rng([seed, 4711])
-        noise = 0.006 * rng.normal() + (0.003 + 0.02 * 10 ** (0.5 * off) * (1 - epoch / self.E)) * rng.normal(
-            size=self.E
-        )
+        every_epoch = 0.003 + 0.02 * 10 ** (0.5 * off) * (1 - epoch / self.E)
+        noise = 0.006 * rng.normal() + every_epoch * rng.normal(size=self.E)
         return final, np.clip(0.5 + (final - 0.5) * learnt + noise, 0.0, 1.0)
 
     def of_network(self, network: Hybrid, attention: float) -> float:
         found = [
             (place, self.role[mixer], options, width, size) for place, mixer, options, width, size in blocks(network)
         ]
-        logit = float(np.mean([(1 - place) * EARLY[role] + place * LATE[role] for place, role, *_ in found]))
+        logit = -1.0 + float(np.mean([(1 - place) * EARLY[role] + place * LATE[role] for place, role, *_ in found]))
         local = min((place for place, role, *_ in found if role in LOCAL), default=2.0)
         if any(role in GLOBAL and place > local for place, role, *_ in found):
             logit += 0.5
