@@ -6,9 +6,10 @@ The folder holds the curves and the simulation, which is not ours: workers in vi
 equivalents (FTE; a promoted trial pays its new epochs only), the incumbent (the fully trained trial with the best last
 epoch) and the regret. What is measured is `nas.engine.Engine` as it runs on Ray, its study in memory, through the
 adapter `Ours`. Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) that is told
-COMPLETE for what was stopped, with stopping ASHA, as Ray Tune's OptunaSearch and ASHAScheduler do it; and `SAMPLER+
-SCHEDULER` of this repository, such as `random+promotion`. Normalised regret in percent: mean over tasks and seeds, and
-its standard error over seeds of the mean over tasks.
+COMPLETE for what was stopped, with stopping ASHA, as Ray Tune's OptunaSearch and ASHAScheduler do it; and
+`SAMPLER+SCHEDULER` of this repository, such as `random+promotion`, where `tpe_group` is Optuna's multivariate TPE with
+`group=True`, a model for each set of parameters that are active together. Normalised regret in percent: mean over
+tasks and seeds, and its standard error over seeds of the mean over tasks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from studies import StudySpec
 
 FACTOR = 3
 DEFAULTS = StudySpec(name="", question="")
+ENGINES = ("stock", "random+promotion", "tpe+promotion", "ours")
 
 
 def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
@@ -48,11 +50,17 @@ def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def sampler_of(name: str, seed: int) -> Any:
+    if name == "tpe_group":
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    return samplers.load(name, seed)
+
+
 class Ours:
     """`next` and `report` as the simulation wants them, answered by the engine."""
 
     def __init__(self, bench: Any, seed: int, sampler: str, scheduler: str, actions: dict[Decision, int]) -> None:
-        ledger = Ledger(InMemoryStorage(), "bench", sampler=samplers.load(sampler, seed))
+        ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler_of(sampler, seed))
         sample = bench.suggest if hasattr(bench, "suggest") else lambda trial: suggest(trial, bench.space)
         rungs = schedulers.load(scheduler, tuple(bench.rungs), FACTOR)
         self.engine = Engine(ledger, rungs, sample=sample, trials=10**6, objective="value")
@@ -95,27 +103,36 @@ def make(name: str, bench: Any, seed: int, simulation: Any) -> Any:
     return Ours(bench, seed, sampler, scheduler, {Decision.CONTINUE: simulation.CONT, **stop})
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(description: str | None) -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--folder", type=Path, default=Path("../shared/searchbench"))
-    p.add_argument("--engines", nargs="+", default=["stock", "random+promotion", "tpe+promotion", "ours"])
+    p.add_argument("--engines", nargs="+", default=list(ENGINES))
     p.add_argument("--tasks", nargs="+", help="(default: all)")
     p.add_argument("--seeds", type=int, default=8)
     p.add_argument("--first-seed", type=int, default=0)
     p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
     p.add_argument("--out", type=Path, help="JSON lines, one for each run")
-    args = p.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return p
+
+
+def main() -> None:
+    args = parser(__doc__).parse_args()
     sys.path.insert(0, str(args.folder.resolve()))
     import lcbench
+
+    compare({task: lcbench.load(task) for task in args.tasks or lcbench.TASKS}, args)
+
+
+def compare(benches: dict[str, Any], args: argparse.Namespace) -> None:
+    """Every engine on every bench (with E, rungs, best, median, curve, cost, true, and space or suggest)."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sys.path.insert(0, str(args.folder.resolve()))
     import simulate as simulation
 
-    tasks = args.tasks or lcbench.TASKS
     for name in args.engines:
         begin, runs = time.time(), []
         for seed in range(args.first_seed, args.first_seed + args.seeds):
-            for task in tasks:
-                bench = lcbench.load(task)
+            for task, bench in benches.items():
                 run = simulation.simulate(bench, make(name, bench, seed, simulation), seed, fte=args.budget)
                 scale = 100 / (bench.best - bench.median)
                 run["regret"] = {budget: scale * regret for budget, regret in run["regret"].items()}
@@ -123,7 +140,7 @@ def main() -> None:
                 if args.out:
                     with args.out.open("a") as out:
                         out.write(json.dumps(runs[-1]) + "\n")
-        show(name, runs, tasks, time.time() - begin)
+        show(name, runs, list(benches), time.time() - begin)
 
 
 def show(name: str, runs: list[dict[str, Any]], tasks: list[str], seconds: float) -> None:

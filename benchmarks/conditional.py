@@ -1,0 +1,173 @@
+"""The search engine on a made-up objective over our own space, in virtual time: choices that open further choices.
+
+    OMP_NUM_THREADS=1 python benchmarks/conditional.py --folder ../shared/searchbench --seeds 8
+
+LCBench has seven numbers (`searchbench.py`, whose engines and options these are); this space has 97 parameters, of
+which a configuration has 20 to 55. So: the space of `studies/hybrid.py` as it is, with two optimisers more, each with a
+learning rate of its own, and a learning curve that is a formula of the decoded configuration, invented before any
+engine was run on it. What it holds is meant to be plausible, not measured:
+
+* each mixer is worth something early and something late in the network; convolution before attention earns a bonus;
+* blocks and width pay less and less, and large networks overfit unless they are regularised;
+* the best learning rate depends on optimiser, batch size, width and the share of attention, and too high costs more
+  than too low; weight decay has an optimum for each optimiser;
+* norm, position, stem, patch, augmentation and the mixers' own options have small effects, some only in company;
+* low rungs favour what learns fast: slow are attention, low learning rates, depth and regularisation;
+* a trial has noise of its own, and every epoch some more, the larger the higher the learning rate.
+
+Task "named" is this; in "swapped-1" and "swapped-2" the mixers have exchanged their values at random, so that no
+engine gains by what stands first in a list. No trial is skipped for its size and none is given, so all that is
+compared is the proposing and the promoting. Regret is that of the incumbent's value without noise, against the best
+of 20,000 random configurations (below zero: better than that), in percent of what that is above the median.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from searchbench import ENGINES, compare, parser
+
+from nas.surrogate.drafts import draft
+from search_space import Hybrid
+from studies import Configuration
+from studies.hybrid import STUDY, TRAINING
+from trainers.config import TrainConfig
+
+SPEC = replace(STUDY, training=replace(TRAINING, optimiser=("adamw", "sgd", "lion")))
+MIXERS = ("conv", "window", "attention", "anisotropic", "fourier", "mlp")
+EARLY = (0.9, 0.5, 0.1, 0.3, 0.2, -0.1)  # what a block of each is worth at the image's end
+LATE = (0.3, 0.6, 0.8, 0.5, 0.3, 0.2)  # and at the output's
+LOCAL, GLOBAL = {0}, {1, 2, 3}  # of MIXERS: convolution, attention of three sorts
+OPTIONS = {"residual": 0.2, "polar": 0.15, "cross": 0.05, "gfnet": 0.2}  # variants; others 0
+POSITION = {"none": -0.4, "fixed_1d": 0.0, "fixed_2d": 0.1, "learnable": 0.05}
+NORMALISATION = {"minmax": -0.15, "zscore": 0.0, "log": 0.1, "asinh": 0.15}
+RATE = {"adamw": 2.5e-3, "sgd": 0.15, "lion": 3e-4}  # optimum without attention, batch 64, width 48
+DECAY = {"adamw": 0.03, "sgd": 3e-4, "lion": 0.1}
+RANDOM = 20_000
+
+
+class Conditional:
+    """What the simulation asks of a benchmark: E, rungs, suggest, curve, cost, true, best, median."""
+
+    E, rungs = SPEC.epochs, list(SPEC.rungs)
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        self.role = dict(zip(MIXERS, order, strict=True))  # whose values each mixer has
+        rng, self.curves = np.random.default_rng(0), []
+        for seed in range(RANDOM):
+            draft(lambda trial, seed=seed: self.curves.append(self.learn(SPEC.sample(trial), seed)), rng)
+        finals = [final for final, _ in self.curves]
+        self.best, self.median = max(finals), float(np.median(finals))
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        return SPEC.sample(trial).to_dict()
+
+    def curve(self, config: dict[str, Any], seed: int) -> np.ndarray:
+        return self.learn(Configuration.from_dict(config), seed)[1]
+
+    def true(self, config: dict[str, Any]) -> float:
+        return self.learn(Configuration.from_dict(config), 0)[0]
+
+    def cost(self, config: dict[str, Any]) -> float:
+        """Virtual seconds per epoch."""
+        return 1.0 + sum(size for *_, size in blocks(Configuration.from_dict(config).architecture)) / 20_000
+
+    def learn(self, config: Configuration, seed: int) -> tuple[float, np.ndarray]:
+        """The last value without noise, and the noisy values after every epoch."""
+        network, training = config.architecture, config.training
+        assert isinstance(network, Hybrid)
+        roles = [self.role[mixer] for _, mixer, *_ in blocks(network)]
+        attention = sum(role in GLOBAL for role in roles) / len(roles)
+        off = math.log10(training.learning_rate / best_rate(network, training, attention))
+        logit = self.of_network(network, attention) + of_training(network, training, attention, off)
+        final = 0.5 + 0.48 / (1 + math.exp(-logit))
+
+        epoch = np.arange(1, self.E + 1)
+        effort = training.augmentation.noise + 5 * training.augmentation.shift + 4 * network.drop_path
+        slowness = 2.5 * 10 ** (-0.3 * off) * (0.8 + 0.5 * attention) * (0.8 + 0.4 * effort) * len(roles) ** 0.2
+        learnt = (1 - np.exp(-epoch / slowness)) / (1 - math.exp(-self.E / slowness))
+        rng = np.random.default_rng([seed, 4711])
+        every_epoch = 0.003 + 0.02 * 10 ** (0.5 * off) * (1 - epoch / self.E)
+        noise = 0.006 * rng.normal() + every_epoch * rng.normal(size=self.E)
+        return final, np.clip(0.5 + (final - 0.5) * learnt + noise, 0.0, 1.0)
+
+    def of_network(self, network: Hybrid, attention: float) -> float:
+        found = [
+            (place, self.role[mixer], options, width, size) for place, mixer, options, width, size in blocks(network)
+        ]
+        logit = -1.0 + float(np.mean([(1 - place) * EARLY[role] + place * LATE[role] for place, role, *_ in found]))
+        local = min((place for place, role, *_ in found if role in LOCAL), default=2.0)
+        if any(role in GLOBAL and place > local for place, role, *_ in found):
+            logit += 0.5
+        logit += 0.8 * (1 - math.exp(-len(found) / 2.5))
+        logit += 0.8 * (1 - math.exp(-np.mean([width for *_, width, _ in found]) / 40))
+        excess = max(math.log2(sum(size for *_, size in found) / 60_000), 0.0)
+        logit -= excess * max(0.35 - 1.5 * network.drop_path, 0.1) + 0.8 * network.drop_path
+        logit += (0.0, 0.25, 0.0, -0.4)[sum(stage.downsample for stage in network.stages)]
+        logit += 0.3 * (network.patch == 4)
+        logit += (0.25 if found[0][1] not in LOCAL else 0.05) * (network.stem == "conv")
+        logit += attention * POSITION[network.position] - 0.1 * (network.head == "class_token")
+        logit += (0.9 - 0.4 * attention) * (network.norm_layer == "batch")
+        for _, _, options, width, _ in found:
+            each = OPTIONS.get(options.get("variant", ""), 0.0)
+            each -= 0.04 * abs(options.get("kernel", 5) - 5) / 2
+            each -= 0.1 * abs(math.log2(width / options["heads"] / 16)) if "heads" in options else 0.0
+            logit += each / len(found)
+        return logit
+
+
+def blocks(network: Any) -> Iterator[tuple[float, str, Any, int, float]]:
+    """Place from 0 to 1, mixer, options, width and about the weights of every block."""
+    count, index = sum(stage.depth for stage in network.stages), 0
+    for stage in network.stages:
+        for mixer, options in stage.blocks():
+            place = index / (count - 1) if count > 1 else 0.5
+            yield place, mixer, options, stage.width, stage.width**2 * (4 + 2 * stage.mlp_ratio)
+            index += 1
+
+
+def best_rate(network: Hybrid, training: TrainConfig, attention: float) -> float:
+    width = np.mean([stage.width for stage in network.stages])
+    rate = RATE[training.optimiser] * 10 ** (-0.5 * attention)
+    return float(rate * (training.batch_size / 64) ** 0.5 * (width / 48) ** -0.5)
+
+
+def of_training(network: Hybrid, training: TrainConfig, attention: float, off: float) -> float:
+    """`off`: the learning rate's decimal logarithm above that of the best one."""
+    logit = -min((4.0 if off > 0 else 1.5) * off**2, 3.0)
+    logit -= 0.15 * math.log10(training.weight_decay / DECAY[training.optimiser]) ** 2
+    logit += {"adamw": 0.0, "lion": 0.05, "sgd": 0.1 - 0.6 * attention}[training.optimiser]
+    logit -= 20 * (training.momentum - 0.92) ** 2 if training.optimiser == "sgd" else 0.0
+    logit += NORMALISATION[training.normalisation] - 2 * training.label_smoothing * (attention < 0.5)
+    augmentation, depth = training.augmentation, sum(stage.depth for stage in network.stages)
+    logit += 0.1 * augmentation.flip + (0.2 if depth > 3 else -0.1) * (augmentation.rotation > 0)
+    return float(logit - 2 * augmentation.shift + augmentation.noise - 6 * augmentation.noise**2)
+
+
+def main() -> None:
+    p = parser(__doc__)
+    p.set_defaults(engines=[*ENGINES, "tpe_group+promotion"], tasks=["named", "swapped-1", "swapped-2"])
+    args = p.parse_args()
+    orders = {"named": tuple(range(6))}
+    orders |= {f"swapped-{i}": tuple(np.random.default_rng(i).permutation(6).tolist()) for i in (1, 2)}
+    if unknown := set(args.tasks) - set(orders):
+        p.error(f"unknown task {unknown.pop()!r}; known: {', '.join(orders)}")
+    benches = {task: Conditional(orders[task]) for task in args.tasks}
+    for task, bench in benches.items():
+        low, high = (np.array([curve[e - 1] for _, curve in bench.curves]) for e in bench.rungs)
+        top = np.argsort(-low)[: RANDOM // 3]
+        print(
+            f"{task}: best {bench.best:.4f}, median {bench.median:.4f}; rank correlation of the rungs at epochs "
+            f"{bench.rungs}: {spearmanr(low, high)[0]:.2f}, {spearmanr(low[top], high[top])[0]:.2f} in the best third",
+            flush=True,
+        )
+    compare(benches, args)
+
+
+if __name__ == "__main__":
+    main()
