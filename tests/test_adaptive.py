@@ -1,0 +1,281 @@
+"""The scheduler whose share of promotions follows what a rung predicts: its promises one by one, and whole searches."""
+
+import itertools
+
+import numpy as np
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+from scipy.stats import spearmanr
+
+from nas import samplers, schedulers
+from nas.engine import Engine
+from nas.ledger import Ledger
+from nas.schedulers import Decision
+from nas.schedulers.adaptive import rank_correlation
+from nas.simulate import simulate
+
+RUNGS = (2, 6, 18)
+FACTOR = 3
+
+
+def make(rungs=RUNGS, factor=FACTOR, name="adaptive"):
+    return schedulers.load(name, rungs, factor)
+
+
+def told(scheduler, values, trials=None):
+    """Every trial reports its values, a value for each rung that it has come to."""
+    for number, curve in zip(trials or range(len(values)), values, strict=True):
+        for rung, value in zip(scheduler.rungs, curve, strict=False):
+            scheduler.report(number, rung, float(value))
+    return scheduler
+
+
+def share(pairs, factor=FACTOR):
+    return told(make(factor=factor), pairs).share(2, 6)
+
+
+# -- the share ---------------------------------------------------------------------------------------------------
+
+
+def test_the_share_shrinks_towards_one_in_factor_where_a_rung_predicts_the_next():
+    shares = [share([(v, v**3) for v in range(n)]) for n in (3, 10, 30, 100, 1000)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == pytest.approx(1 / FACTOR, rel=0.01)
+    assert all(value >= 1 / FACTOR for value in shares)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("sign", [0, -1])
+def test_the_share_grows_to_its_limit_where_a_rung_says_nothing_or_the_contrary(factor, sign):
+    rng = np.random.default_rng(0)
+    pairs = [(v, sign * v + 1e-3 * rng.normal()) for v in rng.normal(size=200)]
+    shares = [share(pairs[:n], factor) for n in (0, 10, 40, 200)]
+    assert shares == sorted(shares)
+    assert shares[-1] == 0.6 > shares[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("n", [3, 20, 60])
+def test_the_share_is_that_of_the_correlation_drawn_to_nine_tenths_by_ten_trials(n, noise):
+    rng = np.random.default_rng(n)
+    pairs = [(v, v + noise * rng.normal()) for v in rng.normal(size=n)]
+    correlation = (10 * 0.9 + n * spearmanr(*np.transpose(pairs)).statistic) / (10 + n)
+    assert share(pairs) == pytest.approx(min(FACTOR ** -max(correlation, 0), 0.6))
+
+
+def test_only_those_who_went_on_are_asked_what_a_rung_predicts():
+    pairs = [(v, v) for v in range(20)]
+    assert share([*pairs, *[(v,) for v in range(100)]]) == share(pairs)
+    assert share([(v,) for v in range(100)]) == share([]) == share([(1, 2), (2, 1)])
+
+
+def test_each_rung_has_a_share_of_its_own():
+    rng = np.random.default_rng(0)
+    scheduler = told(make(), [(v, v, rng.normal()) for v in rng.normal(size=100)])
+    assert scheduler.share(2, 6) < 0.36
+    assert scheduler.share(6, 18) == pytest.approx(0.6, abs=0.02)
+
+
+@pytest.mark.parametrize("decimals", [None, 1, 0])
+def test_the_rank_correlation_is_spearmans_with_ties_too(decimals):
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 50))
+    second = 0.5 * first + second
+    if decimals is not None:
+        first, second = first.round(decimals), second.round(decimals)
+    ours = rank_correlation([dict(enumerate(first)), dict(enumerate(second))], list(range(50)))
+    assert ours == pytest.approx(spearmanr(first, second).statistic)
+
+
+def test_where_all_are_equal_the_correlation_is_none():
+    assert rank_correlation([{0: 1.0, 1: 1.0, 2: 1.0}, {0: 1.0, 1: 2.0, 2: 3.0}], [0, 1, 2]) == 0
+    assert share([(0.5, v) for v in range(1000)]) == 0.6
+
+
+# -- the rungs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rungs", "kept"),
+    [
+        ((4, 12), (4, 12)),
+        ((1, 3, 9, 27, 81), (9, 27, 81)),
+        ((1, 10), (1, 10)),
+        ((7, 70), (7, 70)),
+        ((6, 70), (70,)),
+        ((12,), (12,)),
+    ],
+)
+def test_rungs_below_a_tenth_of_the_budget_are_left_out(rungs, kept):
+    scheduler = make(rungs)
+    assert scheduler.rungs == kept
+    assert scheduler.target(0) == kept[0]
+    for rung in rungs:
+        expected = Decision.CONTINUE if rung not in kept else Decision.COMPLETE if rung == kept[-1] else Decision.PAUSE
+        assert scheduler.report(0, rung, 0.5) is expected
+
+
+# -- promotions --------------------------------------------------------------------------------------------------
+
+
+def play(scheduler, trials, value, seed=0, last=True):
+    """Trials report in random order; whoever may go on does. Yields (rung, trial) of every promotion as it is made."""
+    rng, number, reached = np.random.default_rng(seed), 0, {}
+    running = []
+    while True:
+        while len(running) < 4:
+            if (chosen := scheduler.promote(last=last and number == trials and not running)) is not None:
+                yield reached[chosen], chosen
+                running.append(chosen)
+            elif number < trials:
+                running.append(number)
+                number += 1
+            else:
+                break
+        if not running:
+            return
+        trial = running.pop(rng.integers(len(running)))
+        reached[trial] = scheduler.target(reached.get(trial, 0))
+        scheduler.report(trial, reached[trial], value(trial, reached[trial]))
+
+
+def noisy(seed):
+    quality, rng = np.random.default_rng(seed).normal(size=1000), np.random.default_rng(seed + 1)
+    return lambda trial, epoch: float(quality[trial] + 2 / epoch * rng.normal())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_never_more_than_its_share_of_a_rung_has_gone_on_and_only_from_among_its_best(seed):
+    scheduler, gone = make(), {rung: [] for rung in RUNGS}
+    for rung, trial in play(scheduler, 120, noisy(seed), seed, last=False):
+        above = RUNGS[RUNGS.index(rung) + 1]
+        gone[rung].append(trial)
+        allowed = int(len(scheduler.values[rung]) * scheduler.share(rung, above) + 1e-9)
+        assert len(gone[rung]) <= allowed
+        ranked = sorted(scheduler.values[rung], key=scheduler.values[rung].get, reverse=True)
+        assert trial in ranked[:allowed]
+        assert all(other in gone[rung] or other not in scheduler.paused for other in ranked[: ranked.index(trial)]), (
+            "the best that waits goes first"
+        )
+    assert len(gone[2]) > 120 / 3 - 2
+    assert len(gone[6]) > 0
+
+
+def test_the_highest_rung_is_promoted_first():
+    scheduler = told(make(), [(v, v) for v in range(9)])
+    for trial in range(9, 30):
+        scheduler.report(trial, 2, 100.0 + trial)
+    assert scheduler.promote(last=False) == 8
+
+
+def test_the_place_of_one_who_is_on_its_way_already_is_not_given_to_the_next():
+    """Forgotten: it is running again after an interruption."""
+    scheduler = told(make(), [(v,) for v in (3, 2, 1)])
+    scheduler.forget(0)
+    assert scheduler.promote(last=False) is None
+
+
+def test_given_up_is_who_stands_two_or_more_behind_the_largest_share():
+    scheduler = told(make(), [(-v,) for v in range(20)])
+    assert scheduler.hopeless(20) == list(range(12 + 2, 20))
+    assert scheduler.hopeless(40) == []
+
+
+def test_where_later_trials_are_ever_better_no_more_than_the_share_goes_on():
+    """The paper's rule promotes nearly all of them: each is among the best third when it comes."""
+
+    def improving(trial, epoch):
+        return trial + epoch / 100
+
+    gone = {}
+    for name in ("adaptive", "promotion"):
+        promotions = play(make(name=name), 200, improving)
+        gone[name] = sum(rung == 2 for rung, _ in promotions)
+    assert gone["adaptive"] <= 200 * 3**-0.9 + 1
+    assert gone["promotion"] > 1.5 * gone["adaptive"]
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 7])
+def test_however_few_the_trials_one_comes_to_the_full_budget(trials):
+    scheduler = make()
+    list(play(scheduler, trials, noisy(0)))
+    assert len(scheduler.values[18]) >= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nobody_given_up_would_ever_have_been_promoted(seed):
+    """Nor if two better ones fail, whose places the next best take."""
+    scheduler, given_up, fails = make(), set(), 0
+    value = noisy(seed)
+    for number, (_, trial) in enumerate(play(scheduler, 80, value, seed)):
+        assert trial not in given_up
+        given_up |= set(scheduler.hopeless(80))
+        if number in (3, 11):  # a promoted one fails: it will report no more, and nobody knew it
+            scheduler.fail(trial)
+            fails += 1
+    assert fails == 2
+    assert len(given_up) > 10
+
+
+def test_a_failed_trial_has_never_been_there():
+    pairs = [(v, v**2, -v) for v in np.random.default_rng(0).normal(size=30)]
+    there = told(make(), pairs)
+    before = there.share(2, 6)
+    for trial in (3, 17):
+        there.fail(trial)
+    kept = [number for number in range(30) if number not in (3, 17)]
+    never = told(make(), [pairs[number] for number in kept], kept)
+    assert vars(there) | {"_shares": {}} == vars(never) | {"_shares": {}}
+    assert there.share(2, 6) == never.share(2, 6) != before
+
+
+def test_a_scheduler_that_is_told_again_decides_the_same():
+    one, seen = make(), []
+    value = noisy(5)
+
+    def remembered(trial, epoch):
+        seen.append((trial, epoch, value(trial, epoch)))
+        return seen[-1][2]
+
+    list(play(one, 60, remembered, last=False))
+    again = make()
+    for trial, epoch, found in sorted(seen):  # trial by trial, as they are stored
+        again.report(trial, epoch, found)
+        if epoch < max(e for t, e, _ in seen if t == trial):
+            again.forget(trial)
+    assert again.paused == one.paused
+    assert again.promoted == one.promoted
+    assert all(again.share(r, a) == one.share(r, a) for r, a in itertools.pairwise(RUNGS))
+    assert again.promote(last=True) == one.promote(last=True)
+
+
+# -- a whole search ----------------------------------------------------------------------------------------------
+
+
+def search(trials, workers, storage, steps=None):
+    def curve(config):
+        return config["best"] * (1 - np.exp(-np.arange(1, 19) / 5))
+
+    ledger = Ledger(storage, "study", sampler=samplers.load("random", 0))
+    engine = Engine(ledger, make(), sample=lambda trial: {"best": trial.suggest_float("best", 0.0, 1.0)}, trials=trials)
+    for _ in itertools.islice(simulate(engine, curve, workers=workers), steps):
+        pass
+    if engine.done:
+        engine.close()
+    return engine.ledger.study.get_trials()
+
+
+@pytest.mark.parametrize("workers", [1, 5])
+@pytest.mark.parametrize("crash_after", [None, 30, 90])
+def test_every_trial_ends_and_the_best_are_trained_in_full(workers, crash_after):
+    storage = InMemoryStorage()
+    if crash_after:
+        search(40, workers, storage, steps=crash_after)
+    trials = search(40, workers, storage)
+    assert len(trials) == 40
+    full = [trial for trial in trials if max(trial.intermediate_values) == RUNGS[-1]]
+    assert all(trial.state == TrialState.COMPLETE for trial in full)
+    assert all(trial.state == TrialState.PRUNED for trial in trials if trial not in full)
+    assert max(trials, key=lambda trial: trial.params["best"]) in full
+    assert 3 <= len(full) <= 15
