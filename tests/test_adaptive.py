@@ -219,7 +219,7 @@ def test_nobody_given_up_would_ever_have_been_promoted(seed):
 
 
 def test_a_failed_trial_has_never_been_there():
-    pairs = [(v, v**2, -v) for v in np.random.default_rng(0).normal(size=30)]
+    pairs = [(v, v + 0.5 * w, -v) for v, w in np.random.default_rng(0).normal(size=(30, 2))]
     there = told(make(), pairs)
     before = there.share(2, 6)
     for trial in (3, 17):
