@@ -37,10 +37,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nas import checkpoints, ray_backend, samplers, schedulers
 from nas.engine import Engine, Event
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.ray_start import ray
 from nas.retraining import Retraining, fingerprint, retrain
 from nas.run import admission
+from nas.storage import open_storage
 from nas.trial import Problem
 from search_space import build_model
 from studies import Configuration, StudySpec

@@ -19,11 +19,11 @@ import optuna
 import plotly.graph_objects as go
 from PIL import Image
 
-from nas.ledger import open_storage
 from nas.report import effects as grid
 from nas.report import figures
 from nas.report.data import incumbent, read
 from nas.report.table import cell_headings, cell_rows, cells, effect_headings, effect_rows, headings
+from nas.storage import open_storage
 
 WIDTH = 900
 

@@ -14,32 +14,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
-import sqlalchemy
 import sqlalchemy.exc
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers import Proposer
+from nas.storage import open_storage
 
 T = TypeVar("T")
 CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
-
-
-def open_storage(path: Path) -> RDBStorage:
-    """The SQLite storage at `path`: a minute's patience with locks, and no disk flush for every single write.
-
-    A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
-    """
-    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-
-    @sqlalchemy.event.listens_for(storage.engine, "connect")
-    def _(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    storage.engine.dispose()  # so that the connection made by the constructor is opened again, with the pragmas
-    return storage
 
 
 def open_study(path: Path, name: str) -> optuna.Study:
@@ -149,13 +133,14 @@ class Ledger:
 
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
         asked = self._mirror_storage.get_trial(self._mirror_trial(number))
-        self.study.add_trial(
-            create_trial(
-                state=state, params=asked.params, distributions=asked.distributions,
-                user_attrs=dict(attributes), system_attrs=dict(system),
-            )
-        )  # fmt: skip
-        self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        trial = create_trial(
+            state=state,
+            params=asked.params,
+            distributions=asked.distributions,
+            user_attrs=dict(attributes),
+            system_attrs=dict(system),
+        )
+        self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
 
     def _close_in_mirror(self, number: int, value: float | None, system: Mapping[str, Any]) -> None:
         trial = self._mirror_trial(number)

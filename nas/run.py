@@ -23,7 +23,8 @@ from nas import checkpoints, options, samplers, schedulers, warm_start
 from nas.cli import run_command
 from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
+from nas.storage import open_storage
 from nas.warm_start import WarmStart
 from search_space import cost, from_dict
 from studies import Configuration, StudySpec

@@ -16,8 +16,8 @@ import optuna
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 
-from nas.ledger import open_storage
 from nas.report.data import Search, Trial, read
+from nas.storage import open_storage
 from nas.surrogate.drafts import Params, draft, key
 from studies import StudySpec
 

@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 import studies
 from nas import samplers, schedulers
 from nas.engine import Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.report import tables, write_report
 from nas.report.__main__ import main
 from nas.report.data import Search, Trial, read
@@ -24,6 +24,7 @@ from nas.report.effects import effects
 from nas.report.figures import effects as draw
 from nas.report.table import effect_rows, left_out
 from nas.report.words import level, plus_minus
+from nas.storage import open_storage
 from nas.surrogate.drafts import Draft, cells
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 
 from nas import schedulers
 from nas.engine import Admission, Engine, SearchFailed
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.schedulers import Decision
 from nas.simulate import simulate
+from nas.storage import open_storage
 
 RUNGS = (2, 6, 18)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -13,9 +13,10 @@ from nas import evaluate as evaluating
 from nas import parallel, retrain, retraining, schedulers
 from nas import predict as predicting
 from nas.engine import Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.predict import predict
 from nas.simulate import simulate
+from nas.storage import open_storage
 from search_space import Toy
 from studies import Configuration, StudySpec
 from trainers.config import TrainConfig

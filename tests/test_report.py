@@ -18,7 +18,7 @@ from rich.console import Console
 import studies
 from nas import schedulers
 from nas.engine import Admission, Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.report import top_table, write_report
 from nas.report.__main__ import main
 from nas.report.data import incumbent, mixers, pareto, read
@@ -27,6 +27,7 @@ from nas.report.importance import encode, importance
 from nas.report.page import retrain_command
 from nas.report.words import describe_architecture, describe_data, duration, si, value
 from nas.simulate import simulate
+from nas.storage import open_storage
 
 SPEC = dataclasses.replace(studies.load("hybrid"), epochs=18, min_epochs=2)
 RUNGS = (2, 6, 18)

@@ -19,12 +19,13 @@ import nas
 from nas import parallel, retrain, retraining, schedulers
 from nas.atomic import replacing
 from nas.engine import Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.predict import predict
 from nas.report.data import read
 from nas.retraining import Retrained, Retraining, fingerprint, joined
 from nas.scores import POINTS, score
 from nas.simulate import simulate
+from nas.storage import open_storage
 from search_space import Toy, build_model
 from studies import Configuration, StudySpec
 from trainers import tasks

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 
 from nas import samplers, schedulers
 from nas.engine import Admission, Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.samplers.surrogate import RANDOM_TRIALS
 from nas.simulate import simulate
+from nas.storage import open_storage
 from nas.surrogate.drafts import cells, key
 
 RUNGS = (3, 9, 27)

@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 import studies
 from nas import samplers, schedulers
 from nas.engine import Engine
-from nas.ledger import Ledger, open_storage
+from nas.ledger import Ledger
 from nas.run import open_ledger
 from nas.schedulers import Decision
 from nas.simulate import simulate
+from nas.storage import open_storage
 
 RUNGS = (2, 6, 18)
 

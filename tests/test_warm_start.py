@@ -14,9 +14,9 @@ from optuna.trial import TrialState, create_trial
 
 from nas import ray_backend, run, schedulers, warm_start
 from nas.engine import Engine
-from nas.ledger import open_storage
 from nas.run import open_ledger, stored_study
 from nas.simulate import simulate
+from nas.storage import open_storage
 from nas.surrogate.drafts import cells, draft
 from search_space import ToySpace
 from studies import StudySpec
