@@ -23,7 +23,7 @@ from nas.report import effects as grid
 from nas.report import figures
 from nas.report.data import incumbent, read
 from nas.report.table import cell_headings, cell_rows, cells, effect_headings, effect_rows, headings
-from nas.storage import open_storage
+from nas.storage import open_existing
 
 WIDTH = 900
 
@@ -57,8 +57,7 @@ def main() -> None:
     args = p.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for folder in args.runs:
-        storage = open_storage(folder / "study.db")
-        (name,) = optuna.get_all_study_names(storage)
+        storage, (name,) = open_existing(folder / "study.db")
         search = read(optuna.load_study(study_name=name, storage=storage))
         data = search.spec["data"]
         print(f"\n## {folder.name}\n\n{search.question}\n\n{search.counts()} of {data}, rungs {search.rungs}\n")

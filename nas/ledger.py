@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
-import sqlalchemy.exc
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers import Proposer
-from nas.storage import open_storage
+from nas.storage import open_existing
 
 T = TypeVar("T")
 CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
@@ -32,11 +31,7 @@ def open_study(path: Path, name: str) -> optuna.Study:
         raise ValueError(
             f"no study at {path}: search first (python -m nas.run --study {name}), or give --runs and --name"
         )
-    try:
-        storage = open_storage(path)
-        names = optuna.get_all_study_names(storage)
-    except sqlalchemy.exc.DatabaseError as error:
-        raise ValueError(f"{path} cannot be read as a study database: {error.orig}") from None
+    storage, names = open_existing(path)
     if name not in names:
         raise ValueError(f"{path} holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
     return optuna.load_study(study_name=name, storage=storage)

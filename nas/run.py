@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy.exc
 import torch
 from optuna.exceptions import ExperimentalWarning
 from rich.console import Console
@@ -24,7 +23,7 @@ from nas.cli import run_command
 from nas.display import Display
 from nas.engine import Admission, Engine, Event, SearchFailed
 from nas.ledger import Ledger
-from nas.storage import open_storage
+from nas.storage import open_existing, open_storage
 from nas.warm_start import WarmStart
 from search_space import cost, from_dict
 from studies import Configuration, StudySpec
@@ -75,12 +74,7 @@ def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
     """The very study that `spec` describes in the database at `path`, None for none yet; ValueError for another."""
     if not path.exists():
         return None
-    try:
-        storage = open_storage(path)
-        names = optuna.get_all_study_names(storage)
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        what = type(error).__name__
-        raise ValueError(f"{path} is no study database ({what}); move it away or use a --name") from error
+    storage, names = open_existing(path)
     if not names:
         return None
     if spec.name not in names:

@@ -11,8 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna
 import sqlalchemy.event
+import sqlalchemy.exc
 from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from sqlalchemy.dialects.sqlite import insert
@@ -33,6 +36,16 @@ def open_storage(path: Path) -> RDBStorage:
 
     storage.engine.dispose()  # so that the connection made by the constructor is opened again, with the pragmas
     return storage
+
+
+def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
+    """The storage in the file `path`, and the names of its studies. ValueError where it is no study database."""
+    try:
+        storage = open_storage(path)
+        return storage, optuna.get_all_study_names(storage)
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        what = type(error).__name__
+        raise ValueError(f"{path} is no study database ({what}): move it away, or name another") from error
 
 
 class _Storage(RDBStorage):

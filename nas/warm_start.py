@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 import optuna
-import sqlalchemy.exc
-from optuna.exceptions import StorageInternalError
 
 from nas.report.data import Search, Trial, read
-from nas.storage import open_storage
+from nas.storage import open_existing
 from nas.surrogate.drafts import Params, draft, key
 from studies import StudySpec
 
@@ -83,16 +81,10 @@ def places(given: str, runs: Path) -> tuple[Path, ...]:
 
 def search_in(path: Path) -> Search:
     """The one study in the database at `path`. ValueError for anything else."""
-    try:
-        storage = open_storage(path)
-        names = optuna.get_all_study_names(storage)
-        if len(names) != 1:
-            raise ValueError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected one, to start from")
-        return read(optuna.load_study(study_name=names[0], storage=storage))
-    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a study database ({type(error).__name__}); give --warm-start another"
-        ) from error
+    storage, names = open_existing(path)
+    if len(names) != 1:
+        raise ValueError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected one, to start from")
+    return read(optuna.load_study(study_name=names[0], storage=storage))
 
 
 def best(search: Search) -> list[Trial]:

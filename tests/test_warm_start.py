@@ -344,7 +344,7 @@ def test_the_command_begins_with_the_former_best_and_the_same_command_or_a_short
             r"no study to start from at nowhere: .*looked for nowhere, nowhere/study\.db, .*runs/nowhere/study",
         ),
         ("{tmp}/empty", "no study to start from at .*empty"),
-        ("{tmp}/junk.db", "junk.db cannot be read as a study database"),
+        ("{tmp}/junk.db", "junk.db is no study database"),
         ("{tmp}/foreign.db", "study 'somebody' has no 'spec'"),
         ("{tmp}/two.db", r"holds the studies one, two; expected one"),
         ("{tmp}/unfinished", "no trial of .*unfinished/study.db is finished"),
