@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -96,18 +96,21 @@ class HybridSpace:
             if choice != "same":
                 bounds = self.options.get(choice, {})
                 first, first_options = choice, mixers.sample(choice, trial, f"{prefix}.first", side, bounds)
-        stage = Stage(
+        width = pick(trial, f"{prefix}.width", self.width)
+        kinds = [(mixer, options)] if first is None else [(mixer, options), (first, first_options)]
+        ratio = {}
+        if not all(mixers.trait(*kind, "mixes_channels") for kind in kinds):
+            ratio["mlp_ratio"] = float(pick(trial, f"{prefix}.mlp_ratio", self.mlp_ratio))
+        return Stage(
             mixer=mixer,
             depth=depth,
-            width=pick(trial, f"{prefix}.width", self.width),
+            width=width,
             downsample=downsample,
             options=options,
             first=first,
             first_options=first_options,
+            **ratio,
         )
-        if all(mixers.trait(*block, "mixes_channels") for block in stage.blocks()):
-            return stage
-        return replace(stage, mlp_ratio=float(pick(trial, f"{prefix}.mlp_ratio", self.mlp_ratio)))
 
     def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
         """Where no mixer takes a relational kind the choice is another one, and so has a name of its own."""

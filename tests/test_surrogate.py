@@ -269,7 +269,7 @@ def test_a_trial_is_predicted_from_its_own_value(correlated):
     best = max(top, key=top.get)
     mean, variance = model.predict_tried([best], 1, x[[best]])
     assert variance == [0]
-    assert mean == [model.levels[1].values[best]]
+    assert mean == model.levels[1].values([best])
     numbers = list(low)
     mean, variance = model.predict_tried(numbers, 0, x[numbers])
     assert (variance > 0).all()

@@ -45,8 +45,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         highest = {"rotation": 180, "shift": 0.5, "cutout": 1, "zoom": 3}
-        for name in (f.name for f in fields(self) if f.name not in ("flip", "d4")):
-            value, high = getattr(self, name), highest.get(name, 10)
+        for name, value in vars(self).items():
+            high = highest.get(name, 10)
             if not 0 <= value <= high:
                 raise ValueError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
 

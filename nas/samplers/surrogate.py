@@ -22,15 +22,15 @@ from sklearn.ensemble import ExtraTreesClassifier
 from threadpoolctl import ThreadpoolController
 
 from nas.surrogate.cokriging import CoKriging
-from nas.surrogate.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate
+from nas.surrogate.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared
 from nas.surrogate.encoding import Encoding
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
-POOL = 128  # random configurations at hand
+POOL, FRESH = 128, 8  # random configurations at hand, and how many of them are new in each proposal
 PARENTS = 8
-CHILDREN = 64
-REFINEMENTS, REFINED, REFINING = 3, 5, 32  # rounds, of how many of the best, by how many mutations
+CHILDREN = 48
+REFINEMENTS, REFINED, REFINING = 3, 5, 24  # rounds, of how many of the best, by how many mutations
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 FORBIDDEN = 1e3  # what a candidate loses for a chance of being feasible of zero where one is demanded
 TRIES = 200  # random draws before a space is suspected to be used up
@@ -83,7 +83,8 @@ class Sampler(RandomSampler):
             number = trial.number
             if number not in self.drafts or len(trial.params) != len(self.drafts[number].params):
                 made = Draft(lambda name, distribution: None)
-                made.params, made.distributions = trial.params, trial.distributions
+                made.params = trial.params
+                made.distributions = {name: shared(found) for name, found in trial.distributions.items()}
                 self.drafts[number] = made
                 self._vectors.pop(number, None)
                 self._tried.add(key(trial.params))
@@ -104,7 +105,7 @@ class Sampler(RandomSampler):
     def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         for _ in range(TRIES):
             made = draft(sample, rng)
-            if key(made.params) not in self._tried:
+            if made.key not in self._tried:
                 return made.params
         try:
             return next((params for params in cells(sample) if key(params) not in self._tried), None)
@@ -130,7 +131,7 @@ class Sampler(RandomSampler):
         believer = model.believing(waiting)
 
         def score(candidates: list[Draft]) -> Array:
-            x = encoding(candidate.params for candidate in candidates)
+            x = np.array([self._vector(candidate) for candidate in candidates])
             mean, variance = believer.predict(x)
             bound: Array = mean + boldness * np.sqrt(variance)
             if feasible is not None:
@@ -146,7 +147,7 @@ class Sampler(RandomSampler):
                 made = cross(sample, rng, made, parents[rng.integers(len(parents))])
             return mutate(sample, rng, made, changes=1 + (rng.random() < 0.5))
 
-        fresh = [draft(sample, rng) for _ in range(16)]
+        fresh = [draft(sample, rng) for _ in range(FRESH)]
         self._pool = self._pool[len(fresh) :] + fresh
         candidates = self._untried(self._pool + [child() for _ in range(CHILDREN)])
         if not candidates:
@@ -165,8 +166,15 @@ class Sampler(RandomSampler):
                 candidates, scores = best + mutants, np.concatenate([scores[order], score(mutants)])
         return candidates[int(np.argmax(scores))]
 
+    def _vector(self, candidate: Draft) -> list[float]:
+        """What stays in the pool is encoded once."""
+        assert self._encoding is not None
+        if candidate.vector is None:
+            candidate.vector = self._encoding.vector(candidate.params)
+        return candidate.vector
+
     def _untried(self, candidates: list[Draft]) -> list[Draft]:
-        return [candidate for candidate in candidates if key(candidate.params) not in self._tried]
+        return [candidate for candidate in candidates if candidate.key not in self._tried]
 
     def _good(self) -> list[int]:
         """The trials that promise most at the full budget, each judged by the last rung that it reached."""
@@ -174,7 +182,7 @@ class Sampler(RandomSampler):
         levels = self._model.levels
         promise: dict[int, float] = {}
         for index, level in enumerate(levels):
-            best = [level.numbers[i] for i in np.argsort(-level.z, kind="stable")[: 4 * PARENTS]]
+            best = level.numbers[np.argsort(-level.z, kind="stable")[: 4 * PARENTS]].tolist()
             mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
             promise.update(zip(best, mean.tolist(), strict=True))
         return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
@@ -183,9 +191,10 @@ class Sampler(RandomSampler):
         """Vectors of all trials; all anew when a parameter shows up that was not known."""
         known = self._encoding.distributions if self._encoding else {}
         pending = [n for n in self.drafts if n not in self._vectors]
+        fresh = self._pool[-FRESH:] if self._encoding else self._pool
         found = {
             name: distribution
-            for made in [*self._pool, *(self.drafts[n] for n in pending)]
+            for made in [*fresh, *(self.drafts[n] for n in pending)]
             for name, distribution in made.distributions.items()
         }
         if self._encoding is None or not found.keys() <= known.keys():
@@ -193,6 +202,8 @@ class Sampler(RandomSampler):
             self._model = CoKriging(self._encoding.parameter)
             self._fitted, self._taught = -1, 0
             self._vectors, pending = {}, list(self.drafts)
+            for made in self._pool:
+                made.vector = None
         vectors = self._encoding(self.drafts[n].params for n in pending)
         self._vectors.update(zip(pending, vectors, strict=True))
 

@@ -20,19 +20,21 @@ from nas.surrogate.gaussian_process import GaussianProcess
 Array = NDArray[np.float64]
 FEWEST = 4  # values at the lowest rung
 FEWEST_DIFFERENCES = 5  # below these, a difference is a constant with an uncertainty
-MOST = 300  # values of a rung that a process is fitted to
+MOST = 200  # values of a rung that a process is fitted to
 PRIOR_SLOPE, PRIOR_PAIRS = 0.7, 3.0  # of standardised values at a rung on those below, and how many pairs it weighs
 
 
 @dataclass
 class _Level:
-    numbers: list[int]  # of the trials that have a value here
+    numbers: NDArray[np.int64]  # of the trials that have a value here, ascending
     z: Array  # their values, normalised
-    values: dict[int, float]  # the same by number
     slope: float = 1.0  # value = offset + slope * value below + difference
     offset: float = 0.0
     spread: float = 1.0  # variance of the difference while there is no process
     process: GaussianProcess | None = None
+
+    def values(self, numbers: NDArray[np.int64] | Sequence[int]) -> Array:
+        return self.z[np.searchsorted(self.numbers, numbers)]
 
 
 class CoKriging:
@@ -48,12 +50,13 @@ class CoKriging:
         for index, found in enumerate(rungs):
             if len(found) < (FEWEST if index == 0 else 2):
                 break
-            numbers = sorted(found)
-            z = normalised(np.array([found[number] for number in numbers]))
-            level = _Level(numbers, z, dict(zip(numbers, z.tolist(), strict=True)))
+            numbers = np.fromiter(found.keys(), np.int64, len(found))
+            order = np.argsort(numbers)
+            z = normalised(np.fromiter(found.values(), np.float64, len(found))[order])
+            level = _Level(numbers[order], z)
             target = z
             if index:
-                below = np.array([self.levels[-1].values[number] for number in numbers])
+                below = self.levels[-1].values(level.numbers)
                 centre, width = below.mean(), below.std() + 1e-9
                 x = (below - centre) / width
                 slope = (x @ z + PRIOR_PAIRS * PRIOR_SLOPE) / (x @ x + PRIOR_PAIRS)
@@ -62,10 +65,10 @@ class CoKriging:
             level.spread = max(float(target.var()), 0.3)
             if index == 0 or len(numbers) >= FEWEST_DIFFERENCES:
                 kept = subset(z, MOST)
-                x = np.array([vectors[numbers[i]] for i in kept])
+                x = np.array([vectors[number] for number in level.numbers[kept].tolist()])
                 process = self._processes.setdefault(index, GaussianProcess(self.parameter))
                 before = self._optimised.get(index, 0)
-                grown = len(numbers) >= 1.15 * before or len(numbers) >= before + 25
+                grown = len(numbers) >= before + min(0.15 * before, max(25, 0.05 * before))
                 if grown:
                     self._optimised[index] = len(numbers)
                 level.process = process.fit(x, target[kept], steps=20 if grown else 0)
@@ -87,7 +90,7 @@ class CoKriging:
 
     def predict_tried(self, numbers: Sequence[int], level: int, x: Array) -> tuple[Array, Array]:
         """The same for trials that have come to `level`, by their own values there."""
-        values = np.array([self.levels[level].values[number] for number in numbers])
+        values = self.levels[level].values(numbers)
         return self._up(values, np.zeros(len(values)), x, level + 1)
 
     def _up(self, mean: Array, variance: Array, x: Array, start: int) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ from optuna.distributions import (
 
 Params = dict[str, Any]
 Sample = Callable[[Any], Any]
+Key = frozenset[tuple[str, Any]]
 Number = IntDistribution | FloatDistribution
 
 
-# A search makes some hundred drafts for each proposal, all with the same few distributions.
-@lru_cache(maxsize=4096)
-def _choices(choices: tuple[Any, ...], types: tuple[type, ...]) -> CategoricalDistribution:
-    """`types` tell (0, 1) from (False, True), which are equal."""
+# A search makes some hundred drafts for each proposal, all with the same few distributions; `typed` tells (0, 1) from
+# (False, True), which are equal.
+@lru_cache(maxsize=4096, typed=True)
+def _choices(*choices: Any) -> CategoricalDistribution:
     return CategoricalDistribution(choices)
 
 
@@ -36,16 +37,36 @@ _integers = lru_cache(maxsize=4096, typed=True)(IntDistribution)
 _floats = lru_cache(maxsize=4096, typed=True)(FloatDistribution)
 
 
-class Draft:
-    """The suggest methods of a trial: values of `given` where they lie in the bounds, the others from `draw`."""
+def shared(distribution: BaseDistribution) -> BaseDistribution:
+    """An equal distribution, of which there is one only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return _choices(*distribution.choices)
+    assert isinstance(distribution, Number)
+    one = _integers if isinstance(distribution, IntDistribution) else _floats
+    return one(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
 
-    def __init__(self, draw: Callable[[str, BaseDistribution], Any], given: Mapping[str, Any] | None = None) -> None:
+
+class Draft:
+    """The suggest methods of a trial: values of `given` where they lie in the bounds, the others from `draw`.
+
+    Where the bounds are those in `known`, which the values of `given` are from, they are not looked at again.
+    `vector` is for who encodes it.
+    """
+
+    vector: list[float] | None = None
+
+    def __init__(
+        self,
+        draw: Callable[[str, BaseDistribution], Any],
+        given: Mapping[str, Any] | None = None,
+        known: Mapping[str, BaseDistribution] | None = None,
+    ) -> None:
         self.params: Params = {}
         self.distributions: dict[str, BaseDistribution] = {}
-        self._draw, self._given = draw, given or {}
+        self._draw, self._given, self._known = draw, given or {}, known or {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, _choices(tuple(choices), tuple(map(type, choices))))
+        return self._suggest(name, _choices(*choices))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         return int(self._suggest(name, _integers(low, high, log=log, step=step)))
@@ -57,9 +78,21 @@ class Draft:
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self.params:
-            value = self._given[name] if contains(distribution, self._given, name) else self._draw(name, distribution)
+            if self._known.get(name) is distribution or contains(distribution, self._given, name):
+                value = self._given[name]
+            else:
+                value = self._draw(name, distribution)
             self.params[name], self.distributions[name] = value, distribution
         return self.params[name]
+
+    @cached_property
+    def key(self) -> Key:
+        return key(self.params)
+
+    @cached_property
+    def free(self) -> list[str]:
+        """The parameters that could have another value."""
+        return [name for name, distribution in self.distributions.items() if not distribution.single()]
 
 
 def contains(distribution: BaseDistribution, params: Mapping[str, Any], name: str) -> bool:
@@ -71,22 +104,28 @@ def contains(distribution: BaseDistribution, params: Mapping[str, Any], name: st
         return False
 
 
-def draft(sample: Sample, rng: np.random.Generator, given: Mapping[str, Any] | None = None) -> Draft:
-    """One configuration, uniform over the bounds where it is not given."""
-    made = Draft(lambda name, distribution: value_at(distribution, rng.random()), given)
+def draft(
+    sample: Sample,
+    rng: np.random.Generator,
+    given: Mapping[str, Any] | None = None,
+    known: Mapping[str, BaseDistribution] | None = None,
+) -> Draft:
+    """One configuration, uniform over the bounds where it is not given; `known` as of `Draft`."""
+    made = Draft(lambda name, distribution: value_at(distribution, rng.random()), given, known)
     sample(made)
     return made
 
 
 def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int = 1) -> Draft:
     """`parent` with `changes` parameters changed, of which the first may switch off the others."""
-    free = [name for name, distribution in parent.distributions.items() if not distribution.single()]
-    if not free:
+    left = list(parent.free)
+    if not left:
         return parent
     given = dict(parent.params)
-    for name in (free[i] for i in rng.choice(len(free), min(changes, len(free)), replace=False)):
+    for _ in range(min(changes, len(left))):
+        name = left.pop(rng.integers(len(left)))
         given[name] = changed(rng, parent.distributions[name], parent.params[name])
-    return draft(sample, rng, given)
+    return draft(sample, rng, given, parent.distributions)
 
 
 def changed(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
@@ -153,7 +192,7 @@ def neighbour(distribution: Number, value: Any, *, up: bool) -> Any:
     return stepped(distribution, here + 1 if here == 0 or (up and here < last) else here - 1)
 
 
-def key(params: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+def key(params: Mapping[str, Any]) -> Key:
     """Equal for equal configurations."""
     return frozenset(params.items())
 

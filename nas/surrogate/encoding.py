@@ -28,6 +28,7 @@ class Encoding:
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.distributions = dict(distributions)
         self._first: dict[str, int] = {}  # column of each parameter
+        self._choices: dict[str, dict[Any, int]] = {}  # column of each choice
         self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: logarithmic, lowest, extent
         inactive: list[float] = []
         parameter: list[int] = []
@@ -35,6 +36,7 @@ class Encoding:
             self._first[name] = len(inactive)
             if isinstance(distribution, CategoricalDistribution):
                 columns = [ONE_APART, *[0.0] * len(distribution.choices)]
+                self._choices[name] = {value: len(inactive) + 1 + i for i, value in enumerate(distribution.choices)}
             else:
                 assert isinstance(distribution, Number)
                 columns = [1.0, 0.5]
@@ -44,13 +46,13 @@ class Encoding:
                 self._ranges[name] = distribution.log, low, (high - low) or 1.0
             inactive += columns
             parameter += [index] * len(columns)
-        self._inactive, self.parameter = np.array(inactive), np.array(parameter)
+        self._inactive, self.parameter = inactive, np.array(parameter)
 
     def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
         """(configurations, columns). Parameters that the encoding does not know are left out."""
-        return np.array([self._vector(params) for params in configurations]).reshape(-1, len(self._inactive))
+        return np.array([self.vector(params) for params in configurations]).reshape(-1, len(self._inactive))
 
-    def _vector(self, params: Mapping[str, Any]) -> Array:
+    def vector(self, params: Mapping[str, Any]) -> list[float]:
         vector = self._inactive.copy()
         for name, value in params.items():
             first = self._first.get(name)
@@ -61,5 +63,5 @@ class Encoding:
                 log, low, extent = self._ranges[name]
                 vector[first + 1] = ((math.log(value) if log else value) - low) / extent
             else:
-                vector[first + 1 + int(self.distributions[name].to_internal_repr(value))] = ONE_APART
+                vector[self._choices[name][value]] = ONE_APART
         return vector

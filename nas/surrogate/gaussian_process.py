@@ -7,9 +7,12 @@ Matérn-5/2 kernel; Rasmussen & Williams, "Gaussian Processes for Machine Learni
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import cho_solve
+from scipy.linalg.lapack import dtrtri
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
@@ -44,38 +47,45 @@ class GaussianProcess:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
-        cross = self._kernel(x)
+        cross = self._kernel(x, self.x)
         variance = np.exp(self.theta[-2]) - ((cross @ self._inverse_root.T) ** 2).sum(1)
         return self.mean + self.scale * (cross @ self._weights), self.scale**2 * np.maximum(variance, 1e-9)
 
     def believing(self, x: Array) -> GaussianProcess:
         """As if the means at `x` (m, columns) had been observed there: what runs already is not asked for again."""
-        believer = GaussianProcess(self.parameter)
-        believer.theta, believer.mean, believer.scale = self.theta, self.mean, self.scale
+        believer = copy(self)
         believer.x = np.vstack([self.x, x])
-        believer.y = np.concatenate([self.y, (self.predict(x)[0] - self.mean) / self.scale])
-        believer._condition()
+        # A point that lies where it was predicted moves no mean, so it weighs nothing; the root [[L, 0], [S, R]] has
+        # the inverse of L as a part of its own.
+        believer._weights = np.concatenate([self._weights, np.zeros(len(x))])
+        s = self._kernel(x, self.x) @ self._inverse_root.T
+        inverse_r = _inverse_root(self._noisy(self._kernel(x, x)) - s @ s.T)
+        above = np.zeros((len(self.x), len(x)))
+        believer._inverse_root = np.block(
+            [[self._inverse_root, above], [-inverse_r @ s @ self._inverse_root, inverse_r]]
+        )
         return believer
 
     def _condition(self) -> None:
-        covariance = self._kernel(self.x)
-        covariance[np.diag_indices(len(self.x))] += np.exp(self.theta[-1]) + JITTER
-        root = np.linalg.cholesky(covariance)
-        self._weights = cho_solve((root, True), self.y)
-        self._inverse_root = solve_triangular(root, np.eye(len(root)), lower=True)
+        self._inverse_root = _inverse_root(self._noisy(self._kernel(self.x, self.x)))
+        self._weights = self._inverse_root.T @ (self._inverse_root @ self.y)
 
-    def _distances(self, x: Array) -> Array:
-        """From x (m, columns) to the points fitted to: (m, n)."""
+    def _noisy(self, covariance: Array) -> Array:
+        covariance[np.diag_indices(len(covariance))] += np.exp(self.theta[-1]) + JITTER
+        return covariance
+
+    def _distances(self, a: Array, b: Array) -> Array:
+        """From a (m, columns) to b (n, columns): (m, n)."""
         weight = np.exp(-self.theta[: self.scales])[self.parameter]
-        a, b = x * weight, self.x * weight
+        a, b = a * weight, b * weight
         squared = a @ b.T
         squared *= -2
         squared += np.einsum("ij,ij->i", a, a)[:, None]
         squared += np.einsum("ij,ij->i", b, b)
         return np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
 
-    def _kernel(self, x: Array) -> Array:
-        r = self._distances(x)
+    def _kernel(self, a: Array, b: Array) -> Array:
+        r = self._distances(a, b)
         r *= ROOT5
         kernel: Array = np.exp(self.theta[-2]) * (1 + r + r * r / 3) * np.exp(-r)
         return kernel
@@ -84,11 +94,10 @@ class GaussianProcess:
         """Negative logarithm of the posterior of the hyperparameters, and its gradient."""
         self.theta = theta
         n, signal, noise = len(self.y), np.exp(theta[-2]), np.exp(theta[-1])
-        r = self._distances(self.x)
+        r = self._distances(self.x, self.x)
         decay = np.exp(-ROOT5 * r)
         kernel = signal * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
-        covariance = kernel.copy()
-        covariance[np.diag_indices(n)] += noise + JITTER
+        covariance = self._noisy(kernel.copy())
         try:
             root = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
@@ -107,3 +116,9 @@ class GaussianProcess:
         off = (theta - self.prior) / self.spread
         loss = 0.5 * self.y @ weights + np.log(np.diag(root)).sum() + 0.5 * off @ off
         return float(loss), gradient + off / self.spread
+
+
+def _inverse_root(covariance: Array) -> Array:
+    """The inverse of the lower root L of a covariance L L'."""
+    root: Array = dtrtri(np.linalg.cholesky(covariance), lower=1)[0]
+    return root

@@ -52,9 +52,13 @@ def variants(name: str) -> tuple[str, ...]:
 
 def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
     """The module that implements mixer `name` with these options, and the options left for it."""
-    rest = dict(options)
+    module = module_of(name, options)
+    return module, {key: value for key, value in options.items() if key != "variant" or not variants(name)}
+
+
+def module_of(name: str, options: Mapping[str, Any]) -> ModuleType:
     choices = variants(name)
-    return implementation(name, rest.pop("variant", choices[0]) if choices else None), rest
+    return implementation(name, options.get("variant", choices[0]) if choices else None)
 
 
 @cache
@@ -68,12 +72,12 @@ def implementation(name: str, variant: str | None) -> ModuleType:
 
 def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str, Bound]) -> dict[str, Any]:
     """Options of mixer `name` on a grid of `side` x `side` tokens; `bounds` replaces default bounds by option."""
-    if unknown := sorted(set(bounds) - set(bound_names(name))):
+    if bounds and (unknown := sorted(set(bounds) - set(bound_names(name)))):
         raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(bound_names(name))}")
     prefix, options = f"{prefix}.{name}", {}
     if choices := variants(name):
         options["variant"] = pick(trial, f"{prefix}.variant", bounds.get("variant", choices))
-    module, _ = resolve(name, options)
+    module = module_of(name, options)
     own = {key: bound for key, bound in bounds.items() if key in _keywords(module.sample)}
     return {**options, **module.sample(trial, prefix, side, **own)}
 
@@ -90,7 +94,7 @@ def bound_names(name: str) -> tuple[str, ...]:
 
 def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
     """`takes_token`, `takes_relation` or `mixes_channels` of a mixer with these options."""
-    return bool(getattr(resolve(name, options)[0].Mixer, attribute, False))
+    return bool(getattr(module_of(name, options).Mixer, attribute, False))
 
 
 def build(
