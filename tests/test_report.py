@@ -370,7 +370,11 @@ def test_a_study_that_cannot_be_read_is_one_line_and_exit_code_2(case, tmp_path,
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
-    says = {"missing": "nas.run --study hybrid", "not a database": "is no study database", "another study": "it holds: other"}
+    says = {
+        "missing": "nas.run --study hybrid",
+        "not a database": "is no study database",
+        "another study": "it holds: other",
+    }
     assert says.get(case, "only studies made by nas.run") in error
 
 
