@@ -1,4 +1,4 @@
-"""Training images per second of processor time: `fit` against a bare loop written by hand, for five fixed architectures.
+"""Training images per second of processor time: `fit` against a bare loop written by hand, five fixed architectures.
 
     OMP_NUM_THREADS=1 python benchmarks/throughput.py --repeats 7
 
