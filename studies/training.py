@@ -1,9 +1,45 @@
-"""Everything that a training can vary, with one good network: optimiser, schedule, input, augmentation together."""
+"""Everything that a training can vary, with one good network: optimiser, schedule, input, augmentation together.
+
+The network and the images are those of `augmentation`. Each strength may be zero: a training in which every one of
+them is on, as it would be with ranges, learns nothing at all here (studies/README.md).
+"""
+
+from typing import Any
 
 from studies.augmentation import NETWORK
+from studies.augmentation import STUDY as AUGMENTATION
 from studies.spec import StudySpec
 from trainers.config import SCHEDULES, SCOPES
 from trainers.space import TrainSpace
+
+STRENGTHS: dict[str, Any] = {
+    "shift": (0.0, 0.02, 0.1),
+    "noise": (0.0, 0.1, 0.5),
+    "zoom": (0.0, 0.1, 0.3),
+    "blur": (0.0, 0.3, 1.0),
+    "brightness": (0.0, 0.1, 0.5),
+    "contrast": (0.0, 0.1, 0.5),
+    "cutout": (0.0, 0.1, 0.5),
+    "mixup": (0.0, 0.1, 0.5),
+    "cutmix": (0.0, 0.2, 1.0),
+}
+# The training of `augmentation` with its flip, where every study of one transformer begins too.
+FIRST = {
+    "batch_size": 32,
+    "optimiser": "adamw",
+    "learning_rate": 2e-3,
+    "weight_decay": 0.02,
+    "schedule": "cosine",
+    "warmup_epochs": 1.0,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+    "normalisation": "zscore",
+    "normalisation.scope": "image",
+    "augment.rotation": 0.0,
+    "augment.d4": False,
+    "augment.flip": True,
+    **{f"augment.{name}": 0.0 for name in STRENGTHS},
+}
 
 STUDY = StudySpec(
     name="training",
@@ -16,15 +52,11 @@ STUDY = StudySpec(
         ema=(0.0, 1.0),
         normalisation_scope=SCOPES,
         d4=(False, True),
-        zoom=(0.0, 0.3),
-        blur=(0.0, 1.0),
-        brightness=(0.0, 0.5),
-        contrast=(0.0, 0.5),
-        cutout=(0.0, 0.5),
-        mixup=(0.0, 0.5),
-        cutmix=(0.0, 1.0),
+        **STRENGTHS,
     ),
+    data=AUGMENTATION.data,
     trials=120,
     epochs=12,
     min_epochs=4,
+    first=(FIRST,),
 )
