@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 FEWEST = 4  # values at the lowest rung
 FEWEST_DIFFERENCES = 5  # below these, a difference is a constant with an uncertainty
 MOST = 200  # values of a rung that a process is fitted to
+STEPS = 10  # of its length scales, from where they were
 PRIOR_SLOPE, PRIOR_PAIRS = 0.7, 3.0  # of standardised values at a rung on those below, and how many pairs it weighs
 
 
@@ -71,7 +72,7 @@ class CoKriging:
                 grown = len(numbers) >= before + min(0.15 * before, max(25, 0.05 * before))
                 if grown:
                     self._optimised[index] = len(numbers)
-                level.process = process.fit(x, target[kept], steps=20 if grown else 0)
+                level.process = process.fit(x, target[kept], steps=STEPS if grown else 0)
             self.levels.append(level)
 
     def believing(self, running: Array) -> CoKriging:
