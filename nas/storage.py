@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.orm import Session
 
 
@@ -67,15 +68,17 @@ class Storage(RDBStorage):
     def _set_trial_attr_without_commit(
         self, session: Session, model_cls: Any, trial_id: int, key: str, value: Any
     ) -> None:
-        _upsert(session, model_cls, {"trial_id": trial_id, "key": key}, {"value_json": json.dumps(value)})
+        session.execute(
+            _upsert(model_cls, "key", "value_json"), {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        )
 
     def _set_trial_intermediate_value_without_commit(
         self, session: Session, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         model = models.TrialIntermediateValueModel
         stored, kind = model.intermediate_value_to_stored_repr(intermediate_value)
-        values = {"intermediate_value": stored, "intermediate_value_type": kind}
-        _upsert(session, model, {"trial_id": trial_id, "step": step}, values)
+        row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+        session.execute(_upsert(model, "step", "intermediate_value", "intermediate_value_type"), row)
 
     def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
         """All in one transaction."""
@@ -84,6 +87,9 @@ class Storage(RDBStorage):
                 self._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
 
 
-def _upsert(session: Session, model: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
-    statement = insert(model).values(**key, **values)
-    session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+@cache
+def _upsert(model: Any, key: str, *values: str) -> Insert:
+    """Insert a row, or replace `values` in that of the same trial and `key`; made once, so that it is compiled once."""
+    statement = insert(model)
+    replaced = {name: statement.excluded[name] for name in values}
+    return statement.on_conflict_do_update(index_elements=["trial_id", key], set_=replaced)
