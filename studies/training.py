@@ -23,7 +23,7 @@ STRENGTHS: dict[str, Any] = {
     "mixup": (0.0, 0.1, 0.5),
     "cutmix": (0.0, 0.2, 1.0),
 }
-# The training of `augmentation` with its flip, where every study of one transformer begins too.
+# The training of `augmentation`, with its flip.
 FIRST = {
     "batch_size": 32,
     "optimiser": "adamw",
