@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers import Proposer
-from nas.storage import Storage, open_existing
+from nas.storage import open_existing
 
 T = TypeVar("T")
 CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
@@ -104,11 +104,8 @@ class Ledger:
         self._mirror_storage.set_trial_intermediate_value(self._mirror_trial(number), epoch, value)
 
     def annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
-        if isinstance(self._storage, Storage):
-            self._storage.set_trial_user_attrs(self._ids[number], attributes)
-        else:
-            for name, value in attributes.items():
-                self._storage.set_trial_user_attr(self._ids[number], name, value)
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(self._ids[number], name, value)
 
     def pause(self, number: int, value: float) -> None:
         """The trial rests at a rung: RUNNING in the study, a result at its rung for the sampler."""

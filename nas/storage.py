@@ -8,7 +8,6 @@ same, so here each is one statement. What is written is the same, and any Optuna
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def open_storage(path: Path) -> RDBStorage:
 
     A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
     """
-    storage = Storage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = _Storage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
@@ -50,7 +49,7 @@ def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
         raise ValueError(f"{path} is no study database ({what}): move it away, or name another") from error
 
 
-class Storage(RDBStorage):
+class _Storage(RDBStorage):
     """The three steps that Optuna composes its writes of; should it call them otherwise one day, its own take over."""
 
     def _set_trial_param_without_commit(
@@ -79,12 +78,6 @@ class Storage(RDBStorage):
         stored, kind = model.intermediate_value_to_stored_repr(intermediate_value)
         row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
         session.execute(_upsert(model, "step", "intermediate_value", "intermediate_value_type"), row)
-
-    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        """All in one transaction."""
-        with Session(self.engine) as session, session.begin():
-            for key, value in attributes.items():
-                self._set_trial_attr_without_commit(session, models.TrialUserAttributeModel, trial_id, key, value)
 
 
 @cache
