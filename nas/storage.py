@@ -1,13 +1,16 @@
 """Optuna's SQLite storage, with fewer questions to the database.
 
-Optuna looks a trial up before each of its parameters, attributes and values, and the parameter's former uses as well:
-most of what it costs to record a trial. The search is the only writer of its study, and its mirror in memory checks the
-same, so here each is one statement. What is written is the same, and any Optuna reads it.
+Optuna makes an object of each row and looks the trial up before each parameter, attribute and value, and the
+parameter's former uses as well: most of what it costs to record a trial. The search is the only writer of its study,
+and its mirror in memory checks the same, so here each call is one transaction of as few statements as there are tables
+to write to. What is written is the same, and any Optuna reads it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,22 @@ from typing import Any
 import optuna
 import sqlalchemy.event
 import sqlalchemy.exc
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.orm import Session
+
+Row = Mapping[str, Any]
+TRIALS: Any = models.TrialModel.__table__
+PAST = TRIALS.alias()
+# Statements are made once, so that they are compiled once. A number is the count of the study's trials before.
+NEW_TRIAL = insert(TRIALS).values(
+    number=select(func.count()).select_from(PAST).where(PAST.c.study_id == bindparam("study")).scalar_subquery()
+)
+END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS.c.state == TrialState.RUNNING)
 
 
 def open_storage(path: Path) -> RDBStorage:
@@ -50,39 +63,92 @@ def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
 
 
 class _Storage(RDBStorage):
-    """The three steps that Optuna composes its writes of; should it call them otherwise one day, its own take over."""
+    """The five calls that a search records its trials by; all others, and what is unusual in these, are Optuna's."""
 
-    def _set_trial_param_without_commit(
-        self,
-        session: Session,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None = None,
-    ) -> None:
-        values = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
-        session.add(models.TrialParamModel(trial_id=trial_id, param_name=param_name, **values))
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is None:
+            return super().create_new_trial(study_id)
+        row = {
+            "study": study_id,
+            "study_id": study_id,
+            "state": template_trial.state,
+            "datetime_start": _utc(template_trial.datetime_start),
+            "datetime_complete": _utc(template_trial.datetime_complete),
+        }
+        with self.engine.begin() as connection:
+            trial_id: int = connection.execute(NEW_TRIAL, row).lastrowid
+            _write(connection, models.TrialValueModel, trial_id, _values(template_trial.values))
+            _write(connection, models.TrialParamModel, trial_id, _params(template_trial))
+            _write(connection, models.TrialUserAttributeModel, trial_id, _attributes(template_trial.user_attrs))
+            _write(connection, models.TrialSystemAttributeModel, trial_id, _attributes(template_trial.system_attrs))
+            _write(connection, models.TrialIntermediateValueModel, trial_id, _steps(template_trial.intermediate_values))
+        return trial_id
 
-    def _set_trial_attr_without_commit(
-        self, session: Session, model_cls: Any, trial_id: int, key: str, value: Any
-    ) -> None:
-        session.execute(
-            _upsert(model_cls, "key", "value_json"), {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-        )
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        with self.engine.begin() as connection:
+            _write(connection, models.TrialIntermediateValueModel, trial_id, _steps({step: intermediate_value}))
 
-    def _set_trial_intermediate_value_without_commit(
-        self, session: Session, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        model = models.TrialIntermediateValueModel
-        stored, kind = model.intermediate_value_to_stored_repr(intermediate_value)
-        row = {"trial_id": trial_id, "step": step, "intermediate_value": stored, "intermediate_value_type": kind}
-        session.execute(_upsert(model, "step", "intermediate_value", "intermediate_value_type"), row)
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self.engine.begin() as connection:
+            _write(connection, models.TrialUserAttributeModel, trial_id, _attributes({key: value}))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self.engine.begin() as connection:
+            _write(connection, models.TrialSystemAttributeModel, trial_id, _attributes({key: value}))
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        if state.is_finished():
+            with self.engine.begin() as connection:
+                row = {"trial": trial_id, "state": state, "datetime_complete": _utc(datetime.now())}
+                if connection.execute(END_TRIAL, row).rowcount:
+                    _write(connection, models.TrialValueModel, trial_id, _values(values))
+                    return True
+        return super().set_trial_state_values(trial_id, state, values)  # also where no such trial runs: it says so
 
 
 @cache
-def _upsert(model: Any, key: str, *values: str) -> Insert:
-    """Insert a row, or replace `values` in that of the same trial and `key`; made once, so that it is compiled once."""
-    statement = insert(model)
-    replaced = {name: statement.excluded[name] for name in values}
-    return statement.on_conflict_do_update(index_elements=["trial_id", key], set_=replaced)
+def _upsert(model: Any) -> Insert:
+    """Insert a row of a trial, or replace the one that the table has of the same trial and key."""
+    table = model.__table__
+    (unique,) = (each.columns for each in table.constraints if isinstance(each, UniqueConstraint))
+    statement = insert(table)
+    replaced = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key and c.name not in unique}
+    return statement.on_conflict_do_update(index_elements=list(unique), set_=replaced)
+
+
+def _write(connection: Connection, model: Any, trial_id: int, rows: list[Row]) -> None:
+    if rows:
+        connection.execute(_upsert(model), [{"trial_id": trial_id, **row} for row in rows])
+
+
+def _params(trial: FrozenTrial) -> list[Row]:
+    return [
+        {
+            "param_name": name,
+            "param_value": trial.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(trial.distributions[name]),
+        }
+        for name, value in trial.params.items()
+    ]
+
+
+def _attributes(attributes: Mapping[str, Any]) -> list[Row]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+
+
+def _values(values: Sequence[float] | None) -> list[Row]:
+    stored = map(models.TrialValueModel.value_to_stored_repr, values or ())
+    return [{"objective": i, "value": value, "value_type": kind} for i, (value, kind) in enumerate(stored)]
+
+
+def _steps(values: Mapping[int, float]) -> list[Row]:
+    rows: list[Row] = []
+    for step, given in values.items():
+        value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(given)
+        rows.append({"step": step, "intermediate_value": value, "intermediate_value_type": kind})
+    return rows
+
+
+def _utc(local: datetime | None) -> datetime | None:
+    """A time as Optuna stores it: in UTC, without saying so."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)

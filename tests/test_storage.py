@@ -2,10 +2,13 @@
 
 import math
 import sqlite3
+import time
+from datetime import datetime
 
 import numpy as np
 import optuna
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
@@ -14,22 +17,24 @@ from nas.surrogate.drafts import draft
 from studies import load as load_study
 
 OWN = (
-    "_set_trial_param_without_commit",
-    "_set_trial_attr_without_commit",
-    "_set_trial_intermediate_value_without_commit",
+    "create_new_trial",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "set_trial_state_values",
 )
 
 
 def record(storage):
-    """One trial of everything that a search writes, some of it twice."""
+    """A trial of everything that a search writes, some of it twice, then one for each other way to end."""
     study = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "study")
     made = draft(load_study("hybrid").sample, np.random.default_rng(0))
+    parameters = {"params": made.params, "distributions": made.distributions}
     trial = storage.create_new_trial(
         study,
         create_trial(
             state=TrialState.RUNNING,
-            params=made.params,
-            distributions=made.distributions,
+            **parameters,
             user_attrs={"config": {"stages": [1, {"a": None}]}},
             system_attrs={"constraints:macs": 0.5},
         ),
@@ -40,6 +45,11 @@ def record(storage):
         storage.set_trial_user_attr(trial, "seconds", seconds)
     storage.set_trial_system_attr(trial, "constraints:failed", 1.0)
     storage.set_trial_state_values(trial, TrialState.COMPLETE, [0.7])
+    for state, values in ((TrialState.PRUNED, [-math.inf]), (TrialState.FAIL, None)):
+        trial = storage.create_new_trial(study, create_trial(state=TrialState.RUNNING, **parameters))
+        storage.set_trial_state_values(trial, state, values)
+    ended = {"values": [0.1], "intermediate_values": {2: 0.2, 4: math.inf}, "user_attrs": {"skipped": "too large"}}
+    storage.create_new_trial(study, create_trial(state=TrialState.PRUNED, **parameters, **ended))
 
 
 def rows(path):
@@ -54,15 +64,35 @@ def rows(path):
     return found
 
 
+def times(path):
+    """When each trial began and ended, as it stands in the database."""
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("select datetime_start, datetime_complete from trials order by trial_id")
+        return [time for row in found for time in row]
+
+
 def test_the_rows_are_those_that_optuna_writes(tmp_path):
     record(open_storage(tmp_path / "ours.db"))
     record(RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}"))
     ours, theirs = rows(tmp_path / "ours.db"), rows(tmp_path / "optuna.db")
     assert len(theirs["trial_params"]) > 10
-    assert len(theirs["trial_intermediate_values"]) == 4
-    for table in (ours, theirs):  # whatever the order in which they were inserted
-        table["trial_params"] = sorted(row[1:] for row in table["trial_params"])
+    assert len(theirs["trial_intermediate_values"]) == 6
     assert ours == theirs
+
+
+def test_times_are_those_that_optuna_writes_wherever_the_clock_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        record(open_storage(tmp_path / "ours.db"))
+        record(RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    ours, theirs = times(tmp_path / "ours.db"), times(tmp_path / "optuna.db")
+    assert len(ours) == 8
+    for one, other in zip(ours, theirs, strict=True):
+        assert abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds()) < 60
 
 
 def test_numbers_count_on_from_what_another_optuna_wrote(tmp_path):
@@ -75,12 +105,30 @@ def test_numbers_count_on_from_what_another_optuna_wrote(tmp_path):
     assert [t.value for t in study.get_trials()] == [0.0, 1.0, 2.0, 3.0]
 
 
+def test_each_study_of_a_database_counts_its_own_trials(tmp_path):
+    storage = open_storage(tmp_path / "s.db")
+    studies = [storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], name) for name in ("one", "other")]
+    made = [storage.create_new_trial(studies[i], create_trial(value=0.0)) for i in (0, 1, 0, 1, 1)]
+    assert [storage.get_trial(trial).number for trial in made] == [0, 0, 1, 1, 2]
+
+
+def test_what_no_search_does_is_answered_as_by_optuna(tmp_path):
+    storage = open_storage(tmp_path / "s.db")
+    study = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "study")
+    ended = storage.create_new_trial(study, create_trial(value=0.5))
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_state_values(ended, TrialState.PRUNED, [0.6])
+    assert storage.get_trial(ended).value == 0.5
+    with pytest.raises(KeyError):
+        storage.set_trial_state_values(ended + 1, TrialState.COMPLETE, [0.6])
+    waiting = storage.create_new_trial(study, create_trial(state=TrialState.WAITING))
+    assert storage.set_trial_state_values(waiting, TrialState.RUNNING)
+    assert not storage.set_trial_state_values(waiting, TrialState.RUNNING), "somebody else has begun it"
+    assert storage.get_trial(storage.create_new_trial(study)).state == TrialState.RUNNING
+
+
 @pytest.mark.parametrize("name", OWN)
-def test_optuna_still_writes_by_the_steps_that_are_replaced(name, tmp_path, monkeypatch):
-    """Were they renamed, searches would stay right but become slow, and nothing else would tell."""
-    storage, calls = open_storage(tmp_path / "s.db"), []
-    step = getattr(storage, name)
-    monkeypatch.setattr(storage, name, lambda *args, **kwargs: (calls.append(name), step(*args, **kwargs)))
-    record(storage)
-    assert hasattr(RDBStorage, name)
-    assert calls
+def test_a_search_writes_without_the_calls_that_are_replaced(name, tmp_path, monkeypatch):
+    """Fell one back on Optuna's, or were it renamed, searches would stay right but become slow: nothing else tells."""
+    monkeypatch.setattr(RDBStorage, name, lambda *args, **kwargs: pytest.fail("Optuna's own was called"))
+    record(open_storage(tmp_path / "s.db"))
