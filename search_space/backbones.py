@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from .architecture import Backbone
 
 
 class BackboneNet(nn.Module):
-    """(B, in_chans, S, S) -> (B, num_outputs), with zeros round images too small for the network's grid of patches."""
+    """(B, in_chans, S, S) -> (B, num_outputs), with zeros round images too small for the network."""
 
     def __init__(self, net: nn.Module, in_chans: int, image_size: int, net_size: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
     """With the weights that are asked for, or not at all; on the meta device without any.
 
     Raises:
-        ValueError: unknown name; weights that are not there, do not fit or cannot be downloaded.
+        ValueError: unknown name; images too small; weights that are not there, do not fit or cannot be downloaded.
     """
     name, checkpoint = architecture.name, architecture.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
@@ -53,9 +53,11 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
 
     config = timm.get_pretrained_cfg(name) if name != "alexnet" else None
     settings: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_outputs}
-    net_size = image_size
+    own_size = config.input_size[-1] if config is not None and config.input_size else 224
     if config is not None and config.fixed_input_size:
-        settings["img_size"] = net_size = rounded_up(image_size, config.input_size[-1])
+        settings["img_size"] = net_size = rounded_up(image_size, own_size)
+    else:
+        net_size = size_that_runs(name, image_size, own_size)
     build = partial(alexnet, checkpoint=checkpoint) if name == "alexnet" else partial(timm.create_model, name)
     if checkpoint is not None and name != "alexnet":
         settings["pretrained_cfg_overlay"] = {"file": checkpoint}
@@ -93,7 +95,32 @@ def rounded_up(image_size: int, own_size: int) -> int:
     return -(-image_size // step) * step
 
 
-def alexnet(*, in_chans: int, num_classes: int, pretrained: bool, checkpoint: str | None) -> nn.Module:
+@cache
+def size_that_runs(name: str, image_size: int, own_size: int) -> int:
+    """The image's, or the next multiple of 32 at which no feature map shrinks to nothing, up to the network's own size.
+
+    Tried without a weight in memory, and without a draw from torch's generator.
+    """
+    if image_size >= own_size:
+        return image_size
+    with torch.device("meta"):
+        net = alexnet() if name == "alexnet" else timm.create_model(name)
+        net.eval().requires_grad_(False)
+        for size in (image_size, *range(rounded_up(image_size, 32), own_size + 1, 32)):
+            try:
+                net(torch.empty(1, 3, size, size))
+                return size
+            except (RuntimeError, ValueError, AssertionError) as error:
+                reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    raise ValueError(
+        f"backbone {name!r} cannot take images of {image_size} pixels, nor with zeros round them up to its own "
+        f"{own_size} ({reason}): give larger images (--image-size) or another backbone"
+    )
+
+
+def alexnet(
+    *, in_chans: int = 3, num_classes: int = 1000, pretrained: bool = False, checkpoint: str | None = None
+) -> nn.Module:
     """torchvision's, its first filters adapted to the channels as timm does, its last layer new."""
     net = torchvision.models.alexnet(num_classes=num_classes)
     first = net.features[0]

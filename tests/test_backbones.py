@@ -8,6 +8,7 @@ import timm
 import torch
 
 from search_space import Backbone, BackboneSpace, ToySpace, build_model, cost
+from search_space.backbones import size_that_runs
 from search_space.space import BACKBONES
 
 IMAGE = {"in_chans": 1, "image_size": 64, "num_outputs": 3}
@@ -19,6 +20,49 @@ def test_every_backbone_runs_at_any_size(name, image_size):
     with torch.device("meta"):
         model = build_model(Backbone(name), in_chans=1, image_size=image_size, num_outputs=3)
         assert model(torch.empty(2, 1, image_size, image_size)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size", "net_size"),
+    [
+        ("alexnet", 32, 64),
+        ("alexnet", 62, 64),
+        ("alexnet", 63, 63),
+        ("vgg16", 16, 32),
+        ("densenet121", 28, 32),
+        ("convnext_tiny", 31, 32),
+        ("resnet18", 8, 8),
+    ],
+)
+def test_images_at_which_a_feature_map_would_shrink_to_nothing_are_padded_and_no_others(name, image_size, net_size):
+    shape = {"in_chans": 1, "image_size": image_size, "num_outputs": 3}
+    with torch.device("meta"):
+        model = build_model(Backbone(name), **shape)
+        assert model(torch.empty(2, 1, image_size, image_size)).shape == (2, 3)
+    assert image_size + sum(model.pad[:2]) == net_size
+    assert cost(Backbone(name), **shape) == cost(Backbone(name), **{**shape, "image_size": net_size})
+
+
+def test_padding_leaves_the_image_whole_and_in_the_middle():
+    torch.manual_seed(0)
+    model = build_model(Backbone("alexnet"), in_chans=1, image_size=40, num_outputs=3).eval()
+    image = torch.randn(2, 1, 40, 40)
+    padded = torch.zeros(2, 1, 64, 64)
+    padded[:, :, 12:52, 12:52] = image
+    assert torch.equal(model(image), model.net(padded))
+
+
+def test_what_size_runs_is_found_without_a_random_number():
+    size_that_runs.cache_clear()
+    before = torch.get_rng_state()
+    assert size_that_runs("alexnet", 32, 224) == 64
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_images_too_small_for_a_network_even_when_padded_are_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"'alexnet'.* 20 pixels.* 32 .*too small.*--image-size") as caught:
+        size_that_runs("alexnet", 20, 32)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "alexnet"])
