@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy.optimize import approx_fprime
 from scipy.stats import spearmanr
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 
 import studies
 from nas.surrogate.cokriging import MOST, CoKriging, normalised, subset
@@ -97,7 +97,7 @@ def test_a_change_of_a_real_configuration_is_at_least_its_own_distance():
 # -- one process -------------------------------------------------------------------------------------------------
 
 PARAMETER = np.array([0, 0, 1, 2, 2, 2])  # six columns of three parameters
-THETA = np.array([0.3, -0.4, 0.9, np.log(1.7), np.log(0.02)])
+THETA = np.array([0.3, -0.4, 0.9, np.log(1.7), np.log(0.6), np.log(0.02)])
 
 
 def data(n, seed=0):
@@ -112,10 +112,21 @@ def fixed(x, y, theta=THETA):
     return process.fit(x, y, steps=0)
 
 
-def scikit(x, y, theta=THETA):
-    """Targets as they are: the caller centres and scales them."""
-    kernel = ConstantKernel(np.exp(theta[-2])) * Matern(np.exp(theta[:-2])[PARAMETER], nu=2.5)
-    return GaussianProcessRegressor(kernel, alpha=np.exp(theta[-1]) + JITTER, optimizer=None).fit(x, y)
+class Scikit:
+    """scikit-learn's process of the same kernel. Targets as they are: the caller centres and scales them."""
+
+    def __init__(self, x, y, theta=THETA, centre=None):
+        self.weight, self.centre = np.exp(-theta[:3])[PARAMETER], x.mean(0) if centre is None else centre
+        kernel = ConstantKernel(np.exp(theta[3])) * Matern(1.0, nu=2.5)
+        kernel += ConstantKernel(np.exp(theta[4])) * DotProduct(sigma_0=1e-9)
+        process = GaussianProcessRegressor(kernel, alpha=np.exp(theta[-1]) + JITTER, optimizer=None)
+        self.process = process.fit(self.scaled(x), y)
+
+    def scaled(self, x):
+        return (x - self.centre) * self.weight
+
+    def predict(self, x):
+        return self.process.predict(self.scaled(x), return_std=True)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 60])
@@ -123,7 +134,7 @@ def test_the_posterior_is_scikit_learns(n):
     (x, y), (at, _) = data(n), data(50, seed=1)
     process = fixed(x, y)
     scale = y.std() + 1e-9
-    mean, deviation = scikit(x, (y - y.mean()) / scale).predict(at, return_std=True)
+    mean, deviation = Scikit(x, (y - y.mean()) / scale).predict(at)
     ours, variance = process.predict(at)
     assert np.allclose(ours, y.mean() + scale * mean, atol=1e-8)
     assert np.allclose(variance, np.maximum((scale * deviation) ** 2, scale**2 * 1e-9), rtol=1e-6)
@@ -132,9 +143,9 @@ def test_the_posterior_is_scikit_learns(n):
 def test_the_loss_is_scikit_learns_likelihood_and_the_logarithm_of_the_prior():
     x, y = data(40)
     process = fixed(x, y)
-    for theta in (THETA, THETA + np.array([0.5, -0.5, 0.2, 0.3, 1.0])):
+    for theta in (THETA, THETA + np.array([0.5, -0.5, 0.2, 0.3, -0.7, 1.0])):
         off = (theta - process.prior) / process.spread
-        likelihood = scikit(x, process.y, theta).log_marginal_likelihood()
+        likelihood = Scikit(x, process.y, theta).process.log_marginal_likelihood()
         expected = -likelihood - len(y) / 2 * np.log(2 * np.pi) + off @ off / 2
         assert process._loss(theta)[0] == pytest.approx(expected)
 
@@ -180,8 +191,8 @@ def test_believing_is_a_refit_with_the_believed_points():
     believer = process.believing(running)
     means = process.predict(running)[0]
     scale = y.std() + 1e-9
-    refit = scikit(np.vstack([x, running]), (np.concatenate([y, means]) - y.mean()) / scale)
-    mean, deviation = refit.predict(at, return_std=True)
+    believed = (np.concatenate([y, means]) - y.mean()) / scale
+    mean, deviation = Scikit(np.vstack([x, running]), believed, centre=x.mean(0)).predict(at)
     ours, variance = believer.predict(at)
     assert np.allclose(ours, y.mean() + scale * mean, atol=1e-8)
     assert np.allclose(variance, (scale * deviation) ** 2, rtol=1e-6)

@@ -1,8 +1,11 @@
 """Gaussian process regression with one length scale per parameter, at its maximum a posteriori.
 
+A Matérn-5/2 kernel, which knows what is near, and a linear one on the same scales, which learns from every trial what
+each choice is worth by itself: in dozens of dimensions nothing is near, and main effects are what can be learnt.
+
 scikit-learn's regressor has one length scale per column (of one-hot columns: one per choice), no priors, which a few
 dozen trials in dozens of dimensions need, and a gradient that holds an n x n matrix for each scale.
-Matérn-5/2 kernel; Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), equations 2.25, 4.17, 5.9.
+Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), equations 2.25, 4.17, 5.9 and section 4.2.
 """
 
 from __future__ import annotations
@@ -26,19 +29,21 @@ class GaussianProcess:
     def __init__(self, parameter: NDArray[np.int64]) -> None:
         self.parameter = parameter
         self.scales = int(parameter.max()) + 1
-        # Logarithms of: length scales, signal variance, noise variance (of targets with variance one). Distances grow
-        # with the square root of the dimensions, and so do the length scales that are likely.
+        # Logarithms of: length scales; the variances of the Matérn kernel, of the linear one (for a point one length
+        # scale off the centre) and of the noise, where targets have variance one. Distances grow with the square root
+        # of the dimensions, and so do the length scales that are likely.
         likely = np.log(0.5 * max(self.scales, 1) ** 0.5)
-        self.prior = np.concatenate([np.full(self.scales, likely), [0.0, np.log(1e-2)]])
-        self.spread = np.concatenate([np.full(self.scales, 1.0), [1.0, 1.5]])
+        self.prior = np.concatenate([np.full(self.scales, likely), [0.0, 0.0, np.log(1e-2)]])
+        self.spread = np.concatenate([np.full(self.scales, 1.0), [1.0, 1.0, 1.5]])
         self.theta = self.prior.copy()
 
     def fit(self, x: Array, y: Array, *, steps: int) -> GaussianProcess:
         """x (n, columns), y (n,). `steps` of L-BFGS on the hyperparameters; 0 keeps them."""
         self.mean, self.scale = y.mean(), y.std() + 1e-9
+        self.centre = x.mean(0)
         self.x, self.y = x, (y - self.mean) / self.scale
         if steps:
-            bounds = [(-4.0, 4.0)] * self.scales + [(-4.0, 3.0), (-12.0, 1.0)]
+            bounds = [(-4.0, 4.0)] * self.scales + [(-4.0, 3.0), (-4.0, 3.0), (-12.0, 1.0)]
             options = {"maxiter": steps}
             found = minimize(self._loss, self.theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
             self.theta = found.x
@@ -47,57 +52,59 @@ class GaussianProcess:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
-        cross = self._kernel(x, self.x)
-        variance = np.exp(self.theta[-2]) - ((cross @ self._inverse_root.T) ** 2).sum(1)
+        z = self._scaled(x)
+        cross = self._kernel(z, self._z)
+        signal, linear, _ = np.exp(self.theta[-3:])
+        variance = signal + linear * (z * z).sum(1) - ((cross @ self._inverse_root.T) ** 2).sum(1)
         return self.mean + self.scale * (cross @ self._weights), self.scale**2 * np.maximum(variance, 1e-9)
 
     def believing(self, x: Array) -> GaussianProcess:
         """As if the means at `x` (m, columns) had been observed there: what runs already is not asked for again."""
-        believer = copy(self)
-        believer.x = np.vstack([self.x, x])
+        believer, z = copy(self), self._scaled(x)
+        believer._z = np.vstack([self._z, z])
         # A point that lies where it was predicted moves no mean, so it weighs nothing; the root [[L, 0], [S, R]] has
         # the inverse of L as a part of its own.
         believer._weights = np.concatenate([self._weights, np.zeros(len(x))])
-        s = self._kernel(x, self.x) @ self._inverse_root.T
-        inverse_r = _inverse_root(self._noisy(self._kernel(x, x)) - s @ s.T)
-        above = np.zeros((len(self.x), len(x)))
+        s = self._kernel(z, self._z) @ self._inverse_root.T
+        inverse_r = _inverse_root(self._noisy(self._kernel(z, z)) - s @ s.T)
+        above = np.zeros((len(self._z), len(x)))
         believer._inverse_root = np.block(
             [[self._inverse_root, above], [-inverse_r @ s @ self._inverse_root, inverse_r]]
         )
         return believer
 
     def _condition(self) -> None:
-        self._inverse_root = _inverse_root(self._noisy(self._kernel(self.x, self.x)))
+        self._z = self._scaled(self.x)
+        self._inverse_root = _inverse_root(self._noisy(self._kernel(self._z, self._z)))
         self._weights = self._inverse_root.T @ (self._inverse_root @ self.y)
 
     def _noisy(self, covariance: Array) -> Array:
         covariance[np.diag_indices(len(covariance))] += np.exp(self.theta[-1]) + JITTER
         return covariance
 
-    def _distances(self, a: Array, b: Array) -> Array:
-        """From a (m, columns) to b (n, columns): (m, n)."""
-        weight = np.exp(-self.theta[: self.scales])[self.parameter]
-        a, b = a * weight, b * weight
-        squared = a @ b.T
-        squared *= -2
-        squared += np.einsum("ij,ij->i", a, a)[:, None]
-        squared += np.einsum("ij,ij->i", b, b)
-        return np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
+    def _scaled(self, x: Array) -> Array:
+        """From the centre, in length scales."""
+        scaled: Array = (x - self.centre) * np.exp(-self.theta[: self.scales])[self.parameter]
+        return scaled
 
     def _kernel(self, a: Array, b: Array) -> Array:
-        r = self._distances(a, b)
-        r *= ROOT5
-        kernel: Array = np.exp(self.theta[-2]) * (1 + r + r * r / 3) * np.exp(-r)
+        """Of scaled points (m, columns) and (n, columns): (m, n)."""
+        product = a @ b.T
+        r = ROOT5 * distances(a, b, product)
+        signal, linear, _ = np.exp(self.theta[-3:])
+        kernel: Array = signal * (1 + r + r * r / 3) * np.exp(-r) + linear * product
         return kernel
 
     def _loss(self, theta: Array) -> tuple[float, Array]:
         """Negative logarithm of the posterior of the hyperparameters, and its gradient."""
         self.theta = theta
-        n, signal, noise = len(self.y), np.exp(theta[-2]), np.exp(theta[-1])
-        r = self._distances(self.x, self.x)
+        n, (signal, linear, noise) = len(self.y), np.exp(theta[-3:])
+        z = self._scaled(self.x)
+        product = z @ z.T
+        r = distances(z, z, product)
         decay = np.exp(-ROOT5 * r)
-        kernel = signal * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
-        covariance = self._noisy(kernel.copy())
+        matern = signal * (1 + ROOT5 * r + 5 / 3 * r * r) * decay
+        covariance = self._noisy(matern + linear * product)
         try:
             root = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
@@ -105,17 +112,26 @@ class GaussianProcess:
         weights = cho_solve((root, True), self.y)
         outer = cho_solve((root, True), np.eye(n)) - np.outer(weights, weights)
         gradient = np.empty_like(theta)
-        # d kernel / d log(scale) = signal 5/3 (1 + sqrt5 r) exp(-sqrt5 r) times the squared distance in that scale's
-        # columns; summed over all pairs without an n x n matrix for each column.
+        # d matern / d log(scale) = signal 5/3 (1 + sqrt5 r) exp(-sqrt5 r) times the squared distance in that scale's
+        # columns, and d product = -2 times the product in them; summed over all pairs without an n x n matrix for
+        # each column.
         factor = outer * (signal * 5 / 3 * (1 + ROOT5 * r) * decay)
-        z = self.x * np.exp(-theta[: self.scales])[self.parameter]
-        columns = 2 * (factor.sum(1) @ (z * z)) - 2 * ((factor @ z) * z).sum(0)
+        columns = 2 * (factor.sum(1) @ (z * z)) - 2 * (((factor + linear * outer) @ z) * z).sum(0)
         gradient[: self.scales] = 0.5 * np.bincount(self.parameter, columns, minlength=self.scales)
-        gradient[-2] = 0.5 * (outer * kernel).sum()
+        gradient[-3] = 0.5 * (outer * matern).sum()
+        gradient[-2] = 0.5 * linear * (outer * product).sum()
         gradient[-1] = 0.5 * np.trace(outer) * noise
         off = (theta - self.prior) / self.spread
         loss = 0.5 * self.y @ weights + np.log(np.diag(root)).sum() + 0.5 * off @ off
         return float(loss), gradient + off / self.spread
+
+
+def distances(a: Array, b: Array, product: Array) -> Array:
+    """Of points (m, columns) from points (n, columns), given their products a b': (m, n)."""
+    squared = -2 * product
+    squared += np.einsum("ij,ij->i", a, a)[:, None]
+    squared += np.einsum("ij,ij->i", b, b)
+    return np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
 
 
 def _inverse_root(covariance: Array) -> Array:
