@@ -2,9 +2,10 @@
 
 The first trials are random. After them, random configurations, mutations of good ones (one change at a time) and
 crosses of two good ones are scored by the upper confidence bound of `CoKriging`, how bold a bound being drawn for each
-proposal (workers differ, so their proposals do), and the best is taken and refined by further mutations. No
-configuration is proposed twice. Trials that were infeasible or failed teach a forest where not to look: a configuration
-that is feasible with a chance of 30 % is a candidate for 30 % of the proposals, however good it would be.
+proposal (workers differ, so their proposals do), and the best is taken and refined by further mutations. The next best
+are candidates again in the next proposal, which needs fewer new ones for it. No configuration is proposed twice. Trials
+that were infeasible or failed teach a forest where not to look: a configuration that is feasible with a chance of 30 %
+is a candidate for 30 % of the proposals, however good it would be.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from nas.surrogate.encoding import Encoding
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
-POOL, FRESH = 128, 8  # random configurations at hand, and how many of them are new in each proposal
+POOL, FRESH = 128, 4  # random configurations at hand, and how many of them are new in each proposal
 PARENTS = 8
-CHILDREN = 32
-REFINEMENTS, REFINED, REFINING = 2, 5, 24  # rounds, of how many of the best, by how many mutations
+CHILDREN = 16
+REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, of how many of the best, by how many mutations
+KEPT = 32  # of the best that a proposal leaves over, for the next one
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 FORBIDDEN = 1e3  # what a candidate loses for a chance of being feasible of zero where one is demanded
 TRIES = 200  # random draws before a space is suspected to be used up
@@ -48,6 +50,7 @@ class Sampler(RandomSampler):
         self._rungs: list[dict[int, float]] = []
         self._infeasible: dict[int, bool] = {}
         self._pool: list[Draft] = []
+        self._kept: list[Draft] = []
         self._vectors: dict[int, Array] = {}
         self._encoding: Encoding | None = None
         self._model: CoKriging | None = None
@@ -149,13 +152,12 @@ class Sampler(RandomSampler):
 
         fresh = [draft(sample, rng) for _ in range(FRESH)]
         self._pool = self._pool[len(fresh) :] + fresh
-        candidates = self._untried(self._pool + [child() for _ in range(CHILDREN)])
+        candidates = self._untried(self._pool + self._kept + [child() for _ in range(CHILDREN)])
         if not candidates:
             return None
         scores = score(candidates)
         for _ in range(REFINEMENTS):
-            order = np.argsort(-scores, kind="stable")[:REFINED]
-            best = [candidates[i] for i in order]
+            best = [candidates[i] for i in np.argsort(-scores, kind="stable")[:REFINED]]
             mutants = self._untried(
                 [
                     mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
@@ -163,18 +165,21 @@ class Sampler(RandomSampler):
                 ]
             )
             if mutants:
-                candidates, scores = best + mutants, np.concatenate([scores[order], score(mutants)])
-        return candidates[int(np.argmax(scores))]
+                candidates, scores = candidates + mutants, np.concatenate([scores, score(mutants)])
+        chosen, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
+        self._kept = left
+        return chosen
 
-    def _vector(self, candidate: Draft) -> list[float]:
+    def _vector(self, candidate: Draft) -> Array:
         """What stays in the pool is encoded once."""
         assert self._encoding is not None
         if candidate.vector is None:
-            candidate.vector = self._encoding.vector(candidate.params)
+            candidate.vector = np.array(self._encoding.vector(candidate.params))
         return candidate.vector
 
     def _untried(self, candidates: list[Draft]) -> list[Draft]:
-        return [candidate for candidate in candidates if candidate.key not in self._tried]
+        """Each configuration once, and none that has had its trial."""
+        return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
 
     def _good(self) -> list[int]:
         """The trials that promise most at the full budget, each judged by the last rung that it reached."""
@@ -202,7 +207,7 @@ class Sampler(RandomSampler):
             self._model = CoKriging(self._encoding.parameter)
             self._fitted, self._taught = -1, 0
             self._vectors, pending = {}, list(self.drafts)
-            for made in self._pool:
+            for made in self._pool + self._kept:
                 made.vector = None
         vectors = self._encoding(self.drafts[n].params for n in pending)
         self._vectors.update(zip(pending, vectors, strict=True))
@@ -220,9 +225,9 @@ class Sampler(RandomSampler):
 
 
 def chances(forest: ExtraTreesClassifier, x: Array) -> Array:
-    """The second class's probability, as by predict_proba, but without setting up a pool of workers for each tree."""
+    """The second class's probability, as by predict_proba, but without a pool of workers and checks for each tree."""
     x = x.astype(np.float32)
-    return np.mean([tree.predict_proba(x, check_input=False)[:, 1] for tree in forest.estimators_], axis=0)
+    return np.mean([tree.tree_.predict(x)[:, 1] for tree in forest.estimators_], axis=0)
 
 
 @cache

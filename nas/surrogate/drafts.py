@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -53,7 +54,7 @@ class Draft:
     `vector` is for who encodes it.
     """
 
-    vector: list[float] | None = None
+    vector: NDArray[np.float64] | None = None
 
     def __init__(
         self,
