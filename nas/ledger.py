@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.samplers import Proposer
 from nas.storage import open_existing
+from nas.surrogate.drafts import Draft
 
 T = TypeVar("T")
 CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
@@ -78,16 +80,24 @@ class Ledger:
         """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow.
 
         Parameters in `given` are not sampled. None: the sampler has no configuration left that was not tried.
+        ValueError where a `Proposer` leaves a parameter out.
         """
         if given is None and isinstance(self._sampler, Proposer):
             sign = 1.0 if self.study.direction == StudyDirection.MAXIMIZE else -1.0
             given = self._sampler.propose(self._mirror.get_trials(deepcopy=False), sample, rungs, sign)
-            if given is None:
-                return None
+            return None if given is None else self._decoded(given, sample)
         if given:
             self._mirror.enqueue_trial(dict(given))
         trial = self._mirror.ask()
         return trial.number, sample(trial)
+
+    def _decoded(self, proposed: Mapping[str, Any], sample: Callable[[Any], T]) -> tuple[int, T]:
+        """A trial of a whole configuration, without Optuna's questions to sampler and storage for each parameter."""
+        made = Draft(_not_proposed, proposed)
+        config = sample(made)
+        trial = create_trial(state=TrialState.RUNNING, params=made.params, distributions=made.distributions)
+        trial_id = self._mirror_storage.create_new_trial(self._mirror_id, trial)
+        return self._mirror_storage.get_trial_number_from_id(trial_id), config
 
     def start(self, number: int, attributes: Mapping[str, Any]) -> None:
         """Record an asked trial as RUNNING."""
@@ -145,6 +155,10 @@ class Ledger:
 
     def _mirror_trial(self, number: int) -> int:
         return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)
+
+
+def _not_proposed(name: str, distribution: BaseDistribution) -> Any:
+    raise ValueError(f"the sampler proposed a configuration without {name!r}, or outside {distribution}")
 
 
 def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:

@@ -237,3 +237,34 @@ def test_it_finds_better_ones_than_random_for_the_same_epochs():
     optimum = 0.99
     assert np.mean(ours > random) >= 5 / 6
     assert np.mean(optimum - ours) < 0.6 * np.mean(optimum - random)
+
+
+@pytest.mark.parametrize(
+    ("proposed", "name"), [({"kind": "conv"}, "depth"), ({"kind": "conv", "depth": 9}, "depth"), ({}, "kind")]
+)
+def test_a_proposer_of_half_a_configuration_is_told_what_is_missing(proposed, name):
+    class Half(optuna.samplers.RandomSampler):
+        def propose(self, trials, sample, rungs, sign):
+            return proposed
+
+    ledger = Ledger(InMemoryStorage(), "study", sampler=Half(seed=0))
+    with pytest.raises(ValueError, match=rf"without '{name}', or outside"):
+        ledger.ask(tiny)
+
+
+def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
+    proposed = {"kind": "conv", "rate": 1e-3, "drop": 0.1, "depth": 3, "norm": "batch", "kernel": 5}
+
+    class Proposes(optuna.samplers.RandomSampler):
+        def propose(self, trials, sample, rungs, sign):
+            return proposed
+
+    trials = []
+    for sampler, given in ((Proposes(seed=0), None), (optuna.samplers.RandomSampler(seed=0), proposed)):
+        ledger = Ledger(InMemoryStorage(), "study", sampler=sampler)
+        number, config = ledger.ask(mixed, given)
+        assert (number, config) == (0, proposed)
+        ledger.start(number, {})
+        trials.append(ledger.study.trials[0])
+    one, other = trials
+    assert (one.state, one.params, one.distributions) == (other.state, other.params, other.distributions)

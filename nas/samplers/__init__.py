@@ -19,7 +19,7 @@ class Proposer(Protocol):
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Callable[[Any], Any], rungs: Sequence[int], sign: float
     ) -> Mapping[str, Any] | None:
-        """Parameters of the next trial; None where every configuration of a finite space has been tried.
+        """All parameters of the next trial; None where every configuration of a finite space has been tried.
 
         `trials` are all so far, a paused one PRUNED; `sample` decodes anything with Optuna's suggest methods; `rungs`
         are the epochs at which trials are compared; `sign` times a value is better when higher.
