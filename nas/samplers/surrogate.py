@@ -28,7 +28,7 @@ from nas.surrogate.encoding import Encoding
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
-POOL, FRESH = 128, 4  # random configurations at hand, and how many of them are new in each proposal
+POOL, FRESH = 128, 8  # random configurations at hand, and how many of them are new in each proposal
 PARENTS = 8
 CHILDREN = 16
 REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, of how many of the best, by how many mutations
