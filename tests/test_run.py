@@ -236,7 +236,9 @@ def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
     database = tmp_path / "hybrid" / "study.db"
 
     def workers():
-        return [p for p in psutil.Process(process.pid).children(recursive=True) if p.name().startswith("ray::Worker")]
+        """Ray titles a process by what it is at: ResourceTrainable.train while it trains, Worker in between."""
+        titles = ("ray::Worker", "ray::ResourceTrainable")
+        return [p for p in psutil.Process(process.pid).children(recursive=True) if p.name().startswith(titles)]
 
     wait_until(lambda: len(workers()) == 2 and epochs_stored(database) >= 2, process)
     for victim in workers():
