@@ -55,6 +55,8 @@ def main() -> None:
     p.add_argument("--figures", type=Path, help="folder for the plots, named after the runs")
     p.add_argument("--top", type=int, default=5)
     args = p.parse_args()
+    if args.figures and not shutil.which("chromium"):
+        p.error("--figures needs chromium on the path, which takes the pictures")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for folder in args.runs:
         storage, (name,) = open_existing(folder / "study.db")
@@ -69,7 +71,7 @@ def main() -> None:
         else:
             print(markdown(headings(search), [cells(trial) for trial in search.ranked()[: args.top]]))
             figure = figures.history(search, incumbent(search))
-        if args.figures and shutil.which("chromium"):
+        if args.figures:
             picture(figure, args.figures / f"{folder.name}.png")
 
 
