@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from nas import samplers, schedulers
 from nas.engine import Admission, Engine
 from nas.ledger import Ledger
+from nas.samplers import surrogate
 from nas.samplers.surrogate import RANDOM_TRIALS
 from nas.simulate import simulate
 from nas.storage import open_storage
@@ -268,3 +269,22 @@ def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
         trials.append(ledger.study.trials[0])
     one, other = trials
     assert (one.state, one.params, one.distributions) == (other.state, other.params, other.distributions)
+
+
+def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch):
+    monkeypatch.setattr(surrogate, "BATCH_EVERY", 20)
+    searches = []
+    best_of = surrogate.Sampler._best
+
+    def counted(self, sample, rng, count):
+        chosen = best_of(self, sample, rng, count)
+        searches.append((len(self._seen), count, len(chosen)))
+        return chosen
+
+    monkeypatch.setattr(surrogate.Sampler, "_best", counted)
+    found = search(mixed, 200, workers=4)
+    assert len(set(keys(found))) == len(found) == 200
+    assert all(asked == given == min(1 + trials // 20, surrogate.BATCH) for trials, asked, given in searches)
+    assert len(searches) < 80
+    at = [trial.params["rate"] for trial in found[-40:]]
+    assert 1e-4 < np.median(at) < 1e-2, "and they are where the good ones are"

@@ -33,6 +33,7 @@ PARENTS = 8
 CHILDREN = 16
 REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, of how many of the best, by how many mutations
 KEPT = 32  # of the best that a proposal leaves over, for the next one
+BATCH_EVERY, BATCH = 1000, 8  # one more proposal from one search for candidates with every so many trials, at most
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 FORBIDDEN = 1e3  # what a candidate loses for a chance of being feasible of zero where one is demanded
 TRIES = 200  # random draws before a space is suspected to be used up
@@ -51,6 +52,7 @@ class Sampler(RandomSampler):
         self._infeasible: dict[int, bool] = {}
         self._pool: list[Draft] = []
         self._kept: list[Draft] = []
+        self._ready: list[Draft] = []  # proposals made with the last one
         self._vectors: dict[int, Array] = {}
         self._encoding: Encoding | None = None
         self._model: CoKriging | None = None
@@ -72,9 +74,11 @@ class Sampler(RandomSampler):
             self._pool.append(draft(sample, rng))
         if len(self._rungs[0]) < RANDOM_TRIALS:
             return self._new_random(sample, rng)
-        with threadpools().limit(limits=1):  # the cores belong to the workers
-            chosen = self._best(sample, rng)
-        return chosen.params if chosen else self._new_random(sample, rng)
+        self._ready = self._untried(self._ready)
+        if not self._ready:
+            with threadpools().limit(limits=1):  # the cores belong to the workers
+                self._ready = self._best(sample, rng, min(1 + len(trials) // BATCH_EVERY, BATCH))
+        return self._ready.pop(0).params if self._ready else self._new_random(sample, rng)
 
     def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
         """Take in what is new: a storage in memory replaces a trial that changes."""
@@ -115,7 +119,12 @@ class Sampler(RandomSampler):
         except ValueError:  # not finite
             return draft(sample, rng).params
 
-    def _best(self, sample: Sample, rng: np.random.Generator) -> Draft | None:
+    def _best(self, sample: Sample, rng: np.random.Generator, count: int) -> list[Draft]:
+        """The best candidate, then the best once that is believed to run, and so on: `count`, or none.
+
+        Ginsbourger, Le Riche & Carraro 2010, "Kriging is well-suited to parallelize optimization". Of thousands of
+        trials the next one teaches little, so that the search for candidates can serve several proposals.
+        """
         self._encode()
         assert self._encoding is not None
         assert self._model is not None
@@ -154,7 +163,7 @@ class Sampler(RandomSampler):
         self._pool = self._pool[len(fresh) :] + fresh
         candidates = self._untried(self._pool + self._kept + [child() for _ in range(CHILDREN)])
         if not candidates:
-            return None
+            return []
         scores = score(candidates)
         for _ in range(REFINEMENTS):
             best = [candidates[i] for i in np.argsort(-scores, kind="stable")[:REFINED]]
@@ -166,7 +175,11 @@ class Sampler(RandomSampler):
             )
             if mutants:
                 candidates, scores = candidates + mutants, np.concatenate([scores, score(mutants)])
-        chosen, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
+        first, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
+        chosen = [first]
+        while left and len(chosen) < count:
+            believer = model.believing(np.vstack([waiting, *map(self._vector, chosen)]))
+            chosen.append(left.pop(int(np.argmax(score(left)))))
         self._kept = left
         return chosen
 
