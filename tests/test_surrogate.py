@@ -12,6 +12,7 @@ import studies
 from nas.surrogate.cokriging import MOST, CoKriging, normalised, subset
 from nas.surrogate.drafts import draft, mutate
 from nas.surrogate.encoding import Encoding
+from nas.surrogate.feasibility import chances, learn
 from nas.surrogate.gaussian_process import JITTER, GaussianProcess
 
 # -- encoding ----------------------------------------------------------------------------------------------------
@@ -375,3 +376,19 @@ def test_a_process_is_fitted_to_no_more_values_than_it_says():
     assert len(model.levels[0].process.y) == MOST
     at = rng.random((100, DIMENSIONS))
     assert spearmanr(model.predict(at)[0], truth(at)).statistic > 0.95
+
+
+# -- feasibility -------------------------------------------------------------------------------------------------
+
+
+def test_the_chance_of_being_feasible_is_scikit_learns_and_none_where_all_are_alike():
+    rng = np.random.default_rng(0)
+    vectors = dict(enumerate(rng.random((200, 5))))
+    infeasible = {number: bool(x[0] + 0.2 * rng.normal() > 0.6) for number, x in vectors.items()}
+    forest = learn(infeasible, vectors, seed=0)
+    at = rng.random((50, 5))
+    assert list(forest.classes_) == [False, True], "the second is: feasible"
+    assert np.allclose(chances(forest, at), forest.predict_proba(at)[:, 1])
+    assert chances(forest, np.array([[0.1, *[0.5] * 4]])) > 0.8 > 0.2 > chances(forest, np.array([[0.9, *[0.5] * 4]]))
+    for same in (True, False):
+        assert learn(dict.fromkeys(infeasible, same), vectors, seed=0) is None

@@ -25,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from nas.surrogate.cokriging import CoKriging
 from nas.surrogate.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared
 from nas.surrogate.encoding import Encoding
+from nas.surrogate.feasibility import chances, learn
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
@@ -226,21 +227,10 @@ class Sampler(RandomSampler):
         self._vectors.update(zip(pending, vectors, strict=True))
 
     def _feasibility(self) -> ExtraTreesClassifier | None:
-        """Learnt from the last trials; None where nothing, or everything, is infeasible."""
         if not self._taught or len(self._infeasible) > 1.1 * self._taught:
-            known = [n for n in list(self._infeasible)[-400:] if n in self._vectors]
-            labels = [not self._infeasible[n] for n in known]
-            self._forest, self._taught = None, len(self._infeasible)
-            if len(set(labels)) == 2:
-                forest = ExtraTreesClassifier(30, min_samples_leaf=2, random_state=self.seed, n_jobs=1)
-                self._forest = forest.fit(np.array([self._vectors[n] for n in known]), labels)
+            self._forest = learn(self._infeasible, self._vectors, self.seed)
+            self._taught = len(self._infeasible)
         return self._forest
-
-
-def chances(forest: ExtraTreesClassifier, x: Array) -> Array:
-    """The second class's probability, as by predict_proba, but without a pool of workers and checks for each tree."""
-    x = x.astype(np.float32)
-    return np.mean([tree.tree_.predict(x)[:, 1] for tree in forest.estimators_], axis=0)
 
 
 @cache
