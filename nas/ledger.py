@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -71,8 +71,10 @@ class Ledger:
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
         self.history = self.study.get_trials()  # as it was when opened
         self._ids = {trial.number: trial._trial_id for trial in self.history}
+        self._distributions: dict[str, BaseDistribution] = {}  # of each parameter, as first seen
         for trial in self.history:
             self._mirror.add_trial(_as_mirrored(trial))
+            self._distributions.update(trial.distributions)
 
     def ask(
         self, sample: Callable[[Any], T], given: Mapping[str, Any] | None = None, rungs: Sequence[int] = ()
@@ -100,7 +102,7 @@ class Ledger:
         return self._mirror_storage.get_trial_number_from_id(trial_id), config
 
     def start(self, number: int, attributes: Mapping[str, Any]) -> None:
-        """Record an asked trial as RUNNING."""
+        """Record an asked trial as RUNNING. ValueError where a parameter's choices are not those of earlier trials."""
         self._add(number, TrialState.RUNNING, attributes, {})
 
     def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
@@ -138,6 +140,8 @@ class Ledger:
 
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
         asked = self._mirror_storage.get_trial(self._mirror_trial(number))
+        for name, distribution in asked.distributions.items():
+            check_distribution_compatibility(self._distributions.setdefault(name, distribution), distribution)
         trial = create_trial(
             state=state,
             params=asked.params,

@@ -2,8 +2,9 @@
 
 Optuna makes an object of each row and looks the trial up before each parameter, attribute and value, and the
 parameter's former uses as well: most of what it costs to record a trial. The search is the only writer of its study,
-and its mirror in memory checks the same, so here each call is one transaction of as few statements as there are tables
-to write to. What is written is the same, and any Optuna reads it.
+and its ledger knows its trials, so here each call is one transaction of as few statements as there are tables to write
+to. Nothing is looked up first: writing to an ended or unknown trial is not refused. What is written is the same, and
+any Optuna reads it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
 
 
 class _Storage(RDBStorage):
-    """The five calls that a search records its trials by; all others, and what is unusual in these, are Optuna's."""
+    """The five calls that a search records its trials by; all others, and other ways to begin one, are Optuna's."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None:

@@ -97,7 +97,8 @@ def rounded_up(image_size: int, own_size: int) -> int:
 
 @cache
 def size_that_runs(name: str, image_size: int, own_size: int) -> int:
-    """The image's, or the next multiple of 32 at which no feature map shrinks to nothing, up to the network's own size.
+    """The image's, or the next multiple of 32 at which the network runs, up to its own size: no feature map shrinks to
+    nothing there, and whatever it divides its maps into divides them.
 
     Tried without a weight in memory, and without a draw from torch's generator.
     """

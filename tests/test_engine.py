@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from nas import schedulers
+from nas import samplers, schedulers
 from nas.engine import Admission, Engine, SearchFailed
 from nas.ledger import Ledger
 from nas.schedulers import Decision
@@ -354,3 +354,19 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
 def test_an_unknown_scheduler_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown scheduler 'hyperband'; known: .*promotion"):
         schedulers.load("hyperband", RUNGS, 3)
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
+def test_a_parameter_whose_choices_change_inside_a_study_is_refused(tmp_path, sampler):
+    def sample(trial):
+        depth = trial.suggest_int("depth", 1, 2)
+        return {"mixer": trial.suggest_categorical("mixer", ["a", "b", "c"][: 1 + depth]), "rate": 0.0}
+
+    ledger = Ledger(open_storage(tmp_path / "study.db"), "study", sampler=samplers.load(sampler, 0))
+
+    def search():
+        for _ in range(20):
+            ledger.start(*ledger.ask(sample, rungs=RUNGS))
+
+    with pytest.raises(ValueError, match="dynamic value space"):
+        search()

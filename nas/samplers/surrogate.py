@@ -139,9 +139,8 @@ class Sampler(RandomSampler):
             if trial.state == TrialState.RUNNING and trial.number not in self._rungs[0] and trial.params
         ]
         waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
-        boldness = BOLDNESS[rng.integers(len(BOLDNESS))]
-        feasible, demanded = self._feasibility(), rng.random()
-        believer = model.believing(waiting)
+        feasible, believer = self._feasibility(), model.believing(waiting)
+        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()  # of feasibility
 
         def score(candidates: list[Draft]) -> Array:
             x = np.array([self._vector(candidate) for candidate in candidates])
@@ -168,18 +167,19 @@ class Sampler(RandomSampler):
         scores = score(candidates)
         for _ in range(REFINEMENTS):
             best = [candidates[i] for i in np.argsort(-scores, kind="stable")[:REFINED]]
-            mutants = self._untried(
-                [
-                    mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
-                    for _ in range(REFINING)
-                ]
-            )
+            known = {candidate.key for candidate in candidates}
+            mutants = [
+                mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
+                for _ in range(REFINING)
+            ]
+            mutants = [mutant for mutant in self._untried(mutants) if mutant.key not in known]
             if mutants:
                 candidates, scores = candidates + mutants, np.concatenate([scores, score(mutants)])
         first, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
         chosen = [first]
         while left and len(chosen) < count:
             believer = model.believing(np.vstack([waiting, *map(self._vector, chosen)]))
+            boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()
             chosen.append(left.pop(int(np.argmax(score(left)))))
         self._kept = left
         return chosen
@@ -210,7 +210,7 @@ class Sampler(RandomSampler):
         """Vectors of all trials; all anew when a parameter shows up that was not known."""
         known = self._encoding.distributions if self._encoding else {}
         pending = [n for n in self.drafts if n not in self._vectors]
-        fresh = self._pool[-FRESH:] if self._encoding else self._pool
+        fresh = self._pool[-FRESH:] + self._kept if self._encoding else self._pool
         found = {
             name: distribution
             for made in [*fresh, *(self.drafts[n] for n in pending)]

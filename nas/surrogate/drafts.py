@@ -27,7 +27,7 @@ Key = frozenset[tuple[str, Any]]
 Number = IntDistribution | FloatDistribution
 
 
-# A search makes some hundred drafts for each proposal, all with the same few distributions; `typed` tells (0, 1) from
+# A search makes dozens of drafts for each proposal, all with the same few distributions; `typed` tells (0, 1) from
 # (False, True), which are equal.
 @lru_cache(maxsize=4096, typed=True)
 def _choices(*choices: Any) -> CategoricalDistribution:
