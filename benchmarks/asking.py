@@ -22,9 +22,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from nas import samplers, schedulers
-from nas.engine import Engine
-from nas.ledger import CONSTRAINT, Ledger
-from nas.surrogate.drafts import draft
+from nas.searching.drafts import draft
+from nas.searching.engine import Engine
+from nas.searching.ledger import CONSTRAINT, Ledger
 from studies import load as load_study
 
 

@@ -23,7 +23,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from timm.models.vision_transformer import Block as VitBlock
 from torch import Tensor, nn
 
-from search_space.block import Block
+from search_space.parts.block import Block
 
 
 class Ours(nn.Module):

@@ -32,7 +32,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from searchbench import ENGINES, compare, parser
 
-from nas.surrogate.drafts import draft
+from nas.searching.drafts import draft
 from search_space import Hybrid
 from studies import Configuration
 from studies.hybrid import STUDY, TRAINING

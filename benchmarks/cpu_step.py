@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import studies
-from nas.surrogate.drafts import draft
+from nas.searching.drafts import draft
 from search_space import build_model, cost
 from search_space.architecture import Architecture
 

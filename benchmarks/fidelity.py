@@ -42,15 +42,15 @@ import zero_cost
 from scipy.stats import rankdata
 
 import studies
-from nas.run import admission
-from nas.surrogate.drafts import draft
+from nas.searching.drafts import draft
+from nas.searching.search import admission
 from search_space import build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
+from trainers.batch.normalise import normalise, resolve
 from trainers.data import Dataset, Simulated, load
 from trainers.data.dataset import Split
 from trainers.fit import fit
-from trainers.normalise import normalise, resolve
 
 TRAININGS = ("first", "second", "fewer pixels", "fewer images")
 BATCH = 64  # images of a zero-cost score

@@ -21,10 +21,11 @@ from typing import Any
 
 import optuna
 
-from nas import ray_backend, schedulers
-from nas.engine import Admission, Engine, Event, Job
-from nas.run import open_ledger
-from nas.trial import Problem
+from nas import schedulers
+from nas.searching.engine import Admission, Engine, Event, Job
+from nas.searching.search import open_ledger
+from nas.workers import pool as ray_backend
+from nas.workers.trial import Problem
 from studies import Configuration
 from studies import load as load_study
 

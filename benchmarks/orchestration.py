@@ -19,10 +19,12 @@ from pathlib import Path
 
 import optuna
 
-from nas import checkpoints, ray_backend, schedulers
-from nas.engine import Engine, Event
-from nas.run import admission, open_ledger
-from nas.trial import Problem
+from nas import schedulers
+from nas.searching.engine import Engine, Event
+from nas.searching.search import admission, open_ledger
+from nas.workers import checkpoints
+from nas.workers import pool as ray_backend
+from nas.workers.trial import Problem
 from studies import Configuration
 from studies import load as load_study
 from trainers.data import Simulated, load, source_to_dict

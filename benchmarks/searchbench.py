@@ -27,9 +27,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from nas import samplers, schedulers
-from nas.engine import Engine
-from nas.ledger import Ledger
 from nas.schedulers import Decision
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
 from studies import StudySpec
 
 FACTOR = 3

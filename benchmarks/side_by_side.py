@@ -35,22 +35,24 @@ import plotly.graph_objects as go
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from nas import checkpoints, ray_backend, samplers, schedulers
-from nas.engine import Engine, Event
-from nas.ledger import Ledger
-from nas.ray_start import ray
-from nas.retraining import Retraining, fingerprint, retrain
-from nas.run import admission
-from nas.storage import open_storage
-from nas.trial import Problem
+from nas import samplers, schedulers
+from nas.retraining.training import Retraining, fingerprint, retrain
+from nas.searching.engine import Engine, Event
+from nas.searching.ledger import Ledger
+from nas.searching.search import admission
+from nas.searching.storage import open_storage
+from nas.workers import checkpoints
+from nas.workers import pool as ray_backend
+from nas.workers.ray_start import ray
+from nas.workers.trial import Problem
 from search_space import build_model
 from studies import Configuration, StudySpec
 from studies import load as load_study
 from trainers import tasks
-from trainers.augment import augment
+from trainers.batch.augment import augment
+from trainers.batch.normalise import normalise
 from trainers.data import load, source_to_dict
 from trainers.evaluate import evaluate
-from trainers.normalise import normalise
 from trainers.optimise import learning_rate, optimiser_of
 
 ARMS = ("ours", "stock")

@@ -21,9 +21,9 @@ from PIL import Image
 
 from nas.report import effects as grid
 from nas.report import figures
-from nas.report.data import incumbent, read
 from nas.report.table import cell_headings, cell_rows, cells, effect_headings, effect_rows, headings
-from nas.storage import open_existing
+from nas.results import incumbent, read
+from nas.searching.storage import open_existing
 
 WIDTH = 900
 

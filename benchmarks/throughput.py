@@ -21,10 +21,10 @@ from search_space import build_model
 from search_space.architecture import Architecture
 from search_space.space import HybridSpace
 from trainers import tasks
+from trainers.batch.normalise import normalise, resolve
 from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Simulated, load
 from trainers.fit import fit
-from trainers.normalise import normalise, resolve
 from trainers.optimise import learning_rate, optimiser_of
 
 MIXERS = ("conv", "attention", "window", "fourier", "mlp")

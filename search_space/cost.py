@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from .architecture import Architecture
-from .model import build_model
+from search_space.architecture import Architecture
+from search_space.model import build_model
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ import torch
 from timm.layers.weight_init import variance_scaling_
 from torch import Tensor, nn
 
-from . import mixers
-from .architecture import RELATIONAL, Architecture, Backbone, Hybrid, Stage, Toy
-from .backbones import build_backbone
-from .block import Block
-from .head import AttentionPool
-from .norm import norm_of
-from .position import build_position
-from .relation import RelativeBias, Rotary
-from .stem import ConvStem, Downsample, PatchStem, halved
-from .toys import build_toy
+from search_space import mixers
+from search_space.architecture import RELATIONAL, Architecture, Backbone, Hybrid, Stage, Toy
+from search_space.baselines.backbones import build_backbone
+from search_space.baselines.toys import build_toy
+from search_space.parts.block import Block
+from search_space.parts.head import AttentionPool
+from search_space.parts.norm import norm_of
+from search_space.parts.position import build_position
+from search_space.parts.relation import RelativeBias, Rotary
+from search_space.parts.stem import ConvStem, Downsample, PatchStem, halved
 
 
 def build_model(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:

@@ -8,9 +8,21 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from . import mixers
-from .architecture import ABSOLUTE, HEADS, NORM_LAYERS, NORMS, PLACES, RELATIONAL, TOYS, Backbone, Hybrid, Stage, Toy
-from .bounds import Bound, Range, Trial, pick, values
+from search_space import mixers
+from search_space.architecture import (
+    ABSOLUTE,
+    HEADS,
+    NORM_LAYERS,
+    NORMS,
+    PLACES,
+    RELATIONAL,
+    TOYS,
+    Backbone,
+    Hybrid,
+    Stage,
+    Toy,
+)
+from search_space.bounds import Bound, Range, Trial, pick, values
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from search_space import space
 from studies.spec import StudySpec
-from trainers.space import PLAIN
+from studies.train_space import PLAIN
 
 STUDY = StudySpec(
     name="anisotropic",

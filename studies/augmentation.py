@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from search_space import space
 from studies.spec import StudySpec
+from studies.train_space import PLAIN
 from trainers.config import NO_AUGMENTATION
 from trainers.data import Simulated
-from trainers.space import PLAIN
 
 NETWORK = replace(  # the second of hybrid.FIRST: two stages of residual convolutions
     space.PLAIN,

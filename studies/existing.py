@@ -8,8 +8,8 @@ from dataclasses import replace
 from search_space import BackboneSpace
 from search_space.space import BACKBONES
 from studies.spec import StudySpec
+from studies.train_space import PLAIN
 from trainers.config import NO_AUGMENTATION
-from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="existing",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from search_space import HybridSpace, Range
 from studies.spec import StudySpec
-from trainers.space import PLAIN
+from studies.train_space import PLAIN
 
 STUDY = StudySpec(
     name="hierarchical",

@@ -2,7 +2,7 @@
 
 from search_space import HybridSpace, Range
 from studies.spec import StudySpec
-from trainers.space import TrainSpace
+from studies.train_space import TrainSpace
 
 SPACE = HybridSpace(
     depth=Range(1, 3),

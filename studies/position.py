@@ -8,7 +8,7 @@ from dataclasses import replace
 from search_space import space
 from search_space.architecture import ABSOLUTE, PLACES, RELATIONAL
 from studies.spec import StudySpec
-from trainers.space import PLAIN
+from studies.train_space import PLAIN
 
 STUDY = StudySpec(
     name="position",

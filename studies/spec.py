@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from search_space import BackboneSpace, HybridSpace, ToySpace, from_dict, to_dict
 from search_space.architecture import Architecture
+from studies.train_space import TrainSpace
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
-from trainers.space import TrainSpace
+
+NOT_STUDIES = ("spec", "train_space")  # what studies are made of
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def rungs(min_epochs: int, epochs: int, factor: int) -> tuple[int, ...]:
 def known() -> list[str]:
     """The names of the studies that ship with the package."""
     package = importlib.import_module("studies")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "spec")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in NOT_STUDIES)
 
 
 def load(name: str) -> StudySpec:

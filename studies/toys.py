@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from search_space import ToySpace
 from studies.spec import StudySpec
+from studies.train_space import PLAIN
 from trainers.config import NO_AUGMENTATION
-from trainers.space import PLAIN
 
 STUDY = StudySpec(
     name="toys",

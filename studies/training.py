@@ -9,8 +9,8 @@ from typing import Any
 from studies.augmentation import NETWORK
 from studies.augmentation import STUDY as AUGMENTATION
 from studies.spec import StudySpec
+from studies.train_space import TrainSpace
 from trainers.config import SCHEDULES, SCOPES
-from trainers.space import TrainSpace
 
 STRENGTHS: dict[str, Any] = {
     "shift": (0.0, 0.02, 0.1),

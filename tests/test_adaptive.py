@@ -9,11 +9,11 @@ from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
 from nas import samplers, schedulers
-from nas.engine import Engine
-from nas.ledger import Ledger
 from nas.schedulers import Decision
 from nas.schedulers.adaptive import rank_correlation
-from nas.simulate import simulate
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
 
 RUNGS = (2, 6, 18)
 FACTOR = 3

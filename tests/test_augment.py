@@ -9,10 +9,10 @@ import scipy.ndimage
 import scipy.stats
 import torch
 
-from trainers.augment import augment, blurred, boxes, warp
+from trainers.batch.augment import augment, blurred, boxes, warp
+from trainers.batch.mixing import mix
+from trainers.batch.normalise import normalise
 from trainers.config import NO_AUGMENTATION, Augmentation
-from trainers.mixing import mix
-from trainers.normalise import normalise
 
 
 def only(**strengths):

@@ -8,7 +8,7 @@ import timm
 import torch
 
 from search_space import Backbone, BackboneSpace, ToySpace, build_model, cost
-from search_space.backbones import size_that_runs
+from search_space.baselines.backbones import size_that_runs
 from search_space.space import BACKBONES
 
 IMAGE = {"in_chans": 1, "image_size": 64, "num_outputs": 3}

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data import Dataset, Folder, folder, load, source_from_dict, source_to_dict
+from trainers.data import Dataset, Folder, load, source_from_dict, source_to_dict
 from trainers.data.cache import allocate, cached
+from trainers.data.folder import convert as folder
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("train", "val", "test")

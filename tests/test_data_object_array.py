@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.data.image_file import read_image
-from trainers.data.object_array import read_npy
+from trainers.data.folder.image_file import read_image
+from trainers.data.folder.object_array import read_npy
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data"
 

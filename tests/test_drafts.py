@@ -12,17 +12,7 @@ from optuna.trial import FixedTrial
 from scipy.stats import chisquare, kstest
 
 import studies
-from nas.surrogate.drafts import (
-    all_values,
-    cells,
-    cross,
-    draft,
-    key,
-    mutate,
-    neighbour,
-    place_of,
-    value_at,
-)
+from nas.searching.drafts import all_values, cells, cross, draft, key, mutate, neighbour, place_of, value_at
 
 KINDS = ["conv", "attention", "none"]
 

@@ -15,17 +15,17 @@ from scipy.stats import ttest_rel
 
 import studies
 from nas import samplers, schedulers
-from nas.engine import Engine
-from nas.ledger import Ledger
 from nas.report import tables, write_report
 from nas.report.__main__ import main
-from nas.report.data import Search, Trial, read
 from nas.report.effects import effects
 from nas.report.figures import effects as draw
 from nas.report.table import effect_rows, left_out
-from nas.report.words import level, plus_minus
-from nas.storage import open_storage
-from nas.surrogate.drafts import Draft, cells
+from nas.results import Search, Trial, read
+from nas.searching.drafts import Draft, cells
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
+from nas.searching.storage import open_storage
+from nas.words import level, plus_minus
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

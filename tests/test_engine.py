@@ -10,11 +10,11 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from nas import samplers, schedulers
-from nas.engine import Admission, Engine, SearchFailed
-from nas.ledger import Ledger
 from nas.schedulers import Decision
-from nas.simulate import simulate
-from nas.storage import open_storage
+from nas.searching.engine import Admission, Engine, SearchFailed
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
 
 RUNGS = (2, 6, 18)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

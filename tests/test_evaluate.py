@@ -9,14 +9,17 @@ import pytest
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 import nas
-from nas import evaluate as evaluating
-from nas import parallel, retrain, retraining, schedulers
-from nas import predict as predicting
-from nas.engine import Engine
-from nas.ledger import Ledger
-from nas.predict import predict
-from nas.simulate import simulate
-from nas.storage import open_storage
+from nas import schedulers
+from nas.models import evaluation as evaluating
+from nas.models import inference as predicting
+from nas.models.inference import predict
+from nas.retraining import retrain
+from nas.retraining import training as retraining
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
+from nas.workers import parallel
 from search_space import Toy
 from studies import Configuration, StudySpec
 from trainers.config import TrainConfig

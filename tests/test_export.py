@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 import nas
-from nas import predict as predicting
-from nas.card import model_card
-from nas.export import describe_model, export
-from nas.predict import predict
+from nas.models import inference as predicting
+from nas.models.card import model_card
+from nas.models.export import describe_model, export
+from nas.models.inference import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
+from trainers.batch.normalise import Normalisation, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load
 from trainers.evaluate import outputs
-from trainers.normalise import Normalisation, resolve
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("axion", "cdm", "no_sub"))

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainers import tasks
+from trainers.batch.mixing import mix
+from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NO_AUGMENTATION, NORMALISATIONS, OPTIMISERS, Augmentation, TrainConfig
 from trainers.data import Dataset, Split
 from trainers.evaluate import evaluate
 from trainers.fit import epoch_seed, fit
-from trainers.mixing import mix
-from trainers.normalise import Normalisation, normalise, resolve
 from trainers.optimise import RunningMean, learning_rate
 
 

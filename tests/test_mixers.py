@@ -15,7 +15,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import nn
 
 from search_space import mixers
-from search_space.block import Block
+from search_space.parts.block import Block
 
 WIDTH = 32
 ALL = [(name, variant) for name in mixers.known() for variant in mixers.variants(name) or (None,)]

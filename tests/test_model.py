@@ -10,10 +10,10 @@ from timm.models.vision_transformer import Block as TimmBlock
 
 from search_space import Hybrid, Stage, Toy, build_model, mixers
 from search_space.architecture import TOYS
-from search_space.block import Block
-from search_space.head import AttentionPool
 from search_space.model import drop_path_rates
-from search_space.stem import Downsample, PatchStem
+from search_space.parts.block import Block
+from search_space.parts.head import AttentionPool
+from search_space.parts.stem import Downsample, PatchStem
 
 ALL = [(name, variant) for name in mixers.known() for variant in mixers.variants(name) or (None,)]
 

@@ -6,8 +6,8 @@ from timm.layers import RelPosBias
 
 from search_space import Hybrid, Stage, build_model
 from search_space.architecture import ABSOLUTE
-from search_space.position import build_position, fixed_1d, fixed_2d
-from search_space.relation import RelativeBias, Rotary
+from search_space.parts.position import build_position, fixed_1d, fixed_2d
+from search_space.parts.relation import RelativeBias, Rotary
 
 
 def wave(position, channel, dim):

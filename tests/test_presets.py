@@ -12,12 +12,12 @@ from astropy.cosmology import WMAP9, FlatLambdaCDM
 from scipy import stats
 
 from trainers.data import Folder, Simulated, load
-from trainers.data.camera import expose
-from trainers.data.image_file import read_stored
-from trainers.data.lensing import noiseless
-from trainers.data.population import CLASSES, PRESETS, Population, einstein_radius, with_snr
+from trainers.data.folder.image_file import read_stored
 from trainers.data.simulate import main
-from trainers.data.systems import draw
+from trainers.data.simulated.camera import expose
+from trainers.data.simulated.lensing import noiseless
+from trainers.data.simulated.population import CLASSES, PRESETS, Population, einstein_radius, with_snr
+from trainers.data.simulated.systems import draw
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"

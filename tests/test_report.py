@@ -17,17 +17,17 @@ from rich.console import Console
 
 import studies
 from nas import schedulers
-from nas.engine import Admission, Engine
-from nas.ledger import Ledger
 from nas.report import top_table, write_report
 from nas.report.__main__ import main
-from nas.report.data import incumbent, mixers, pareto, read
 from nas.report.figures import history
 from nas.report.importance import encode, importance
 from nas.report.page import retrain_command
-from nas.report.words import describe_architecture, describe_data, duration, si, value
-from nas.simulate import simulate
-from nas.storage import open_storage
+from nas.results import incumbent, mixers, pareto, read
+from nas.searching.engine import Admission, Engine
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
+from nas.words import describe_architecture, describe_data, duration, si, value
 
 SPEC = dataclasses.replace(studies.load("hybrid"), epochs=18, min_epochs=2)
 RUNGS = (2, 6, 18)

@@ -16,24 +16,27 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 import nas
-from nas import parallel, retrain, retraining, schedulers
-from nas.atomic import replacing
-from nas.engine import Engine
-from nas.ledger import Ledger
-from nas.predict import predict
-from nas.report.data import read
-from nas.retraining import Retrained, Retraining, fingerprint, joined
-from nas.scores import POINTS, score
-from nas.simulate import simulate
-from nas.storage import open_storage
+from nas import schedulers
+from nas.files import replacing
+from nas.models.inference import predict
+from nas.results import read
+from nas.retraining import retrain
+from nas.retraining import training as retraining
+from nas.retraining.scores import POINTS, score
+from nas.retraining.training import Retrained, Retraining, fingerprint, joined
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
+from nas.workers import parallel
 from search_space import Toy, build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
+from trainers.batch.normalise import Normalisation, resolve
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Simulated, Split, load, source_to_dict
 from trainers.evaluate import metrics_of_views
 from trainers.fit import fit
-from trainers.normalise import Normalisation, resolve
 from trainers.tasks.substructure import Task
 
 SPEC = StudySpec("tiny", "Which is best?", data=Simulated(images=60, image_size=32), epochs=2, min_epochs=2)

@@ -16,8 +16,8 @@ import pytest
 from optuna.trial import TrialState
 
 import studies
-from nas.options import parser, resolve
-from nas.run import main, open_ledger
+from nas.searching.options import parser, resolve
+from nas.searching.search import main, open_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]

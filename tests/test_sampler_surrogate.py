@@ -10,13 +10,13 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from nas import samplers, schedulers
-from nas.engine import Admission, Engine
-from nas.ledger import Ledger
-from nas.samplers import surrogate
-from nas.samplers.surrogate import RANDOM_TRIALS
-from nas.simulate import simulate
-from nas.storage import open_storage
-from nas.surrogate.drafts import cells, key
+from nas.samplers.surrogate import sampler as surrogate
+from nas.samplers.surrogate.sampler import RANDOM_TRIALS
+from nas.searching.drafts import cells, key
+from nas.searching.engine import Admission, Engine
+from nas.searching.ledger import Ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
 
 RUNGS = (3, 9, 27)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

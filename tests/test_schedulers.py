@@ -12,12 +12,12 @@ from optuna.trial import TrialState
 
 import studies
 from nas import samplers, schedulers
-from nas.engine import Engine
-from nas.ledger import Ledger
-from nas.run import open_ledger
 from nas.schedulers import Decision
-from nas.simulate import simulate
-from nas.storage import open_storage
+from nas.searching.engine import Engine
+from nas.searching.ledger import Ledger
+from nas.searching.search import open_ledger
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
 
 RUNGS = (2, 6, 18)
 

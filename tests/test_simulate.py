@@ -21,12 +21,13 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
 from scipy import stats
 
-from trainers.data import Simulated, lensing, load
-from trainers.data.camera import expose
-from trainers.data.lensing import deflection, noiseless
-from trainers.data.population import CLASSES, PRESETS, einstein_radius
-from trainers.data.simulation import CHUNK, simulate_chunk, split_of
-from trainers.data.systems import Systems, draw
+from trainers.data import Simulated, load
+from trainers.data.simulated import lensing
+from trainers.data.simulated.camera import expose
+from trainers.data.simulated.chunks import CHUNK, simulate_chunk, split_of
+from trainers.data.simulated.lensing import deflection, noiseless
+from trainers.data.simulated.population import CLASSES, PRESETS, einstein_radius
+from trainers.data.simulated.systems import Systems, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 

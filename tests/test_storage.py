@@ -12,8 +12,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
-from nas.storage import open_storage
-from nas.surrogate.drafts import draft
+from nas.searching.drafts import draft
+from nas.searching.storage import open_storage
 from studies import load as load_study
 
 OWN = (

@@ -14,11 +14,11 @@ import studies
 from nas import samplers
 from search_space import build_model, cost
 from studies import Configuration
+from studies.train_space import PLAIN, TrainSpace
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Split
 from trainers.fit import fit
-from trainers.space import PLAIN, TrainSpace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 STUDIES = studies.known()

@@ -9,11 +9,11 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 
 import studies
-from nas.surrogate.cokriging import MOST, CoKriging, normalised, subset
-from nas.surrogate.drafts import draft, mutate
-from nas.surrogate.encoding import Encoding
-from nas.surrogate.feasibility import chances, learn
-from nas.surrogate.gaussian_process import JITTER, GaussianProcess
+from nas.samplers.surrogate.cokriging import MOST, CoKriging, normalised, subset
+from nas.samplers.surrogate.encoding import Encoding
+from nas.samplers.surrogate.feasibility import chances, learn
+from nas.samplers.surrogate.gaussian_process import JITTER, GaussianProcess
+from nas.searching.drafts import draft, mutate
 
 # -- encoding ----------------------------------------------------------------------------------------------------
 

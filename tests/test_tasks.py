@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from trainers import tasks
-from trainers.balance import epoch_order, image_weights
+from trainers.batch.balance import epoch_order, image_weights
+from trainers.batch.normalise import normalise, resolve
 from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Dataset, Split, joined
 from trainers.evaluate import SYMMETRIES, evaluate, metrics_of_views, outputs, predictions
 from trainers.fit import fit
-from trainers.normalise import normalise, resolve
 
 NUMBERS = [name for name in tasks.known() if not tasks.of_name(name).classifies]
 SIGMAS = [name for name in NUMBERS if tasks.of_name(name).with_sigma]

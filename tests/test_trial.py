@@ -10,9 +10,9 @@ import torch
 from optuna.samplers import RandomSampler
 
 import studies
-from nas import checkpoints
-from nas.engine import Job
-from nas.trial import Problem, describe_failure, run_trial
+from nas.searching.engine import Job
+from nas.workers import checkpoints
+from nas.workers.trial import Problem, describe_failure, run_trial
 from search_space.model import HybridNet
 from trainers.data import Simulated, source_to_dict
 

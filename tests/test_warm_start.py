@@ -12,15 +12,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from nas import ray_backend, run, schedulers, warm_start
-from nas.engine import Engine
-from nas.run import open_ledger, stored_study
-from nas.simulate import simulate
-from nas.storage import open_storage
-from nas.surrogate.drafts import cells, draft
+from nas import schedulers
+from nas.searching import search as run
+from nas.searching import warm_start
+from nas.searching.drafts import cells, draft
+from nas.searching.engine import Engine
+from nas.searching.search import open_ledger, stored_study
+from nas.searching.simulate import simulate
+from nas.searching.storage import open_storage
+from nas.workers import pool as ray_backend
 from search_space import ToySpace
 from studies import StudySpec
-from trainers.space import PLAIN, TrainSpace
+from studies.train_space import PLAIN, TrainSpace
 
 SPEC = StudySpec("toy", "?", space=ToySpace(), epochs=6, min_epochs=2, seed=3, sampler="random")
 TOYS = {"mlp": 0.0, "lenet": 0.05, "resnet2": 0.1}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers import metrics
-from trainers.normalise import Normalisation, normalise
+from trainers.batch.normalise import Normalisation, normalise
 
 if TYPE_CHECKING:
     from trainers.data import Split

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from trainers import prune
-from trainers.augment import augment
-from trainers.balance import epoch_order, image_weights
+from trainers.batch.augment import augment
+from trainers.batch.balance import epoch_order, image_weights
+from trainers.batch.mixing import mix
+from trainers.batch.normalise import normalise, resolve
 from trainers.config import TrainConfig
 from trainers.evaluate import evaluate
-from trainers.mixing import mix
-from trainers.normalise import normalise, resolve
 from trainers.optimise import RunningMean, learning_rate, optimiser_of
 
 if TYPE_CHECKING:

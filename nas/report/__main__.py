@@ -10,9 +10,9 @@ import optuna
 from rich.console import Console
 
 import studies
-from nas.cli import Parser, run_command
-from nas.ledger import open_study
+from nas.commands.cli import Parser, run_command
 from nas.report import tables, write_report
+from nas.searching.ledger import open_study
 
 
 def command(argv: list[str]) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.report.data import Search, Trial
+from nas.results import Search, Trial
 
 CONFIDENCE = 0.95
 Level = tuple[tuple[str, Any], ...]  # (parameter, value) of those parameters of a factor that a trial has

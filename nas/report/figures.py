@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from nas.report.data import Incumbent, Mixers, Search, Trial
 from nas.report.effects import Effect, Factor
 from nas.report.importance import Importance
-from nas.report.words import duration, level, objective_name, plus_minus, si, value
+from nas.results import Incumbent, Mixers, Search, Trial
+from nas.words import duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
 BEST, FAILED = "#e8710a", "#cf3f4f"

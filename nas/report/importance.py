@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from nas.report.data import Search, Trial
+from nas.results import Search, Trial
 
 FEWEST = 10  # trials, below which there is nothing to learn from
 FOLDS = 5

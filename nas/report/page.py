@@ -10,12 +10,12 @@ from pathlib import Path
 
 import optuna
 
-from nas.atomic import write_text
-from nas.report.data import Search, read
+from nas.files import write_text
 from nas.report.document import document
 from nas.report.sections import Section, sections
 from nas.report.table import cells, headings
-from nas.report.words import count, describe_data, duration, objective_name, si, value
+from nas.results import Search, read
+from nas.words import count, describe_data, duration, objective_name, si, value
 
 
 def write_report(study: optuna.Study, path: Path) -> Path:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from nas.report import figures, table
-from nas.report.data import Search, incumbent, mixers, pareto
 from nas.report.effects import effects
 from nas.report.importance import FEWEST, importance
-from nas.report.words import count, objective_name
+from nas.results import Search, incumbent, mixers, pareto
+from nas.words import count, objective_name
 
 
 @dataclass(frozen=True)

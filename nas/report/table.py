@@ -9,9 +9,9 @@ import optuna
 from rich import box
 from rich.table import Table
 
-from nas.report.data import Search, Trial, read
 from nas.report.effects import Difference, Factor, effects
-from nas.report.words import count, duration, level, memory, objective_name, plus_minus, si, value
+from nas.results import Search, Trial, read
+from nas.words import count, duration, level, memory, objective_name, plus_minus, si, value
 
 
 def headings(search: Search) -> list[str]:

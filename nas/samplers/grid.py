@@ -8,7 +8,7 @@ import numpy as np
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
-from nas.surrogate.drafts import Params, Sample, cells, key
+from nas.searching.drafts import Params, Sample, cells, key
 
 
 class Sampler(RandomSampler):

@@ -24,7 +24,7 @@ from typing import Any
 
 from torch import nn
 
-from ..bounds import Bound, Trial, pick
+from search_space.bounds import Bound, Trial, pick
 
 
 @cache

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ..bounds import Bound, Trial, pick
+from search_space.bounds import Bound, Trial, pick
 
 HEADS: Bound = (1, 2, 4, 8)
 

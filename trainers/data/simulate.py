@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from trainers.data.cores import cores
-from trainers.data.population import CLASSES, PRESETS
 from trainers.data.progress import progress_bar
-from trainers.data.simulation import CHUNK, one_torch_thread, simulate_chunk
+from trainers.data.simulated.chunks import CHUNK, one_torch_thread, simulate_chunk
+from trainers.data.simulated.population import CLASSES, PRESETS
 from trainers.data.source import Simulated
 
 

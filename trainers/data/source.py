@@ -13,11 +13,11 @@ import numpy as np
 
 from trainers.data.cache import cached, default_root, open_dataset, recognised
 from trainers.data.dataset import Dataset
-from trainers.data.folder import convert
-from trainers.data.listing import scan
-from trainers.data.population import Population, preset, with_snr
-from trainers.data.simulation import write_simulation
-from trainers.data.stack import Raw
+from trainers.data.folder.convert import convert
+from trainers.data.folder.listing import scan
+from trainers.data.folder.stack import Raw
+from trainers.data.simulated.chunks import write_simulation
+from trainers.data.simulated.population import Population, preset, with_snr
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainers.data.listing import Entry, Listing
+from trainers.data.folder.listing import Entry, Listing
 
 SHARES = {"test": 0.1, "val": 0.1}  # train has the rest
 

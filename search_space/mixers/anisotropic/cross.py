@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick
-from ...windows import Windows
-from .. import attention
+from search_space.bounds import Bound, Range, Trial, pick
+from search_space.mixers import attention
+from search_space.parts.windows import Windows
 
 STRIPE: Bound = Range(1, 3)
 

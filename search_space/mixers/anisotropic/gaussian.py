@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...bounds import Bound, Trial
-from .. import attention
+from search_space.bounds import Bound, Trial
+from search_space.mixers import attention
 
 
 def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEADS) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick
-from .. import attention
+from search_space.bounds import Bound, Range, Trial, pick
+from search_space.mixers import attention
 
 KERNEL: Bound = Range(3, 5, 2)
 

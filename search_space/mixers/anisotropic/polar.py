@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import gaussian
+from search_space.mixers.anisotropic import gaussian
 
 sample = gaussian.sample
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick
-from ...norm import norm_of
-from .separable import KERNEL, check_kernel
+from search_space.bounds import Bound, Range, Trial, pick
+from search_space.mixers.conv.separable import KERNEL, check_kernel
+from search_space.parts.norm import norm_of
 
 EXPAND: Bound = Range(2, 4, 2)
 

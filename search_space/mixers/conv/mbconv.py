@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...norm import norm_of
-from . import convnext
-from .separable import check_kernel
+from search_space.mixers.conv import convnext
+from search_space.mixers.conv.separable import check_kernel
+from search_space.parts.norm import norm_of
 
 sample = convnext.sample
 

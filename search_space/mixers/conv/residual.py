@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...bounds import Trial
-from ...norm import norm_of
+from search_space.bounds import Trial
+from search_space.parts.norm import norm_of
 
 
 def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:

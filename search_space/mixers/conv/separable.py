@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick
+from search_space.bounds import Bound, Range, Trial, pick
 
 KERNEL: Bound = Range(3, 9, 2)
 

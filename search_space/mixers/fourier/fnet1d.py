@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from . import fnet2d
+from search_space.mixers.fourier import fnet2d
 
 sample = fnet2d.sample
 

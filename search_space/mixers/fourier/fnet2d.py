@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...bounds import Bound, Trial, pick
+from search_space.bounds import Bound, Trial, pick
 
 CHANNELS: Bound = (True, False)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick
+from search_space.bounds import Bound, Range, Trial, pick
 
 RATIO: Bound = Range(0.5, 2.0, 0.5)
 

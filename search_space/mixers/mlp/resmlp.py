@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...bounds import Trial
+from search_space.bounds import Trial
 
 
 def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...bounds import Bound, Range, Trial, pick, values
-from ...relation import RelativeBias
-from ...windows import Windows
-from ..attention import HEADS, check_heads
+from search_space.bounds import Bound, Range, Trial, pick, values
+from search_space.mixers.attention import HEADS, check_heads
+from search_space.parts.relation import RelativeBias
+from search_space.parts.windows import Windows
 
 SIZE: Bound = Range(4, 8, 4)
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from ...relation import relative_index
-from . import v1
+from search_space.mixers.window import v1
+from search_space.parts.relation import relative_index
 
 sample = v1.sample
 

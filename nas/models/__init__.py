@@ -1,0 +1,1 @@
+"""Trained networks as folders: written, described, loaded, used and measured."""

@@ -1,0 +1,140 @@
+"""A trained network as a folder that can be used without the study, and back again. Needs neither Ray nor Optuna.
+
+* model.safetensors: the weights
+* config.json: all that is needed to build the network and to prepare images for it, and where it comes from
+* README.md: the model card
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nas.files import replacing
+from search_space import build_model, from_dict
+from trainers import tasks
+from trainers.batch.normalise import Normalisation
+from trainers.tasks import Task
+
+FORMAT = 1
+RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
+
+
+class LensModel(nn.Module):
+    """A trained network that knows what it was trained on.
+
+    `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and gives raw outputs
+    (N, num_outputs); `nas.predict.predict(model, images)` takes images as stored and gives probabilities.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network, self.task, self.config = network, task, config
+        self.in_chans = int(config["in_chans"])
+        self.image_size = int(config["image_size"])
+        self.normalisation = Normalisation.from_json(config["normalisation"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(images)
+        return outputs
+
+
+def describe_model(
+    config: Mapping[str, Any],
+    *,
+    task_name: str,
+    task: Task,
+    in_chans: int,
+    image_size: int,
+    normalisation: Normalisation,
+    **origin: Any,
+) -> dict[str, Any]:
+    """The contents of config.json. `config` is that of a `Configuration`; `origin` is what else the card shall tell."""
+    return {
+        "format": FORMAT,
+        "architecture": config["architecture"],
+        "in_chans": in_chans,
+        "image_size": image_size,
+        "num_outputs": task.num_outputs,
+        "task": tasks.to_record(task_name, task),
+        "resize": RESIZE,
+        "normalisation": normalisation.to_json(),
+        "training": config["training"],
+        "seed": config["seed"],
+        **origin,
+        "versions": {name: _version(name) for name in ("lensing-nas", "torch", "timm")},
+    }
+
+
+def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write the network with these weights and the `config` of `describe_model`; replaces what was in `folder`."""
+    from nas.models.card import model_card  # its words are the report's, which imports Optuna: loading a model must not
+
+    with replacing(folder) as scratch:
+        save_file(own(weights), scratch / "model.safetensors")
+        (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+
+
+def own(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that share no memory, which safetensors refuses: tied weights do."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
+
+
+def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:
+    """The network exported to `folder`, in evaluation mode. ValueError where that holds none that can be used."""
+    folder = Path(folder)
+    for file in ("config.json", "model.safetensors"):
+        if not (folder / file).is_file():
+            raise ValueError(
+                f"no model in {folder} ({file} is missing); expected a folder that python -m nas.retrain wrote, "
+                "such as runs/hybrid/models/best"
+            )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise ValueError(f"its format is {config['format']}, this version reads {FORMAT}")
+        task = tasks.from_record(config["task"])
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
+            network = build_model(
+                from_dict(_without_weights(config["architecture"])),
+                in_chans=config["in_chans"], image_size=config["image_size"], num_outputs=config["num_outputs"],
+            )  # fmt: skip
+        weights = load_file(folder / "model.safetensors")
+    except KeyError as error:
+        raise ValueError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
+    except (ValueError, TypeError, SafetensorError) as error:
+        raise ValueError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        made = config.get("versions", {}).get("lensing-nas", "an unknown version")
+        raise ValueError(
+            f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
+            f"config.json; they were written by {made}"
+        ) from error
+    return LensModel(network, task, config).to(device).eval()
+
+
+def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """An existing network's published weights are neither downloaded nor looked for: the folder has its own."""
+    return {key: value for key, value in architecture.items() if key not in ("pretrained", "checkpoint")}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,67 @@
+"""Configurations of a conditional mixed space as vectors.
+
+A choice becomes one column per choice, a number its place between the bounds (in the logarithm where it is asked for
+so), and every parameter one more column that says whether it is active; an inactive number lies in the middle. Two
+configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter (an
+active number somewhat more, as it lies off the middle); two numbers at most one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from nas.searching.drafts import Number
+
+Array = NDArray[np.float64]
+ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
+
+
+class Encoding:
+    """`parameter[column]`: the parameter, by its place in `distributions`, that each column belongs to."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        self.distributions = dict(distributions)
+        self._first: dict[str, int] = {}  # column of each parameter
+        self._choices: dict[str, dict[Any, int]] = {}  # column of each choice
+        self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: logarithmic, lowest, extent
+        inactive: list[float] = []
+        parameter: list[int] = []
+        for index, (name, distribution) in enumerate(self.distributions.items()):
+            self._first[name] = len(inactive)
+            if isinstance(distribution, CategoricalDistribution):
+                columns = [ONE_APART, *[0.0] * len(distribution.choices)]
+                self._choices[name] = {value: len(inactive) + 1 + i for i, value in enumerate(distribution.choices)}
+            else:
+                assert isinstance(distribution, Number)
+                columns = [1.0, 0.5]
+                low, high = distribution.low, distribution.high
+                if distribution.log:
+                    low, high = math.log(low), math.log(high)
+                self._ranges[name] = distribution.log, low, (high - low) or 1.0
+            inactive += columns
+            parameter += [index] * len(columns)
+        self._inactive, self.parameter = inactive, np.array(parameter)
+
+    def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
+        """(configurations, columns). Parameters that the encoding does not know are left out."""
+        return np.array([self.vector(params) for params in configurations]).reshape(-1, len(self._inactive))
+
+    def vector(self, params: Mapping[str, Any]) -> list[float]:
+        vector = self._inactive.copy()
+        for name, value in params.items():
+            first = self._first.get(name)
+            if first is None:
+                continue
+            vector[first] = 0.0
+            if name in self._ranges:
+                log, low, extent = self._ranges[name]
+                vector[first + 1] = ((math.log(value) if log else value) - low) / extent
+            else:
+                vector[self._choices[name][value]] = ONE_APART
+        return vector

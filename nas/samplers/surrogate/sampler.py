@@ -1,0 +1,243 @@
+"""Whole configurations, proposed by a model of all rungs: for numeric, categorical and conditional spaces alike.
+
+The first trials are random. After them, random configurations, mutations of good ones (one change at a time) and
+crosses of two good ones are scored by the upper confidence bound of `CoKriging`, how bold a bound being drawn for each
+proposal (workers differ, so their proposals do), and the best is taken and refined by further mutations. The next best
+are candidates again in the next proposal, which needs fewer new ones for it. No configuration is proposed twice. Trials
+that were infeasible or failed teach a forest where not to look: a configuration that is feasible with a chance of 30 %
+is a candidate for 30 % of the proposals, however good it would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+from sklearn.ensemble import ExtraTreesClassifier
+from threadpoolctl import ThreadpoolController
+
+from nas.samplers.surrogate.cokriging import CoKriging
+from nas.samplers.surrogate.encoding import Encoding
+from nas.samplers.surrogate.feasibility import chances, learn
+from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared
+
+Array = NDArray[np.float64]
+RANDOM_TRIALS = 14
+POOL, FRESH = 128, 8  # random configurations at hand, and how many of them are new in each proposal
+PARENTS = 8
+CHILDREN = 16
+REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, of how many of the best, by how many mutations
+KEPT = 32  # of the best that a proposal leaves over, for the next one
+BATCH_EVERY, BATCH = 1000, 8  # one more proposal from one search for candidates with every so many trials, at most
+BOLDNESS = (0.0, 0.5, 1.0, 2.0)
+FORBIDDEN = 1e3  # what a candidate loses for a chance of being feasible of zero where one is demanded
+TRIES = 200  # random draws before a space is suspected to be used up
+
+
+class Sampler(RandomSampler):
+    """`propose` is the engine's way in; what a given configuration leaves out is random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.seed = seed
+        self.drafts: dict[int, Draft] = {}  # of every trial
+        self._seen: list[FrozenTrial] = []
+        self._tried: set[frozenset[tuple[str, Any]]] = set()
+        self._rungs: list[dict[int, float]] = []
+        self._infeasible: dict[int, bool] = {}
+        self._pool: list[Draft] = []
+        self._kept: list[Draft] = []
+        self._ready: list[Draft] = []  # proposals made with the last one
+        self._vectors: dict[int, Array] = {}
+        self._encoding: Encoding | None = None
+        self._model: CoKriging | None = None
+        self._fitted = -1
+        self._changes = 0
+        self._forest: ExtraTreesClassifier | None = None
+        self._taught = 0  # trials that the forest knows; 0: to be learnt anew
+
+    def propose(
+        self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
+    ) -> Params | None:
+        """Parameters of the next trial, or None where every configuration of a finite space has been tried.
+
+        `trials` as the sampler shall see them, paused ones PRUNED; `sign` times a value is better when higher.
+        """
+        rng = np.random.default_rng([self.seed, len(trials)])
+        self._read(trials, rungs, sign)
+        while len(self._pool) < POOL:
+            self._pool.append(draft(sample, rng))
+        if len(self._rungs[0]) < RANDOM_TRIALS:
+            return self._new_random(sample, rng)
+        self._ready = self._untried(self._ready)
+        if not self._ready:
+            with threadpools().limit(limits=1):  # the cores belong to the workers
+                self._ready = self._best(sample, rng, min(1 + len(trials) // BATCH_EVERY, BATCH))
+        return self._ready.pop(0).params if self._ready else self._new_random(sample, rng)
+
+    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
+        """Take in what is new: a storage in memory replaces a trial that changes."""
+        if not self._rungs:
+            self._rungs = [{} for _ in rungs]
+        news = [trial for trial, seen in zip_longest(trials, self._seen) if trial is not seen]
+        self._seen = list(trials)
+        for trial in news:
+            number = trial.number
+            if number not in self.drafts or len(trial.params) != len(self.drafts[number].params):
+                made = Draft(lambda name, distribution: None)
+                made.params = trial.params
+                made.distributions = {name: shared(found) for name, found in trial.distributions.items()}
+                self.drafts[number] = made
+                self._vectors.pop(number, None)
+                self._tried.add(key(trial.params))
+            excess = any(value > 0 for value in trial.constraints.values())
+            if excess or trial.intermediate_values:
+                if excess and not self._infeasible.get(number):
+                    self._taught = 0
+                self._infeasible[number] = excess
+            for rung, values in zip(rungs, self._rungs, strict=True):
+                value = None if excess else trial.intermediate_values.get(rung)
+                if value is None:
+                    if values.pop(number, None) is not None:
+                        self._changes += 1
+                elif values.get(number) != sign * value:
+                    values[number] = sign * value
+                    self._changes += 1
+
+    def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
+        for _ in range(TRIES):
+            made = draft(sample, rng)
+            if made.key not in self._tried:
+                return made.params
+        try:
+            return next((params for params in cells(sample) if key(params) not in self._tried), None)
+        except ValueError:  # not finite
+            return draft(sample, rng).params
+
+    def _best(self, sample: Sample, rng: np.random.Generator, count: int) -> list[Draft]:
+        """The best candidate, then the best once that is believed to run, and so on: `count`, or none.
+
+        Ginsbourger, Le Riche & Carraro 2010, "Kriging is well-suited to parallelize optimization". Of thousands of
+        trials the next one teaches little, so that the search for candidates can serve several proposals.
+        """
+        self._encode()
+        assert self._encoding is not None
+        assert self._model is not None
+        model, encoding = self._model, self._encoding
+        if self._fitted != self._changes:
+            model.fit(self._rungs, self._vectors)
+            self._fitted = self._changes
+        running = [
+            trial.number
+            for trial in self._seen[-64:]
+            if trial.state == TrialState.RUNNING and trial.number not in self._rungs[0] and trial.params
+        ]
+        waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
+        feasible, believer = self._feasibility(), model.believing(waiting)
+        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()  # of feasibility
+
+        def score(candidates: list[Draft]) -> Array:
+            x = np.array([self._vector(candidate) for candidate in candidates])
+            mean, variance = believer.predict(x)
+            bound: Array = mean + boldness * np.sqrt(variance)
+            if feasible is not None:
+                chance = chances(feasible, x)
+                bound = bound + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(demanded - chance, 0)
+            return bound
+
+        parents = [self.drafts[number] for number in self._good()]
+
+        def child() -> Draft:
+            made = parents[rng.integers(len(parents))]
+            if rng.random() < 0.2:
+                made = cross(sample, rng, made, parents[rng.integers(len(parents))])
+            return mutate(sample, rng, made, changes=1 + (rng.random() < 0.5))
+
+        fresh = [draft(sample, rng) for _ in range(FRESH)]
+        self._pool = self._pool[len(fresh) :] + fresh
+        candidates = self._untried(self._pool + self._kept + [child() for _ in range(CHILDREN)])
+        if not candidates:
+            return []
+        scores = score(candidates)
+        for _ in range(REFINEMENTS):
+            best = [candidates[i] for i in np.argsort(-scores, kind="stable")[:REFINED]]
+            known = {candidate.key for candidate in candidates}
+            mutants = [
+                mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
+                for _ in range(REFINING)
+            ]
+            mutants = [mutant for mutant in self._untried(mutants) if mutant.key not in known]
+            if mutants:
+                candidates, scores = candidates + mutants, np.concatenate([scores, score(mutants)])
+        first, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
+        chosen = [first]
+        while left and len(chosen) < count:
+            believer = model.believing(np.vstack([waiting, *map(self._vector, chosen)]))
+            boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()
+            chosen.append(left.pop(int(np.argmax(score(left)))))
+        self._kept = left
+        return chosen
+
+    def _vector(self, candidate: Draft) -> Array:
+        """What stays in the pool is encoded once."""
+        assert self._encoding is not None
+        if candidate.vector is None:
+            candidate.vector = np.array(self._encoding.vector(candidate.params))
+        return candidate.vector
+
+    def _untried(self, candidates: list[Draft]) -> list[Draft]:
+        """Each configuration once, and none that has had its trial."""
+        return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
+
+    def _good(self) -> list[int]:
+        """The trials that promise most at the full budget, each judged by the last rung that it reached."""
+        assert self._model is not None
+        levels = self._model.levels
+        promise: dict[int, float] = {}
+        for index, level in enumerate(levels):
+            best = level.numbers[np.argsort(-level.z, kind="stable")[: 4 * PARENTS]].tolist()
+            mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
+            promise.update(zip(best, mean.tolist(), strict=True))
+        return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
+
+    def _encode(self) -> None:
+        """Vectors of all trials; all anew when a parameter shows up that was not known."""
+        known = self._encoding.distributions if self._encoding else {}
+        pending = [n for n in self.drafts if n not in self._vectors]
+        fresh = self._pool[-FRESH:] + self._kept if self._encoding else self._pool
+        found = {
+            name: distribution
+            for made in [*fresh, *(self.drafts[n] for n in pending)]
+            for name, distribution in made.distributions.items()
+        }
+        if self._encoding is None or not found.keys() <= known.keys():
+            self._encoding = Encoding(dict(sorted({**found, **known}.items())))
+            self._model = CoKriging(self._encoding.parameter)
+            self._fitted, self._taught = -1, 0
+            self._vectors, pending = {}, list(self.drafts)
+            for made in self._pool + self._kept:
+                made.vector = None
+        vectors = self._encoding(self.drafts[n].params for n in pending)
+        self._vectors.update(zip(pending, vectors, strict=True))
+
+    def _feasibility(self) -> ExtraTreesClassifier | None:
+        if not self._taught or len(self._infeasible) > 1.1 * self._taught:
+            self._forest = learn(self._infeasible, self._vectors, self.seed)
+            self._taught = len(self._infeasible)
+        return self._forest
+
+
+@cache
+def threadpools() -> ThreadpoolController:
+    """Looking for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def sampler(seed: int) -> Sampler:
+    return Sampler(seed)

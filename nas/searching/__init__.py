@@ -1,0 +1,1 @@
+"""A search: the engine decides, the ledger records."""

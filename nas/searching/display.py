@@ -1,0 +1,99 @@
+"""The search as a person sees it: live on a terminal, one line per finished trial elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from optuna.trial import FrozenTrial
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from nas.searching.engine import Event
+
+
+class Display:
+    """Listens to the engine's events; `with Display(...)` shows it as long as the search runs."""
+
+    def __init__(self, console: Console, *, trials: int, objective: str, maximize: bool, epochs: float) -> None:
+        self.console, self.trials, self.objective, self.epochs = console, trials, objective, epochs
+        self._better = max if maximize else min
+        self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
+        self.running: dict[int, tuple[int, float]] = {}  # trial -> epoch, value
+        self.best: tuple[float, int] | None = None  # of full budgets
+        self.trained = 0
+        self.begin = time.monotonic()
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
+
+    def watch(self, history: Sequence[FrozenTrial]) -> None:
+        """Start from what the study already holds."""
+        for trial in history:
+            kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
+            if kind is not None:
+                self.counts["skipped" if "skipped" in trial.user_attrs else kind] += 1
+            if kind == "complete":
+                self._consider(trial.value or 0.0, trial.number)
+            self.epochs -= len(trial.intermediate_values)
+
+    def __call__(self, event: Event) -> None:
+        if event.kind in ("started", "resumed", "epoch"):
+            self.running[event.trial] = (event.epoch, event.value)
+            self.trained += event.kind == "epoch"
+            return
+        self.running.pop(event.trial, None)
+        if event.kind == "paused":
+            return
+        self.counts[event.kind] += 1
+        if event.kind == "complete":
+            self._consider(event.value, event.trial)
+        if not self.console.is_terminal and event.kind != "skipped":
+            self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
+
+    def line(self, event: Event) -> str:
+        """One finished trial in one line."""
+        value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
+        best = f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no trial at full budget yet"
+        what = event.reason or value
+        return f"trial {event.trial:<4} {event.kind:<9} {what}   [{self.finished}/{self.trials}, {best}]"
+
+    @property
+    def finished(self) -> int:
+        return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
+
+    def seconds_left(self) -> float:
+        """From the epochs that are still to be expected and the pace so far; nan before there is a pace."""
+        elapsed = time.monotonic() - self.begin
+        return max(self.epochs - self.trained, 0) * elapsed / self.trained if self.trained else math.nan
+
+    def render(self) -> Group:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=self.console)
+        bar.add_task("trials finished", total=self.trials, completed=self.finished)
+        left = self.seconds_left()
+        facts = [
+            f"best {self.objective} {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no full training yet",
+            *(f"{count} {kind}" for kind, count in self.counts.items()),
+            "" if math.isnan(left) else f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left",
+        ]
+        table = Table("running trial", "epoch", self.objective, box=None, padding=(0, 2))
+        for trial, (epoch, value) in sorted(self.running.items()):
+            table.add_row(str(trial), str(epoch), "" if math.isnan(value) else f"{value:.4f}")
+        return Group(bar, Text("  ".join(fact for fact in facts if fact)), table)
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def _consider(self, value: float, trial: int) -> None:
+        if self.best is None or (value != self.best[0] and self._better(value, self.best[0]) == value):
+            self.best = (value, trial)

@@ -1,0 +1,261 @@
+"""The search itself: which trial to train next, and how far. It knows the study, but neither Ray nor torch."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.schedulers import Decision, Scheduler
+from nas.searching.ledger import Ledger
+
+GIVE_UP_AFTER = 10  # failed trials without a single success
+SKIPS_IN_A_ROW = 200
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stretch of one trial's training: from `start` epochs done (0: from scratch) up to epoch `stop`, inclusive."""
+
+    trial: int
+    config: dict[str, Any]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What is known of a configuration before training. It is skipped if any of `excess` is above zero."""
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a person may want to see: started, resumed, epoch, paused, complete, pruned, failed or skipped."""
+
+    kind: str
+    trial: int
+    epoch: int = 0
+    value: float = math.nan
+    reason: str = ""
+
+
+class SearchFailed(RuntimeError):
+    """The search cannot go on; the message shows why."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    history: list[dict[str, Any]]
+
+
+class Engine:
+    """Hands out jobs and takes their results until the study holds `trials` finished trials.
+
+    `sample(trial)` decodes an Optuna trial, and `record` makes JSON data of that, the configuration; `admit(config)`
+    says what it costs and whether it may be trained; `first` gives parameters of the first trials;
+    `checkpoint(number, at_most)` says from which epoch, not beyond `at_most`, a trial can go on (0: nothing kept). All
+    state is rebuilt from the ledger, so a search that was killed goes on where it was. `done`: nothing runs and nothing
+    is left to give; `close` then settles what is still paused.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        *,
+        sample: Callable[[Any], Any],
+        trials: int,
+        record: Callable[[Any], dict[str, Any]] = lambda made: made,
+        first: Sequence[Mapping[str, Any]] = (),
+        objective: str = "auc",
+        admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
+        checkpoint: Callable[[int, int], int] = lambda number, at_most: 0,
+        listen: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
+        self._first = first
+        self._sample, self._record_of, self._admit, self._listen = sample, record, admit, listen
+        self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
+        self.started = 0  # trials that count: all but the skipped
+        self.finished = 0
+        self.skipped = 0
+        self.failures: list[str] = []
+        self.last_values: dict[int, float] = {}  # of every trial that is still open
+        self.running: dict[int, _Running] = {}
+        self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
+        self._interrupted: deque[Job] = deque()
+        self._ever_succeeded = False
+        self.done = False  # nothing runs, and nothing is left to give
+        for trial in ledger.history:
+            self._replay(trial, checkpoint)
+
+    # -- what the workers ask and tell ---------------------------------------------------------------------------
+
+    def next(self) -> Job | None:
+        """The next job, or None: nothing to do now (or, if `done`, any more). Promotions come before new trials."""
+        if self._interrupted:
+            return self._hand_out(self._interrupted.popleft())
+        job = self._promotion(last=False)
+        while job is None and self.started < self.trials and not self.broken:
+            job = self._new()
+        if job is None and not self.running:
+            job = None if self.broken else self._promotion(last=True)
+            self.done = job is None
+        return job
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Decision:
+        """Record an epoch, then decide. Anything but CONTINUE ends the job."""
+        running = self.running[number]
+        value = float(metrics[self.objective])
+        if not math.isfinite(value):
+            self.fail(number, f"{self.objective} is {value} at epoch {epoch}")
+            return Decision.STOP
+        self.last_values[number] = value
+        running.history.append({"epoch": epoch, **metrics})
+        decision = self.scheduler.report(number, epoch, self._sign * value)
+        if decision is not Decision.CONTINUE:
+            self._record(running)  # first, so that an epoch that the study holds has its record whenever we are killed
+        self.ledger.report(number, epoch, value)
+        self._listen(Event("epoch", number, epoch, value))
+        if decision is Decision.CONTINUE:
+            return decision
+        self._ever_succeeded = True
+        del self.running[number]
+        if decision is Decision.PAUSE:
+            self._open[number] = (running.job.config, running.history)
+            self.ledger.pause(number, value)
+            self._listen(Event("paused", number, epoch, value))
+        elif decision is Decision.COMPLETE:
+            self.ledger.complete(number, value)
+            self._end("complete", number, epoch)
+        else:
+            self.ledger.prune(number, value)
+            self._end("pruned", number, epoch)
+        for trial in self.scheduler.hopeless(self.trials):
+            self._prune(trial)
+        return decision
+
+    def fail(self, number: int, reason: str) -> None:
+        """The trial raised, diverged, ran out of memory or lost its worker: FAIL with its reason; the study goes on."""
+        running = self.running.pop(number)
+        self._record(running)
+        self.scheduler.fail(number)
+        self.ledger.fail(number, reason)
+        self.failures.append(reason)
+        self._end("failed", number, running.history[-1]["epoch"] if running.history else 0, reason)
+
+    @property
+    def broken(self) -> bool:
+        """The first trials since the start all failed: whatever is wrong, more of the same will not mend it."""
+        return len(self.failures) >= GIVE_UP_AFTER and not self._ever_succeeded
+
+    def close(self) -> None:
+        """End a search that is `done`: what is still paused was never promoted, so it is PRUNED."""
+        assert self.done
+        if self.broken:
+            raise SearchFailed(
+                f"the first {len(self.failures)} trials all failed, the last with {self.failures[-1]!r}; "
+                "when that is mended the same command goes on"
+            )
+        for number in list(self._open):
+            self._prune(number)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int, int], int]) -> None:
+        if "skipped" in trial.user_attrs:
+            self.skipped += 1
+            return
+        self.started += 1
+        self.finished += trial.state.is_finished()
+        if trial.state == TrialState.FAIL:
+            return
+        values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
+        last = max(values, default=0)
+        kept = last if trial.state.is_finished() else checkpoint(trial.number, min(last, len(history)))
+        for epoch in range(1, kept + 1):
+            self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
+        self._ever_succeeded |= kept > 0
+        if trial.state.is_finished():
+            self.scheduler.forget(trial.number)
+            return
+        config = trial.user_attrs["config"]
+        self._open[trial.number] = (config, history[:kept])
+        if kept:
+            self.last_values[trial.number] = values[kept]
+        if kept < last or not kept:  # it was running
+            self.scheduler.forget(trial.number)
+            self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
+
+    def _record(self, running: _Running) -> None:
+        seconds = sum(m.get("seconds", 0.0) for m in running.history)
+        memory = max((m.get("peak_memory_mb", 0.0) for m in running.history), default=0.0)
+        record = {"history": running.history, "seconds": seconds, "peak_memory_mb": memory}
+        self.ledger.annotate(running.job.trial, record)
+
+    def _promotion(self, *, last: bool) -> Job | None:
+        number = self.scheduler.promote(last=last)
+        if number is None:
+            return None
+        config, history = self._open[number]
+        start = int(history[-1]["epoch"])
+        return self._hand_out(Job(number, config, start, self.scheduler.target(start)))
+
+    def _start(self, number: int, config: dict[str, Any], admission: Admission) -> Job:
+        self.ledger.start(number, {"config": config, **admission.attributes})
+        self.started += 1
+        job = Job(number, config, 0, self.scheduler.target(0))
+        self.running[number] = _Running(job, [])
+        self._listen(Event("started", number))
+        return job
+
+    def _new(self) -> Job | None:
+        for _ in range(SKIPS_IN_A_ROW):
+            asked = self.started + self.skipped
+            given = self._first[asked] if asked < len(self._first) else None
+            asked_for = self.ledger.ask(self._sample, given, self.scheduler.rungs)
+            if asked_for is None:
+                self.trials = self.started  # each configuration of the space has had its trial
+                return None
+            number, config = asked_for[0], self._record_of(asked_for[1])
+            try:
+                admission = self._admit(config)
+            except Exception as error:  # a network that cannot be built is a failed trial like any other
+                self._start(number, config, Admission())
+                self.fail(number, f"{type(error).__name__}: {error}")
+                return None
+            excess = {name: value for name, value in admission.excess.items() if value > 0}
+            if not excess:
+                return self._start(number, config, admission)
+            reason = ", ".join(f"{name} {1 + value:.2g} times the limit" for name, value in excess.items())
+            self.ledger.skip(number, {"config": config, **admission.attributes, "skipped": reason}, excess)
+            self.skipped += 1
+            self._listen(Event("skipped", number, reason=reason))
+        raise SearchFailed(
+            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits, "
+            "with a --name of its own"
+        )
+
+    def _hand_out(self, job: Job) -> Job:
+        _, history = self._open.pop(job.trial)
+        self.running[job.trial] = _Running(job, history)
+        self._listen(Event("resumed", job.trial, job.start, self.last_values.get(job.trial, math.nan)))
+        return job
+
+    def _prune(self, number: int) -> None:
+        _, history = self._open.pop(number)
+        self.scheduler.forget(number)
+        self.ledger.prune(number, self.last_values[number])
+        self._end("pruned", number, int(history[-1]["epoch"]))
+
+    def _end(self, kind: str, number: int, epoch: int, reason: str = "") -> None:
+        self.finished += 1
+        self._listen(Event(kind, number, epoch, self.last_values.pop(number, math.nan), reason))

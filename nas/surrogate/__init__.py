@@ -1,1 +1,0 @@
-"""A model of the search: what a configuration would come to at the full budget, learnt from every rung."""

@@ -1,0 +1,1 @@
+"""Networks to compare a hybrid with: existing ones from timm, and toys."""

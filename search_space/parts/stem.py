@@ -1,0 +1,68 @@
+"""From pixels to tokens: (B, C, S, S) -> (B, ceil(S / p), ceil(S / p), width); and from a grid to half of it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from search_space.parts.norm import norm_of
+
+
+class PatchStem(nn.Module):
+    """Each p x p patch through one linear map: a p x p convolution of stride p. Zeros make up whole patches."""
+
+    def __init__(self, in_chans: int, image_size: int, patch: int, width: int, norm_layer: str = "layer") -> None:
+        super().__init__()
+        self.patch = patch
+        missing = -image_size % patch
+        self.pad = (missing // 2, missing - missing // 2) * 2  # on both sides: the lens stays in the centre
+        self.proj = nn.Linear(patch * patch * in_chans, width)
+        self.norm = norm_of(norm_layer)(width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = F.pad(image, self.pad) if any(self.pad) else image
+        patches = rearrange(image, "b c (h p) (w q) -> b h w (p q c)", p=self.patch, q=self.patch)
+        out: Tensor = self.norm(self.proj(patches))
+        return out
+
+
+class ConvStem(nn.Module):
+    """3 x 3 convolutions of stride 2 up to the same stride, each with norm and GELU (arXiv 2106.14881)."""
+
+    def __init__(self, in_chans: int, patch: int, width: int, norm_layer: str = "layer") -> None:
+        super().__init__()
+        steps = patch.bit_length() - 1
+        channels = [in_chans, *(max(8, width >> left) for left in range(steps - 1, 0, -1)), width]
+        strides = [2] * steps or [1]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(c_in, c_out, 3, stride=s, padding=1)
+            for c_in, c_out, s in zip(channels[:-1], channels[1:], strides, strict=True)
+        )
+        self.norms = nn.ModuleList(norm_of(norm_layer)(c) for c in channels[1:])
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.permute(0, 2, 3, 1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.gelu(norm(conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)))
+        return x
+
+
+class Downsample(nn.Module):
+    """Norm, then a 2 x 2 convolution of stride 2 as a linear map of merged tokens; odd grids get a zero row, column."""
+
+    def __init__(self, grid: tuple[int, int], width: int, out: int, norm_layer: str = "layer") -> None:
+        super().__init__()
+        self.pad = (0, 0, 0, grid[1] % 2, 0, grid[0] % 2)
+        self.norm = norm_of(norm_layer)(width)
+        self.proj = nn.Linear(4 * width, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        x = F.pad(x, self.pad) if any(self.pad) else x
+        x = self.proj(rearrange(x, "b (h p) (w q) c -> b h w (p q c)", p=2, q=2))
+        return x
+
+
+def halved(grid: tuple[int, int]) -> tuple[int, int]:
+    return (grid[0] + 1) // 2, (grid[1] + 1) // 2

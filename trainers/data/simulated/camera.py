@@ -1,0 +1,75 @@
+"""From light to what is stored of it: the exposures and noises that a population may name as its `camera`.
+
+Light comes as (B, H, W) mean brightness in each pixel in units of the source's at its half-light radius. Noise that is
+not of the light is that of an area of sky: with other pixels, each has its part of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from trainers.data.simulated.population import Population
+
+MODEL_I_PIXEL, MODEL_I_BACKGROUND = 0.05, 0.01  # arcsec; rms in each such pixel, in units of flux
+EUCLID_PIXEL = 0.101  # arcsec
+EUCLID_TIME, EUCLID_EXPOSURES = 4 * 566.0, 4  # s in all
+EUCLID_READ_NOISE = 4.2  # electrons, rms in a pixel of each exposure
+EUCLID_SKY = 10 ** (0.4 * (25.72 - 22.3))  # electrons/s/arcsec^2; zero point and sky of VIS, arXiv 2405.13496
+
+
+def expose(population: Population, images: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """What the population's camera stores of light (B, H, W)."""
+    return CAMERAS[population.camera](population, images.double().numpy(), rng).astype(stored_dtype(population))
+
+
+def stored_dtype(population: Population) -> np.dtype:
+    return np.dtype("i8" if population.camera == "model_1" else "f4")
+
+
+def at_snr(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Photo-electrons above the sky: Poisson noise of the light and Gaussian background noise, each once.
+
+    Each is exposed until its brightest pixel holds P electrons with P / sqrt(P + sky P) equal to the stated `snr`.
+    """
+    p = population
+    peak = p.snr**2 * (1 + p.sky)
+    expected = peak * light / light.max(axis=(1, 2), keepdims=True)
+    noise = rng.normal(0.0, math.sqrt(p.sky * peak), size=expected.shape)
+    return rng.poisson(expected) + noise
+
+
+def model_1(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """DeepLenseSim's Model I: 10^U(3, 3.5) time units, Poisson noise, background, cut at zero, Poisson noise again."""
+    time = 10 ** rng.uniform(3.0, 3.5, size=(len(light), 1, 1))
+    background = MODEL_I_BACKGROUND * pixel(population, light) / MODEL_I_PIXEL
+    counts = rng.poisson(time * flux(population, light)) + time * rng.normal(0.0, background, size=light.shape)
+    return rng.poisson(counts.clip(min=0.0))
+
+
+def model_2(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """DeepLenseSim's Model II, electrons/s: twice the light, and no noise."""
+    return 2 * flux(population, light)
+
+
+def euclid(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Electrons/s above the sky in four exposures of Euclid VIS: Poisson noise of light and sky, and read-out noise."""
+    side = pixel(population, light)
+    readout = EUCLID_EXPOSURES * (EUCLID_READ_NOISE * side / EUCLID_PIXEL) ** 2
+    background = math.sqrt(readout + EUCLID_TIME * EUCLID_SKY * side**2)
+    return (rng.poisson(EUCLID_TIME * flux(population, light)) + rng.normal(0.0, background, light.shape)) / EUCLID_TIME
+
+
+def pixel(population: Population, light: np.ndarray) -> float:
+    """Side of a pixel in arcsec."""
+    return population.field / light.shape[-1]
+
+
+def flux(population: Population, light: np.ndarray) -> np.ndarray:
+    """Flux in each pixel."""
+    return population.source_brightness * pixel(population, light) ** 2 * light
+
+
+CAMERAS = {"snr": at_snr, "model_1": model_1, "model_2": model_2, "euclid": euclid}

@@ -1,0 +1,114 @@
+"""A simulated data set: chunks of images, each a pure function of (population, image size, seed, chunk number).
+
+Image i is the same whatever the number of threads and of images: a larger set begins with the smaller one, and no image
+changes its split when the set grows. Classes alternate, so that any number of images is balanced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainers.data.cache import SPLITS, allocate, finish
+from trainers.data.cores import cores
+from trainers.data.folder.image_file import TARGETS
+from trainers.data.progress import progress_bar
+from trainers.data.simulated.camera import expose, stored_dtype
+from trainers.data.simulated.population import CLASSES, Population
+from trainers.data.simulated.systems import draw
+
+CHUNK = 60
+"""Images drawn together, a multiple of the number of classes. Part of the definition of image i: not a tuning knob."""
+
+
+def simulate_chunk(
+    population: Population, image_size: int, seed: int, chunk: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Images (60, H, W) as the camera stores them, labels (60,) and targets (60,) of chunk number `chunk`."""
+    from trainers.data.simulated.lensing import (
+        noiseless,  # caustics takes a second to import, which mapped data need not wait for
+    )
+
+    rng = np.random.default_rng([seed, chunk])
+    images = np.empty((CHUNK, image_size, image_size), dtype=stored_dtype(population))
+    targets = {name: np.empty(CHUNK) for name in TARGETS}
+    for index, label in enumerate(CLASSES):
+        systems = draw(population, label, CHUNK // len(CLASSES), rng)
+        mine = slice(index, None, len(CLASSES))
+        images[mine] = expose(population, noiseless(population, systems, image_size), rng)
+        for name in TARGETS:
+            targets[name][mine] = getattr(systems, name)
+    return images, np.arange(CHUNK) % len(CLASSES), targets
+
+
+def split_of(images: int) -> np.ndarray:
+    """Index of the split (0 train, 1 val, 2 test) of each of `images` images: 70:15:15, by whole rounds of classes."""
+    places = np.arange(images) // len(CLASSES) % 20
+    return np.select([np.isin(places, (3, 9, 15)), np.isin(places, (6, 12, 18))], [1, 2], default=0)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """For threads that simulate chunks: rounding must not depend on the machine.
+
+    Threads, not processes: the arithmetic releases the interpreter, and a spawned process costs more to import torch
+    than it saves.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def write_simulation(
+    folder: Path, population: Population, images: int, image_size: int, seed: int, *, title: str, progress: bool = True
+) -> None:
+    """Simulate into the empty cache folder `folder`, on all the cores this process may use."""
+    split = split_of(images)
+    row = np.empty(images, dtype=np.int64)  # place within the split
+    pixels = {}
+    for s, name in enumerate(SPLITS):
+        row[split == s] = np.arange((split == s).sum())
+        pixels[name] = allocate(
+            folder, name, (int((split == s).sum()), 1, image_size, image_size), stored_dtype(population)
+        )
+    labels = np.empty(images, dtype=np.int64)
+    targets = {name: np.empty(images) for name in TARGETS}
+
+    def run(chunk: int) -> int:
+        here = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, images))
+        chunk_images, chunk_labels, chunk_targets = simulate_chunk(population, image_size, seed, chunk)
+        for s, name in enumerate(SPLITS):
+            mine = split[here] == s
+            pixels[name][row[here[mine]], 0] = chunk_images[: len(here)][mine]
+        labels[here] = chunk_labels[: len(here)]
+        for name in TARGETS:
+            targets[name][here] = chunk_targets[name][: len(here)]
+        return len(here)
+
+    with (
+        one_torch_thread(),
+        progress_bar(f"Simulating {images} lenses ({title})", images, progress) as advance,
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+        for count in pool.map(run, range(-(-images // CHUNK))):
+            advance(count)
+    finish(
+        folder,
+        labels={name: labels[split == s] for s, name in enumerate(SPLITS)},
+        targets={name: {t: targets[t][split == s] for t in TARGETS} for s, name in enumerate(SPLITS)},
+        manifest={
+            "classes": CLASSES,
+            "population": asdict(population),
+            "simulated": {"images": images, "image_size": image_size, "seed": seed, "caustics": version("caustics")},
+        },
+    )
