@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/asking.py
 
 A study in memory is filled with random configurations of the hybrid space and made-up values (a tenth infeasible, a
-third of the others at both rungs), then the engine goes on with it. `next` is `Engine.next` where it starts a new
-trial; `propose` is the sampler's part of it; `report` is an epoch told to the engine. Milliseconds of processor time,
-which on a busy machine says more than the time that passes; that one's median is the last column.
+third of the others at both rungs). Then the engine continues it. `next` is `Engine.next` when it starts a new trial,
+`propose` is the sampler's part of that, and `report` tells the engine about an epoch. Times are milliseconds of
+processor time, which says more than wall time on a busy machine; the last column is the median wall time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from optuna.trial import TrialState, create_trial
 from nas import samplers, schedulers
 from nas.searching.drafts import draft
 from nas.searching.engine import Engine
-from nas.searching.ledger import CONSTRAINT, Ledger
+from nas.searching.ledger import Ledger
+from nas.searching.optuna_private import CONSTRAINT
 from studies import load as load_study
 
 
@@ -49,8 +50,9 @@ def main() -> None:
 
 
 def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[float]]:
-    """Milliseconds of each call after a study of `trials`; the first ask reads it all."""
+    """Measure the milliseconds of each call in a study that holds `trials`; the first ask reads them all."""
     spec, rng = load_study(study), np.random.default_rng(0)
+    rungs = schedulers.of_study(spec).rungs
 
     def value(params: dict[str, Any], epoch: int) -> float:
         best = 0.9 - 0.1 * abs(math.log10(params["learning_rate"]) + 2.5) - 0.05 * (params["norm_layer"] == "layer")
@@ -61,11 +63,11 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
     for number in range(trials):
         made = draft(spec.sample, rng)
         skipped = number % 10 == 3
-        last = 0 if skipped else spec.rungs[-1 if number % 3 == 0 else 0]
+        last = 0 if skipped else rungs[-1 if number % 3 == 0 else 0]
         values = {epoch: value(made.params, epoch) for epoch in range(1, last + 1)}
         filled.add_trial(
             create_trial(
-                state=TrialState.COMPLETE if last == spec.rungs[-1] else TrialState.PRUNED,
+                state=TrialState.COMPLETE if last == rungs[-1] else TrialState.PRUNED,
                 value=values[last] if values else None,
                 params=made.params,
                 distributions=made.distributions,
@@ -81,7 +83,7 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
         chosen.propose = timed(chosen.propose, spent["propose"])
     engine = Engine(
         Ledger(storage, study, direction=spec.direction, sampler=chosen),
-        schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+        schedulers.of_study(spec),
         sample=spec.sample,
         record=lambda made: made.to_dict(),
         trials=10**6,
@@ -102,7 +104,7 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
 
 
 def timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
-    """The same function, which adds the milliseconds of each call to `spent`."""
+    """Wrap a function so that it appends the milliseconds of each call to `spent`."""
 
     def wrapped(*arguments: Any) -> Any:
         begin = time.process_time()

@@ -1,7 +1,7 @@
-"""Forward and backward of each block against timm's at equal configuration: `python benchmarks/blocks.py`.
+"""Compares forward and backward of each block with timm's at equal configuration: `python benchmarks/blocks.py`.
 
-Both run in turn in one process on one thread, and the median of the paired ratios is reported; on a shared machine
-single timings vary by half and more.
+Both run in turn in one process on one thread, and the median of the paired ratios is reported. On a shared machine
+single timings vary by half or more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from search_space.parts.block import Block
 
 
 class Ours(nn.Module):
-    """A block of ours as a function of the grid alone."""
+    """One of our blocks as a function of the grid alone."""
 
     def __init__(self, dim: int, side: int, mixer: str, index: int = 0, norm: str = "pre", **options: Any) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Ours(nn.Module):
 
 
 def pairs(dim: int, side: int, heads: int, window: int) -> Iterator[tuple[str, nn.Module, nn.Module, str]]:
-    """Name, ours, timm's, and the layout timm's works in."""
+    """Yield the name, our block, timm's, and the layout that timm's works in."""
     ours, grid, tokens = partial(Ours, dim, side), (side, side), side * side
     swin = {"num_heads": heads, "window_size": window, "mlp_ratio": 4.0}
     yield "attention", ours("attention", heads=heads), VitBlock(dim, heads, qkv_bias=True), "tokens"
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--side", type=int, default=16, help="tokens a side")
+    parser.add_argument("--side", type=int, default=16, help="tokens per side")
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--window", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=15)

@@ -1,24 +1,25 @@
-"""The search engine on a made-up objective over our own space, in virtual time: choices that open further choices.
+"""The search engine on a made-up objective over our own conditional space, in virtual time.
 
     OMP_NUM_THREADS=1 python benchmarks/conditional.py --folder ../shared/searchbench --seeds 8
 
-LCBench has seven numbers (`searchbench.py`, whose engines and options these are); this space has 97 parameters, of
-which a configuration has 20 to 55. So: the space of `studies/hybrid.py` as it is, with two optimisers more, each with a
-learning rate of its own, and a learning curve that is a formula of the decoded configuration, invented before any
-engine was run on it. What it holds is meant to be plausible, not measured:
+LCBench (`searchbench.py`, which defines the engines and options used here) has seven numbers. This space has 97
+parameters, and choices that open further choices: a configuration has 20 to 55 of them. It is the space of
+`studies/hybrid.py` with two more optimisers, each with its own learning rate. The learning curve is a formula of the
+decoded configuration, invented before any engine ran on it. Its effects are meant to be plausible; they were not
+measured:
 
-* each mixer is worth something early and something late in the network; convolution before attention earns a bonus;
-* blocks and width pay less and less, and large networks overfit unless they are regularised;
+* each mixer has one value early and another late in the network; convolution before attention earns a bonus;
+* more blocks and more width have diminishing returns, and large networks overfit unless they are regularised;
 * the best learning rate depends on optimiser, batch size, width and the share of attention, and too high costs more
   than too low; weight decay has an optimum for each optimiser;
-* norm, position, stem, patch, augmentation and the mixers' own options have small effects, some only in company;
-* low rungs favour what learns fast: slow are attention, low learning rates, depth and regularisation;
-* a trial has noise of its own, and every epoch some more, the larger the higher the learning rate.
+* norm, position, stem, patch, augmentation and the mixers' own options have small effects, some only in combination;
+* low rungs favour what learns fast: attention, low learning rates, depth and regularisation learn slowly;
+* each trial has its own noise, and each epoch adds more, which grows with the learning rate.
 
-Task "named" is this; in "swapped-1" and "swapped-2" the mixers have exchanged their values at random, so that no
-engine gains by what stands first in a list. No trial is skipped for its size and none is given, so all that is
-compared is the proposing and the promoting. Regret is that of the incumbent's value without noise, against the best
-of 20,000 random configurations (below zero: better than that), in percent of what that is above the median.
+Task "named" is the formula as it stands. In "swapped-1" and "swapped-2" the mixers have exchanged their values at
+random, so that no engine gains from what comes first in a list. No trial is skipped for its size and none is given, so
+only proposing and promoting are compared. Regret compares the incumbent's noise-free value with the best of 20,000
+random configurations (below zero: better than that), in percent of how far that lies above their median.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from searchbench import ENGINES, compare, parser
 
+from nas import schedulers
 from nas.searching.drafts import draft
 from search_space import Hybrid
 from studies import Configuration
@@ -40,9 +42,9 @@ from trainers.config import TrainConfig
 
 SPEC = replace(STUDY, training=replace(TRAINING, optimiser=("adamw", "sgd", "lion")))
 MIXERS = ("conv", "window", "attention", "anisotropic", "fourier", "mlp")
-EARLY = (0.9, 0.5, 0.1, 0.3, 0.2, -0.1)  # what a block of each is worth at the image's end
-LATE = (0.3, 0.6, 0.8, 0.5, 0.3, 0.2)  # and at the output's
-LOCAL, GLOBAL = {0}, {1, 2, 3}  # of MIXERS: convolution, attention of three sorts
+EARLY = (0.9, 0.5, 0.1, 0.3, 0.2, -0.1)  # the value of a block of each mixer at the input
+LATE = (0.3, 0.6, 0.8, 0.5, 0.3, 0.2)  # and at the output
+LOCAL, GLOBAL = {0}, {1, 2, 3}  # indices in MIXERS: convolution; three kinds of attention
 OPTIONS = {"residual": 0.2, "polar": 0.15, "cross": 0.05, "gfnet": 0.2}  # variants; others 0
 POSITION = {"none": -0.4, "fixed_1d": 0.0, "fixed_2d": 0.1, "learnable": 0.05}
 NORMALISATION = {"minmax": -0.15, "zscore": 0.0, "log": 0.1, "asinh": 0.15}
@@ -52,12 +54,12 @@ RANDOM = 20_000
 
 
 class Conditional:
-    """What the simulation asks of a benchmark: E, rungs, suggest, curve, cost, true, best, median."""
+    """What the simulation needs from a benchmark: E, rungs, suggest, curve, cost, true, best, median."""
 
-    E, rungs = SPEC.epochs, list(SPEC.rungs)
+    E, rungs = SPEC.epochs, list(schedulers.of_study(SPEC).rungs)
 
     def __init__(self, order: tuple[int, ...]) -> None:
-        self.role = dict(zip(MIXERS, order, strict=True))  # whose values each mixer has
+        self.role = dict(zip(MIXERS, order, strict=True))  # the mixer whose values each mixer gets
         rng, self.curves = np.random.default_rng(0), []
         for seed in range(RANDOM):
             draft(lambda trial, seed=seed: self.curves.append(self.learn(SPEC.sample(trial), seed)), rng)
@@ -78,7 +80,7 @@ class Conditional:
         return 1.0 + sum(size for *_, size in blocks(Configuration.from_dict(config).architecture)) / 20_000
 
     def learn(self, config: Configuration, seed: int) -> tuple[float, np.ndarray]:
-        """The last value without noise, and the noisy values after every epoch."""
+        """Return the last value without noise, and the noisy values after every epoch."""
         network, training = config.architecture, config.training
         assert isinstance(network, Hybrid)
         roles = [self.role[mixer] for _, mixer, *_ in blocks(network)]
@@ -122,7 +124,7 @@ class Conditional:
 
 
 def blocks(network: Any) -> Iterator[tuple[float, str, Any, int, float]]:
-    """Place from 0 to 1, mixer, options, width and about the weights of every block."""
+    """Yield the place from 0 to 1, mixer, options, width and approximate number of weights of every block."""
     count, index = sum(stage.depth for stage in network.stages), 0
     for stage in network.stages:
         for mixer, options in stage.blocks():
@@ -138,7 +140,7 @@ def best_rate(network: Hybrid, training: TrainConfig, attention: float) -> float
 
 
 def of_training(network: Hybrid, training: TrainConfig, attention: float, off: float) -> float:
-    """`off`: the learning rate's decimal logarithm above that of the best one."""
+    """`off` is the decimal logarithm of the learning rate over the best one."""
     logit = -min((4.0 if off > 0 else 1.5) * off**2, 3.0)
     logit -= 0.15 * math.log10(training.weight_decay / DECAY[training.optimiser]) ** 2
     logit += {"adamw": 0.0, "lion": 0.05, "sgd": 0.1 - 0.6 * attention}[training.optimiser]

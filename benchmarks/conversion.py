@@ -1,10 +1,10 @@
-"""How long the first use of a folder takes, and the second, and how much memory: is it bound by the disk?
+"""How long the first and second use of a folder take, and how much memory: is conversion bound by the disk?
 
     python benchmarks/conversion.py [--folder ../shared/data/lenses] [--files 30000] [--size 150]
 
 Converts the folder (4,000 JPEGs) and `--files` float64 `.npy` files written for the purpose. Each conversion runs in a
-fresh process, for its peak of anonymous memory (mapped files, which the kernel may drop at any time, do not count).
-Beside it stands the time in which `cat` reads the same files and `cp` writes the array that results.
+fresh process, which shows its peak of anonymous memory (mapped files do not count, since the kernel may drop them at
+any time). For comparison, the time that `cat` takes to read the same files and `cp` to write the resulting array.
 """
 
 from __future__ import annotations

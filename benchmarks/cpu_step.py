@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/cpu_step.py
 
-Forward, backward and optimiser of random configurations of the hybrid study (below a quarter of its cost limit) on
-simulated images in batches of 64, one thread, in processor time: as they are (float32; tokens lie channels-last
-anyway), with convolution weights in `channels_last`, with bfloat16 autocast, which oneDNN computes natively where the
-CPU can (`lscpu | grep avx512_bf16`), and with both. Evaluation likewise, and by the size of its batches. Ratios to what
-is done today; below one is faster.
+Measures the processor time of forward, backward and optimiser on one thread, for random configurations of the hybrid
+study (below a quarter of its cost limit) and random images in batches of 64. Four variants: as they are (float32;
+tokens are channels-last already); with convolution weights in `channels_last`; with bfloat16 autocast, which oneDNN
+computes natively if the CPU supports it (`lscpu | grep avx512_bf16`); and with both. Evaluation is measured likewise,
+and with batches of different sizes. Results are ratios to today's code; below one is faster.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def evaluation(architecture: Architecture, *, batch: int, bf16: bool) -> Callabl
 
 
 def seconds(step: Callable[[], None], repeats: int) -> float:
-    """The least of several: what other work on the core adds is never negative."""
+    """Return the least of several timings, because other work on the core can only add time."""
     step()
     spent = []
     for _ in range(repeats):

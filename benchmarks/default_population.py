@@ -2,9 +2,9 @@
 
     python benchmarks/default_population.py [--preset fair] [--images 4000] [--epochs 10] [--seeds 3]
 
-Four stages of 3x3 convolutions trained on one core with nothing but AdamW, a one-cycle learning rate and the images
-turned by right angles; then macro and per-class one-vs-rest ROC AUC on the validation split, upright and turned by 90
-degrees. Both must agree, because the population has no preferred axis.
+Trains four stages of 3x3 convolutions on one core with only AdamW, a one-cycle learning rate and images turned by right
+angles. Then prints macro and per-class one-vs-rest ROC AUC on the validation split, upright and turned by 90 degrees.
+Both must agree, because the population has no preferred axis.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def probabilities(model: nn.Module, images: Tensor) -> np.ndarray:
 
 
 def train(data: Dataset, epochs: int, seed: int, batch: int = 32, lr: float = 1e-3) -> tuple[nn.Module, float]:
-    """The trained network and the seconds one epoch took."""
+    """Return the trained network and the seconds that one epoch took."""
     torch.manual_seed(seed)
     model = plain_cnn(len(data.classes))
     optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.02)

@@ -1,26 +1,26 @@
-"""What foretells a full training on our own space? Early epochs, fewer images or pixels, sizes, zero-cost scores.
+"""What predicts a full training on our own space? Early epochs, fewer images or pixels, sizes, zero-cost scores.
 
     OMP_NUM_THREADS=1 python benchmarks/fidelity.py --out ../fidelity.jsonl
 
 Random configurations of the hybrid study, made for this image size and admitted by the study's own limits, are trained
-in full with two seeds (initial weights, order, augmentation) and, with others, once on fewer pixels and once on fewer
-images. All are judged by the AUC of the same images, validation and test split together; "the end" is that after the
-last epoch. Correlations are Spearman's; in brackets 95 % intervals, percentiles of 4,000 bootstrap samples of the
-configurations; cost in percent of the first training's time.
+in full with two seeds (initial weights, order, augmentation). With further seeds they are trained once on fewer pixels
+and once on fewer images. All are judged by the AUC on the same images, validation and test split together; "the end" is
+the AUC after the last epoch. Correlations are Spearman's. Brackets hold 95 % intervals: percentiles of 4,000 bootstrap
+samples of the configurations. Costs are in percent of the first training's time.
 
-First table: what a training says early, of its own end and of the end of the second one, which has none of its noise.
-How well the end foretells the second one's ("itself") is the most that can be asked of anything.
+First table: how well the early values of a training predict its own end, and the end of the second training, which
+shares none of its noise. The correlation between the two ends ("itself") is the upper limit for any predictor.
 
-Second table: sizes, and scores of the untrained network from one batch (`zero_cost.py`), against the mean of both ends.
-Such scores grow with the network, so the parameter count is their control. The rule, fixed before any training: a score
-proves itself if its partial correlation given the (logarithm of the) parameters differs from zero, and the absolute
-value of its correlation is above that of the parameters' own, both with their whole intervals. Added after a first
-result, in which the gradient norm passed that: it must foretell among networks of one norm too, since what it told was
-the norm, which is a parameter that a sampler sees without any score.
+Second table: network size, and scores of the untrained network from one batch (`zero_cost.py`), against the mean of
+both ends. Such scores grow with the network, so the parameter count is their control. The rule, fixed before any
+training: a score proves itself if its partial correlation given the (logarithm of the) parameters differs from zero and
+its correlation exceeds the parameters' own in absolute value, both with their whole intervals. The gradient norm passed
+that in a first result, but only because it revealed the norm layer, a parameter that a sampler sees without any score.
+So a condition was added: the score must also predict among networks of one norm.
 
-With 1,500 images of 32 pixels nothing is learnt in nine epochs (the study's two given first trials come to 0.57 and
-0.59), and there is nothing to foretell; hence more images, and of the study's own size. Lines of --out with the same
-settings are not trained again.
+With 1,500 images of 32 pixels nothing is learnt in nine epochs (the study's two given first trials reach 0.57 and
+0.59), so there is nothing to predict. Hence more images, in the study's own size. Lines of --out with the same settings
+are not trained again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from scipy.stats import rankdata
 
 import studies
 from nas.searching.drafts import draft
-from nas.searching.search import admission
+from nas.searching.study import admission
 from search_space import build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
@@ -53,14 +53,14 @@ from trainers.data.dataset import Split
 from trainers.fit import fit
 
 TRAININGS = ("first", "second", "fewer pixels", "fewer images")
-BATCH = 64  # images of a zero-cost score
-FEWER = 4  # times fewer images
-SAMPLES = 4000  # of the bootstrap
+BATCH = 64  # images for a zero-cost score
+FEWER = 4  # factor by which there are fewer images
+SAMPLES = 4000  # bootstrap samples
 
 
 @dataclass(frozen=True)
 class Setting:
-    """All that a line of results depends on."""
+    """Everything that a line of results depends on."""
 
     images: int
     pixels: int
@@ -76,7 +76,7 @@ def spec_of(setting: Setting, pixels: int) -> StudySpec:
 
 
 def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
-    """The configuration of this index, the first admitted one of its own random numbers; its parameters and MACs."""
+    """Return the configuration of this index, the first admitted one from its own seed, and its parameters and MACs."""
     spec = spec_of(setting, setting.pixels)
     admit = admission(spec, load(spec.data, progress=False))
     rng = np.random.default_rng([setting.index, 2026])
@@ -89,7 +89,7 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
 
 
 def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> dict[str, Any]:
-    """AUC after every epoch and the seconds of all, trained on every `share`-th image."""
+    """Train on every `share`-th image; return the AUC after every epoch and the seconds in all."""
     task = tasks.load("substructure", data)
     unseen = Split(*(torch.cat([getattr(s, name) for s in (data.val, data.test)]) for name in ("images", "labels")), {})
     images = Split(data.train.images[::share], data.train.labels[::share], {})
@@ -99,18 +99,18 @@ def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> di
     try:
         for epoch in fit(model, images, task, config.training, seed=seed, val=unseen):
             values.append(epoch.metrics["auc"])
-    except FloatingPointError as error:  # a result like any other: what is left out of the table is counted there
+    except FloatingPointError as error:  # a result like any other: the table counts those it leaves out
         return {"error": str(error), "values": values}
     return {"values": values, "seconds": time.perf_counter() - begin}
 
 
 def scores(config: Configuration, data: Dataset) -> dict[str, dict[str, float]]:
-    """Value and seconds of each zero-cost score."""
+    """Compute the value of each zero-cost score, and its seconds."""
     torch.manual_seed(config.seed)
     model = build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=3)
     batch = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:BATCH]
     x, y = normalise(data.train.images[batch], resolve(config.training, data.train.images)), data.train.labels[batch]
-    zero_cost.gradient_norm(deepcopy(model), x, y)  # the first of all is slower
+    zero_cost.gradient_norm(deepcopy(model), x, y)  # the very first call is slower
     found: dict[str, dict[str, float]] = {}
     for name, score in (
         ("gradient norm", lambda m: zero_cost.gradient_norm(m, x, y)),
@@ -123,7 +123,7 @@ def scores(config: Configuration, data: Dataset) -> dict[str, dict[str, float]]:
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """One line of results."""
+    """Measure one line of results."""
     torch.set_num_threads(1)
     config, size = configuration(setting)
     data = load(spec_of(setting, setting.pixels).data, progress=False)
@@ -141,20 +141,20 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of arrays (samples, configurations), row by row."""
+    """Spearman's correlation of arrays (samples, configurations), row by row."""
     x, y = (rankdata(v, axis=-1) for v in (x, y))
     x, y = (v - v.mean(-1, keepdims=True) for v in (x, y))
     return (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
 
 
 def partial(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of x and y where the ranks of `given` say nothing more of either."""
+    """Spearman's partial correlation of x and y given `given`."""
     xy, xz, yz = spearman(x, y), spearman(x, given), spearman(y, given)
     return (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
 
 
 def within(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Spearman's correlation where only what differs inside a group of (samples, configurations) counts."""
+    """Spearman's correlation of the differences within each group; all arrays are (samples, configurations)."""
     x, y = rankdata(x, axis=-1), rankdata(y, axis=-1)
     for member in np.unique(group):
         inside = group == member
@@ -174,7 +174,7 @@ class Estimate:
 
 
 def estimate(statistic: Callable[..., np.ndarray], *columns: np.ndarray) -> Estimate:
-    """`statistic` of the columns (configurations,), and its bootstrap interval."""
+    """Return `statistic` of the columns (configurations,), with its bootstrap interval."""
     count = len(columns[0])
     drawn = np.random.default_rng(0).integers(count, size=(SAMPLES, count))
     sampled = statistic(*(column[drawn] for column in columns))
@@ -210,7 +210,7 @@ def report(lines: list[dict[str, Any]], epochs: int, fewer_pixels: int) -> None:
     proven = []
     controls = {"parameters": size, "MACs": np.array([line["macs"] for line in lines])}
     for name, x in (controls | scores).items():
-        alike = estimate(within, x, mean, norm)  # the norm is a parameter: whoever samples knows it without a score
+        alike = estimate(within, x, mean, norm)  # the norm is a parameter: a sampler knows it without a score
         cells = [str(estimate(spearman, x, first[:, -1])), str(estimate(spearman, x, mean)), "", "", str(alike), ""]
         if name != "parameters":
             given = estimate(partial, x, mean, size)
@@ -228,7 +228,7 @@ def report(lines: list[dict[str, Any]], epochs: int, fewer_pixels: int) -> None:
 
 
 def by_norm(lines: list[dict[str, Any]], ends: np.ndarray) -> str:
-    """What decides most on these images (README): mean end and number of the networks with each norm."""
+    """Mean end and number of the networks with each norm, which decides most on these images (README)."""
     norms = np.array([line["config"]["architecture"]["norm_layer"] for line in lines])
     return ", ".join(f"{norm} {ends[norms == norm].mean():.3f} ({(norms == norm).sum()})" for norm in np.unique(norms))
 
@@ -241,7 +241,7 @@ def main() -> None:
     p.add_argument("--fewer-pixels", type=int, default=32)
     p.add_argument("--epochs", type=int, default=9)
     p.add_argument("--processes", type=int, default=2)
-    p.add_argument("--out", type=Path, default=Path("fidelity.jsonl"), help="raw results, one line a configuration")
+    p.add_argument("--out", type=Path, default=Path("fidelity.jsonl"), help="raw results, one line per configuration")
     args = p.parse_args()
     begin = time.perf_counter()
     settings = [

@@ -2,9 +2,9 @@
 
     python benchmarks/noop.py --trials 10000 --epochs 5
 
-The whole way of a real search, with the hybrid study's space, sampler, scheduler, SQLite and two workers on Ray Tune,
-but an epoch is a random number. The driver is one thread: what it does not spend in the engine is Ray's dispatch and
-waiting for it. Figures for every thousand trials that ended.
+Runs a real search with the hybrid study's space, sampler, scheduler, SQLite and two workers on Ray Tune, except that an
+epoch is a number made up from the configuration. The driver is one thread: the time that it does not spend in the
+engine is Ray's dispatch and the wait for it. Prints figures for every thousand trials that have paused or ended.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ import optuna
 
 from nas import schedulers
 from nas.searching.engine import Admission, Engine, Event, Job
-from nas.searching.search import open_ledger
-from nas.workers import pool as ray_backend
-from nas.workers.trial import Problem
+from nas.searching.search import EngineWork
+from nas.searching.study import open_ledger
+from nas.workers.pool import work_through
+from nas.workers.resources import Resources
 from studies import Configuration
 from studies import load as load_study
 
 STORAGE = ("start", "skip", "report", "annotate", "pause", "complete", "prune", "fail")
 
 
-def nothing(job: Job, problem: Problem) -> Generator[dict[str, float]]:
-    """Epochs without training; their values follow from the configuration, so that there is something to learn."""
+def nothing(job: Job) -> Generator[dict[str, float]]:
+    """Yield epochs without training. Their values follow from the configuration, so there is something to learn."""
     good = zlib.crc32(repr(sorted(job.config["training"].items(), key=str)).encode()) / 2**32
     for epoch in range(job.start, job.stop):
-        yield {"auc": good * (1 - 0.5 ** (epoch + 1)), "seconds": 0.0}
+        yield {"epoch": epoch + 1, "auc": good * (1 - 0.5 ** (epoch + 1)), "seconds": 0.0}
 
 
 class Clock:
@@ -84,7 +85,7 @@ def main() -> None:
             setattr(ledger, name, clock.timed("storage", getattr(ledger, name)))
         engine: Any = Engine(
             ledger,
-            schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+            schedulers.of_study(spec),
             sample=spec.sample,
             record=Configuration.to_dict,
             trials=spec.trials,
@@ -95,7 +96,7 @@ def main() -> None:
         engine.report = clock.timed("engine", engine.report)
         print(f"{'trials':>8}{'ms a trial:':>12}{'sampling':>10}{'storage':>10}{'rest':>8}{'Ray':>8}", flush=True)
         marks.append((0, time.perf_counter(), {}))
-        ray_backend.search(engine, Problem({}, "", scratch), workers=args.workers, gpus_per_trial=0, run=nothing)
+        work_through(EngineWork(engine), nothing, Resources("cpu", args.workers, 1, 0.0))
 
 
 def show(marks: list[tuple[int, float, dict[str, float]]]) -> None:

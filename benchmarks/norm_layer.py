@@ -1,4 +1,4 @@
-"""What the norm alone makes of the hybrid study's given first trials: the same networks and training, layer or batch.
+"""What the norm alone does to the hybrid study's given first trials: equal networks and training, layer or batch norm.
 
 python benchmarks/norm_layer.py
 """

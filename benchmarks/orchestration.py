@@ -1,11 +1,11 @@
-"""What a trial and an epoch cost beside training and evaluation.
+"""What a trial and an epoch cost beyond training and evaluation.
 
     python benchmarks/orchestration.py --trials 60 --workers 2
 
 Runs the hybrid study on small simulated images in a temporary folder and listens to the engine. An epoch's overhead is
-the time between its end and the end of the epoch before on the same trial, less the seconds that training and
-evaluation took in the worker. A job's overhead is the time from being handed out to its first epoch's end, less that
-epoch: sampling, building, checkpoints, messages. The first job of each worker (imports, data) is listed apart.
+the time between its end and the end of the previous epoch of the same trial, less the seconds of training and
+evaluation in the worker. A job's overhead is the time from its hand-out to the end of its first epoch, less that epoch:
+sampling, building, checkpoints, messages. The first job of each worker (imports, data) is listed separately.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
 
 from nas import schedulers
 from nas.searching.engine import Engine, Event
-from nas.searching.search import admission, open_ledger
+from nas.searching.search import EngineWork
+from nas.searching.study import admission, open_ledger
 from nas.workers import checkpoints
-from nas.workers import pool as ray_backend
-from nas.workers.trial import Problem
+from nas.workers.pool import work_through
+from nas.workers.resources import Resources
+from nas.workers.training import Problem
+from nas.workers.trial import run_trial
 from studies import Configuration
 from studies import load as load_study
 from trainers.data import Simulated, load, source_to_dict
@@ -50,16 +54,16 @@ def main() -> None:
 
         engine = Engine(
             open_ledger(Path(scratch) / "study.db", spec),
-            schedulers.load(spec.scheduler, spec.rungs, spec.factor),
-            sample=spec.sample,
+            schedulers.of_study(spec),
+            sample=partial(spec.sample, image_size=data.image_size),
             record=Configuration.to_dict,
             trials=spec.trials,
             admit=admission(spec, data),
             listen=listen,
         )
-        problem = Problem(source_to_dict(spec.data), spec.task, str(kept))
+        problem = Problem(source_to_dict(spec.data), spec.task, checkpoints=str(kept))
         begin = time.perf_counter()
-        ray_backend.search(engine, problem, workers=args.workers, gpus_per_trial=0)
+        work_through(EngineWork(engine), partial(run_trial, problem=problem), Resources("cpu", args.workers, 1, 0.0))
         engine.close()
         trained = {
             t.number: t.user_attrs["history"] for t in engine.ledger.study.get_trials() if "history" in t.user_attrs
@@ -82,11 +86,9 @@ def main() -> None:
     epochs, wall = len(starts) + len(between), last_epoch(events) - begin
     print(f"{len(trained)} trials, {len(starts)} jobs, {epochs} epochs, {wall:.1f} s")
     print(f"a worker's first job (process, imports, data): {', '.join(f'{s:.1f} s' for s in starts[: args.workers])}")
-    print(
-        f"a job on a warm worker, until its first epoch's end, less that epoch: median {statistics.median(warm):.3f} s"
-    )
+    print(f"a job on a warm worker, to its first epoch's end, less that epoch: median {statistics.median(warm):.3f} s")
     print(f"an epoch, less its training and evaluation: median {1e3 * statistics.median(between):.1f} ms")
-    print(f"both together: {overhead:.3f} s a trial")
+    print(f"both together: {overhead:.3f} s per trial")
 
 
 def last_epoch(events: list[tuple[float, Event]]) -> float:

@@ -2,14 +2,16 @@
 
     OMP_NUM_THREADS=1 python benchmarks/searchbench.py --folder ../shared/searchbench --seeds 8 --budget 100
 
-The folder holds the curves and the simulation, which is not ours: workers in virtual time, the budget in full-training
-equivalents (FTE; a promoted trial pays its new epochs only), the incumbent (the fully trained trial with the best last
-epoch) and the regret. What is measured is `nas.engine.Engine` as it runs on Ray, its study in memory, through the
-adapter `Ours`. Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) that is told
-COMPLETE for what was stopped, with stopping ASHA, as Ray Tune's OptunaSearch and ASHAScheduler do it; and
-`SAMPLER+SCHEDULER` of this repository, such as `random+promotion`, where `tpe_group` is Optuna's multivariate TPE with
-`group=True`, a model for each set of parameters that are active together. Normalised regret in percent: mean over
-tasks and seeds, and its standard error over seeds of the mean over tasks.
+The folder holds the curves and the simulation, which is not ours. It defines the workers in virtual time, the budget in
+full-training equivalents (FTE; a promoted trial pays only for its new epochs), the incumbent (the fully trained trial
+with the best last epoch) and the regret. Through the adapter `Ours` it measures `nas.searching.engine.Engine` as it
+runs on Ray, with its study in memory. Prints normalised regret in percent: the mean over tasks and seeds, and the
+standard error over seeds of the mean over tasks.
+
+Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) with stopping ASHA, where stopped
+trials are told COMPLETE, as Ray Tune's OptunaSearch and ASHAScheduler do it; and `SAMPLER+SCHEDULER` of this
+repository, such as `random+promotion`. The sampler `tpe_group` is Optuna's multivariate TPE with `group=True`, which
+has a model for each set of parameters that are active together.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ ENGINES = ("stock", "random+promotion", "tpe+promotion", "ours")
 
 
 def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
-    """A configuration of a benchmark's space: {name: ("cat", choices) | ("int" | "float", low, high, log)}."""
+    """Sample a configuration of a benchmark's space {name: ("cat", choices) | ("int" | "float", low, high, log)}."""
     config = {}
     for name, (kind, *bounds) in space.items():
         if kind == "cat":
@@ -57,7 +59,7 @@ def sampler_of(name: str, seed: int) -> Any:
 
 
 class Ours:
-    """`next` and `report` as the simulation wants them, answered by the engine."""
+    """Adapts the engine to the `next` and `report` that the simulation expects."""
 
     def __init__(self, bench: Any, seed: int, sampler: str, scheduler: str, actions: dict[Decision, int]) -> None:
         ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler_of(sampler, seed))
@@ -75,7 +77,7 @@ class Ours:
 
 
 class StockSampler:
-    """Optuna's default sampler as OptunaSearch drives it: whatever ended is told as COMPLETE with its last value."""
+    """Optuna's default sampler as OptunaSearch drives it: every ended trial is told COMPLETE with its last value."""
 
     def __init__(self, bench: Any, seed: int) -> None:
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
@@ -111,7 +113,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=8)
     p.add_argument("--first-seed", type=int, default=0)
     p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
-    p.add_argument("--out", type=Path, help="JSON lines, one for each run")
+    p.add_argument("--out", type=Path, help="JSON lines, one per run")
     return p
 
 
@@ -124,7 +126,7 @@ def main() -> None:
 
 
 def compare(benches: dict[str, Any], args: argparse.Namespace) -> None:
-    """Every engine on every bench (with E, rungs, best, median, curve, cost, true, and space or suggest)."""
+    """Run every engine on every bench (with E, rungs, best, median, curve, cost, true, and space or suggest)."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sys.path.insert(0, str(args.folder.resolve()))
     import simulate as simulation
@@ -152,7 +154,7 @@ def show(name: str, runs: list[dict[str, Any]], tasks: list[str], seconds: float
     count = {what: np.mean([run[what] for run in runs]) for what in ("trials", "full", "ms_per_suggestion")}
     print(
         f"{name}: {count['trials']:.0f} trials, {count['full']:.0f} in full, {count['ms_per_suggestion']:.0f} ms of "
-        f"the engine for each job, {seconds:.0f} s"
+        f"the engine per job, {seconds:.0f} s"
     )
     print("  FTE        " + "".join(f"{budget:>14}" for budget in budgets))
     for index, task in enumerate(tasks):

@@ -1,14 +1,15 @@
-"""This engine against the stock pair, Optuna's sampler and ASHA as Ray Tune has them, on simulated lenses.
+"""This engine against the stock pair, Optuna's sampler with ASHA in Ray Tune, on simulated lenses.
 
     python benchmarks/side_by_side.py --minutes 30 --seeds 1              # one arm after the other
     python benchmarks/side_by_side.py --minutes 60 --seeds 1 --at-once    # both at once, sharing the cores
 
-Both search the hybrid study's space with its limits, budget and data, two workers of one thread each, for the same wall
-time from the start of the process. *ours* is `nas.run`'s machinery. *stock* is what a user writes after the manuals of
-Ray Tune and Optuna: `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors, a function trainable
-with a DataLoader; the same `build_model`, optimiser, augmentation and metrics; a network above the limits reports the
-AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then trained again on training and
-validation images with three seeds and tested once. `--at-once` has whatever else the machine does weigh on both alike.
+Both search the hybrid study's space with its limits, budget and data, with two workers of one thread each, for the same
+wall time from the start of the process. *ours* is `nas.run`'s machinery. *stock* is what a user writes after reading
+the manuals of Ray Tune and Optuna: `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors and a
+function trainable with a DataLoader. It has the same `build_model`, optimiser, augmentation and metrics; a network
+above the limits reports the AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then
+trained again on training and validation images with three seeds and tested once. With `--at-once`, other load on the
+machine affects both arms alike.
 
 Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html.
 """
@@ -25,6 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,15 +38,19 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nas import samplers, schedulers
-from nas.retraining.training import Retraining, fingerprint, retrain
+from nas.retraining.job import Retraining, fingerprint
+from nas.retraining.training import train_and_test
 from nas.searching.engine import Engine, Event
 from nas.searching.ledger import Ledger
-from nas.searching.search import admission
+from nas.searching.search import EngineWork
 from nas.searching.storage import open_storage
+from nas.searching.study import admission
 from nas.workers import checkpoints
-from nas.workers import pool as ray_backend
-from nas.workers.ray_start import ray
-from nas.workers.trial import Problem
+from nas.workers.pool import work_through
+from nas.workers.ray_session import ray
+from nas.workers.resources import Resources
+from nas.workers.training import Problem
+from nas.workers.trial import run_trial
 from search_space import build_model
 from studies import Configuration, StudySpec
 from studies import load as load_study
@@ -58,7 +64,7 @@ from trainers.optimise import learning_rate, optimiser_of
 ARMS = ("ours", "stock")
 WORKERS = 2
 RETRAIN_SEEDS = 3
-SKIPPED = 0.5  # what the stock arm reports of a network above the limits: the AUC of chance
+SKIPPED = 0.5  # the AUC of chance, which the stock arm reports for a network above the limits
 
 Log = Callable[[Any, int, float, dict[str, Any]], None]  # trial, epoch, value, configuration
 
@@ -78,7 +84,7 @@ def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
 
     engine = Engine(
         Ledger(open_storage(folder / "study.db"), spec.name, sampler=samplers.load(spec.sampler, spec.seed)),
-        schedulers.load(spec.scheduler, spec.rungs, spec.factor),
+        schedulers.of_study(spec),
         sample=spec.sample,
         record=Configuration.to_dict,
         trials=spec.trials,
@@ -86,9 +92,10 @@ def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
         admit=admission(spec, data),
         listen=listen,
     )
-    problem = Problem(source_to_dict(spec.data), spec.task, str(kept.absolute()))
+    problem = Problem(source_to_dict(spec.data), spec.task, checkpoints=str(kept.absolute()))
     threading.Timer(seconds - time.monotonic(), lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    ray_backend.search(engine, problem, workers=WORKERS, gpus_per_trial=0)
+    with suppress(KeyboardInterrupt):
+        work_through(EngineWork(engine), partial(run_trial, problem=problem), Resources("cpu", WORKERS, 1, 0.0))
 
 
 def trainable(config: dict[str, Any], *, spec: StudySpec) -> None:
@@ -155,10 +162,10 @@ def stock(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
 
 
 def run_arm(arm: str, spec: StudySpec, minutes: float, folder: Path) -> None:
-    """Search in this process, and write what happened when."""
+    """Search in this process, and write what happens when."""
     begin = time.monotonic()
     folder.mkdir(parents=True, exist_ok=False)
-    path = folder.with_suffix(".jsonl")  # not kept open: Ray Tune pickles what it is given
+    path = folder.with_suffix(".jsonl")  # not kept open, because Ray Tune pickles what it is given
     path.touch()
 
     def log(trial: Any, epoch: int, value: float, config: dict[str, Any]) -> None:
@@ -176,7 +183,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def incumbents(events: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
-    """Each fully trained trial that was better than all fully trained before it."""
+    """The fully trained trials that were better than all fully trained ones before them."""
     best: list[dict[str, Any]] = []
     for event in events:
         if event["epoch"] == epochs and (not best or event["auc"] > best[-1]["auc"]):
@@ -185,15 +192,13 @@ def incumbents(events: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]
 
 
 def test(config: dict[str, Any], spec: StudySpec, folder: Path) -> list[float]:
-    """Test AUC of the configuration, trained again with each seed."""
+    """Train the configuration again with each seed and return the test AUCs."""
     seen = fingerprint(load(spec.data))
     aucs = []
     for seed in range(RETRAIN_SEEDS):
-        job = Retraining(
-            trial=0, config={**config, "seed": seed}, task=spec.task, data=source_to_dict(spec.data), fingerprint=seen,
-            folder=str(folder), threads=WORKERS,
-        )  # fmt: skip
-        *_, last = retrain(job)
+        problem = Problem(source_to_dict(spec.data), spec.task, threads=WORKERS)
+        job = Retraining(0, {**config, "seed": seed}, problem, seen, str(folder))
+        *_, last = train_and_test(job)
         aucs.append(last["test"]["auc"])
     return aucs
 
@@ -219,7 +224,7 @@ def main() -> None:
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--at-once", action="store_true")
     p.add_argument("--out", type=Path, default=Path("side_by_side"))
-    p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # in a process of its own
+    p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # runs in its own process
     p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = p.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -228,7 +233,7 @@ def main() -> None:
         run_arm(args.arm, replace(study, seed=args.seed), args.minutes, args.out / f"{args.arm}-{args.seed}")
         return
 
-    load(study.data)  # made once, before any clock runs
+    load(study.data)  # simulated once, before any clock runs
     for seed in range(args.seeds):
         running = []
         for arm in ARMS:

@@ -1,9 +1,9 @@
-"""The tables of finished studies as Markdown, and their plots as PNG: what studies/README.md is made of.
+"""Prints the tables of finished studies as Markdown and draws their plots as PNG, for studies/README.md.
 
     python benchmarks/study_tables.py runs/augmentation runs/mlp --figures benchmarks/figures
 
-Of a grid: the mean of each cell over its seeds, the paired effects and their plot; of a search: its best trials and its
-history. Plots need `chromium` on the path.
+For a grid: the mean of each cell over its seeds, the paired effects and their plot. For a search: its best trials and
+its history. Plots need `chromium` on the path.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
 import plotly.graph_objects as go
 from PIL import Image
 
 from nas.report import effects as grid
 from nas.report import figures
+from nas.report.data import incumbent
 from nas.report.table import cell_headings, cell_rows, cells, effect_headings, effect_rows, headings
-from nas.results import incumbent, read
-from nas.searching.storage import open_existing
+from nas.results import load_results
 
 WIDTH = 900
 
@@ -34,7 +33,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def picture(figure: go.Figure, path: Path) -> None:
-    """A screenshot of the figure, at most 64 colours."""
+    """Save a screenshot of the figure with at most 64 colours."""
     figure.update_layout(paper_bgcolor="white", plot_bgcolor="white", width=WIDTH)
     height = int(figure.layout.height or 420)
     with tempfile.TemporaryDirectory() as scratch:
@@ -56,11 +55,9 @@ def main() -> None:
     p.add_argument("--top", type=int, default=5)
     args = p.parse_args()
     if args.figures and not shutil.which("chromium"):
-        p.error("--figures needs chromium on the path, which takes the pictures")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+        p.error("--figures needs chromium on the path to draw the plots")
     for folder in args.runs:
-        storage, (name,) = open_existing(folder / "study.db")
-        search = read(optuna.load_study(study_name=name, storage=storage))
+        search = load_results(folder)
         data = search.spec["data"]
         print(f"\n## {folder.name}\n\n{search.question}\n\n{search.counts()} of {data}, rungs {search.rungs}\n")
         if search.grid:

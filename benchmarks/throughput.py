@@ -1,11 +1,11 @@
-"""Training images per second of processor time: `fit` against a bare loop written by hand, five fixed architectures.
+"""Training images per second of processor time: `fit` against a hand-written bare loop, for five fixed architectures.
 
     OMP_NUM_THREADS=1 python benchmarks/throughput.py --repeats 7
 
-The bare loop has its images normalised and in memory, the same order of batches, optimiser, clipping and schedule, and
-reports nothing. `fit` reads the stored images, normalises each batch, keeps a loss for its report and yields epochs.
-Both in turn, on one thread of one process, in processor time, since the wall knows what else a machine does: the median
-of the ratios of neighbouring runs, and their quartiles.
+The bare loop has its images normalised and in memory, uses the same order of batches, optimiser, clipping and schedule,
+and reports nothing. `fit` reads the stored images, normalises each batch, keeps a loss for its report and yields
+epochs. Both run in turn on one thread of one process. Reports the median and quartiles of the ratios of neighbouring
+runs, in processor time, because wall time depends on what else the machine does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MIXERS = ("conv", "attention", "window", "fourier", "mlp")
 
 
 def architecture(mixer: str) -> Architecture:
-    """Two stages of one mixer, the first choice wherever there is one."""
+    """Two stages of one mixer, with the first choice of every parameter."""
 
     class First:
         def suggest_categorical(self, name: str, choices: list[object]) -> object:

@@ -1,10 +1,10 @@
-"""The seed proposal's toys on the data and budget of the hybrid study.
+"""Toy networks on the data and budget of the hybrid study, to compare with the table of `nas.retrain`.
 
     python benchmarks/toys.py --seeds 3
 
-Each toy (MLP, LeNet, two-block ResNet) gets a ladder of learning rates, the rate is chosen on the validation split
-(as the search chooses its configuration), and the chosen one is trained again over seeds on train and validation
-together and tested once, as `nas.retrain` does. The table stands beside `nas.retrain`'s.
+Each toy (MLP, LeNet, two-block ResNet) is trained at several learning rates. The rate is chosen on the validation
+split, as the search chooses its configuration. The toy is then trained again with each seed on training and validation
+images together and tested once, as `nas.retrain` does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 def train(
     toy: Toy, data: Dataset, split: Split, config: TrainConfig, seed: int, val: Split | None
 ) -> tuple[float, float]:
-    """(validation AUC after the last epoch, or nan; test AUC where there is no validation)."""
+    """Return the validation AUC after the last epoch and nan or, without validation, nan and the test AUC."""
     task = tasks.load("substructure", data)
     torch.manual_seed(seed)
     model = build_model(toy, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs)

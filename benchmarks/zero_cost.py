@@ -1,8 +1,7 @@
 """Scores of an untrained network from one batch, as published, for networks with any activation and norm.
 
-Each changes the state of the model that it is given: give each its own copy.
-
-Not used by the search: `benchmarks/fidelity.py` measures what they are worth.
+Each score changes the state of its model, so give each its own copy. The search does not use them;
+`benchmarks/fidelity.py` measures what they are worth.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ ACTIVATIONS = {"relu", "relu_", "gelu", "silu", "silu_", "leaky_relu", "leaky_re
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Sum over all parameter tensors of the loss gradient's Euclidean norm (Abdelfattah et al., arXiv 2101.08134).
 
-    x (B, C, H, W), y (B,) class indices; batch norm by the batch, drop path off.
+    x (B, C, H, W), y (B,) class indices. Batch norm uses the batch; drop path is off.
     """
     loss = F.cross_entropy(training_mode(model)(x), y)
     return float(sum(g.norm() for g in torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)))
 
 
 def synflow(model: nn.Module, x: Tensor) -> float:
-    """Logarithm of the sum over weights of |w dR/dw|; R: the outputs' sum for an image of ones, all weights at their
-    absolute value (Tanaka et al., arXiv 2006.05467), norms left out as Abdelfattah et al. do, in double precision.
+    """Logarithm of the sum over weights of |w dR/dw| (Tanaka et al., arXiv 2006.05467), in double precision.
 
-    Only the shape of x (B, C, H, W) counts.
+    R is the sum of the outputs for an image of ones, with all weights at their absolute value and without norms, as in
+    Abdelfattah et al. Only the shape of x (B, C, H, W) counts.
     """
     model.double().eval()
     with torch.no_grad():
@@ -43,16 +42,16 @@ def synflow(model: nn.Module, x: Tensor) -> float:
     for norm in norms:
         norm.register_forward_hook(lambda module, inputs, output: inputs[0])
     parameters = list(model.parameters())
-    with sdpa_kernel(SDPBackend.MATH):  # the fused one recomputes exp(score - log sum), which scores this large break
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's exp(score - log sum) breaks for such large scores
         total = model(torch.ones_like(x[:1], dtype=torch.float64)).sum()
         gradients = torch.autograd.grad(total, parameters, materialize_grads=True)
     return math.log(sum(float((p.detach() * g).abs().sum()) for p, g in zip(parameters, gradients, strict=True)))
 
 
 def naswot(model: nn.Module, x: Tensor) -> float:
-    """log |det K|, K_ij: in how many activation units images i and j agree (Mellor et al., arXiv 2006.04647).
+    """log |det K|, where K_ij counts the activation units in which images i and j agree (Mellor et al., 2006.04647).
 
-    A unit's bit is the sign of what enters its ReLU; here of what enters any activation. x (B, C, H, W).
+    A unit's bit is the sign of the input to its ReLU; here, to any activation. x (B, C, H, W).
     """
     with torch.no_grad(), Signs(len(x)) as signs:
         training_mode(model)(x)
@@ -60,7 +59,7 @@ def naswot(model: nn.Module, x: Tensor) -> float:
 
 
 class Signs(TorchFunctionMode):
-    """Adds up K over every activation that is called, as a module or as a function, on (B or B x windows, ...)."""
+    """Sums K over every activation called, as a module or as a function, on (B or B x windows, ...)."""
 
     def __init__(self, batch: int) -> None:
         super().__init__()
@@ -74,7 +73,7 @@ class Signs(TorchFunctionMode):
 
 
 def training_mode(model: nn.Module) -> nn.Module:
-    """Batch norm by the batch, but no branch dropped."""
+    """Switch to training mode, so that batch norm uses the batch, but drop no branch."""
     model.train()
     for module in model.modules():
         if isinstance(module, DropPath):

@@ -1,19 +1,75 @@
-"""Running a search, and using what it found."""
+"""Search for networks that analyse images of gravitational lenses, and use what was found.
+
+results = nas.search("hybrid", trials=20, data="folder")
+results.frame()
+retrained = nas.retrain(results, top_k=3, seeds=3)
+model = nas.load_model(retrained.best)
+nas.predict(model, images)
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.models.export import load_model
+    from nas.errors import SearchFailed, UserError
+    from nas.models.evaluation import Evaluation, evaluate
+    from nas.models.export import LensModel, load_model
+    from nas.models.inference import Measurement, Prediction, predict
+    from nas.report.page import write_report
+    from nas.results import Results, Trial, load_results
+    from nas.retraining.retrain import retrain
+    from nas.retraining.retrained import Retrained
+    from nas.searching.search import search
 
-__all__ = ["load_model"]
+# Imported on first use: importing a part of `nas` must not wait for torch, Ray and Optuna.
+_HOME = {
+    "Evaluation": "nas.models.evaluation",
+    "LensModel": "nas.models.export",
+    "Measurement": "nas.models.inference",
+    "Prediction": "nas.models.inference",
+    "Results": "nas.results",
+    "Retrained": "nas.retraining.retrained",
+    "SearchFailed": "nas.errors",
+    "Trial": "nas.results",
+    "UserError": "nas.errors",
+    "evaluate": "nas.models.evaluation",
+    "load_model": "nas.models.export",
+    "load_results": "nas.results",
+    "predict": "nas.models.inference",
+    "retrain": "nas.retraining.retrain",
+    "search": "nas.searching.search",
+    "write_report": "nas.report.page",
+}
+
+__all__ = [
+    "Evaluation",
+    "LensModel",
+    "Measurement",
+    "Prediction",
+    "Results",
+    "Retrained",
+    "SearchFailed",
+    "Trial",
+    "UserError",
+    "evaluate",
+    "load_model",
+    "load_results",
+    "predict",
+    "retrain",
+    "search",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """`nas.load_model` on first use, so that importing a part of `nas` does not import torch."""
-    if name == "load_model":
-        from nas.models.export import load_model
+    if name not in _HOME:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found
 
-        return load_model
-    raise AttributeError(f"module 'nas' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,8 +1,5 @@
-"""`python -m nas.evaluate`."""
+"""`python -m nas.evaluate`: Measure a model on other images. From Python: `nas.evaluate(...)`."""
 
-import sys
+from nas.commands.cli import script
 
-from nas.models.evaluation import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+script(__name__)

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whenever the process is killed."""
+"""Files and folders that are there whole or not at all, whenever the process is killed; and who may write them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nas.errors import UserError
 
 
 @contextmanager
@@ -36,3 +40,18 @@ def link(path: Path, target: str) -> None:
     scratch.unlink(missing_ok=True)
     scratch.symlink_to(target)
     os.replace(scratch, path)
+
+
+@contextmanager
+def exclusive(lock: Path, busy: str) -> Iterator[None]:
+    """Hold the file `lock`, whose folder is made. UserError with the message `busy` where another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise UserError(busy) from None
+    try:
+        yield
+    finally:
+        held.release()

@@ -1,8 +1,5 @@
-"""`python -m nas.predict`."""
+"""`python -m nas.predict`: What a model says of images. From Python: `nas.predict(...)`."""
 
-import sys
+from nas.commands.cli import script
 
-from nas.models.inference import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+script(__name__)

@@ -1,4 +1,4 @@
-"""What the report is drawn from: plain values taken from an Optuna study, which only `read` sees. Nothing draws."""
+"""A study as plain data. Everything that reads a study (reports, retraining, warm start, a notebook) reads it here."""
 
 from __future__ import annotations
 
@@ -6,50 +6,68 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from nas.errors import UserError, mendable
+from nas.run_folder import RunFolder
+from nas.searching.engine import GIVEN
+from nas.searching.storage import only_study
 from nas.words import describe_architecture
+from studies import Configuration
 
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial that was trained. Values are compared only at rungs, which all trials have in common."""
+    """One configuration of a study. Values are compared only at rungs, which all trials have in common."""
 
     number: int
-    state: str  # "complete" | "pruned" | "failed" | "open": still running, or paused
+    state: str
+    """complete: trained to the full budget; pruned: stopped at a rung; failed; paused at a rung, still to be promoted
+    or pruned; running, or interrupted; skipped: above the study's limits and never trained."""
     curve: Mapping[int, float]  # epoch -> objective, finite values only
-    rung: int  # highest rung it has a value for; 0: none
+    rung: int  # the highest one it has a value for; 0: none
     params: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution]
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # `studies.Configuration` as JSON data
+    given: bool = False  # by the study or a warm start, not sampled
     parameters: int | None = None
-    macs: int | None = None
-    seconds: float | None = None
+    macs: int | None = None  # multiply-accumulates for one image
+    seconds: float | None = None  # of training
     peak_memory_mb: float | None = None
-    error: str = ""
+    error: str = ""  # why it failed, or which limits it is above
     turned: float | None = None  # the objective at full budget on the validation images turned by 90 degrees
+    history: tuple[Mapping[str, float], ...] = ()  # every metric of every recorded epoch, which it names "epoch"
 
     @property
     def value(self) -> float:
-        """The objective at `rung`."""
-        return self.curve[self.rung]
+        """The objective at `rung`; nan where it has reached none."""
+        return self.curve.get(self.rung, math.nan)
 
     @property
     def epochs(self) -> int:
         return max(self.curve, default=0)
 
     @property
-    def description(self) -> str:
+    def architecture(self) -> str:
+        """Stages as `conv×2(64) → ↓attention×3(96)`: mixer, blocks, channels; ↓ where the grid is halved before it."""
         return describe_architecture(self.config.get("architecture", {}))
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Every metric of the last recorded epoch."""
+        return self.history[-1] if self.history else {}
 
 
 @dataclass(frozen=True)
@@ -61,38 +79,65 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Search:
-    """A study as the report sees it."""
+class Results:
+    """A study: what was searched, and its trials by number."""
 
     name: str
     question: str
-    spec: Mapping[str, Any]
+    spec: Mapping[str, Any]  # `studies.StudySpec` as JSON data, and the scheduler's "rungs"
     maximize: bool
     rungs: tuple[int, ...]  # epochs at which trials are compared; the last is the full budget
     trials: tuple[Trial, ...]
-    skipped: int  # configurations above the study's limits, which were never trained
+    database: Path | None = None  # None: the study was read from memory
 
     @property
     def objective(self) -> str:
         return str(self.spec["objective"])
 
-    def counts(self) -> dict[str, int]:
-        return {state: sum(t.state == state for t in self.trials) for state in ("complete", "pruned", "failed", "open")}
+    @property
+    def trained(self) -> tuple[Trial, ...]:
+        """All trials but the skipped ones."""
+        return tuple(trial for trial in self.trials if trial.state != "skipped")
 
-    def ranked(self) -> list[Trial]:
-        """The COMPLETE trials at full budget from best to worst; of equals the older comes first."""
-        full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
-        return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
+    @property
+    def skipped(self) -> int:
+        """The number of configurations above the study's limits."""
+        return len(self.trials) - len(self.trained)
 
     @property
     def grid(self) -> bool:
+        """Whether the study trains every cell of a grid."""
         return self.spec.get("sampler") == "grid"
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial at full budget; None while there is none."""
+        return next(iter(self.ranked()), None)
+
+    def trial(self, number: int) -> Trial:
+        """UserError where the study has no trial of this number."""
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        raise UserError(f"the study {self.name!r} has no trial {number}; it has {len(self.trials)}, numbered from 0")
+
+    def configuration(self, number: int) -> Configuration:
+        """Everything that decides what training trial `number` results in, beside the study's data and task."""
+        return Configuration.from_dict(self.trial(number).config)
+
+    def counts(self) -> dict[str, int]:
+        return {state: sum(trial.state == state for trial in self.trials) for state in STATES}
+
+    def ranked(self) -> list[Trial]:
+        """The complete trials at full budget from best to worst; of equals the older comes first."""
+        full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
+        return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
     def cells(self) -> list[Cell]:
         """The configurations trained in full, whatever the seed, from best to worst.
 
-        In a grid, those that lack a seed come after those that have all: what is left of a configuration when its
-        failures are taken away flatters it.
+        In a grid, configurations that lack a seed come after those that have all: the seeds that did not fail would
+        flatter them.
         """
         found: dict[str, list[Trial]] = {}
         for trial in self.ranked():
@@ -105,109 +150,92 @@ class Search:
         seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1
         return sorted(cells, key=lambda c: (len(c.trials) < seeds, sign * c.value, c.trials[0].number))
 
+    def frame(self) -> pd.DataFrame:
+        """A row a trial, indexed by number: what `Trial` says, then `params_...` and the last epoch's `metrics_...`."""
+        import pandas as pd
 
-def read(study: optuna.Study) -> Search:
-    """The study as plain values. ValueError for a study that nas.run did not make."""
+        columns = ("state", "value", "epochs", "given", "architecture", "parameters", "macs", "seconds", "error")
+        rows = [
+            {name: getattr(trial, name) for name in columns}
+            | {f"params_{name}": value for name, value in trial.params.items()}
+            | {f"metrics_{name}": value for name, value in trial.metrics.items() if name != "epoch"}
+            for trial in self.trials
+        ]
+        numbers = pd.Index([trial.number for trial in self.trials], name="number")
+        return pd.DataFrame(rows, index=numbers) if rows else pd.DataFrame(columns=columns, index=numbers)
+
+    def learning_curves(self) -> pd.DataFrame:
+        """A row an epoch, indexed by number and epoch: the objective as `value`, and the other recorded metrics."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.trials:
+            recorded = {int(entry["epoch"]): entry for entry in trial.history}
+            rows += [
+                {"number": trial.number, "value": value, **recorded.get(epoch, {}), "epoch": epoch}
+                for epoch, value in trial.curve.items()
+            ]
+        return pd.DataFrame(rows, columns=None if rows else ["number", "epoch", "value"]).set_index(["number", "epoch"])
+
+
+@mendable
+def load_results(folder: str | Path) -> Results:
+    """The study of a run, `runs/<name>` or its study.db, as it stands now: a search may be going on there.
+
+    UserError where there is no study, or one that a search of ours did not make.
+    """
+    database = Path(folder) if Path(folder).is_file() else RunFolder(Path(folder)).database
+    if not database.is_file():
+        raise UserError(f"no study at {database}: search first (python -m nas.run), or name the folder of a run")
+    return read(only_study(database), database)
+
+
+def read(study: optuna.Study, database: Path | None = None) -> Results:
+    """An Optuna study as plain data. UserError for a study that no search of ours made."""
     spec = study.user_attrs.get("spec")
     if spec is None:
-        raise ValueError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
+        raise UserError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
     rungs = tuple(spec["rungs"])
-    stored = study.get_trials(deepcopy=False)
-    return Search(
+    return Results(
         name=study.study_name,
         question=study.user_attrs.get("question", ""),
         spec=spec,
         maximize=spec["direction"] == "maximize",
         rungs=rungs,
-        trials=tuple(_trial(t, rungs, spec["objective"]) for t in stored if "skipped" not in t.user_attrs),
-        skipped=sum("skipped" in t.user_attrs for t in stored),
+        trials=tuple(_trial(t, rungs, spec["objective"]) for t in study.get_trials(deepcopy=False)),
+        database=database,
     )
 
 
-def _trial(trial: optuna.trial.FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
-    known = trial.user_attrs
-    full = [epoch for epoch in known.get("history", ()) if epoch["epoch"] == rungs[-1]]
+def _trial(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
+    recorded = trial.user_attrs
+    history = tuple(recorded.get("history", ()))
+    full = [epoch for epoch in history if epoch["epoch"] == rungs[-1]]
     turned = full[0].get(f"turned_{objective}") if full else None
     curve = {epoch: v for epoch, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)}
     return Trial(
         number=trial.number,
-        state=STATES.get(trial.state, "open"),
+        state=_state(trial, rungs),
         curve=curve,
         rung=max((rung for rung in rungs if rung in curve), default=0),
         params=trial.params,
         distributions=trial.distributions,
-        config=known.get("config", {}),
-        parameters=known.get("parameters"),
-        macs=known.get("macs"),
-        seconds=known.get("seconds"),
-        peak_memory_mb=known.get("peak_memory_mb"),
-        error=known.get("error", ""),
+        config=recorded.get("config", {}),
+        given=bool(recorded.get(GIVEN, False)),
+        parameters=recorded.get("parameters"),
+        macs=recorded.get("macs"),
+        seconds=recorded.get("seconds"),
+        peak_memory_mb=recorded.get("peak_memory_mb"),
+        error=recorded.get("error", recorded.get("skipped", "")),
         turned=turned if turned is not None and math.isfinite(turned) else None,
+        history=history,
     )
 
 
-@dataclass(frozen=True)
-class Incumbent:
-    """The best full-budget value so far, by trial number: one entry for every trial that improved on it."""
-
-    numbers: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-
-def incumbent(search: Search) -> Incumbent:
-    numbers: list[int] = []
-    values: list[float] = []
-    for trial in sorted(search.ranked(), key=lambda t: t.number):
-        if not values or (trial.value > values[-1] if search.maximize else trial.value < values[-1]):
-            numbers.append(trial.number)
-            values.append(trial.value)
-    return Incumbent(np.array(numbers, dtype=np.int64), np.array(values))
-
-
-@dataclass(frozen=True)
-class Mixers:
-    """Objective at the lowest rung by mixer (rows, best first) and place (columns: anywhere, stage 1, stage 2, ...)."""
-
-    mixers: tuple[str, ...]
-    places: tuple[str, ...]
-    count: NDArray[np.int64]  # trials in each cell
-    median: NDArray[np.float64]  # nan where there is none
-    low: NDArray[np.float64]  # quartiles
-    high: NDArray[np.float64]
-
-
-def mixers(search: Search) -> Mixers:
-    """Every trial counts once in a cell, with its value at the lowest rung, whatever became of it later."""
-    rung = search.rungs[0]
-    cells: dict[tuple[str, int], list[float]] = {}
-    for trial in search.trials:
-        names = [stage["mixer"] for stage in trial.config.get("architecture", {}).get("stages", ())]
-        if rung in trial.curve:
-            for cell in {(name, 0) for name in names} | {(name, i) for i, name in enumerate(names, 1)}:
-                cells.setdefault(cell, []).append(trial.curve[rung])
-    sign = -1 if search.maximize else 1
-    rows = sorted({name for name, _ in cells}, key=lambda name: (sign * float(np.median(cells[name, 0])), name))
-    columns = range(max((place for _, place in cells), default=0) + 1)
-    values = [[np.array(cells.get((name, place), [np.nan])) for place in columns] for name in rows]
-    shape = (len(rows), len(columns))
-    low, median, high = (
-        np.array([[np.quantile(cell, q) for cell in row] for row in values]).reshape(shape) for q in (0.25, 0.5, 0.75)
-    )
-    return Mixers(
-        mixers=tuple(rows),
-        places=("anywhere", *(f"stage {place}" for place in columns[1:])),
-        count=np.array([[len(cells.get((n, p), [])) for p in columns] for n in rows], dtype=np.int64).reshape(shape),
-        median=median,
-        low=low,
-        high=high,
-    )
-
-
-def pareto(search: Search, cost: str = "parameters") -> list[Trial]:
-    """The full-budget trials that no other one beats at the same or lower cost, by rising cost."""
-    front: list[Trial] = []
-    known = [trial for trial in search.ranked() if getattr(trial, cost) is not None]
-    for trial in sorted(known, key=lambda t: getattr(t, cost)):  # stable: of equal cost the best comes first
-        if not front or (trial.value > front[-1].value if search.maximize else trial.value < front[-1].value):
-            front.append(trial)
-    return front
+def _state(trial: FrozenTrial, rungs: Sequence[int]) -> str:
+    """In the database a paused trial is RUNNING, and a skipped one PRUNED."""
+    if "skipped" in trial.user_attrs:
+        return "skipped"
+    if trial.state in ENDED:
+        return ENDED[trial.state]
+    return "paused" if max(trial.intermediate_values, default=0) in rungs else "running"

@@ -1,8 +1,5 @@
-"""`python -m nas.retrain`."""
+"""`python -m nas.retrain`: Train the best again. From Python: `nas.retrain(...)`."""
 
-import sys
+from nas.commands.cli import script
 
-from nas.retraining.retrain import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+script(__name__)

@@ -1,8 +1,5 @@
-"""`python -m nas.run`."""
+"""`python -m nas.run`: Search. From Python: `nas.search(...)`."""
 
-import sys
+from nas.commands.cli import script
 
-from nas.searching.search import main
-
-if __name__ == "__main__":
-    sys.exit(main())
+script(__name__)

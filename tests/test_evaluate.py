@@ -6,20 +6,21 @@ import json
 import numpy as np
 import optuna
 import pytest
+from here import work_through_here
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 import nas
 from nas import schedulers
+from nas.commands.cli import main_of
 from nas.models import evaluation as evaluating
-from nas.models import inference as predicting
 from nas.models.inference import predict
-from nas.retraining import retrain
 from nas.retraining import training as retraining
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
-from nas.workers import parallel
+from nas.searching.study import describe
+from nas.workers import training as setting
 from search_space import Toy
 from studies import Configuration, StudySpec
 from trainers.config import TrainConfig
@@ -32,14 +33,8 @@ SIMULATED = Simulated(images=120, image_size=32)
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        retraining.resident.cache_clear()
+        setting.resident.cache_clear()
         yield
-
-
-def inline(function, jobs, *, workers, gpus=0.0):
-    for job in jobs:
-        for item in function(job):
-            yield job, item
 
 
 def retrained(folder, task, objective, direction, *arguments):
@@ -49,16 +44,16 @@ def retrained(folder, task, objective, direction, *arguments):
     (folder / "tiny").mkdir(parents=True)
     storage = open_storage(folder / "tiny" / "study.db")
     ledger = Ledger(storage, "tiny", direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
-    ledger.study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    ledger.study.set_user_attr("spec", describe(spec))
     config = Configuration(Toy("resnet2"), TrainConfig(epochs=2), seed=0).to_dict()
-    engine = Engine(ledger, schedulers.load("full", spec.rungs, 3), sample=lambda trial: config, trials=1,
+    engine = Engine(ledger, schedulers.load("full", (2,), 3), sample=lambda trial: config, trials=1,
                     objective=objective)  # fmt: skip
     list(simulate(engine, lambda c: [0.5, 0.4], workers=1))
     engine.close()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "in_parallel", inline)
+        patch.setattr("nas.workers.pool.work_through", work_through_here)
         words = ["--study", "tiny", "--runs", str(folder), "--top-k", "1", "--seeds", "2", "--workers", "1"]
-        assert retrain.main([*words, *arguments]) == 0
+        assert main_of("retrain", [*words, *arguments]) == 0
     return folder / "tiny"
 
 
@@ -90,11 +85,11 @@ def test_a_number_goes_from_the_search_to_a_prediction(measurer, tmp_path, capsy
 
     np.save(tmp_path / "lens.npy", test.images[:1][0].numpy())
     words = ["--model", str(measurer / "models" / "best"), str(tmp_path / "lens.npy")]
-    assert predicting.main([*words, "--json"]) == 0
+    assert main_of("predict", [*words, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["predictions"]
     assert row["value"] == pytest.approx(float(said.values[0]), rel=1e-5)
     assert ("sigma" in row) == model.task.with_sigma
-    assert predicting.main(words) == 0
+    assert main_of("predict", words) == 0
     assert f"{row['value']:.4f}" in capsys.readouterr().out
 
 
@@ -145,7 +140,7 @@ def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifie
 
     out = tmp_path / "found.json"
     words = ["--model", str(classifier / "models" / "best"), "--preset", "deeplense-1", "--images", "60"]
-    assert evaluating.main([*words, "--json", str(out)]) == 0
+    assert main_of("evaluate", [*words, "--json", str(out)]) == 0
     assert f"{json.loads(out.read_text())['metrics']['auc']:.4f}" in capsys.readouterr().out
 
 
@@ -154,12 +149,12 @@ def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(class
     data = load(SIMULATED, progress=False)
     with pytest.raises(ValueError, match="has the classes a, b, c; the model tells axion, cdm, no_sub apart"):
         evaluating.evaluate(model, dataclasses.replace(data, classes=("a", "b", "c")))
-    assert evaluating.main(["--model", str(classifier / "models" / "best")]) == 2
+    assert main_of("evaluate", ["--model", str(classifier / "models" / "best")]) == 2
     assert capsys.readouterr().err.startswith("error: give either --data")
 
 
 @pytest.mark.parametrize("sizes", ["0,30", "30,5000"])
 def test_train_sizes_that_cannot_be_are_refused(classifier, capsys, sizes):
     words = ["--study", "tiny", "--runs", str(classifier.parent), "--train-sizes", sizes]
-    assert retrain.main(words) == 2
+    assert main_of("retrain", words) == 2
     assert "expected 1 to" in capsys.readouterr().err

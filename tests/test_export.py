@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import nas
+from nas.commands.cli import main_of
 from nas.models import inference as predicting
 from nas.models.card import model_card
 from nas.models.export import describe_model, export
@@ -64,7 +65,7 @@ def exported(folder, architecture, kind="zscore", in_chans=1, image_size=32, sta
 
 def random_architecture(seed):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return HybridSpace(image_size=32).sample(study.ask())
+    return HybridSpace().sample(study.ask(), image_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,8 @@ def test_importing_nas_imports_neither_torch_nor_ray_and_using_a_model_no_ray_no
 import sys, nas
 assert not {{"torch", "ray", "optuna"}} & set(sys.modules), "import nas"
 model = nas.load_model({str(model_folder)!r})
-import torch, nas.predict
-nas.predict.predict(model, torch.rand(2, 1, 32, 32))
+import torch
+nas.predict(model, torch.rand(2, 1, 32, 32))
 assert not {{"ray", "optuna", "plotly"}} & set(sys.modules), "load_model and predict"
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -211,7 +212,7 @@ def test_a_damaged_model_is_refused_in_one_line(tmp_path, capsys, kind, said):
     exported(tmp_path / "m", Toy("resnet2"))
     damage(tmp_path / "m", kind)
     np.save(tmp_path / "lens.npy", np.ones((32, 32)))
-    assert predicting.main(["--model", str(tmp_path / "m"), str(tmp_path / "lens.npy")]) == 2
+    assert main_of("predict", ["--model", str(tmp_path / "m"), str(tmp_path / "lens.npy")]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
@@ -238,7 +239,7 @@ def test_an_image_that_cannot_be_used_is_named_in_one_line(tmp_path, capsys, mod
     elif content is not None:
         np.save(path, content)
     np.save(tmp_path / "good.npy", np.random.default_rng(0).random((32, 32)))
-    assert predicting.main(["--model", str(model_folder), str(tmp_path / "good.npy"), str(path)]) == 2
+    assert main_of("predict", ["--model", str(model_folder), str(tmp_path / "good.npy"), str(path)]) == 2
     captured = capsys.readouterr()
     assert name in captured.err
     assert said in captured.err
@@ -253,13 +254,13 @@ def test_predict_prints_a_table_and_json_of_files_and_folders(tmp_path, capsys, 
     np.save(tmp_path / "folder" / "counts.npy", rng.integers(0, 1000, (32, 32)))
     Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(tmp_path / "one.jpg")
     arguments = ["--model", str(model_folder), str(tmp_path / "one.jpg"), str(tmp_path / "folder")]
-    assert predicting.main([*arguments, "--json"]) == 0
+    assert main_of("predict", [*arguments, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert [p["file"].rsplit("/", 1)[1] for p in said["predictions"]] == ["one.jpg", "counts.npy", "float.npy"]
     for prediction in said["predictions"]:
         assert sum(prediction["probabilities"].values()) == pytest.approx(1)
         assert prediction["class"] == max(prediction["probabilities"], key=prediction["probabilities"].get)
-    assert predicting.main(arguments) == 0
+    assert main_of("predict", arguments) == 0
     table = capsys.readouterr().out
     for prediction in said["predictions"]:
         line = next(line for line in table.splitlines() if prediction["file"] in line)

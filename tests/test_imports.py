@@ -1,6 +1,7 @@
 """Imports point one way, so that a network, a training or a study can be read without what runs it."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -40,14 +41,17 @@ def test_imports_point_one_way(package):
 
 
 def test_an_architecture_is_data_without_torch():
-    names = set(imported(ROOT / "search_space" / "architecture.py"))
-    assert names <= set(sys.stdlib_module_names)
+    for name in ("architecture.py", "errors.py"):
+        names = set(imported(ROOT / "search_space" / name))
+        assert names <= {*sys.stdlib_module_names, "search_space"}
+    ours = re.findall(r"^from (search_space\S*)", (ROOT / "search_space" / "architecture.py").read_text(), re.MULTILINE)
+    assert ours == ["search_space.errors"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "nas").rglob("*.py")), ids=lambda p: p.name)
-def test_ray_is_met_only_where_trials_are_run(path):
+def test_ray_is_met_only_by_the_pool_of_workers(path):
     if "ray" in set(imported(path)):
-        assert path.name in {"pool.py", "ray_start.py", "parallel.py"}
+        assert path.name in {"pool.py", "worker.py", "ray_session.py"}
 
 
 def test_the_engine_knows_neither_ray_nor_torch():

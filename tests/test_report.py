@@ -17,16 +17,18 @@ from rich.console import Console
 
 import studies
 from nas import schedulers
-from nas.report import top_table, write_report
-from nas.report.__main__ import main
+from nas.commands.cli import main_of
+from nas.report.data import incumbent, mixers, pareto
 from nas.report.figures import history
 from nas.report.importance import encode, importance
-from nas.report.page import retrain_command
-from nas.results import incumbent, mixers, pareto, read
+from nas.report.page import retrain_command, write_report
+from nas.report.table import top_table
+from nas.results import read
 from nas.searching.engine import Admission, Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
+from nas.searching.study import describe
 from nas.words import describe_architecture, describe_data, duration, si, value
 
 SPEC = dataclasses.replace(studies.load("hybrid"), epochs=18, min_epochs=2)
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalW
 
 def described(study, **changes):
     spec = dataclasses.replace(SPEC, **changes)
-    study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    study.set_user_attr("spec", describe(spec))
     study.set_user_attr("question", spec.question)
     return study
 
@@ -114,11 +116,12 @@ def test_counts_are_those_of_the_study_and_skipped_configurations_are_no_trials(
     skipped = [t for t in study.get_trials() if "skipped" in t.user_attrs]
     assert skipped
     assert found.skipped == len(skipped)
-    assert not {t.number for t in found.trials} & {t.number for t in skipped}
+    assert not {t.number for t in found.trained} & {t.number for t in skipped}
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    assert found.counts() == {name: len(ended(study, state)) for name, state in states.items()} | {"open": 0}
+    others = {"paused": 0, "running": 0, "skipped": len(skipped)}
+    assert found.counts() == {name: len(ended(study, state)) for name, state in states.items()} | others
     assert all(found.counts()[name] for name in states)
-    assert found.rungs == SPEC.rungs
+    assert found.rungs == RUNGS
 
 
 def test_only_full_budgets_are_ranked_best_first(study):
@@ -130,7 +133,7 @@ def test_only_full_budgets_are_ranked_best_first(study):
 
 def test_the_table_at_the_end_of_a_run_fits_a_terminal_and_starts_with_the_best(study):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(top_table(study, 3))
+    console.print(top_table(read(study), 3))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
     assert f" {study.best_trial.number} " in lines[4]
@@ -290,7 +293,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_no_network_and_shows_every_figure(study, tmp_path):
-    text = write_report(study, tmp_path / "hybrid" / "report.html").read_text()
+    text = write_report(read(study), tmp_path / "hybrid" / "report.html").read_text()
     page = Page(text)
     assert page.references == [], "nothing is fetched"
     assert "@import" not in text.split("</style>")[0]
@@ -333,7 +336,7 @@ ODD = {
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_a_study_of_any_state_has_a_page(name, direction, tmp_path):
     study = by_hand(ODD[name], direction, objective="balanced_accuracy")
-    page = Page(write_report(study, tmp_path / "report.html").read_text())
+    page = Page(write_report(read(study), tmp_path / "report.html").read_text())
     words = " ".join(page.text)
     for state in ("complete", "pruned", "failed"):
         assert f"{read(study).counts()[state]} {state}" in words
@@ -342,7 +345,7 @@ def test_a_study_of_any_state_has_a_page(name, direction, tmp_path):
     assert ("curves" in page.ids) == (name not in ("empty", "one failed", "no config"))
     assert "AUC" not in words
     assert "nan" not in words
-    Console(file=io.StringIO()).print(top_table(study))
+    Console(file=io.StringIO()).print(top_table(read(study)))
 
 
 def test_a_value_between_rungs_is_not_compared():
@@ -353,7 +356,7 @@ def test_a_value_between_rungs_is_not_compared():
 def test_the_command_writes_the_report_of_a_stored_study_again(tmp_path, capsys):
     (tmp_path / "night").mkdir()
     search(open_storage(tmp_path / "night" / "study.db"), trials=4)
-    assert main(["--study", "hybrid", "--runs", str(tmp_path), "--name", "night"]) == 0
+    assert main_of("report", ["--study", "hybrid", "--runs", str(tmp_path), "--name", "night"]) == 0
     assert (tmp_path / "night" / "report.html").stat().st_size > 1e6
     assert "report.html" in capsys.readouterr().out
 
@@ -366,14 +369,14 @@ def test_a_study_that_cannot_be_read_is_one_line_and_exit_code_2(case, tmp_path,
         path.write_text("these are not the bytes you are looking for" * 100)
     elif case != "missing":
         optuna.create_study(storage=open_storage(path), study_name="hybrid" if case == "not ours" else "other")
-    assert main(["--study", "hybrid", "--runs", str(tmp_path)]) == 2
+    assert main_of("report", ["--study", "hybrid", "--runs", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     says = {
         "missing": "nas.run --study hybrid",
         "not a database": "is no study database",
-        "another study": "it holds: other",
+        "another study": "holds the study 'other', not 'hybrid'",
     }
     assert says.get(case, "only studies made by nas.run") in error
 

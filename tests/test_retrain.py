@@ -6,35 +6,43 @@ import itertools
 import json
 import os
 import re
+import signal
 
 import numpy as np
 import optuna
 import pytest
 import torch
+from filelock import FileLock
 from plotly.offline import get_plotlyjs
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 import nas
 from nas import schedulers
+from nas.commands.cli import main_of
 from nas.files import replacing
 from nas.models.inference import predict
 from nas.results import read
-from nas.retraining import retrain
 from nas.retraining import training as retraining
+from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, result
+from nas.retraining.retrain import best
 from nas.retraining.scores import POINTS, score
-from nas.retraining.training import Retrained, Retraining, fingerprint, joined
+from nas.retraining.training import train_and_test
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
-from nas.workers import parallel
+from nas.searching.study import describe
+from nas.workers import training as setting
+from nas.workers.pool import work_through
+from nas.workers.resources import Resources
+from nas.workers.training import Problem
 from search_space import Toy, build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, resolve
 from trainers.config import TrainConfig
-from trainers.data import Dataset, Simulated, Split, load, source_to_dict
+from trainers.data import Dataset, Simulated, Split, joined, load, source_to_dict
 from trainers.evaluate import metrics_of_views
 from trainers.fit import fit
 from trainers.tasks.substructure import Task
@@ -47,7 +55,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        retraining.resident.cache_clear()
+        setting.resident.cache_clear()
         load(SPEC.data, progress=False)
         yield
 
@@ -60,10 +68,10 @@ def make_study(folder, configs, values, spec=SPEC):
     """A finished study whose trial i trained configs[i] to the validation value values[i]; None: it failed."""
     folder.mkdir(parents=True)
     ledger = Ledger(open_storage(folder / "study.db"), SPEC.name, sampler=optuna.samplers.RandomSampler(seed=0))
-    ledger.study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    ledger.study.set_user_attr("spec", describe(spec))
     given = iter(configs)
     engine = Engine(
-        ledger, schedulers.load("promotion", SPEC.rungs, 3), sample=lambda trial: next(given), trials=len(configs)
+        ledger, schedulers.load("promotion", (2,), 3), sample=lambda trial: next(given), trials=len(configs)
     )
     for value in itertools.takewhile(lambda v: v is None, values):
         assert value is None
@@ -76,33 +84,23 @@ def make_study(folder, configs, values, spec=SPEC):
 
 def jobs_for(tmp_path, *configs, seed=0):
     seen = fingerprint(load(SPEC.data, progress=False))
+    problem = Problem(source_to_dict(SPEC.data), SPEC.task)
     return [
-        Retraining(i, {**config, "seed": seed}, SPEC.task, source_to_dict(SPEC.data), seen, str(tmp_path / "retrained"))
+        Retraining(i, {**config, "seed": seed}, problem, seen, str(tmp_path / "retrained"))
         for i, config in enumerate(configs)
     ]
 
 
-def inline(function, jobs, *, workers, gpus=0.0):
-    """`in_parallel` in this process."""
-    for job in jobs:
-        try:
-            for item in function(job):
-                yield job, item
-        except Exception as error:
-            yield job, parallel.Failed(str(error))
-
-
-@pytest.fixture
-def without_ray(monkeypatch):
-    monkeypatch.setattr(parallel, "in_parallel", inline)
+def main(words):
+    return main_of("retrain", words)
 
 
 def test_the_best_complete_trials_are_taken_and_a_configuration_counts_once(tmp_path):
     same = configuration(2e-3)
     configs = [configuration(9e-3), configuration(1e-3), same, {**same, "seed": 5}, configuration(3e-3)]
     study = make_study(tmp_path / "tiny", configs, [None, 0.6, 0.9, 0.8, 0.7])
-    assert [t.number for t in retrain.best(read(study), 3)] == [2, 4, 1]
-    assert [t.number for t in retrain.best(read(study), 1)] == [2]
+    assert [t.number for t in best(read(study), 3)] == [2, 4, 1]
+    assert [t.number for t in best(read(study), 1)] == [2]
 
 
 GRID = dataclasses.replace(SPEC, sampler="grid", seeds=2)
@@ -122,10 +120,10 @@ def test_of_a_grid_the_best_mean_over_the_seeds_is_taken_and_not_the_luckiest_se
         values = [v and 1 - v for v in values]
     found = read(make_study(tmp_path / "tiny", configs, values, GRID))
     found = dataclasses.replace(found, maximize=not minimize)
-    assert [t.number for t in retrain.best(found, 3)] == [5, 3, 1], "of each the first seed stands for it"
+    assert [t.number for t in best(found, 3)] == [5, 3, 1], "of each the first seed stands for it"
     assert [c.value for c in found.cells()] == pytest.approx([abs(minimize - v) for v in (0.745, 0.7, 0.85)])
     elsewhere = dataclasses.replace(found, spec={**found.spec, "sampler": "tpe"})
-    assert [t.number for t in retrain.best(elsewhere, 3)] == [2, 1, 4], "a search ranks by the best trial"
+    assert [t.number for t in best(elsewhere, 3)] == [2, 1, 4], "a search ranks by the best trial"
 
 
 def test_two_splits_joined_are_indexed_like_their_concatenation():
@@ -144,27 +142,27 @@ def test_two_splits_joined_are_indexed_like_their_concatenation():
 
 def test_a_retraining_is_the_plain_training_on_both_splits_to_the_last_epoch(tmp_path):
     (job,) = jobs_for(tmp_path, configuration(), seed=3)
-    items = list(retraining.retrain(job))
+    items = list(train_and_test(job))
     data = load(SPEC.data, progress=False)
     torch.manual_seed(3)
     model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
     both = Split(torch.cat([data.train.images, data.val.images]), torch.cat([data.train.labels, data.val.labels]), {})
     task = tasks.load(SPEC.task, data)
     epochs = list(fit(model, both, task, TrainConfig(epochs=2), seed=3))
-    weights = retraining.result(job).weights
+    weights = result(job).weights
     assert weights.keys() == model.state_dict().keys()
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
     assert [i["train_loss"] for i in items[:-1]] == [e.metrics["train_loss"] for e in epochs]
-    kept = retraining.result(job).metrics
+    kept = result(job).metrics
     assert items[-1] == {"test": {name: kept[name] for name in ("auc", "accuracy", "loss")}}
 
 
 def test_global_statistics_are_those_of_what_was_trained_on_and_are_kept(tmp_path):
     (job,) = jobs_for(tmp_path, configuration(normalisation="log", normalisation_scope="global"))
-    list(retraining.retrain(job))
+    list(train_and_test(job))
     data = load(SPEC.data, progress=False)
     both = torch.cat([data.train.images, data.val.images])
-    kept = retraining.result(job).normalisation
+    kept = result(job).normalisation
     assert kept == resolve(TrainConfig(normalisation="log", normalisation_scope="global"), both)
     assert kept.statistics.offset == pytest.approx(float(both.double().min()))
     assert kept.statistics.scale == pytest.approx(float(both.double().std()))
@@ -182,10 +180,10 @@ def test_the_test_images_are_read_only_after_the_last_epoch_and_once_under_each_
             return data.test.images[index]
 
     watched = dataclasses.replace(data, test=dataclasses.replace(data.test, images=Watched()))
-    monkeypatch.setattr(retraining, "resident", lambda source, device: watched)
+    monkeypatch.setattr(setting, "resident", lambda source, device: watched)
     trained = 0
     (job,) = jobs_for(tmp_path, configuration())
-    for item in retraining.retrain(job):
+    for item in train_and_test(job):
         assert not reads or "test" in item
         trained += "epoch" in item
     assert reads == [2] * 8
@@ -193,13 +191,14 @@ def test_the_test_images_are_read_only_after_the_last_epoch_and_once_under_each_
 
 def test_what_is_finished_is_not_trained_again_unless_it_would_come_out_otherwise(tmp_path):
     (job,) = jobs_for(tmp_path, configuration())
-    assert retraining.finished(job) is None
-    list(retraining.retrain(job))
-    assert retraining.finished(job)
+    assert finished(job) is None
+    list(train_and_test(job))
+    assert finished(job)
     longer = {**job.config, "training": {**job.config["training"], "epochs": 3}}
-    for change in ({"config": longer}, {"fingerprint": "other images"}, {"task": "other"}, {"trial": 5}):
-        assert retraining.finished(dataclasses.replace(job, **change)) is None
-    assert retraining.finished(dataclasses.replace(job, threads=2))
+    other_task = {"problem": dataclasses.replace(job.problem, task="other")}
+    for change in ({"config": longer}, {"fingerprint": "other images"}, {"trial": 5}, other_task):
+        assert finished(dataclasses.replace(job, **change)) is None
+    assert finished(dataclasses.replace(job, problem=dataclasses.replace(job.problem, threads=2)))
 
 
 @pytest.mark.parametrize("part", ["images", "labels", "targets", "classes"])
@@ -232,7 +231,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 def retrained(outputs, task, targets, seed=0):
     """A network that says the same of every view of the test images."""
     views = task.predict(outputs).expand(8, -1, -1)
-    return Retrained(seed, {}, views, metrics_of_views(views, targets, task), 1.0, Normalisation("zscore"), task)
+    return NetworkResult(seed, {}, views, metrics_of_views(views, targets, task), 1.0, Normalisation("zscore"), task)
 
 
 def test_the_figures_agree_with_numpy_and_scikit_learn():
@@ -310,16 +309,16 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     configs = [configuration(1e-3), configuration(2e-3, "mlp")]
     make_study(tmp_path / "tiny", configs, [0.6, 0.7])
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--workers", "1", "--seeds"]
-    assert retrain.main([*arguments, "2"]) == 0
+    assert main([*arguments, "2"]) == 0
     said = capsys.readouterr().out
     assert said.count("test AUC") == 4
     assert "0.7000" in said, "the validation value stands beside the test's"
     check_results(tmp_path / "tiny", [1, 0], [0, 1])
     first = (tmp_path / "tiny" / "retrain.json").read_text()
-    assert retrain.main([*arguments, "2"]) == 0
+    assert main([*arguments, "2"]) == 0
     assert "4 of 4 trainings were finished before" in capsys.readouterr().out
     assert (tmp_path / "tiny" / "retrain.json").read_text() == first
-    assert retrain.main([*arguments, "3"]) == 0
+    assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
     check_results(tmp_path / "tiny", [1, 0], [0, 1, 2])
 
@@ -328,7 +327,7 @@ def test_the_validation_value_of_a_grid_is_the_mean_over_its_seeds(tmp_path, wit
     configs = [*with_seeds(configuration(1e-3), (0, 1)), *with_seeds(configuration(2e-3), (0, 1))]
     make_study(tmp_path / "tiny", configs, [0.5, 0.9, 0.74, 0.75], GRID)
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "1", "--seeds", "1", "--workers", "1"]
-    assert retrain.main(arguments) == 0
+    assert main(arguments) == 0
     (found,) = json.loads((tmp_path / "tiny" / "retrain.json").read_text())["configurations"]
     assert (found["trial"], found["validation"]) == (2, pytest.approx(0.745))
 
@@ -345,7 +344,7 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
             return real(model, train, task, config, **options)
 
         patch.setattr(retraining, "fit", fit_or_fail)
-        code = retrain.main(["--study", "tiny", "--runs", str(tmp_path), "--seeds", "2", "--workers", "1"])
+        code = main(["--study", "tiny", "--runs", str(tmp_path), "--seeds", "2", "--workers", "1"])
     assert code == 1
     captured = capsys.readouterr()
     assert captured.err.count("the training loss is nan at epoch 1") == 2
@@ -359,13 +358,13 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
     """Two trials that differ only in their sparsity are one when it is overridden."""
     make_study(tmp_path / "tiny", [configuration(), configuration(sparsity=0.5)], [0.6, 0.7])
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--seeds", "1", "--workers", "1", "--top-k", "2"]
-    assert retrain.main(arguments) == 0
+    assert main(arguments) == 0
     kept = [json.loads((tmp_path / f"tiny/models/trial-{i}/config.json").read_text())["pruning"] for i in (0, 1)]
     assert kept[0]["sparsity"] == 0
     assert kept[1]["sparsity"] == pytest.approx(0.5, abs=1e-4)
     capsys.readouterr()
     for known in (False, True):
-        assert retrain.main([*arguments, "--sparsity", "0.8", "--rewind", "0"]) == 0
+        assert main([*arguments, "--sparsity", "0.8", "--rewind", "0"]) == 0
         shown = capsys.readouterr().out
         assert ("finished before" in shown) == known, "another sparsity is another training"
     assert "only 1 different configuration" in shown
@@ -400,18 +399,18 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
         (["--study", "nosuch"], "nosuch"),
         (["--study", "tiny", "--sparsity", "1"], "sparsity is 1.0; expected"),
         (["--study", "tiny", "--sparsity", "0.5", "--rewind", "2"], "half of 2 epochs .* at least 4 epochs"),
-        (["--study", "tiny", "--rewind", "1"], "give --sparsity above 0 as well"),
+        (["--study", "tiny", "--rewind", "1"], "give sparsity above 0 as well"),
         (["--study", "nosuch.py"], "no study file nosuch.py"),
         (["--study", "tiny", "--name", "elsewhere"], "no study at"),
-        (["--study", "tiny", "--top-k", "0"], "--top-k is 0; expected at least 1"),
-        (["--study", "tiny", "--seeds", "-1"], "--seeds is -1; expected at least 1"),
+        (["--study", "tiny", "--top-k", "0"], "top_k is 0; expected at least 1"),
+        (["--study", "tiny", "--seeds", "-1"], "seeds is -1; expected at least 1"),
         (["--study", "tiny", "--workers", "0"], "--workers is 0; expected at least 1"),
         (["--study", "tiny"], "no trial of .* has reached the full budget yet"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said):
     make_study(tmp_path / "tiny", [configuration()], [None])
-    assert retrain.main(["--runs", str(tmp_path), *arguments]) == 2
+    assert main(["--runs", str(tmp_path), *arguments]) == 2
     error = capsys.readouterr().err
     assert re.search(said, error)
     assert error.count("\n") == 1
@@ -419,38 +418,79 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said
 
 def test_two_retrainings_of_one_study_do_not_run_at_once(tmp_path, capsys):
     make_study(tmp_path / "tiny", [configuration()], [0.6])
-    with retrain.FileLock(tmp_path / "tiny" / "retrain.lock"):
-        assert retrain.main(["--study", "tiny", "--runs", str(tmp_path)]) == 2
+    with FileLock(tmp_path / "tiny" / "retrain.lock"):
+        assert main(["--study", "tiny", "--runs", str(tmp_path)]) == 2
     assert "another retraining is running" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_ray_trains_tests_and_exports_and_neither_an_error_nor_a_dead_worker_stops_the_others(tmp_path, capsys):
-    pytest.importorskip("ray")
+def test_ray_trains_tests_and_exports(tmp_path, capsys):
     configs = [configuration(1e-3), configuration(2e-3, "mlp")]
     make_study(tmp_path / "tiny", configs, [0.6, 0.7])
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--seeds", "2", "--workers", "2"]
-    try:
-        assert retrain.main(arguments) == 0
-        assert capsys.readouterr().out.count("test AUC") == 4
-        check_results(tmp_path / "tiny", [1, 0], [0, 1], tolerance=1e-6)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("test AUC") == 4
+    check_results(tmp_path / "tiny", [1, 0], [0, 1], tolerance=1e-6)
 
-        def stretch(job):
-            yield job
-            if job == "raises":
-                raise RuntimeError("out of luck")
-            if job == "dies":
-                os._exit(1)
-            yield f"{job} done"
 
-        jobs = ["one", "raises", "two", "dies", "three", "four"]
-        items = list(parallel.in_parallel(stretch, jobs, workers=2))
-        last = dict(items)
-        assert isinstance(last["raises"], parallel.Failed)
-        assert last["raises"].reason == "RuntimeError: out of luck"
-        assert last["dies"].reason.startswith("the worker died")
-        assert all(last[job] == f"{job} done" for job in ("one", "two", "three", "four"))
-    finally:
-        import ray
+class Recorded:
+    """Work that writes down what becomes of each job."""
 
-        ray.shutdown()
+    def __init__(self, jobs):
+        self.waiting, self.running, self.ends = list(jobs), 0, {}
+
+    @property
+    def done(self):
+        return not self.waiting and not self.running
+
+    def next(self):
+        if not self.waiting:
+            return None
+        self.running += 1
+        return self.waiting.pop(0)
+
+    def report(self, job, item):
+        self.ends[job] = item
+        if job == "stopped":
+            self.running -= 1
+        return job != "stopped"
+
+    def end(self, job):
+        self.running -= 1
+        self.ends[job] += " and ended"
+
+    def fail(self, job, reason):
+        self.running -= 1
+        self.ends[job] = reason
+
+
+def stretch(job):
+    yield f"{job} begun"
+    if job == "raises":
+        raise RuntimeError("out of luck")
+    if job == "dies":
+        os._exit(1)
+    yield f"{job} done"
+
+
+@pytest.mark.slow
+def test_neither_an_error_nor_a_dead_worker_stops_the_other_jobs_of_the_pool():
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGUSR1)]
+    for _ in range(2):  # and a second time in the same process
+        work = Recorded(["one", "raises", "two", "dies", "stopped", "three", "four"])
+        work_through(work, stretch, Resources("cpu", 2, 1, 0.0))
+        assert work.ends.pop("raises") == "RuntimeError: out of luck"
+        assert work.ends.pop("dies").startswith("the worker process died")
+        assert work.ends.pop("stopped") == "stopped begun"
+        assert work.ends == {job: f"{job} done and ended" for job in ("one", "two", "three", "four")}
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGUSR1)] == handlers, "Ctrl-C is given back"
+
+
+@pytest.mark.slow
+def test_what_the_work_raises_ends_the_pool_and_is_raised():
+    class Broken(Recorded):
+        def report(self, job, item):
+            raise LookupError("this is no job of mine")
+
+    with pytest.raises(LookupError, match="no job of mine"):
+        work_through(Broken(["one", "two", "three"]), stretch, Resources("cpu", 2, 1, 0.0))

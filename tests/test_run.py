@@ -16,11 +16,26 @@ import pytest
 from optuna.trial import TrialState
 
 import studies
-from nas.searching.options import parser, resolve
-from nas.searching.search import main, open_ledger
+from nas.commands.cli import main_of
+from nas.commands.run import options
+from nas.searching.options import adapt
+from nas.searching.study import open_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]
+
+
+def main(words):
+    return main_of("run", words)
+
+
+def resolve(words):
+    """The study that these words of a command line ask for."""
+    args = vars(options().parse_args(words))
+    spec = studies.load(args.pop("study"))
+    for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start"):
+        args.pop(name)
+    return adapt(spec, **args)
 
 
 def command(*words, runs, cache):
@@ -59,30 +74,30 @@ def cache(tmp_path_factory):
     [
         (["--study", "hybird"], "unknown study 'hybird'; known: .*hybrid"),
         (["--study", "mine.py"], "no study file mine.py"),
-        (["--trials", "0"], "--trials is 0"),
+        (["--trials", "0"], "trials is 0; expected at least 1"),
         (["--trials", "many"], "invalid int value: 'many'"),
         (["--workers", "-1"], "--workers is -1"),
         (["--gpus-per-trial", "1000"], "--gpus-per-trial is 1000"),
         (["--epochs", "2"], "must lie above the warm-up"),
-        (["--seed", "-3"], "--seed is -3"),
+        (["--seed", "-3"], "seed is -3; expected at least 0"),
         (["--seeds", "2"], "hybrid has one seed"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "{one}"], "one class|at least two"),
         (["--data", "{bad}"], "3.npy"),
-        (["--data", "{good}", "--images", "7"], "--images counts simulated images"),
+        (["--data", "{good}", "--images", "7"], "images counts simulated images"),
         (["--study", "{f1}"], "has no metric 'f1'; known: auc"),
         (["--data", "{good}", "--objective", "mae"], "task 'substructure' has no metric 'mae'; known: auc"),
         (["--data", "{good}", "--objective", "turned_auc"], "has no metric 'turned_auc'"),
         (["--data", "{good}", "--task", "axion_mass"], "gives axion_mass for 0 images to train"),
-        (["--data", "{good}", "--task", "lens_finding"], "finding lenses needs two, of which one is called lens"),
-        (["--task", "nosuch"], "invalid choice: 'nosuch'"),
+        (["--data", "{good}", "--task", "lens_finding"], "finding lenses needs two, one of them called lens"),
+        (["--task", "nosuch"], "unknown task 'nosuch'; known: .*substructure"),
         (
             ["--images", "90", "--image-size", "16", "--task", "mass_fraction", "--balance", "weights"],
             "no classes to bal",
         ),
-        (["--sampler", "nosuch"], "invalid choice: 'nosuch'"),
-        (["--scheduler", "nosuch"], "invalid choice: 'nosuch'"),
+        (["--sampler", "nosuch"], "unknown sampler 'nosuch'; known: .*surrogate"),
+        (["--scheduler", "nosuch"], "unknown scheduler 'nosuch'; known: .*adaptive"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_path, capsys, monkeypatch):
@@ -114,7 +129,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_
     ("words", "trials"), [([], 51), (["--seeds", "1"], 17), (["--seeds", "2", "--trials", "5"], 5)]
 )
 def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
-    spec = resolve(parser().parse_args(["--study", "position", *words]))
+    spec = resolve(["--study", "position", *words])
     assert spec.trials == trials
     assert spec.seeds == (int(words[1]) if words else 3)
 
@@ -131,7 +146,7 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
     ],
 )
 def test_what_is_searched_for_and_how_can_be_said_on_the_command_line(words, expected):
-    spec = resolve(parser().parse_args(words))
+    spec = resolve(words)
     assert {name: getattr(spec, name) for name in expected} == expected
 
 
@@ -140,7 +155,7 @@ def test_labels_are_smoothed_only_where_there_are_labels():
 
     def sampled(*words):
         trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-        resolve(parser().parse_args(words)).sample(trial)
+        resolve(words).sample(trial)
         return "label_smoothing" in trial.params
 
     assert sampled()
@@ -148,7 +163,7 @@ def test_labels_are_smoothed_only_where_there_are_labels():
 
 
 def test_classes_are_balanced_when_asked_for():
-    spec = resolve(parser().parse_args(["--study", "augmentation", "--balance", "sampling"]))
+    spec = resolve(["--study", "augmentation", "--balance", "sampling"])
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     assert spec.sample(trial).training.balance == "sampling"
     assert "balance" not in trial.params
@@ -201,7 +216,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
     os.killpg(stopped.pid, signal.SIGINT)
     said, _ = stopped.communicate(timeout=120)
     assert stopped.returncode == 130, said
-    assert "the same command goes on" in said
+    assert "run the same command again to resume" in said
     assert "Traceback" not in said
 
     done = run("--trials", "8", runs=tmp_path, cache=cache)

@@ -10,8 +10,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from nas import samplers, schedulers
-from nas.samplers.surrogate import sampler as surrogate
-from nas.samplers.surrogate.sampler import RANDOM_TRIALS
+from nas.samplers.surrogate.sampler import BATCH, RANDOM_TRIALS, Sampler
 from nas.searching.drafts import cells, key
 from nas.searching.engine import Admission, Engine
 from nas.searching.ledger import Ledger
@@ -272,19 +271,19 @@ def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
 
 
 def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch):
-    monkeypatch.setattr(surrogate, "BATCH_EVERY", 20)
+    monkeypatch.setattr("nas.samplers.surrogate.sampler.BATCH_EVERY", 20)
     searches = []
-    best_of = surrogate.Sampler._best
+    best_of = Sampler._best
 
     def counted(self, sample, rng, count):
         chosen = best_of(self, sample, rng, count)
         searches.append((len(self._seen), count, len(chosen)))
         return chosen
 
-    monkeypatch.setattr(surrogate.Sampler, "_best", counted)
+    monkeypatch.setattr(Sampler, "_best", counted)
     found = search(mixed, 200, workers=4)
     assert len(set(keys(found))) == len(found) == 200
-    assert all(asked == given == min(1 + trials // 20, surrogate.BATCH) for trials, asked, given in searches)
+    assert all(asked == given == min(1 + trials // 20, BATCH) for trials, asked, given in searches)
     assert len(searches) < 80
     at = [trial.params["rate"] for trial in found[-40:]]
     assert 1e-4 < np.median(at) < 1e-2, "and they are where the good ones are"

@@ -12,7 +12,9 @@ from optuna.samplers import RandomSampler
 import studies
 from nas.searching.engine import Job
 from nas.workers import checkpoints
-from nas.workers.trial import Problem, describe_failure, run_trial
+from nas.workers.failures import describe_failure
+from nas.workers.training import Problem
+from nas.workers.trial import run_trial
 from search_space.model import HybridNet
 from trainers.data import Simulated, source_to_dict
 
@@ -22,7 +24,7 @@ SPEC = replace(studies.load("hybrid"), epochs=4, min_epochs=2, data=Simulated(im
 @pytest.fixture
 def problem(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    return Problem(source_to_dict(SPEC.data), "substructure", str(tmp_path / "checkpoints"))
+    return Problem(source_to_dict(SPEC.data), "substructure", checkpoints=str(tmp_path / "checkpoints"))
 
 
 def configurations(count):

@@ -1,7 +1,6 @@
 """A search that begins with the best of a former one: in virtual time on real databases, and as a user meets it."""
 
 import itertools
-import json
 import math
 import re
 import shutil
@@ -13,17 +12,17 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from nas import schedulers
+from nas.commands.cli import main_of
 from nas.searching import search as run
 from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine
-from nas.searching.search import open_ledger, stored_study
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
-from nas.workers import pool as ray_backend
-from search_space import ToySpace
-from studies import StudySpec
-from studies.train_space import PLAIN, TrainSpace
+from nas.searching.study import describe, open_ledger, stored_study
+from search_space import Range, ToySpace
+from studies import StudySpec, TrainSpace
+from studies.train_space import PLAIN_TRAINING
 
 SPEC = StudySpec("toy", "?", space=ToySpace(), epochs=6, min_epochs=2, seed=3, sampler="random")
 TOYS = {"mlp": 0.0, "lenet": 0.05, "resnet2": 0.1}
@@ -61,9 +60,10 @@ def database(path):
 def engine_of(path, spec, given=None, runs="runs"):
     """As `python -m nas.run --warm-start` makes it."""
     database(path)
-    warm = warm_start.begin(given and str(given), path.parent.parent / runs, stored_study(path, spec), spec)
+    former = warm_start.find(given and str(given), path.parent.parent / runs, stored_study(path, spec))
+    warm = warm_start.begin(former, spec, spec.sample)
     return Engine(
-        open_ledger(path, spec, warm), schedulers.load(spec.scheduler, spec.rungs, spec.factor), trials=spec.trials,
+        open_ledger(path, spec, warm), schedulers.of_study(spec), trials=spec.trials,
         sample=lambda trial: spec.sample(trial).to_dict(), first=warm.first if warm else spec.first,
         objective=spec.objective,
     )  # fmt: skip
@@ -85,11 +85,11 @@ def stored(path, spec=SPEC):
 def by_hand(path, entries, spec=SPEC):
     """A study of (state, its values at the rungs, parameters); what these leave out is the same in all."""
     study = optuna.create_study(study_name=spec.name, storage=open_storage(database(path)), direction=spec.direction)
-    study.set_user_attr("spec", json.loads(json.dumps(spec.to_dict())))
+    study.set_user_attr("spec", describe(spec))
     for state, values, params in entries:
         made = draft(spec.sample, np.random.default_rng(0), params)
         config = spec.sample(optuna.trial.FixedTrial(made.params)).to_dict()
-        at_rungs = dict(zip(spec.rungs, values, strict=False))
+        at_rungs = dict(zip(schedulers.of_study(spec).rungs, values, strict=False))
         value = values[-1] if state in (COMPLETE, PRUNED) else None
         study.add_trial(create_trial(
             state=state, value=value, params=made.params, distributions=made.distributions,
@@ -100,7 +100,7 @@ def by_hand(path, entries, spec=SPEC):
 
 def begun(former, spec, tmp_path):
     """The parameters of the trials that a new search of `spec` begins with, and no more."""
-    warm = warm_start.begin(str(former), tmp_path, None, spec)
+    warm = warm_start.begin(warm_start.find(str(former), tmp_path, None), spec, spec.sample)
     trials = search(tmp_path / "new" / "study.db", replace(spec, trials=len(warm.first)), former)
     return [trial.params for trial in trials]
 
@@ -140,7 +140,7 @@ def test_what_was_pruned_at_a_lower_rung_failed_or_never_ended_is_no_start(tmp_p
 
 
 def test_a_configuration_counts_once_whatever_its_seed_and_in_a_grid_by_its_mean(tmp_path):
-    grid = replace(SPEC, sampler="grid", seeds=2, training=replace(PLAIN, learning_rate=(1e-3, 2e-3, 4e-3)))
+    grid = replace(SPEC, sampler="grid", seeds=2, training=replace(PLAIN_TRAINING, learning_rate=(1e-3, 2e-3, 4e-3)))
     values = {
         ("lenet", 1e-3): (0.95, 0.15), ("lenet", 2e-3): (0.6, 0.62), ("mlp", 4e-3): (0.99,), ("mlp", 1e-3): (0.3, 0.4)
     }  # fmt: skip
@@ -159,10 +159,13 @@ COMMON = {"toy", "batch_size", "learning_rate", "weight_decay", "label_smoothing
 COMMON |= {f"augment.{name}" for name in ("rotation", "flip", "shift", "noise")}
 OTHER_SPACES = {  # and the parameters that they lack or forbid
     "fewer choices": (replace(SPEC, space=ToySpace(("lenet", "mlp"))), {"toy"}),
-    "other bounds": (replace(SPEC, training=TrainSpace(learning_rate=(1e-2, 1e-1))), {"learning_rate"}),
+    "other bounds": (replace(SPEC, training=TrainSpace(learning_rate=Range(1e-2, 1e-1, log=True))), {"learning_rate"}),
     "choices for a range": (replace(SPEC, training=TrainSpace(learning_rate=(1e-3, 3e-3, 1e-2))), {"learning_rate"}),
-    "fixed": (replace(SPEC, training=replace(PLAIN, noise=(0.0, 0.5))), COMMON - {"toy", "augment.noise"}),
-    "more": (replace(SPEC, training=TrainSpace(optimiser=("sgd", "lion", "adamw"), zoom=(0.0, 0.2))), set()),
+    "fixed": (
+        replace(SPEC, training=replace(PLAIN_TRAINING, noise=Range(0.0, 0.5))),
+        COMMON - {"toy", "augment.noise"},
+    ),
+    "more": (replace(SPEC, training=TrainSpace(optimiser=("sgd", "lion", "adamw"), zoom=Range(0.0, 0.2))), set()),
 }
 
 
@@ -191,22 +194,22 @@ def test_trials_that_differ_only_in_what_the_new_space_lacks_are_one(tmp_path):
         for k, toy in enumerate(["lenet"] * 9 + ["resnet2"] * 3 + ["lenet", "mlp"])
     ]
     by_hand(tmp_path / "former" / "study.db", entries)
-    found = begun(tmp_path / "former", replace(SPEC, training=PLAIN), tmp_path)
+    found = begun(tmp_path / "former", replace(SPEC, training=PLAIN_TRAINING), tmp_path)
     assert [params["toy"] for params in found] == ["lenet", "resnet2", "mlp"]
 
 
 def test_a_study_with_nothing_but_the_seed_in_common_is_refused(tmp_path):
     by_hand(tmp_path / "former" / "study.db", [(COMPLETE, [0.1, 0.9], {"toy": "mlp"})], replace(SPEC, seeds=2))
-    training = replace(PLAIN, learning_rate=(0.1, 0.2))
+    training = replace(PLAIN_TRAINING, learning_rate=Range(0.1, 0.2, log=True))
     other = StudySpec("other", "?", space=ToySpace(("lenet",)), training=training, seeds=2)
     with pytest.raises(ValueError, match=r"study\.db has no parameter in common with the study 'other'"):
-        warm_start.begin(str(tmp_path / "former"), tmp_path, None, other)
+        warm_start.begin(warm_start.find(str(tmp_path / "former"), tmp_path, None), other, other.sample)
 
 
 def test_the_studys_own_first_trials_follow_and_none_is_given_twice(tmp_path):
     entries = [(COMPLETE, [0.1, 0.9 - k / 10], {"learning_rate": 2e-3 + k * 1e-4}) for k in range(3)]
     former = by_hand(tmp_path / "former" / "study.db", entries)
-    own = ({"toy": "mlp", "learning_rate": 5e-3}, {**former[1].params, "sgd.momentum": 0.9}, {"toy": "resnet2"})
+    own = ({"toy": "mlp", "learning_rate": 5e-3}, former[1].params, {"toy": "resnet2"})
     found = begun(tmp_path / "former", replace(SPEC, first=own), tmp_path)
     assert found[:3] == [t.params for t in former]
     assert len(found) == 5
@@ -217,7 +220,7 @@ def test_the_studys_own_first_trials_follow_and_none_is_given_twice(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_grid_that_begins_warm_trains_every_cell_once(tmp_path, seed):
     """Cells are few, so that what is sampled for one of the first may well come to another of them."""
-    training = replace(PLAIN, noise=(0.0, 0.25, 0.5))
+    training = replace(PLAIN_TRAINING, noise=(0.0, 0.25, 0.5))
     space = ToySpace(("mlp", "lenet"))
     grid = replace(
         SPEC, space=space, training=training, sampler="grid", seeds=2, trials=12, scheduler="full", seed=seed
@@ -309,12 +312,14 @@ def command(tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(STUDY)
 
     def main(*words, epochs=None):
-        def virtual(engine, problem, *, workers, gpus_per_trial):
-            list(itertools.islice(simulate(engine, curve_of(SPEC), workers=workers), epochs))
+        def virtual(work, run, resources):
+            list(itertools.islice(simulate(work.engine, curve_of(SPEC), workers=resources.workers), epochs))
+            if not work.done:
+                raise KeyboardInterrupt
 
-        monkeypatch.setattr(ray_backend, "search", virtual)
+        monkeypatch.setattr("nas.workers.pool.work_through", virtual)
         words = ["--study", str(tmp_path / "toy.py"), "--runs", str(tmp_path / "runs"), "--workers", "1", *words]
-        return run.main(words)
+        return main_of("run", words)
 
     return main
 
@@ -349,7 +354,7 @@ def test_the_command_begins_with_the_former_best_and_the_same_command_or_a_short
         ("{tmp}/empty", "no study to start from at .*empty"),
         ("{tmp}/junk.db", "junk.db is no study database"),
         ("{tmp}/foreign.db", "study 'somebody' has no 'spec'"),
-        ("{tmp}/two.db", r"holds the studies one, two; expected one"),
+        ("{tmp}/two.db", r"holds the studies one, two; expected exactly one"),
         ("{tmp}/unfinished", "no trial of .*unfinished/study.db is finished"),
     ],
 )
@@ -360,7 +365,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(given, says, comm
         for name in names:
             optuna.create_study(study_name=name, storage=open_storage(database(tmp_path / file)))
     by_hand(tmp_path / "unfinished" / "study.db", [(FAIL, [0.9], {}), (RUNNING, [0.9], {})])
-    monkeypatch.setattr(run, "load", lambda source: pytest.fail("images were simulated"))
+    monkeypatch.setattr(run, "load", lambda *a, **k: pytest.fail("images were simulated"))
     capsys.readouterr()
     assert command("--warm-start", given.format(tmp=tmp_path)) == 2
     (error,) = capsys.readouterr().err.splitlines()

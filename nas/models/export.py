@@ -11,18 +11,24 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nas.errors import UserError, mendable
 from nas.files import replacing
+from nas.models.card import model_card
 from search_space import build_model, from_dict
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.tasks import Task
+
+if TYPE_CHECKING:
+    from nas.models.inference import Measurement, Prediction
 
 FORMAT = 1
 RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
@@ -32,7 +38,8 @@ class LensModel(nn.Module):
     """A trained network that knows what it was trained on.
 
     `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and gives raw outputs
-    (N, num_outputs); `nas.predict.predict(model, images)` takes images as stored and gives probabilities.
+    (N, num_outputs); `model.predict(images)`, the same as `nas.predict(model, images)`, takes images as stored and
+    gives class probabilities, or values in the unit that it was trained on.
     """
 
     def __init__(self, network: nn.Module, task: Task, config: Mapping[str, Any]) -> None:
@@ -49,6 +56,12 @@ class LensModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         outputs: Tensor = self.network(images)
         return outputs
+
+    def predict(self, images: Tensor | np.ndarray) -> Prediction | Measurement:
+        """What the model says of images (N, C, H, W) as stored; see `nas.predict`."""
+        from nas.models.inference import predict
+
+        return predict(self, images)
 
 
 def describe_model(
@@ -80,32 +93,31 @@ def describe_model(
 
 def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Write the network with these weights and the `config` of `describe_model`; replaces what was in `folder`."""
-    from nas.models.card import model_card  # its words are the report's, which imports Optuna: loading a model must not
-
     with replacing(folder) as scratch:
-        save_file(own(weights), scratch / "model.safetensors")
+        save_file(independent(weights), scratch / "model.safetensors")
         (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
 
 
-def own(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def independent(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU that share no memory, which safetensors refuses: tied weights do."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
 
 
+@mendable
 def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:
-    """The network exported to `folder`, in evaluation mode. ValueError where that holds none that can be used."""
+    """The network exported to `folder`, in evaluation mode. UserError where that holds none that can be used."""
     folder = Path(folder)
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
-            raise ValueError(
+            raise UserError(
                 f"no model in {folder} ({file} is missing); expected a folder that python -m nas.retrain wrote, "
                 "such as runs/hybrid/models/best"
             )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
-            raise ValueError(f"its format is {config['format']}, this version reads {FORMAT}")
+            raise UserError(f"its format is {config['format']}, this version reads {FORMAT}")
         task = tasks.from_record(config["task"])
         with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
             network = build_model(
@@ -114,14 +126,14 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
             )  # fmt: skip
         weights = load_file(folder / "model.safetensors")
     except KeyError as error:
-        raise ValueError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
+        raise UserError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
     except (ValueError, TypeError, SafetensorError) as error:
-        raise ValueError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
+        raise UserError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         made = config.get("versions", {}).get("lensing-nas", "an unknown version")
-        raise ValueError(
+        raise UserError(
             f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
             f"config.json; they were written by {made}"
         ) from error

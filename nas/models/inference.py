@@ -1,9 +1,7 @@
-"""`python -m nas.predict --model FOLDER images...`: what an exported network says of images. Needs no study."""
+"""`nas.predict`: what an exported network says of images. Needs no study."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,15 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from nas.commands.cli import Parser, run_command
-from nas.models.export import LensModel, load_model
+from nas.errors import UserError, mendable
+from nas.models.export import LensModel
 from trainers import tasks
-from trainers.data.folder.convert import UNREADABLE
-from trainers.data.folder.image_file import EXTENSIONS, read_image, resize
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, is_image, read_image, resize
 from trainers.evaluate import outputs
 
 BATCH = 256
@@ -28,7 +23,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of classes."""
+    """Class probabilities of N images."""
 
     classes: tuple[str, ...]
     probabilities: Tensor  # (N, len(classes)) float64
@@ -41,132 +36,115 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of a number."""
+    """The values of one quantity in N images."""
 
-    quantity: str
+    quantity: str  # with its unit
     values: Tensor  # (N,) float64
-    sigma: Tensor | None  # (N,) float64, where the network gives standard deviations
+    sigma: Tensor | None  # (N,) float64: standard deviations, where the network gives them
 
 
-def predict(model: LensModel, images: Tensor | np.ndarray, *, batch_size: int = BATCH) -> Prediction | Measurement:
-    """What the model says of images (N, C, H, W) as stored, of any real type and size, prepared here as in training.
+@mendable
+def predict(
+    model: LensModel, images: Tensor | np.ndarray | str | Path | Sequence[str | Path], *, batch_size: int = BATCH
+) -> Prediction | Measurement:
+    """Predict class probabilities, or values in the unit that the model was trained on.
 
-    Probabilities of classes, or values in the unit that the model was trained on. ValueError where the images are not
-    square, have another number of channels than the model, or hold NaN or infinities.
+    images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. They are prepared
+    here as in training. UserError where images are not square, have another number of channels than the model, or hold
+    NaN or infinities, and where a file cannot be read.
     """
-    pixels = torch.as_tensor(images)
-    if pixels.ndim != 4:
-        raise ValueError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
-    if len(pixels) == 0:
-        return _said(model, torch.empty(0, model.task.num_outputs))
-    check(model, tuple(pixels.shape[1:]), "the images")
-    if not torch.isfinite(pixels).all():
-        raise ValueError("the images hold NaN or infinite values")
-    if pixels.shape[-1] != model.image_size:
-        pixels = torch.from_numpy(np.stack([resize(image, model.image_size) for image in pixels.cpu().numpy()]))
-    device = next(model.parameters()).device
-    return _said(model, outputs(model, pixels, normalisation=model.normalisation, device=device, batch_size=batch_size))
+    if isinstance(images, str | Path):
+        images = [images]
+    if isinstance(images, Sequence):
+        files = image_files([Path(path) for path in images])
+        return _predicted(model, torch.cat([raw for _, raw in _raw_outputs(model, files, batch_size)]))
+    return _predicted(model, _outputs(model, images, batch_size))
 
 
-def _said(model: LensModel, raw: Tensor) -> Prediction | Measurement:
-    predicted = model.task.predict(raw)
-    if model.task.classifies:
-        return Prediction(model.classes, predicted)
-    sigma = predicted[:, 1] if model.task.with_sigma else None
-    return Measurement(tasks.quantity(model.task), predicted[:, 0], sigma)
-
-
-def check(model: LensModel, shape: tuple[int, ...], what: str) -> None:
-    """ValueError unless the model takes images of shape (C, H, W)."""
-    chans, height, width = shape
-    if chans != model.in_chans:
-        raise ValueError(f"{what}: {chans} channels, but the model was trained on {model.in_chans}")
-    if height != width:
-        raise ValueError(f"{what}: {width}x{height} pixels; expected square images")
+def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
+    """Some hundred files at a time, and what the model says of them. UserError names a file at fault."""
+    for batch, raw in _raw_outputs(model, files, BATCH):
+        yield batch, _predicted(model, raw)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the images below the folders among them, sorted. ValueError where there is none."""
+    """The files among `paths`, and the images below the folders among them, sorted. UserError where there is none."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(f for f in path.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+            found = sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
             if not found:
-                raise ValueError(f"{path} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
+                raise UserError(f"{path} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
             files += found
         elif path.is_file():
             files.append(path)
         else:
-            raise ValueError(f"{path} does not exist")
+            raise UserError(f"{path} does not exist")
     return files
 
 
-def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
-    """Some hundred files at a time, and what the model says of them. ValueError names a file at fault."""
-    remaining = iter(files)
-    while batch := list(islice(remaining, BATCH)):
-        # Integers stay exact in float64, so images of several types may share a batch; normalising ends in float32.
-        yield batch, predict(model, np.stack([_prepared(model, file) for file in batch]))
-
-
-def rows(said: Prediction | Measurement) -> list[dict[str, Any]]:
+def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
     """One JSON object for each image."""
-    if isinstance(said, Prediction):
+    if isinstance(predicted, Prediction):
         return [
-            {"class": label, "probabilities": dict(zip(said.classes, probabilities, strict=True))}
-            for label, probabilities in zip(said.labels, said.probabilities.tolist(), strict=True)
+            {"class": label, "probabilities": dict(zip(predicted.classes, probabilities, strict=True))}
+            for label, probabilities in zip(predicted.labels, predicted.probabilities.tolist(), strict=True)
         ]
-    if said.sigma is None:
-        return [{"value": value} for value in said.values.tolist()]
-    both = zip(said.values.tolist(), said.sigma.tolist(), strict=True)
+    if predicted.sigma is None:
+        return [{"value": value} for value in predicted.values.tolist()]
+    both = zip(predicted.values.tolist(), predicted.sigma.tolist(), strict=True)
     return [{"value": value, "sigma": sigma} for value, sigma in both]
+
+
+def _outputs(model: LensModel, images: Tensor | np.ndarray, batch_size: int) -> Tensor:
+    """Raw outputs (N, num_outputs) of images (N, C, H, W) as stored."""
+    pixels = images if isinstance(images, Tensor) else torch.from_numpy(_native(np.asarray(images)))
+    if pixels.ndim != 4:
+        raise UserError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
+    if len(pixels) == 0:
+        return torch.empty(0, model.task.num_outputs)
+    check_shape(model, tuple(pixels.shape[1:]), "the images")
+    if not torch.isfinite(pixels).all():
+        raise UserError("the images hold NaN or infinite values")
+    if pixels.shape[-1] != model.image_size:
+        pixels = torch.from_numpy(np.stack([resize(image, model.image_size) for image in pixels.cpu().numpy()]))
+    device = next(model.parameters()).device
+    return outputs(model, pixels, normalisation=model.normalisation, device=device, batch_size=batch_size)
+
+
+def _native(images: np.ndarray) -> np.ndarray:
+    """The same numbers as torch takes them: FITS files are big-endian, flipped arrays have negative strides."""
+    return np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
+
+
+def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
+    """UserError unless the model takes images of shape (C, H, W)."""
+    chans, height, width = shape
+    if chans != model.in_chans:
+        raise UserError(f"{what}: {chans} channels, but the model was trained on {model.in_chans}")
+    if height != width:
+        raise UserError(f"{what}: {width}x{height} pixels; expected square images")
+
+
+def _raw_outputs(model: LensModel, files: Iterable[Path], batch_size: int) -> Iterator[tuple[list[Path], Tensor]]:
+    remaining = iter(files)
+    while batch := list(islice(remaining, batch_size)):
+        # Integers stay exact in float64, so images of several types may share a batch; normalising ends in float32.
+        yield batch, _outputs(model, np.stack([_prepared(model, file) for file in batch]), batch_size)
 
 
 def _prepared(model: LensModel, file: Path) -> np.ndarray:
     try:
         image, _ = read_image(file)
     except UNREADABLE as error:
-        raise ValueError(f"{file} cannot be read as an image: {error}") from error
-    check(model, image.shape, str(file))
+        raise UserError(f"{file} cannot be read as an image: {error}") from error
+    check_shape(model, image.shape, str(file))
     return image if image.shape[-1] == model.image_size else resize(image, model.image_size)
 
 
-def command(argv: list[str]) -> int:
-    p = Parser(prog="python -m nas.predict", description="What an exported model says of images.")
-    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
-    p.add_argument("images", type=Path, nargs="+", help=f"files ({', '.join(EXTENSIONS)}), or folders of them")
-    p.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    args = p.parse_args(argv)
-    model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
-    files = image_files(args.images)
-    said = [
-        {"file": str(file), **row}
-        for batch, predicted in predict_files(model, files)
-        for file, row in zip(batch, rows(predicted), strict=True)
-    ]
-    if args.json:
-        of = {"classes": model.classes} if model.classes else {"quantity": tasks.quantity(model.task)}
-        print(json.dumps({"model": str(args.model), **of, "predictions": said}, indent=2))
-        return 0
-    if model.classes:
-        table = Table("file", "class", *model.classes)
-    else:
-        table = Table("file", tasks.quantity(model.task), *["sigma"] * model.task.with_sigma)
-    for column in table.columns[2 if model.classes else 1 :]:
-        column.justify = "right"
-    for row in said:
-        if model.classes:
-            table.add_row(row["file"], row["class"], *(f"{p:.3f}" for p in row["probabilities"].values()))
-        else:
-            table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
-    console = Console()
-    (console if console.is_terminal else Console(width=10_000)).print(table)  # no file name is cut in a pipe
-    return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    return run_command(command, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _predicted(model: LensModel, raw: Tensor) -> Prediction | Measurement:
+    predicted = model.task.predict(raw)
+    if model.task.classifies:
+        return Prediction(model.classes, predicted)
+    sigma = predicted[:, 1] if model.task.with_sigma else None
+    return Measurement(tasks.quantity(model.task), predicted[:, 0], sigma)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.results import Search, Trial
+from nas.results import Results, Trial
 
 CONFIDENCE = 0.95
 Level = tuple[tuple[str, Any], ...]  # (parameter, value) of those parameters of a factor that a trial has
@@ -61,10 +61,10 @@ class Factor:
     effects: tuple[Effect, ...]  # of the other levels, in that order
 
 
-def effects(search: Search) -> list[Factor]:
+def effects(results: Results) -> list[Factor]:
     """Every parameter with at least one pair, by name; trainings that did not come to their end are left out."""
-    names = sorted({name for t in search.trials for name in t.params} - {"seed"})
-    found = [_factor(name, search.trials, search.ranked()) for name in names]
+    names = sorted({name for t in results.trained for name in t.params} - {"seed"})
+    found = [_factor(name, results.trained, results.ranked()) for name in names]
     return [factor for factor in found if factor is not None and any(e.upright for e in factor.effects)]
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from nas.report.data import Incumbent, Mixers
 from nas.report.effects import Effect, Factor
 from nas.report.importance import Importance
-from nas.results import Incumbent, Mixers, Search, Trial
+from nas.results import Results, Trial
 from nas.words import duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
@@ -29,21 +30,21 @@ def budget_colours(rungs: Sequence[int]) -> dict[int, str]:
     return dict(zip(rungs, sample_colorscale(BUDGETS, list(steps)), strict=True))
 
 
-def budget_name(search: Search, rung: int) -> str:
-    return f"full budget ({rung} epochs)" if rung == search.rungs[-1] else f"{rung} epochs"
+def budget_name(results: Results, rung: int) -> str:
+    return f"full budget ({rung} epochs)" if rung == results.rungs[-1] else f"{rung} epochs"
 
 
-def history(search: Search, best: Incumbent) -> go.Figure:
+def history(results: Results, best: Incumbent) -> go.Figure:
     """Each trial at the highest rung it reached; a line for the best full-budget value so far; failures on the edge."""
-    figure = _figure("trial", objective_name(search.objective))
-    _by_rung(figure, search, [t.number for t in search.trials])
+    figure = _figure("trial", objective_name(results.objective))
+    _by_rung(figure, results, [t.number for t in results.trained])
     if len(best.numbers):
-        last = max(t.number for t in search.trials)
+        last = max(t.number for t in results.trained)
         figure.add_scatter(
             x=[*best.numbers, last], y=[*best.values, best.values[-1]], mode="lines", name="best full budget so far",
             line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip", zorder=-1,
         )  # fmt: skip
-    failed = [t for t in search.trials if t.state == "failed"]
+    failed = [t for t in results.trained if t.state == "failed"]
     if failed:
         figure.add_scatter(
             x=[t.number for t in failed], y=[0.02] * len(failed), yaxis="y2", mode="markers", name="failed",
@@ -55,18 +56,18 @@ def history(search: Search, best: Incumbent) -> go.Figure:
     return figure
 
 
-def learning_curves(search: Search, highlighted: Sequence[Trial]) -> go.Figure:
+def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure:
     """Every trial's curve; a dot where a pruned one ended; `highlighted` ones in colour, best first."""
-    figure = _figure("epoch", objective_name(search.objective))
-    colours = budget_colours(search.rungs)
+    figure = _figure("epoch", objective_name(results.objective))
+    colours = budget_colours(results.rungs)
     marked = {t.number for t in highlighted}
     groups = {
-        "pruned": ([t for t in search.trials if t.state == "pruned"], "#8b98a8", 0.75),
-        "failed": ([t for t in search.trials if t.state == "failed"], FAILED, 0.7),
-        "not yet ended": ([t for t in search.trials if t.state == "open"], "#8f86c9", 0.7),
+        "pruned": ([t for t in results.trained if t.state == "pruned"], "#8b98a8", 0.75),
+        "failed": ([t for t in results.trained if t.state == "failed"], FAILED, 0.7),
+        "not yet ended": ([t for t in results.trained if t.state in ("running", "paused")], "#8f86c9", 0.7),
         "complete": (
-            [t for t in search.trials if t.state == "complete" and t.number not in marked],
-            colours[search.rungs[-1]], 0.6,
+            [t for t in results.trained if t.state == "complete" and t.number not in marked],
+            colours[results.rungs[-1]], 0.6,
         ),
     }  # fmt: skip
     for name, (trials, colour, opacity) in groups.items():
@@ -95,10 +96,10 @@ def learning_curves(search: Search, highlighted: Sequence[Trial]) -> go.Figure:
             line={"color": colour, "width": 2.5}, text=[_hover(trial)] * len(trial.curve),
             hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
         )  # fmt: skip
-    for rung in search.rungs[:-1]:
+    for rung in results.rungs[:-1]:
         figure.add_vline(x=rung, line={"dash": "dot", "width": 1, "color": "#8b95a1"})
-    if search.rungs[-1] <= 20:
-        figure.update_xaxes(dtick=1 if search.rungs[-1] <= 12 else 2)
+    if results.rungs[-1] <= 20:
+        figure.update_xaxes(dtick=1 if results.rungs[-1] <= 12 else 2)
     return figure
 
 
@@ -118,7 +119,7 @@ def importances(found: Importance) -> go.Figure:
     return figure
 
 
-def effects(search: Search, factors: Sequence[Factor]) -> go.Figure:
+def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
     """A dot with its interval for each level, upright and turned, below the name of its factor and the reference."""
     labels: list[str] = []
     lines: list[tuple[int, Effect]] = []
@@ -128,7 +129,7 @@ def effects(search: Search, factors: Sequence[Factor]) -> go.Figure:
         for effect in factor.effects:
             lines.append((len(labels), effect))
             labels.append(escape(level(effect.level)))
-    figure = _figure(f"difference in {objective_name(search.objective)}", "", height=110 + 25 * len(labels))
+    figure = _figure(f"difference in {objective_name(results.objective)}", "", height=110 + 25 * len(labels))
     for name, colour, symbol, shift in (("upright", BUDGETS[2], "circle", -0.16), ("turned", BEST, "diamond", 0.16)):
         shown = [(y, e.level, found) for y, e in lines if (found := getattr(e, name)) is not None]
         if shown:
@@ -150,7 +151,7 @@ def effects(search: Search, factors: Sequence[Factor]) -> go.Figure:
     return figure
 
 
-def mixer_map(search: Search, found: Mixers) -> go.Figure:
+def mixer_map(results: Results, found: Mixers) -> go.Figure:
     """Median at the lowest rung in colour and number, below it spread and number of trials; the best mixer on top."""
     figure = _figure("", "", height=60 + 58 * len(found.mixers))
     text = np.full(found.count.shape, "", dtype=object)
@@ -166,7 +167,7 @@ def mixer_map(search: Search, found: Mixers) -> go.Figure:
             z=np.where(shown, z, np.nan), x=found.places, y=found.mixers, xgap=3, ygap=3, hoverongaps=False,
             text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11, "color": "#0f1722"},
             customdata=hover, hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
-            colorscale=scale, reversescale=not search.maximize, showscale=False,
+            colorscale=scale, reversescale=not results.maximize, showscale=False,
         )  # fmt: skip
     figure.update_layout(margin={"t": 36, "b": 8})
     figure.update_xaxes(side="top", showgrid=False, ticks="", fixedrange=True)
@@ -174,11 +175,11 @@ def mixer_map(search: Search, found: Mixers) -> go.Figure:
     return figure
 
 
-def trade_off(search: Search, front: Sequence[Trial]) -> go.Figure:
+def trade_off(results: Results, front: Sequence[Trial]) -> go.Figure:
     """Objective against parameters (log axis), each trial at its highest rung, with the full-budget Pareto front."""
-    figure = _figure("parameters", objective_name(search.objective))
-    sizes = [math.nan if t.parameters is None else t.parameters for t in search.trials]
-    _by_rung(figure, search, sizes)
+    figure = _figure("parameters", objective_name(results.objective))
+    sizes = [math.nan if t.parameters is None else t.parameters for t in results.trained]
+    _by_rung(figure, results, sizes)
     if front:
         best = front[-1].value
         largest = np.nanmax(sizes)
@@ -195,16 +196,16 @@ def trade_off(search: Search, front: Sequence[Trial]) -> go.Figure:
     return figure
 
 
-def _by_rung(figure: go.Figure, search: Search, x: Sequence[float]) -> None:
+def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
     """One set of points for every rung: the trials whose last rung it is, faint below the full budget."""
-    colours = budget_colours(search.rungs)
-    for rung in search.rungs:
-        full = rung == search.rungs[-1]
-        at = [(where, trial) for where, trial in zip(x, search.trials, strict=True) if trial.rung == rung]
+    colours = budget_colours(results.rungs)
+    for rung in results.rungs:
+        full = rung == results.rungs[-1]
+        at = [(where, trial) for where, trial in zip(x, results.trained, strict=True) if trial.rung == rung]
         if at:
             figure.add_scatter(
                 x=[where for where, _ in at], y=[t.value for _, t in at], mode="markers",
-                name=budget_name(search, rung),
+                name=budget_name(results, rung),
                 marker={"color": colours[rung], "size": 9 if full else 7, "opacity": 0.95 if full else 0.65},
                 text=[_hover(t) for _, t in at], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
             )  # fmt: skip
@@ -212,7 +213,7 @@ def _by_rung(figure: go.Figure, search: Search, x: Sequence[float]) -> None:
 
 def _hover(trial: Trial) -> str:
     cost = f"{si(trial.parameters)} parameters, {si(trial.macs)} MACs, {duration(trial.seconds)}"
-    return f"trial {trial.number}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.description)}<br>{cost}"
+    return f"trial {trial.number}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.architecture)}<br>{cost}"
 
 
 def _figure(x: str, y: str, *, height: int = 420) -> go.Figure:

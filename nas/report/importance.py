@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from nas.results import Search, Trial
+from nas.results import Results, Trial
 
 FEWEST = 10  # trials, below which there is nothing to learn from
 FOLDS = 5
@@ -36,10 +36,10 @@ class Importance:
     explained: float  # share of the variance of rank predicted on held-out trials (R²); at most 0: nothing was learnt
 
 
-def importance(search: Search, *, repeats: int = 5, seed: int = 0) -> Importance | None:
+def importance(results: Results, *, repeats: int = 5, seed: int = 0) -> Importance | None:
     """None if fewer than 10 trials have reached the lowest rung, or all have done equally well there."""
-    trials = [t for t in search.trials if search.rungs[0] in t.curve]
-    values = np.array([t.curve[search.rungs[0]] for t in trials])
+    trials = [t for t in results.trained if results.rungs[0] in t.curve]
+    values = np.array([t.curve[results.rungs[0]] for t in trials])
     if len(trials) < FEWEST or np.ptp(values) == 0:
         return None
     columns = {

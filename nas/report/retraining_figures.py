@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from nas.retraining.results import Results
+from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import metric_name, objective_name
 
@@ -15,9 +15,9 @@ SHADES = [[0.0, "#e6edf5"], [0.5, "#8fb3df"], [1.0, "#1f4f9c"]]
 TOP = 90  # pixels above a ROC and its confusion matrix, for the legend
 
 
-def overview(results: Results) -> go.Figure:
+def overview(retrained: Retrained) -> go.Figure:
     """One line per configuration, the best by validation on top."""
-    metric, shown = results.objective, results.configurations
+    metric, shown = retrained.objective, retrained.configurations
     names = [f"trial {c.trial}" for c in shown]
     figure = _figure(objective_name(metric), "", height=150 + 46 * len(shown))
     spread = [c.spread[metric] for c in shown]
@@ -114,12 +114,12 @@ def predicted_against_true(c: Scores, quantity: str) -> go.Figure:
     return figure
 
 
-def learning_curves(results: Results) -> go.Figure:
-    name = results.configurations[0].main[0]
+def learning_curves(retrained: Retrained) -> go.Figure:
+    name = retrained.configurations[0].main[0]
     figure = _figure("images to train on", metric_name(name), height=380)
-    for k, c in enumerate(results.configurations):
-        own = [size for size in results.sizes if size.trial == c.trial]
-        points = [*((s.images, s.spread[name]) for s in own), (results.data["train"], c.spread[name])]
+    for k, c in enumerate(retrained.configurations):
+        own = [size for size in retrained.sizes if size.trial == c.trial]
+        points = [*((s.images, s.spread[name]) for s in own), (retrained.data["train"], c.spread[name])]
         figure.add_scatter(
             x=[n for n, _ in points], y=[spread.mean for _, spread in points], mode="lines+markers",
             error_y={"array": [spread.sd or 0 for _, spread in points], "thickness": 1.5, "width": 4},

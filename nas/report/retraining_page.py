@@ -18,7 +18,7 @@ from nas.report.retraining_figures import (
     predicted_against_true,
     roc,
 )
-from nas.retraining.results import Results
+from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import describe_architecture, describe_data, describe_size, metric_name, objective_name, override
 
@@ -29,59 +29,59 @@ GRID = """
 """
 
 
-def headings(results: Results) -> list[str]:
-    objective = objective_name(results.objective)
-    metrics = [f"test {metric_name(m)}" for m in shown(results)]
+def headings(retrained: Retrained) -> list[str]:
+    objective = objective_name(retrained.objective)
+    metrics = [f"test {metric_name(m)}" for m in shown(retrained)]
     return ["trial", "networks", f"validation {objective}", *metrics]
 
 
-def shown(results: Results) -> tuple[str, ...]:
+def shown(retrained: Retrained) -> tuple[str, ...]:
     """The metrics in the table of configurations: the task's main ones, and what the search was after."""
-    first = results.configurations[0]
-    more = results.objective in first.spread and results.objective not in first.main
-    return (*first.main, results.objective) if more else first.main
+    first = retrained.configurations[0]
+    more = retrained.objective in first.spread and retrained.objective not in first.main
+    return (*first.main, retrained.objective) if more else first.main
 
 
-def rows(results: Results) -> list[list[str]]:
+def rows(retrained: Retrained) -> list[list[str]]:
     """Three for each configuration: the seeds as mean ± sample standard deviation, together, and how sure that is."""
     lines = []
-    for c, sure in zip(results.configurations, results.certainty, strict=True):
+    for c, sure in zip(retrained.configurations, retrained.certainty, strict=True):
         seeds = "1 seed" if len(c.seeds) == 1 else f"{len(c.seeds)} seeds"
-        lines.append([str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in shown(results))])
-        lines.append(["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in shown(results))])
-        between = [sure.interval.get(m) for m in shown(results)]
+        lines.append([str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in shown(retrained))])
+        lines.append(["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in shown(retrained))])
+        between = [sure.interval.get(m) for m in shown(retrained)]
         lines.append(["", "its 95%", "", *(f"{b[0]:.3f} to {b[1]:.3f}" if b else "" for b in between)])
     return lines
 
 
-def turned_rows(results: Results) -> list[list[str]]:
+def turned_rows(retrained: Retrained) -> list[list[str]]:
     """One for each configuration: the leading metric on the test images as they are, and under the symmetries."""
-    name = results.configurations[0].main[0]
+    name = retrained.configurations[0].main[0]
     return [
         [str(c.trial), *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
-        for c in results.configurations
+        for c in retrained.configurations
     ]
 
 
-def difference_rows(results: Results) -> list[list[str]]:
+def difference_rows(retrained: Retrained) -> list[list[str]]:
     """The other configurations against the first, seeds together: difference and paired interval of each metric."""
     return [
         [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*sure.difference[m]) for m in c.main)]
-        for c, sure in zip(results.configurations[1:], results.certainty[1:], strict=True)
+        for c, sure in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
     ]
 
 
-def table(results: Results) -> Table:
+def table(retrained: Retrained) -> Table:
     """For the terminal; narrow enough for 80 columns."""
     t = Table(
-        title=f"{results.study}: the best, retrained, on {results.data['test']:,} test images",
+        title=f"{retrained.study}: the best, retrained, on {retrained.data['test']:,} test images",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
-    for heading in headings(results):
+    for heading in headings(retrained):
         short = heading.replace("validation", "valid.").replace(" ", "\n", 1)
         t.add_column(short, justify="left" if heading == "networks" else "right", no_wrap=True)
-    for i, row in enumerate(rows(results)):
+    for i, row in enumerate(rows(retrained)):
         t.add_row(*row, end_section=i % 3 == 2)
     return t
 
@@ -94,44 +94,44 @@ def describe(c: Scores) -> str:
     return f"{describe_architecture(c.config['architecture'])}, {size}; {turned}, {worst}"
 
 
-def page(results: Results) -> str:
+def page(retrained: Retrained) -> str:
     figures = {}
-    if results.objective in results.configurations[0].spread:
-        figures["overview"] = overview(results)
-    if results.sizes:
-        figures["sizes"] = learning_curves(results)
-    for c in results.configurations:
+    if retrained.objective in retrained.configurations[0].spread:
+        figures["overview"] = overview(retrained)
+    if retrained.sizes:
+        figures["sizes"] = learning_curves(retrained)
+    for c in retrained.configurations:
         if c.roc:
             figures[f"roc-{c.trial}"] = roc(c)
             figures[f"precision-{c.trial}"] = precision_recall(c)
-            figures[f"confusion-{c.trial}"] = confusion(c, results.classes)
+            figures[f"confusion-{c.trial}"] = confusion(c, retrained.classes)
         else:
-            figures[f"points-{c.trial}"] = predicted_against_true(c, results.quantity)
+            figures[f"points-{c.trial}"] = predicted_against_true(c, retrained.quantity)
     plots = {key: f'<div class=plot id="{key}" style="height:{f.layout.height}px"></div>' for key, f in figures.items()}
-    name = objective_name(results.objective)
-    n = len(results.configurations)
+    name = objective_name(retrained.objective)
+    n = len(retrained.configurations)
     caption = (
-        f"The best of {results.finished} trials by validation {name}, each trained again from scratch with every seed. "
-        "Mean ± sample standard deviation over seeds; ensemble: the seeds' combined prediction, and the middle 95% of "
-        f"1,000 bootstrap resamples of the test images. The validation {name} is the one it was chosen by in the "
-        "search: a value chosen as the best of many is flattered."
+        f"The best of {retrained.finished} trials by validation {name}, each trained again from scratch with every "
+        "seed. Mean ± sample standard deviation over seeds; ensemble: the seeds' combined prediction, and the middle "
+        f"95% of 1,000 bootstrap resamples of the test images. The validation {name} is the one it was chosen by in "
+        "the search: a value chosen as the best of many is flattered."
     )
-    leading = metric_name(results.configurations[0].main[0])
-    body = f"""{header(results)}
+    leading = metric_name(retrained.configurations[0].main[0])
+    body = f"""{header(retrained)}
 <section><h2>On the test images</h2><p class=caption>{escape(caption)}</p>
-{html_table(headings(results), rows(results))}</section>
+{html_table(headings(retrained), rows(retrained))}</section>
 {overview_section(name, plots["overview"]) if "overview" in plots else ""}
 <section><h2>Turned and mirrored</h2><p class=caption>{escape(leading)} on the test images as they are, and over the
 eight symmetries of the square: the mean and the worst of the eight. A network that has learnt an axis which all images
 share does
 worse here; the sky has none.</p>
-{html_table(["trial", "upright", "mean of eight", "worst of eight"], turned_rows(results))}</section>
-{differences(results) if n > 1 else ""}
-{sizes_section(leading, plots["sizes"]) if results.sizes else ""}
-{CLASSES_CAPTION if results.classes else NUMBERS_CAPTION}
-{"".join(configuration(c, plots, rank, n) for rank, c in enumerate(results.configurations, 1))}
-{failures(results)}"""
-    return document(f"{results.study}: the best, retrained", body, figures, style=GRID)
+{html_table(["trial", "upright", "mean of eight", "worst of eight"], turned_rows(retrained))}</section>
+{differences(retrained) if n > 1 else ""}
+{sizes_section(leading, plots["sizes"]) if retrained.sizes else ""}
+{CLASSES_CAPTION if retrained.classes else NUMBERS_CAPTION}
+{"".join(configuration(c, plots, rank, n) for rank, c in enumerate(retrained.configurations, 1))}
+{failures(retrained)}"""
+    return document(f"{retrained.study}: the best, retrained", body, figures, style=GRID)
 
 
 CLASSES_CAPTION = """<section><h2>Curves and confusion matrices</h2><p class=caption>Each class against the rest:
@@ -142,12 +142,12 @@ NUMBERS_CAPTION = """<section><h2>Predicted against true</h2><p class=caption>Wh
 image, against the truth; on the line they agree. A flat cloud at the mean has learnt nothing.</p></section>"""
 
 
-def differences(results: Results) -> str:
-    first = results.configurations[0]
+def differences(retrained: Retrained) -> str:
+    first = retrained.configurations[0]
     return f"""<section><h2>Against trial {first.trial}</h2><p class=caption>The seeds' combined prediction minus that
 of the first configuration, on the same test images, with the middle 95% of paired bootstrap resamples: a difference
 whose interval contains zero may be chance.</p>
-{html_table(["trial", *map(metric_name, first.main)], difference_rows(results))}</section>"""
+{html_table(["trial", *map(metric_name, first.main)], difference_rows(retrained))}</section>"""
 
 
 def sizes_section(name: str, plot: str) -> str:
@@ -156,16 +156,16 @@ trained for the same epochs on so many images; larger sets contain the smaller. 
 deviation to either side.</p>{plot}</section>"""
 
 
-def header(results: Results) -> str:
+def header(retrained: Retrained) -> str:
     facts = {
-        "Data": describe_data(results.data["source"]),
-        "Training": f"{results.data['train']:,} {results.data['splits']}, {results.epochs} epochs, no "
-        f"early stopping, weights of the last epoch{override(results.overridden)}",
-        "Test": f"{results.data['test']:,} images, read once by each network, after its training",
+        "Data": describe_data(retrained.data["source"]),
+        "Training": f"{retrained.data['train']:,} {retrained.data['splits']}, {retrained.epochs} epochs, no "
+        f"early stopping, weights of the last epoch{override(retrained.overridden)}",
+        "Test": f"{retrained.data['test']:,} images, read once by each network, after its training",
     }
     lines = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
-    title = f"The best of the search, retrained: {results.question}" if results.question else "The best, retrained"
-    return f"<header><p class=name>{escape(results.study)}</p><h1>{escape(title)}</h1><dl>{lines}</dl></header>"
+    title = f"The best of the search, retrained: {retrained.question}" if retrained.question else "The best, retrained"
+    return f"<header><p class=name>{escape(retrained.study)}</p><h1>{escape(title)}</h1><dl>{lines}</dl></header>"
 
 
 def overview_section(name: str, plot: str) -> str:
@@ -188,10 +188,10 @@ def configuration(c: Scores, plots: Mapping[str, str], rank: int, of: int) -> st
 <details><summary>Configuration</summary><pre>{escape(json.dumps(c.config, indent=1))}</pre></details></section>"""
 
 
-def failures(results: Results) -> str:
-    if not results.failures:
+def failures(retrained: Retrained) -> str:
+    if not retrained.failures:
         return ""
-    lines = "".join(f"<li>{escape(reason)}</li>" for reason in results.failures)
+    lines = "".join(f"<li>{escape(reason)}</li>" for reason in retrained.failures)
     return f"<section><h2>Failed trainings</h2><ul>{lines}</ul></section>"
 
 

@@ -5,29 +5,28 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-import optuna
 from rich import box
 from rich.table import Table
 
 from nas.report.effects import Difference, Factor, effects
-from nas.results import Search, Trial, read
+from nas.results import Results, Trial
 from nas.words import count, duration, level, memory, objective_name, plus_minus, si, value
 
 
-def headings(search: Search) -> list[str]:
-    return ["trial", objective_name(search.objective), "architecture", "params", "MACs", "epochs", "time", "memory"]
+def headings(results: Results) -> list[str]:
+    return ["trial", objective_name(results.objective), "architecture", "params", "MACs", "epochs", "time", "memory"]
 
 
 def cells(trial: Trial) -> list[str]:
     """One trial's row below `headings`."""
     return [
-        str(trial.number), value(trial.value), trial.description or "–", si(trial.parameters), si(trial.macs),
+        str(trial.number), value(trial.value), trial.architecture or "–", si(trial.parameters), si(trial.macs),
         str(trial.epochs), duration(trial.seconds), memory(trial.peak_memory_mb),
     ]  # fmt: skip
 
 
-def effect_headings(search: Search) -> list[str]:
-    name = objective_name(search.objective)
+def effect_headings(results: Results) -> list[str]:
+    name = objective_name(results.objective)
     return ["factor", "level", "pairs", name, f"{name}, turned"]
 
 
@@ -51,25 +50,25 @@ def _difference(found: Difference | None, pairs: int) -> str:
     return plus_minus(found.mean, found.half, sign=True) + fewer
 
 
-def cell_headings(search: Search) -> list[str]:
-    return [*_parameters(search), "seeds", *effect_headings(search)[-2:], "trials"]
+def cell_headings(results: Results) -> list[str]:
+    return [*_parameters(results), "seeds", *effect_headings(results)[-2:], "trials"]
 
 
-def cell_rows(search: Search) -> list[list[str]]:
+def cell_rows(results: Results) -> list[list[str]]:
     """Below `cell_headings`: the cells of a grid from best to worst, mean ± standard deviation over the seeds."""
     rows = []
-    for cell in search.cells():
+    for cell in results.cells():
         params = cell.trials[0].params
         rows.append([
-            *(level([(name, params[name])]) if name in params else "–" for name in _parameters(search)),
+            *(level([(name, params[name])]) if name in params else "–" for name in _parameters(results)),
             str(len(cell.trials)), _mean_and_sd(t.value for t in cell.trials),
             _mean_and_sd(t.turned for t in cell.trials), ", ".join(str(t.number) for t in cell.trials),
         ])  # fmt: skip
     return rows
 
 
-def _parameters(search: Search) -> list[str]:
-    return sorted({name for t in search.trials for name in t.params} - {"seed"})
+def _parameters(results: Results) -> list[str]:
+    return sorted({name for t in results.trained for name in t.params} - {"seed"})
 
 
 def _mean_and_sd(values: Iterable[float | None]) -> str:
@@ -79,41 +78,39 @@ def _mean_and_sd(values: Iterable[float | None]) -> str:
     return plus_minus(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
 
-def left_out(search: Search) -> str:
+def left_out(results: Results) -> str:
     """Of a grid, the trainings that are in no mean; nothing where all came to their end."""
-    counts = search.counts()
-    kinds = {"failed": counts["failed"], "unfinished": counts["open"] + counts["pruned"]}
+    counts = results.counts()
+    kinds = {"failed": counts["failed"], "unfinished": counts["paused"] + counts["running"] + counts["pruned"]}
     if not any(kinds.values()):
         return ""
     kind = " and ".join(f"{n} {name}" for name, n in kinds.items() if n)
-    return f"Left out, with the pairs they would be in: {kind} of {count(len(search.trials), 'training')}."
+    return f"Left out, with the pairs they would be in: {kind} of {count(len(results.trained), 'training')}."
 
 
-def tables(study: optuna.Study, k: int = 5) -> list[Table]:
+def tables(results: Results, k: int = 5) -> list[Table]:
     """What a run ends with: the `k` best trials, and of a grid the effects of its factors."""
-    search = read(study)
-    return [top_table(study, k), *([effects_table(search)] if search.grid else [])]
+    return [top_table(results, k), *([effects_table(results)] if results.grid else [])]
 
 
-def effects_table(search: Search) -> Table:
+def effects_table(results: Results) -> Table:
     """The effects of a grid's factors, with half the width of their 95% confidence intervals."""
-    title = f"{search.name}: effects on {objective_name(search.objective)}, ± half a 95% confidence interval"
-    table = _table(title, effect_headings(search), words={"factor", "level"})
-    found = effects(search)
+    title = f"{results.name}: effects on {objective_name(results.objective)}, ± half a 95% confidence interval"
+    table = _table(title, effect_headings(results), words={"factor", "level"})
+    found = effects(results)
     for row in effect_rows(found):
         table.add_row(*row)
     table.columns[0].min_width = min(20, max((len(name) for factor in found for name in factor.names), default=0))
-    table.caption, table.caption_justify = left_out(search) or None, "left"
+    table.caption, table.caption_justify = left_out(results) or None, "left"
     return table
 
 
-def top_table(study: optuna.Study, k: int = 5) -> Table:
-    """The `k` best trials among those COMPLETE at full budget. ValueError for a study that nas.run did not make."""
-    search = read(study)
-    best = search.ranked()[:k]
-    complete = f"the best of {count(search.counts()['complete'], 'trial')} at" if best else "no trial has reached"
-    title = f"{search.name}: {complete} the full {search.rungs[-1]} epochs"
-    table = _table(title, headings(search), words={"architecture"})
+def top_table(results: Results, k: int = 5) -> Table:
+    """The `k` best trials among those complete at full budget."""
+    best = results.ranked()[:k]
+    complete = f"the best of {count(results.counts()['complete'], 'trial')} at" if best else "no trial has reached"
+    title = f"{results.name}: {complete} the full {results.rungs[-1]} epochs"
+    table = _table(title, headings(results), words={"architecture"})
     for trial in best:
         table.add_row(*cells(trial))
     return table

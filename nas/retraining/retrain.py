@@ -1,46 +1,87 @@
-"""`python -m nas.retrain --study hybrid --top-k 3 --seeds 3`: train the best found again, test them, export them."""
+"""`nas.retrain`: the best configurations of a search trained again over several seeds, tested once, exported."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
-from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-import studies
-from nas.commands.cli import Parser, run_command
-from nas.files import link, write_text
+from nas.errors import SearchFailed, UserError, mendable
+from nas.files import exclusive, link, write_text
 from nas.models.export import describe_model, export
-from nas.report.retraining_page import describe, page, table
-from nas.results import Search, Trial, read
-from nas.retraining.results import Results
+from nas.results import Results, Trial, load_results
+from nas.retraining.job import Retraining, fingerprint, finished, result
+from nas.retraining.progress import Trainings
+from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Certainty, Scores, Size, Spread, certainty, combined, score
-from nas.retraining.training import Retraining, fingerprint, finished, result, retrain
-from nas.searching import options
-from nas.searching.ledger import open_study
-from nas.words import count, metric_name, override
+from nas.retraining.training import train_and_test
+from nas.run_folder import RunFolder
+from nas.searching.options import at_least
+from nas.words import count, override
+from nas.workers.resources import Resources, divide
+from nas.workers.training import Problem
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Dataset, load, source_from_dict
 
 
-def best(search: Search, k: int) -> list[Trial]:
+@mendable
+def retrain(
+    results: Results | str | Path,
+    *,
+    top_k: int = 3,
+    seeds: int = 3,
+    train_sizes: Sequence[int] = (),
+    sparsity: float | None = None,
+    rewind: int | None = None,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    quiet: bool = False,
+) -> Retrained:
+    """Train the `top_k` best configurations again on training and validation images, test them once, export them.
+
+    results: a study, or the folder of its run, where everything is written; the same call resumes.
+    seeds: trainings of each configuration. train_sizes: numbers of images to train on as well, for a learning curve.
+    sparsity: share of the weights in mixers and MLPs to prune (default: as searched); rewind: the epoch to whose
+        weights the others go back. workers, gpus_per_trial, quiet: as of `search`.
+
+    Raises UserError for what the caller can mend, before any training; SearchFailed when every training failed;
+    KeyboardInterrupt after Ctrl-C: what is finished is kept.
+    """
+    for name, value in (("top_k", top_k), ("seeds", seeds)):
+        at_least(name, value, 1)
+    resources = divide(workers, gpus_per_trial)
+    results = results if isinstance(results, Results) else load_results(results)
+    if results.database is None:
+        raise UserError(f"the study {results.name!r} was not read from a run's folder, where its models would go")
+    run = RunFolder(results.database.parent)
+    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    overridden = pruning(sparsity, rewind, results.rungs[-1])
+    chosen = best(overriding(results, overridden) if overridden else results, top_k)
+    if not chosen:
+        raise UserError(f"no trial of {run.path} has reached the full budget yet: search on with python -m nas.run")
+    if len(chosen) < top_k:
+        console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {top_k}")
+    with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
+        return _conduct(results, run, chosen, overridden, seeds, tuple(train_sizes), resources, console)
+
+
+def best(results: Results, k: int) -> list[Trial]:
     """One trial of each of the `k` best configurations at full budget: of a grid the first seed, else the best."""
-    return [cell.trials[0] for cell in search.cells()[:k]]
+    return [cell.trials[0] for cell in results.cells()[:k]]
 
 
 def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str, Any]:
     """What the options of these names override in a training of so many epochs."""
     if rewind is not None and not sparsity:
-        raise ValueError(f"--rewind is {rewind}, but only what is pruned is rewound: give --sparsity above 0 as well")
+        raise UserError(f"rewind is {rewind}, but only what is pruned is rewound: give sparsity above 0 as well")
     if sparsity is None:
         return {}
     given = {"sparsity": sparsity} if rewind is None else {"sparsity": sparsity, "rewind": rewind}
@@ -48,70 +89,90 @@ def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str
     return {"sparsity": config.sparsity, "rewind": config.rewind}
 
 
-def overriding(search: Search, training: Mapping[str, Any]) -> Search:
-    """The search with these values in the training of every trial: those that differ in no other become the same."""
+def overriding(results: Results, training: Mapping[str, Any]) -> Results:
+    """The study with these values in the training of every trial: those that differ in no other become the same."""
     trials = [
         dataclasses.replace(t, config={**t.config, "training": {**t.config.get("training", {}), **training}})
-        for t in search.trials
+        for t in results.trials
     ]
-    return dataclasses.replace(search, trials=tuple(trials))
+    return dataclasses.replace(results, trials=tuple(trials))
 
 
 def plan(
-    search: Search, chosen: Sequence[Trial], seeds: int, data: Dataset, folder: Path, use: options.Share,
+    results: Results, chosen: Sequence[Trial], seeds: int, data: Dataset, run: RunFolder, resources: Resources,
     sizes: Sequence[int],
 ) -> list[Retraining]:  # fmt: skip
-    """Every training of `chosen` with seeds 0 to seeds - 1, in the order in which they shall start.
+    """Every training of `chosen`, in the order in which they shall start.
 
     On all images first, then on so many of them as each of `sizes` says.
     """
-    seen = fingerprint(data)
+    problem = Problem(
+        data=results.spec["data"],
+        task=results.spec["task"],
+        device=resources.device,
+        threads=resources.threads,
+        gpus=resources.gpus,
+        import_path=tuple(os.path.abspath(folder) for folder in sys.path),
+    )
+    seen, folder = fingerprint(data), str(run.retrained.absolute())
     return [
-        Retraining(
-            trial=trial.number, config={**trial.config, "seed": seed}, task=search.spec["task"],
-            data=search.spec["data"], fingerprint=seen, folder=str(folder.absolute()), device=use.device,
-            threads=use.threads, images=images,
-        )
+        Retraining(trial.number, {**trial.config, "seed": seed}, problem, seen, folder, images)
         for images in (None, *sizes)
         for trial in chosen
         for seed in range(seeds)
-    ]  # fmt: skip
+    ]
 
 
-def train(jobs: Sequence[Retraining], use: options.Share, console: Console) -> dict[str, str]:
-    """Train all that is not finished yet, on Ray. The reason of each failure, by the training's name."""
-    from nas.workers.parallel import Failed, in_parallel
+def _conduct(
+    results: Results,
+    run: RunFolder,
+    chosen: Sequence[Trial],
+    overridden: Mapping[str, Any],
+    seeds: int,
+    sizes: Sequence[int],
+    resources: Resources,
+    console: Console,
+) -> Retrained:
+    from nas.report.retraining_page import page  # only now, since plotly and Ray take seconds to import
+    from nas.workers.pool import work_through
 
+    data = load(source_from_dict(results.spec["data"]), progress=not console.quiet)
+    task = tasks.load(results.spec["task"], data)
+    held = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
+    if few := [size for size in sizes if not 0 < size <= held]:
+        raise UserError(f"train_sizes has {few[0]}; expected 1 to {held}, the images that there are to train on")
+    jobs = plan(results, chosen, seeds, data, run, resources, sizes)
     todo = [job for job in jobs if finished(job) is None]
+    console.print(f"data: {data.describe()}")
+    console.print(
+        f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {results.name} with "
+        f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; {resources.describe()}"
+    )
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
-    failures: dict[str, str] = {}
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
-        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+    with Trainings(todo, console) as trainings:
+        if todo:
+            work_through(trainings, train_and_test, resources)
+    found = gather(results, chosen, jobs, data)
+    failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
+    if not found.scores:
+        raise SearchFailed(f"every training failed: {'; '.join(failures)}")
+    images = {"train": held, "test": len(task.select(data.test))}
+    retrained = Retrained(
+        study=results.name, question=results.question, objective=results.objective,
+        data={"source": results.spec["data"], "splits": trained_on(task), **images},
+        task=results.spec["task"], classes=task.classes,
+        quantity=tasks.quantity(task), certainty=found.certainty, sizes=found.sizes, epochs=results.rungs[-1],
+        finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
+        configurations=found.scores, failures=failures, overridden=overridden, run=run,
     )  # fmt: skip
-    with bar:
-        everything = bar.add_task("all trainings", total=sum(job.config["training"]["epochs"] for job in todo))
-        lines: dict[str, TaskID] = {}
-        for job, item in in_parallel(retrain, todo, workers=use.workers, gpus=use.gpus):
-            name, epochs = job.name, job.config["training"]["epochs"]
-            if name not in lines:
-                lines[name] = bar.add_task(name, total=epochs)
-            if isinstance(item, Failed):
-                failures[name] = item.reason
-                said = f"failed: {item.reason}"
-            elif "test" in item:
-                said = ", ".join(f"test {metric_name(metric)} {value:.4f}" for metric, value in item["test"].items())
-            else:
-                bar.update(lines[name], completed=item["epoch"], description=f"{name}, loss {item['train_loss']:.3f}")
-                bar.advance(everything)
-                continue
-            bar.remove_task(lines.pop(name))
-            console.print(f"{name:20} {said}", soft_wrap=True, highlight=False, markup=False)
-    return failures
+    write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
+    write_text(run.retraining_report, page(retrained))
+    export_all(retrained, jobs, data)
+    return retrained
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Gathered:
     """The scores of every configuration of which a training on all images is finished."""
 
@@ -120,10 +181,10 @@ class Gathered:
     sizes: tuple[Size, ...]
 
 
-def gather(search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset) -> Gathered:
-    task = tasks.load(search.spec["task"], data)
+def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset) -> Gathered:
+    task = tasks.load(results.spec["task"], data)
     targets = task.targets(task.select(data.test))
-    chosen_by = {cell.trials[0].number: cell.value for cell in search.cells()}
+    chosen_by = {cell.trials[0].number: cell.value for cell in results.cells()}
     scores, together, sizes = [], [], []
     for trial in chosen:
         done = [job for job in jobs if job.trial == trial.number and finished(job) is not None]
@@ -140,23 +201,23 @@ def gather(search: Search, chosen: Sequence[Trial], jobs: Sequence[Retraining], 
     return Gathered(tuple(scores), tuple(certainty(together, task, targets)) if scores else (), tuple(sizes))
 
 
-def export_all(search: Search, results: Results, jobs: Sequence[Retraining], data: Dataset, folder: Path) -> None:
+def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
     """A folder for each configuration, with the weights of its first seed: none is picked by what it did on the test.
 
     `best` is a link to the first by validation.
     """
-    for scores in results.configurations:
+    for scores in retrained.configurations:
         seed = scores.seeds[0]
         job = next(job for job in jobs if (job.trial, job.seed, job.images) == (scores.trial, seed, None))
         trained = result(job)
         config = describe_model(
-            job.config, task_name=results.task, task=trained.task, in_chans=data.in_chans, image_size=data.image_size,
-            normalisation=trained.normalisation,
-            data={**results.data, "fingerprint": job.fingerprint},
+            job.config, task_name=retrained.task, task=trained.task, in_chans=data.in_chans,
+            image_size=data.image_size, normalisation=trained.normalisation,
+            data={**retrained.data, "fingerprint": job.fingerprint},
             search={
-                "study": results.study, "trial": scores.trial, "finished": results.finished,
-                "objective": results.objective, "validation": scores.validation,
-                "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(results.overridden),
+                "study": retrained.study, "trial": scores.trial, "finished": retrained.finished,
+                "objective": retrained.objective, "validation": scores.validation,
+                "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(retrained.overridden),
             },
             pruning={"sparsity": trained.sparsity, "nonzero_parameters": trained.nonzero},
             test={
@@ -167,117 +228,9 @@ def export_all(search: Search, results: Results, jobs: Sequence[Retraining], dat
                 "ensemble": dict(scores.ensemble),
             },
         )  # fmt: skip
-        export(folder / f"trial-{scores.trial}", trained.weights, config)
-    link(folder / "best", f"trial-{results.configurations[0].trial}")
+        export(retrained.run.model(scores.trial), trained.weights, config)
+    link(retrained.run.best_model, retrained.run.model(retrained.configurations[0].trial).name)
 
 
 def trained_on(task: tasks.Task) -> str:
     return "training images" if task.with_sigma else "training and validation images"
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """`300,1000` -> (300, 1000)."""
-    return tuple(sorted({int(part) for part in text.split(",")}))
-
-
-def command(argv: list[str]) -> int:
-    p = Parser(
-        prog="python -m nas.retrain",
-        description="Retrain the best of a search on training and validation images, test once, export. Resumes.",
-    )
-    p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
-    p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
-    p.add_argument("--seeds", type=int, default=3, help="trainings of each, with seeds 0, 1, ... (default 3)")
-    p.add_argument("--train-sizes", type=numbers, default=(), metavar="N,N,...", help="train on so few images too")
-    p.add_argument(
-        "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
-    )
-    p.add_argument("--rewind", type=int, help="with --sparsity: epoch to whose weights the others go back (default 1)")
-    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
-    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
-    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
-    p.add_argument("--name", help="folder below --runs (default: the study's name)")
-    args = p.parse_args(argv)
-    for name in ("top_k", "seeds", "workers"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; expected at least 1")
-    use = options.share(args)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    study = studies.load(args.study).name if args.study.endswith(".py") else args.study
-    folder = args.runs / (args.name or study)
-    search = read(open_study(folder / "study.db", study))
-    overridden = pruning(args.sparsity, args.rewind, search.rungs[-1])
-    chosen = best(overriding(search, overridden) if overridden else search, args.top_k)
-    if not chosen:
-        raise ValueError(f"no trial of {folder} has reached the full budget yet: search on with python -m nas.run")
-    console = Console()
-    if len(chosen) < args.top_k:
-        console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {args.top_k}")
-    try:
-        with FileLock(folder / "retrain.lock", timeout=0):
-            return conduct(search, chosen, overridden, args.seeds, args.train_sizes, use, folder, console)
-    except Timeout:
-        raise ValueError(f"another retraining is running in {folder}; wait for it") from None
-
-
-def conduct(
-    search: Search,
-    chosen: Sequence[Trial],
-    overridden: Mapping[str, Any],
-    seeds: int,
-    sizes: Sequence[int],
-    use: options.Share,
-    folder: Path,
-    console: Console,
-) -> int:
-    """Train, test, report, export. The exit code: 0 all done, 1 some training failed, 130 interrupted."""
-    data = load(source_from_dict(search.spec["data"]))
-    task = tasks.load(search.spec["task"], data)
-    held = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
-    if few := [size for size in sizes if not 0 < size <= held]:
-        raise ValueError(f"--train-sizes has {few[0]}; expected 1 to {held}, the images that there are to train on")
-    jobs = plan(search, chosen, seeds, data, folder / "retrained", use, sizes)
-    console.print(f"data: {data.describe()}", soft_wrap=True, highlight=False)
-    console.print(
-        f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {search.name} with "
-        f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; "
-        f"{use.workers} workers on {use.device}",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
-    try:
-        failures = train(jobs, use, console)
-    except KeyboardInterrupt:
-        console.print("\nstopped; what is finished is kept, and the same command goes on from here")
-        return 130
-    found = gather(search, chosen, jobs, data)
-    told = tuple(f"{name}: {reason}" for name, reason in sorted(failures.items()))
-    if found.scores:
-        images = {"train": held, "test": len(task.select(data.test))}
-        results = Results(
-            study=search.name, question=search.question, objective=search.objective,
-            data={"source": search.spec["data"], "splits": trained_on(task), **images},
-            task=search.spec["task"], classes=task.classes,
-            quantity=tasks.quantity(task), certainty=found.certainty, sizes=found.sizes, epochs=search.rungs[-1],
-            finished=sum(n for state, n in search.counts().items() if state != "open"),
-            configurations=found.scores, failures=told, overridden=overridden,
-        )  # fmt: skip
-        write_text(folder / "retrain.json", json.dumps(dataclasses.asdict(results)) + "\n")
-        write_text(folder / "retrain.html", page(results))
-        export_all(search, results, jobs, data, folder / "models")
-        console.print(table(results))
-        for c in results.configurations:
-            console.print(f"trial {c.trial}: {describe(c)}", soft_wrap=True, highlight=False)
-        console.print(f"report: {folder / 'retrain.html'}", soft_wrap=True, highlight=False)
-        console.print(f"models: {folder / 'models'}, the first by validation as best/", soft_wrap=True, highlight=False)
-    for reason in told:
-        print(f"error: {reason}", file=sys.stderr)
-    return 1 if told else 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    return run_command(command, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

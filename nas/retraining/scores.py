@@ -12,7 +12,8 @@ import torch
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 from torch import Tensor
 
-from nas.retraining.training import MAIN, Retrained
+from nas.retraining.job import NetworkResult
+from nas.retraining.training import MAIN
 from trainers import metrics
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
@@ -93,7 +94,7 @@ def score(
     config: Mapping[str, Any],
     validation: float,
     cost: Mapping[str, int | None],
-    trained: Sequence[Retrained],
+    trained: Sequence[NetworkResult],
     task: Task,
     targets: Tensor,
 ) -> Scores:
@@ -133,7 +134,7 @@ def score(
     )
 
 
-def combined(trained: Sequence[Retrained], task: Task) -> Tensor:
+def combined(trained: Sequence[NetworkResult], task: Task) -> Tensor:
     """What the seeds say together of the test images under each symmetry, (8, N, ...)."""
     return task.combine([network.predictions for network in trained])
 

@@ -1,11 +1,10 @@
-"""Which configuration to try next. A sampler is a module here, `nas/samplers/<name>.py`, with `sampler(seed)`.
+"""Which configuration to try next. Each sampler is a module here, `nas/samplers/<name>.py`, with `sampler(seed)`.
 
-Any of Optuna's will do, which ask parameter by parameter. One that also is a `Proposer` is asked for all at once.
+Any Optuna sampler works; it is asked parameter by parameter. A `Proposer` proposes whole configurations instead.
 """
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -13,16 +12,18 @@ from typing import Any, Protocol, runtime_checkable
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from nas.modules import find_module
+
 
 @runtime_checkable
 class Proposer(Protocol):
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Callable[[Any], Any], rungs: Sequence[int], sign: float
     ) -> Mapping[str, Any] | None:
-        """All parameters of the next trial; None where every configuration of a finite space has been tried.
+        """Return all parameters of the next trial, or None if every configuration of a finite space has been tried.
 
-        `trials` are all so far, a paused one PRUNED; `sample` decodes anything with Optuna's suggest methods; `rungs`
-        are the epochs at which trials are compared; `sign` times a value is better when higher.
+        `trials` are all trials so far, with paused ones PRUNED. `sample` decodes anything with Optuna's suggest
+        methods. `rungs` are the epochs at which trials are compared. `sign` * value is higher for better trials.
         """
 
 
@@ -31,7 +32,6 @@ def known() -> list[str]:
 
 
 def load(name: str, seed: int) -> BaseSampler:
-    if name not in known():
-        raise ValueError(f"unknown sampler {name!r}; known: {', '.join(known())}")
-    sampler: BaseSampler = importlib.import_module(f"nas.samplers.{name}").sampler(seed)
+    """Return the sampler `name`: one of ours, or the dotted name of a module."""
+    sampler: BaseSampler = find_module(name, "sampler", "nas.samplers", known(), "sampler").sampler(seed)
     return sampler

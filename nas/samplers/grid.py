@@ -1,4 +1,4 @@
-"""Every cell of a finite space once, in random order; a space with conditional parameters has its cells too."""
+"""Visits every cell of a finite space once, in random order. The space may have conditional parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sampler(RandomSampler):
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
     ) -> Params | None:
-        """A cell that no trial has, or None: all have been tried. ValueError for a range without steps."""
+        """Return an untried cell, or None if all have been tried. UserError for a range without steps."""
         if self._left is None:
             found = list(cells(sample))
             self._left = [found[i] for i in self._rng_of_cells.permutation(len(found))]

@@ -1,4 +1,4 @@
-"""Uniform over the bounds, whatever was found: what a sampler that learns is to be measured against."""
+"""Samples uniformly within the bounds and ignores all results: the baseline for samplers that learn."""
 
 from __future__ import annotations
 

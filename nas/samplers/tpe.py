@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), each parameter by itself."""
+"""The tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011). It models each parameter separately."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""Which trials go on, and how far. A scheduler is a module here, `nas/schedulers/<name>.py`, with a `Scheduler`."""
+"""Which trials continue, and how far. Each module here, `nas/schedulers/<name>.py`, defines a `Scheduler`."""
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 from enum import Enum
 from typing import Protocol
+
+from nas.modules import find_module
+from studies import StudySpec
+from studies.spec import rungs
 
 
 class Decision(Enum):
@@ -16,35 +19,35 @@ class Decision(Enum):
 
 
 class Scheduler(Protocol):
-    """Pure bookkeeping of rung values (higher is better), rebuilt by replaying reports."""
+    """Pure bookkeeping of rung values (higher is better). Replaying the reports rebuilds it."""
 
     rungs: tuple[int, ...]
 
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None: ...
 
     def target(self, epoch: int) -> int:
-        """Up to which epoch a trial that has trained `epoch` epochs is to run before it is asked about again."""
+        """Return the epoch to which a trial that has trained `epoch` epochs runs before the next decision about it."""
 
     def report(self, trial: int, epoch: int, value: float) -> Decision: ...
 
     def promote(self, *, last: bool) -> int | None:
-        """A paused trial that has earned its next rung; `last`: nothing runs and no new trials will come."""
+        """Return a paused trial that has earned its next rung. `last`: nothing runs and no new trials will come."""
 
     def hopeless(self, planned: int) -> list[int]:
-        """Paused trials that cannot be promoted any more if no more than `planned` trials are ever started."""
+        """Return the paused trials that can no longer be promoted if at most `planned` trials are ever started."""
 
     def forget(self, trial: int) -> None:
-        """The trial has ended, or is running again after an interruption: no candidate, but its values still count."""
+        """Drop a candidate that has ended, or runs again after an interruption. Its values still count."""
 
     def fail(self, trial: int) -> None:
-        """The trial failed: as if it had never been there."""
+        """Erase a failed trial, as if it had never existed."""
 
     def expected_epochs(self, trials: int) -> float:
-        """About how many epochs `trials` trials come to, for the time that is left."""
+        """Estimate the epochs that `trials` trials take in all, for the time left."""
 
 
 def halving_epochs(trials: int, rungs: tuple[int, ...], factor: int) -> float:
-    """Epochs that successive halving trains for `trials` trials: each rung is reached by 1/factor of the one below."""
+    """The epochs that successive halving trains for `trials` trials if 1/factor of each rung reaches the next."""
     below = (0, *rungs[:-1])
     return sum(
         max(trials / factor**k, 1) * (rung - low) for k, (low, rung) in enumerate(zip(below, rungs, strict=True))
@@ -56,6 +59,13 @@ def known() -> list[str]:
 
 
 def load(name: str, rungs: tuple[int, ...], factor: int) -> Scheduler:
-    if name not in known():
-        raise ValueError(f"unknown scheduler {name!r}; known: {', '.join(known())}")
-    return importlib.import_module(f"nas.schedulers.{name}").Scheduler(rungs, factor)
+    """Return the scheduler `name`: one of ours, or the dotted name of a module. It may use fewer than these rungs."""
+    scheduler: Scheduler = find_module(name, "scheduler", "nas.schedulers", known(), "Scheduler").Scheduler(
+        rungs, factor
+    )
+    return scheduler
+
+
+def of_study(spec: StudySpec) -> Scheduler:
+    """Return a new scheduler for a study. Its `rungs` are the study's."""
+    return load(spec.scheduler, rungs(spec.min_epochs, spec.epochs, spec.factor), spec.factor)

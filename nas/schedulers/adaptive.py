@@ -1,11 +1,13 @@
-"""Promotion rungs for a sampler that learns: as many go on as the rung's share says, however the ranks move.
+"""Promotion rungs for a sampler that learns: each rung promotes a limited share of its trials.
 
-By the paper's rule (`promotion`) everyone goes on who is at some time in the best 1/factor. When later trials are ever
-better that is nearly everyone, as in stopping successive halving. Here a rung of n trials has never promoted more than
-share * n, and only from among its best share * n. The share is factor ** -c, where c is the rank correlation of the
-rung with the next one among those who went on, drawn to 0.9 while they are few: about 1/factor where a rung orders its
-best rightly, more where it says little about them, 0.6 at most. Rungs below a tenth of the full budget are left out:
-on public learning curves they mislead more than they save.
+By the paper's rule (`promotion`), every trial that is ever among the best 1/factor continues. If later trials keep
+getting better, that is nearly every trial, as in stopping successive halving. Here a rung of n trials never promotes
+more than share * n in all, and only from among its best share * n.
+
+The share adapts to how well a rung has predicted the next one. It is factor ** -c, where c is the rank correlation of
+the two rungs among the promoted trials, shrunk towards 0.9 while they are few. It is about 1/factor if a rung orders
+its best trials correctly, more if it says little about them, and 0.6 at most. Rungs below a tenth of the full budget
+are not used: on public learning curves they mislead more than they save.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ LOWEST_RUNG = 0.1  # of the full budget
 class Scheduler(promotion.Scheduler):
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
         super().__init__(tuple(rung for rung in rungs if rung >= LOWEST_RUNG * rungs[-1]), factor)
-        self._shares: dict[int, float] = {}  # rung -> its share, until a rung changes
+        self._shares: dict[int, float] = {}  # rung -> its share; cleared when a rung changes
 
     def report(self, trial: int, epoch: int, value: float) -> promotion.Decision:
         if epoch in self.values:
@@ -35,7 +37,7 @@ class Scheduler(promotion.Scheduler):
         for rung, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
             quota = int(len(self.values[rung]) * self.share(rung, above) + 1e-9)
             if last and not self.values[above]:
-                quota = max(quota, 1)  # however few the trials, one of them reaches the full budget
+                quota = max(quota, 1)  # one trial reaches the full budget, however few there are
             if len(self.promoted[rung]) >= quota:
                 continue
             for _, trial in self.order[rung][:quota]:
@@ -46,7 +48,7 @@ class Scheduler(promotion.Scheduler):
         return None
 
     def share(self, rung: int, above: int) -> float:
-        """Of the trials at `rung`, how many go on to the rung above it."""
+        """The fraction of the trials at `rung` that continue to the rung `above`."""
         if rung not in self._shares:
             both = [trial for trial in self.values[above] if trial in self.values[rung]]
             measured = rank_correlation([self.values[r] for r in (rung, above)], both) if len(both) >= 3 else 0.0
@@ -57,9 +59,9 @@ class Scheduler(promotion.Scheduler):
         return self._shares[rung]
 
     def hopeless(self, planned: int) -> list[int]:
-        """As in `promotion`, for a share that may still grow."""
+        """As in `promotion`, but the share may still grow."""
         given_up = []
-        most = planned  # trials that can ever come to this rung
+        most = planned  # trials that can ever reach this rung
         for rung in self.rungs[:-1]:
             most = max(int(most * LARGEST_SHARE), 1) + SUBSTITUTES
             given_up += [trial for _, trial in self.order[rung][most:] if self.paused.get(trial) == rung]
@@ -71,6 +73,6 @@ class Scheduler(promotion.Scheduler):
 
 
 def rank_correlation(values: list[dict[int, float]], trials: list[int]) -> float:
-    """Spearman's; 0 where all are equal."""
+    """Spearman's rank correlation; 0 if all values at a rung are equal."""
     first, second = (rankdata([of[trial] for trial in trials]) for of in values)
     return 0.0 if np.ptp(first) == 0 or np.ptp(second) == 0 else float(np.corrcoef(first, second)[0, 1])

@@ -1,8 +1,8 @@
-"""Stopping asynchronous successive halving, as Ray Tune's AsyncHyperBandScheduler with one bracket has it.
+"""Stopping asynchronous successive halving, as in Ray Tune's AsyncHyperBandScheduler with one bracket.
 
-Here to be compared with: a trial that comes to a rung is stopped for good when it lies below the (1 - 1/factor)
-quantile of what the rung had recorded before, so the first to come always goes on. `promotion` is the better choice
-with a sampler that learns.
+It is here for comparison. A trial that reaches a rung is stopped for good if it lies below the (1 - 1/factor) quantile
+of the values recorded there before, so the first trial always continues. With a sampler that learns, `promotion` is the
+better choice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Scheduler:
             return Decision.COMPLETE
         if epoch not in self.values:
             return Decision.CONTINUE
-        before = [v for other, v in self.values[epoch].items() if other != trial]  # not its own of before a crash
+        before = [v for other, v in self.values[epoch].items() if other != trial]  # not its own from before a crash
         self.values[epoch][trial] = value
         return Decision.STOP if before and value < quantile(before, 1 - 1 / self.factor) else Decision.CONTINUE
 
@@ -45,7 +45,7 @@ class Scheduler:
 
 
 def quantile(values: list[float], q: float) -> float:
-    """Between the two neighbours linearly, which is numpy's default."""
+    """Interpolate linearly between the two neighbours, as numpy does by default."""
     ordered = sorted(values)
     place = q * (len(ordered) - 1)
     low = int(place)

@@ -1,4 +1,4 @@
-"""Every trial is trained in full: where a comparison needs every value at the same budget, nothing stops early."""
+"""Trains every trial in full, for comparisons that need every value at the same budget."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Asynchronous successive halving as its paper has it (Li et al. 2020, arXiv 1810.05934, algorithm 2).
+"""Asynchronous successive halving as in its paper (Li et al. 2020, arXiv 1810.05934, algorithm 2).
 
-Every trial pauses at every rung; whenever a worker is free, the best 1/factor of a rung that have not gone on yet are
-promoted, highest rung first. Ray's own ASHA only ever stops, and a sampler that learns then gets nearly every new
-trial past the all-time quantile: early stopping stops saving.
+Every trial pauses at every rung. Whenever a worker is free, a paused trial among the best 1/factor of its rung is
+promoted, highest rung first. Ray's own ASHA only ever stops trials: with a sampler that learns, nearly every new trial
+then beats the all-time quantile, and early stopping no longer saves anything.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 
 from nas.schedulers import Decision, halving_epochs
 
-SUBSTITUTES = 2  # of those who wait, beyond who can go on, should a better one fail
+SUBSTITUTES = 2  # trials that wait beyond those that can continue, in case a better one fails
 
 
 class Scheduler:
@@ -19,7 +19,7 @@ class Scheduler:
         self.rungs, self.factor = rungs, factor
         self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs}  # rung -> trial -> value
         self.order: dict[int, list[tuple[float, int]]] = {rung: [] for rung in rungs}  # (-value, trial), best first
-        self.promoted: dict[int, set[int]] = {rung: set() for rung in rungs}  # rung -> the trials that went on from it
+        self.promoted: dict[int, set[int]] = {rung: set() for rung in rungs}  # rung -> the trials promoted from it
         self.paused: dict[int, int] = {}  # trial -> its rung
 
     def target(self, epoch: int) -> int:
@@ -28,7 +28,7 @@ class Scheduler:
     def report(self, trial: int, epoch: int, value: float) -> Decision:
         if epoch not in self.values:
             return Decision.CONTINUE
-        self._drop(epoch, trial)  # trained again after a crash
+        self._drop(epoch, trial)  # it may be trained again after a crash
         self.values[epoch][trial] = value
         insort(self.order[epoch], (-value, trial))
         for rung in self.rungs:
@@ -43,7 +43,7 @@ class Scheduler:
         for rung, above in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
             quota = len(self.values[rung]) // self.factor
             if last and not self.values[above]:
-                quota = max(quota, 1)  # however few the trials, one of them reaches the full budget
+                quota = max(quota, 1)  # one trial reaches the full budget, however few there are
             for _, trial in self.order[rung][:quota]:
                 if self.paused.get(trial) == rung:
                     del self.paused[trial]
@@ -53,13 +53,13 @@ class Scheduler:
 
     def hopeless(self, planned: int) -> list[int]:
         given_up = []
-        most = planned  # trials that can ever come to this rung
+        most = planned  # trials that can ever reach this rung
         for rung in self.rungs[:-1]:
             quota = max(most // self.factor, 1)
-            # A rank only ever gets worse, unless better trials fail: two more stay as substitutes until the end.
+            # A rank only gets worse unless better trials fail, so two more stay as substitutes until the end.
             quota += SUBSTITUTES
             given_up += [trial for _, trial in self.order[rung][quota:] if self.paused.get(trial) == rung]
-            most = len(self.promoted[rung]) + quota  # early promotions can exceed the quota of the end
+            most = len(self.promoted[rung]) + quota  # early promotions can exceed the final quota
         return given_up
 
     def forget(self, trial: int) -> None:

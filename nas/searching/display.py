@@ -1,4 +1,4 @@
-"""The search as a person sees it: live on a terminal, one line per finished trial elsewhere."""
+"""Shows the search to a person: live on a terminal, elsewhere as one line per finished trial."""
 
 from __future__ import annotations
 
@@ -18,20 +18,33 @@ from nas.searching.engine import Event
 
 
 class Display:
-    """Listens to the engine's events; `with Display(...)` shows it as long as the search runs."""
+    """Listens to the engine's events. `with Display(...)` shows the search while it runs."""
 
-    def __init__(self, console: Console, *, trials: int, objective: str, maximize: bool, epochs: float) -> None:
-        self.console, self.trials, self.objective, self.epochs = console, trials, objective, epochs
+    def __init__(
+        self,
+        *,
+        trials: int,
+        objective: str,
+        maximize: bool,
+        epochs: float,
+        quiet: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self.console = console or Console(soft_wrap=True, highlight=False, quiet=quiet)
+        self.trials, self.objective, self.epochs, self.quiet = trials, objective, epochs, quiet
         self._better = max if maximize else min
         self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
         self.running: dict[int, tuple[int, float]] = {}  # trial -> epoch, value
-        self.best: tuple[float, int] | None = None  # of full budgets
+        self.best: tuple[float, int] | None = None  # at full budget: value, trial
         self.trained = 0
         self.begin = time.monotonic()
-        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
+        self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False)
 
     def watch(self, history: Sequence[FrozenTrial]) -> None:
-        """Start from what the study already holds."""
+        """Count what the study already holds."""
         for trial in history:
             kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
             if kind is not None:
@@ -55,7 +68,7 @@ class Display:
             self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
 
     def line(self, event: Event) -> str:
-        """One finished trial in one line."""
+        """Describe one finished trial in one line."""
         value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
         best = f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no trial at full budget yet"
         what = event.reason or value
@@ -66,7 +79,7 @@ class Display:
         return self.counts["complete"] + self.counts["pruned"] + self.counts["failed"]
 
     def seconds_left(self) -> float:
-        """From the epochs that are still to be expected and the pace so far; nan before there is a pace."""
+        """Estimate from the epochs still expected and the pace so far; nan before the first epoch."""
         elapsed = time.monotonic() - self.begin
         return max(self.epochs - self.trained, 0) * elapsed / self.trained if self.trained else math.nan
 
@@ -85,7 +98,7 @@ class Display:
         return Group(bar, Text("  ".join(fact for fact in facts if fact)), table)
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.quiet:
             self._live.start()
         return self
 

@@ -1,8 +1,9 @@
-"""Whole configurations of a define-by-run space, drawn and changed without an Optuna study.
+"""Draws and changes whole configurations of a define-by-run space, without an Optuna study.
 
-A space is only known by its sampling function. Running it against a `Draft` gives one configuration: parameters by
-name, with their distributions, in the order in which they were asked for. A change of one parameter is the same run
-with the others given: what stays active keeps its value, what becomes active is drawn, the rest is gone.
+A space is known only by its sampling function. Running it against a `Draft` gives one configuration: parameters by
+name, with their distributions, in the order in which they were asked for. To change one parameter, run the function
+again with the others given: parameters that stay active keep their values, newly active ones are drawn, and the rest
+are dropped.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from nas.errors import UserError
+from nas.searching.optuna_private import contains
+
 Params = dict[str, Any]
 Sample = Callable[[Any], Any]
 Key = frozenset[tuple[str, Any]]
 Number = IntDistribution | FloatDistribution
 
 
-# A search makes dozens of drafts for each proposal, all with the same few distributions; `typed` tells (0, 1) from
-# (False, True), which are equal.
+# A search makes dozens of drafts for each proposal, all with the same few distributions. `typed` distinguishes (0, 1)
+# from (False, True), which are equal.
 @lru_cache(maxsize=4096, typed=True)
 def _choices(*choices: Any) -> CategoricalDistribution:
     return CategoricalDistribution(choices)
@@ -39,7 +43,7 @@ _floats = lru_cache(maxsize=4096, typed=True)(FloatDistribution)
 
 
 def shared(distribution: BaseDistribution) -> BaseDistribution:
-    """An equal distribution, of which there is one only."""
+    """Return the one instance that all equal distributions share."""
     if isinstance(distribution, CategoricalDistribution):
         return _choices(*distribution.choices)
     assert isinstance(distribution, Number)
@@ -48,10 +52,10 @@ def shared(distribution: BaseDistribution) -> BaseDistribution:
 
 
 class Draft:
-    """The suggest methods of a trial: values of `given` where they lie in the bounds, the others from `draw`.
+    """The suggest methods of a trial: values come from `given` if they lie within the bounds, otherwise from `draw`.
 
-    Where the bounds are those in `known`, which the values of `given` are from, they are not looked at again.
-    `vector` is for who encodes it.
+    `known` holds the distributions that the values in `given` came from; those that are unchanged are not checked
+    again. `vector` is a place for whoever encodes the draft.
     """
 
     vector: NDArray[np.float64] | None = None
@@ -79,7 +83,9 @@ class Draft:
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self.params:
-            if self._known.get(name) is distribution or contains(distribution, self._given, name):
+            if self._known.get(name) is distribution or (
+                name in self._given and contains(distribution, self._given[name])
+            ):
                 value = self._given[name]
             else:
                 value = self._draw(name, distribution)
@@ -92,17 +98,8 @@ class Draft:
 
     @cached_property
     def free(self) -> list[str]:
-        """The parameters that could have another value."""
+        """The parameters that can take another value."""
         return [name for name, distribution in self.distributions.items() if not distribution.single()]
-
-
-def contains(distribution: BaseDistribution, params: Mapping[str, Any], name: str) -> bool:
-    if name not in params:
-        return False
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(params[name])))
-    except ValueError:
-        return False
 
 
 def draft(
@@ -111,14 +108,14 @@ def draft(
     given: Mapping[str, Any] | None = None,
     known: Mapping[str, BaseDistribution] | None = None,
 ) -> Draft:
-    """One configuration, uniform over the bounds where it is not given; `known` as of `Draft`."""
+    """Draw one configuration, uniformly within the bounds except for what is given; `known` as in `Draft`."""
     made = Draft(lambda name, distribution: value_at(distribution, rng.random()), given, known)
     sample(made)
     return made
 
 
 def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int = 1) -> Draft:
-    """`parent` with `changes` parameters changed, of which the first may switch off the others."""
+    """Change `changes` parameters of `parent`; one change may switch off another parameter."""
     left = list(parent.free)
     if not left:
         return parent
@@ -130,7 +127,7 @@ def mutate(sample: Sample, rng: np.random.Generator, parent: Draft, changes: int
 
 
 def changed(rng: np.random.Generator, distribution: BaseDistribution, value: Any) -> Any:
-    """Another choice, or a step of a number by any of several sizes."""
+    """Return another choice, or a number moved by a step of random size."""
     if isinstance(distribution, CategoricalDistribution):
         chosen = int(distribution.to_internal_repr(value))
         other = int(rng.integers(len(distribution.choices) - 1))
@@ -139,21 +136,21 @@ def changed(rng: np.random.Generator, distribution: BaseDistribution, value: Any
     step = math.exp(rng.uniform(math.log(0.01), math.log(0.3))) * rng.normal()
     place = place_of(distribution, value)
     moved = value_at(distribution, place + step)
-    if moved == value and distribution.step:  # too small to come to the next one
+    if moved == value and distribution.step:  # too small a step to reach the next value
         return neighbour(distribution, value, up=bool(rng.integers(2)))
-    if moved == value:  # at a bound, and beyond it
+    if moved == value:  # already at the bound that the step crosses
         return value_at(distribution, place - step)
     return moved
 
 
 def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
-    """Each parameter from either of two configurations."""
+    """Take each parameter from either of two configurations."""
     taken = {name: value for name, value in other.params.items() if rng.random() < 0.5}
     return draft(sample, rng, {**other.params, **one.params, **taken})
 
 
 def value_at(distribution: BaseDistribution, place: float) -> Any:
-    """The value at `place` of a distribution, from 0 to 1: its quantile. Steps and choices have equal shares."""
+    """Return the quantile of a distribution at `place`, from 0 to 1. Steps and choices have equal shares."""
     place = min(max(place, 0.0), 1.0)
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[min(int(place * len(distribution.choices)), len(distribution.choices) - 1)]
@@ -167,26 +164,26 @@ def value_at(distribution: BaseDistribution, place: float) -> Any:
 
 
 def place_of(distribution: BaseDistribution, value: Any) -> float:
-    """Where a number lies in its distribution, from 0 to 1: what `value_at` takes back to it."""
+    """Return where a number lies in its distribution, from 0 to 1: the inverse of `value_at`."""
     assert isinstance(distribution, Number)
     first, last = ends(distribution)
     return ((math.log(value) if distribution.log else value) - first) / (last - first) if last > first else 0.0
 
 
 def ends(distribution: Number) -> tuple[float, float]:
-    """Of a range, in the logarithm where it is asked for so, with the half steps beyond the bounds."""
+    """Return the ends of a range, half a step beyond the bounds; their logarithms if the range is logarithmic."""
     low, high, half = distribution.low, distribution.high, (distribution.step or 0) / 2
     return (math.log(low - half), math.log(high + half)) if distribution.log else (low - half, high + half)
 
 
 def stepped(distribution: Number, steps: int) -> Any:
-    """The value so many steps above the lowest, always with the same rounding: equal values must be equal keys."""
+    """Return the value `steps` steps above the lowest, always rounded alike: equal values must be equal keys."""
     assert distribution.step
     return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
 
 
 def neighbour(distribution: Number, value: Any, *, up: bool) -> Any:
-    """The next value with steps, up or down, turning round at a bound."""
+    """Return the next value up or down, reversing at a bound."""
     assert distribution.step
     last = round((distribution.high - distribution.low) / distribution.step)
     here = round((value - distribution.low) / distribution.step)
@@ -194,12 +191,12 @@ def neighbour(distribution: Number, value: Any, *, up: bool) -> Any:
 
 
 def key(params: Mapping[str, Any]) -> Key:
-    """Equal for equal configurations."""
+    """Return a key that is equal for equal configurations."""
     return frozenset(params.items())
 
 
 def cells(sample: Sample) -> Iterator[Params]:
-    """Every configuration of a finite space once, depth first. ValueError at a parameter without steps."""
+    """Yield every configuration of a finite space once, depth first. UserError for a parameter without steps."""
     given: Params | None = {}
     while given is not None:
         made = Draft(lambda name, distribution: all_values(name, distribution)[0], given)
@@ -209,7 +206,7 @@ def cells(sample: Sample) -> Iterator[Params]:
 
 
 def following(cell: Draft) -> Params | None:
-    """What the next cell starts with: the last parameter that has another value left takes it."""
+    """Return what the next cell starts with: the last parameter that has another value left takes it."""
     given = dict(cell.params)
     for name in reversed(cell.params):
         values = all_values(name, cell.distributions[name])
@@ -221,11 +218,11 @@ def following(cell: Draft) -> Params | None:
 
 def all_values(name: str, distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
-        return list(dict.fromkeys(distribution.choices))  # of equal choices one
+        return list(dict.fromkeys(distribution.choices))  # without duplicates
     assert isinstance(distribution, Number)
     if distribution.low == distribution.high:
         return [distribution.low]
     if not distribution.step:
-        raise ValueError(f"{name} is a range without steps: a grid needs choices, whole numbers or a step")
+        raise UserError(f"{name} is a range without steps; a grid needs choices, whole numbers or a step")
     count = round((distribution.high - distribution.low) / distribution.step)
     return [stepped(distribution, steps) for steps in range(count + 1)]

@@ -10,16 +10,18 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.errors import SearchFailed
 from nas.schedulers import Decision, Scheduler
 from nas.searching.ledger import Ledger
 
 GIVE_UP_AFTER = 10  # failed trials without a single success
 SKIPS_IN_A_ROW = 200
+GIVEN = "given"  # the attribute that marks a trial whose parameters were given, not sampled
 
 
 @dataclass(frozen=True)
 class Job:
-    """A stretch of one trial's training: from `start` epochs done (0: from scratch) up to epoch `stop`, inclusive."""
+    """A stretch of one trial's training: from `start` epochs done (0: from scratch) to epoch `stop`, inclusive."""
 
     trial: int
     config: dict[str, Any]
@@ -29,7 +31,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Admission:
-    """What is known of a configuration before training. It is skipped if any of `excess` is above zero."""
+    """What is known about a configuration before training. It is skipped if any of `excess` is above zero."""
 
     attributes: Mapping[str, Any] = field(default_factory=dict)
     excess: Mapping[str, float] = field(default_factory=dict)
@@ -37,17 +39,13 @@ class Admission:
 
 @dataclass(frozen=True)
 class Event:
-    """What a person may want to see: started, resumed, epoch, paused, complete, pruned, failed or skipped."""
+    """News for a person. `kind` is started, resumed, epoch, paused, complete, pruned, failed or skipped."""
 
     kind: str
     trial: int
     epoch: int = 0
     value: float = math.nan
     reason: str = ""
-
-
-class SearchFailed(RuntimeError):
-    """The search cannot go on; the message shows why."""
 
 
 @dataclass
@@ -59,11 +57,11 @@ class _Running:
 class Engine:
     """Hands out jobs and takes their results until the study holds `trials` finished trials.
 
-    `sample(trial)` decodes an Optuna trial, and `record` makes JSON data of that, the configuration; `admit(config)`
-    says what it costs and whether it may be trained; `first` gives parameters of the first trials;
-    `checkpoint(number, at_most)` says from which epoch, not beyond `at_most`, a trial can go on (0: nothing kept). All
-    state is rebuilt from the ledger, so a search that was killed goes on where it was. `done`: nothing runs and nothing
-    is left to give; `close` then settles what is still paused.
+    `sample(trial)` decodes an Optuna trial, and `record` turns the result into a configuration, which is JSON data.
+    `admit(config)` says what it costs and whether it may be trained. `first` holds the parameters of the first trials.
+    `checkpoint(number, at_most)` returns the epoch, at most `at_most`, from which a trial can resume (0: nothing kept).
+    All state is rebuilt from the ledger, so a killed search resumes where it was. When it is `done`, nothing runs and
+    no job is left; `close` then settles what is still paused.
     """
 
     def __init__(
@@ -84,23 +82,23 @@ class Engine:
         self._first = first
         self._sample, self._record_of, self._admit, self._listen = sample, record, admit, listen
         self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
-        self.started = 0  # trials that count: all but the skipped
+        self.started = 0  # all trials but the skipped
         self.finished = 0
         self.skipped = 0
         self.failures: list[str] = []
-        self.last_values: dict[int, float] = {}  # of every trial that is still open
+        self.last_values: dict[int, float] = {}  # of every open trial
         self.running: dict[int, _Running] = {}
         self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
         self._interrupted: deque[Job] = deque()
         self._ever_succeeded = False
-        self.done = False  # nothing runs, and nothing is left to give
+        self.done = False  # nothing runs and no job is left
         for trial in ledger.history:
             self._replay(trial, checkpoint)
 
-    # -- what the workers ask and tell ---------------------------------------------------------------------------
+    # -- what the workers call -----------------------------------------------------------------------------------
 
     def next(self) -> Job | None:
-        """The next job, or None: nothing to do now (or, if `done`, any more). Promotions come before new trials."""
+        """Return the next job; None if there is none now or, once `done`, ever. Promotions come before new trials."""
         if self._interrupted:
             return self._hand_out(self._interrupted.popleft())
         job = self._promotion(last=False)
@@ -112,7 +110,7 @@ class Engine:
         return job
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Decision:
-        """Record an epoch, then decide. Anything but CONTINUE ends the job."""
+        """Record an epoch, then decide. Any decision but CONTINUE ends the job."""
         running = self.running[number]
         value = float(metrics[self.objective])
         if not math.isfinite(value):
@@ -122,7 +120,7 @@ class Engine:
         running.history.append({"epoch": epoch, **metrics})
         decision = self.scheduler.report(number, epoch, self._sign * value)
         if decision is not Decision.CONTINUE:
-            self._record(running)  # first, so that an epoch that the study holds has its record whenever we are killed
+            self._record(running)  # first: an epoch in the study must have its record whenever we are killed
         self.ledger.report(number, epoch, value)
         self._listen(Event("epoch", number, epoch, value))
         if decision is Decision.CONTINUE:
@@ -144,7 +142,7 @@ class Engine:
         return decision
 
     def fail(self, number: int, reason: str) -> None:
-        """The trial raised, diverged, ran out of memory or lost its worker: FAIL with its reason; the study goes on."""
+        """End a trial that raised, diverged, ran out of memory or lost its worker as FAIL, with the reason."""
         running = self.running.pop(number)
         self._record(running)
         self.scheduler.fail(number)
@@ -154,16 +152,16 @@ class Engine:
 
     @property
     def broken(self) -> bool:
-        """The first trials since the start all failed: whatever is wrong, more of the same will not mend it."""
+        """Whether all the first trials since the start failed, so that more of the same will not help."""
         return len(self.failures) >= GIVE_UP_AFTER and not self._ever_succeeded
 
     def close(self) -> None:
-        """End a search that is `done`: what is still paused was never promoted, so it is PRUNED."""
+        """End a search that is `done`: trials still paused become PRUNED. SearchFailed if it is `broken`."""
         assert self.done
         if self.broken:
             raise SearchFailed(
                 f"the first {len(self.failures)} trials all failed, the last with {self.failures[-1]!r}; "
-                "when that is mended the same command goes on"
+                "fix that, then run the same command again to resume"
             )
         for number in list(self._open):
             self._prune(number)
@@ -209,8 +207,8 @@ class Engine:
         start = int(history[-1]["epoch"])
         return self._hand_out(Job(number, config, start, self.scheduler.target(start)))
 
-    def _start(self, number: int, config: dict[str, Any], admission: Admission) -> Job:
-        self.ledger.start(number, {"config": config, **admission.attributes})
+    def _start(self, number: int, config: dict[str, Any], attributes: Mapping[str, Any]) -> Job:
+        self.ledger.start(number, {"config": config, **attributes})
         self.started += 1
         job = Job(number, config, 0, self.scheduler.target(0))
         self.running[number] = _Running(job, [])
@@ -223,25 +221,27 @@ class Engine:
             given = self._first[asked] if asked < len(self._first) else None
             asked_for = self.ledger.ask(self._sample, given, self.scheduler.rungs)
             if asked_for is None:
-                self.trials = self.started  # each configuration of the space has had its trial
+                self.trials = self.started  # every configuration of the space has been tried
                 return None
             number, config = asked_for[0], self._record_of(asked_for[1])
+            origin = {} if given is None else {GIVEN: True}
             try:
                 admission = self._admit(config)
-            except Exception as error:  # a network that cannot be built is a failed trial like any other
-                self._start(number, config, Admission())
+            except Exception as error:  # a network that cannot be built counts as a failed trial
+                self._start(number, config, origin)
                 self.fail(number, f"{type(error).__name__}: {error}")
                 return None
             excess = {name: value for name, value in admission.excess.items() if value > 0}
             if not excess:
-                return self._start(number, config, admission)
+                return self._start(number, config, {**origin, **admission.attributes})
             reason = ", ".join(f"{name} {1 + value:.2g} times the limit" for name, value in excess.items())
-            self.ledger.skip(number, {"config": config, **admission.attributes, "skipped": reason}, excess)
+            record = {"config": config, **origin, **admission.attributes, "skipped": reason}
+            self.ledger.skip(number, record, excess)
             self.skipped += 1
             self._listen(Event("skipped", number, reason=reason))
         raise SearchFailed(
-            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits, "
-            "with a --name of its own"
+            f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits "
+            "and give that search a --name of its own"
         )
 
     def _hand_out(self, job: Job) -> Job:

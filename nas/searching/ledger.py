@@ -1,53 +1,33 @@
-"""The study's record. SQLite keeps everything; a mirror in memory is what the sampler reads.
+"""The study's record. SQLite keeps everything; the sampler reads a mirror in memory.
 
-Why a mirror: TPE takes a trial in state RUNNING for a bad one, but a trial paused at a rung is a result. In the mirror
-it is PRUNED at its rung, stays so while it trains on after a promotion (its last rung is a result still), and ends
-COMPLETE or PRUNED, which Optuna's own states do not allow. Reading the mirror is also an order of magnitude faster
-than reading SQLite.
+Why a mirror: TPE treats a RUNNING trial as a bad one, but a trial paused at a rung is a result. In the mirror it is
+PRUNED at its rung. It stays PRUNED while it trains on after a promotion, because its last rung is still a result, and
+ends COMPLETE or PRUNED. Optuna itself does not allow these changes of state. Reading the mirror is also an order of
+magnitude faster than reading SQLite.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.errors import UserError
 from nas.samplers import Proposer
 from nas.searching.drafts import Draft
-from nas.searching.storage import open_existing
+from nas.searching.optuna_private import CONSTRAINT, EditableStorage, storage_id
 
 T = TypeVar("T")
-CONSTRAINT = "constraints:"  # how Optuna 5 names the system attribute of Trial.set_constraint
-
-
-def open_study(path: Path, name: str) -> optuna.Study:
-    """The study `name` in the database at `path`. ValueError where there is none."""
-    if not path.is_file():
-        raise ValueError(
-            f"no study at {path}: search first (python -m nas.run --study {name}), or give --runs and --name"
-        )
-    storage, names = open_existing(path)
-    if name not in names:
-        raise ValueError(f"{path} holds no study {name!r}; it holds: {', '.join(names) or 'none'}")
-    return optuna.load_study(study_name=name, storage=storage)
-
-
-class _Mirror(InMemoryStorage):
-    """An in-memory storage whose finished trials may change."""
-
-    def check_trial_is_updatable(self, trial_id: int, trial_state: TrialState) -> None:
-        return None
 
 
 class Ledger:
-    """One Optuna study and its mirror, addressed by trial number; the only writer of both."""
+    """One Optuna study and its mirror, addressed by trial number. Nothing else writes to them."""
 
     def __init__(
         self,
@@ -59,18 +39,18 @@ class Ledger:
     ):
         self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
         if self.study.direction.name.lower() != direction:
-            raise ValueError(
-                f"study {name!r} was made to {self.study.direction.name.lower()} its objective, not to {direction} it"
+            raise UserError(
+                f"study {name!r} was created to {self.study.direction.name.lower()} its objective; expected to {direction} it"
             )
         self._storage, self._sampler = storage, sampler
         self._study_id = storage.get_study_id_from_name(name)
-        self._mirror_storage = _Mirror()
+        self._mirror_storage = EditableStorage()
         self._mirror = optuna.create_study(
             storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler
         )
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
         self.history = self.study.get_trials()  # as it was when opened
-        self._ids = {trial.number: trial._trial_id for trial in self.history}
+        self._ids = {trial.number: storage_id(trial) for trial in self.history}
         self._distributions: dict[str, BaseDistribution] = {}  # of each parameter, as first seen
         for trial in self.history:
             self._mirror.add_trial(_as_mirrored(trial))
@@ -79,10 +59,10 @@ class Ledger:
     def ask(
         self, sample: Callable[[Any], T], given: Mapping[str, Any] | None = None, rungs: Sequence[int] = ()
     ) -> tuple[int, T] | None:
-        """A new trial's number and what `sample` made of it; recorded by `start` or `skip`, which must follow.
+        """Return a new trial's number and what `sample` made of it. Call `start` or `skip` next to record it.
 
-        Parameters in `given` are not sampled. None: the sampler has no configuration left that was not tried.
-        ValueError where a `Proposer` leaves a parameter out.
+        Parameters in `given` are not sampled. None if the sampler has no untried configuration left. UserError if a
+        `Proposer` leaves a parameter out.
         """
         if given is None and isinstance(self._sampler, Proposer):
             sign = 1.0 if self.study.direction == StudyDirection.MAXIMIZE else -1.0
@@ -94,7 +74,7 @@ class Ledger:
         return trial.number, sample(trial)
 
     def _decoded(self, proposed: Mapping[str, Any], sample: Callable[[Any], T]) -> tuple[int, T]:
-        """A trial of a whole configuration, without Optuna's questions to sampler and storage for each parameter."""
+        """Create a trial from a whole configuration; Optuna would query sampler and storage for each parameter."""
         made = Draft(_not_proposed, proposed)
         config = sample(made)
         trial = create_trial(state=TrialState.RUNNING, params=made.params, distributions=made.distributions)
@@ -102,11 +82,11 @@ class Ledger:
         return self._mirror_storage.get_trial_number_from_id(trial_id), config
 
     def start(self, number: int, attributes: Mapping[str, Any]) -> None:
-        """Record an asked trial as RUNNING. ValueError where a parameter's choices are not those of earlier trials."""
+        """Record an asked trial as RUNNING. UserError if a parameter's choices differ from those of earlier trials."""
         self._add(number, TrialState.RUNNING, attributes, {})
 
     def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
-        """Record an asked trial as infeasible, never trained: PRUNED, with its violated constraints for the sampler."""
+        """Record an asked trial as infeasible and untrained: PRUNED, with its violated constraints for the sampler."""
         constraints = {CONSTRAINT + name: value for name, value in excess.items()}
         self._add(number, TrialState.PRUNED, attributes, constraints)
         self._close_in_mirror(number, None, constraints)
@@ -120,7 +100,7 @@ class Ledger:
             self._storage.set_trial_user_attr(self._ids[number], name, value)
 
     def pause(self, number: int, value: float) -> None:
-        """The trial rests at a rung: RUNNING in the study, a result at its rung for the sampler."""
+        """Pause the trial at a rung: RUNNING in the study, a result at its rung for the sampler."""
         self._close_in_mirror(number, value, {})
 
     def complete(self, number: int, value: float) -> None:
@@ -132,7 +112,7 @@ class Ledger:
         self._close_in_mirror(number, value, {})
 
     def fail(self, number: int, reason: str) -> None:
-        """FAIL in the study; infeasible for the sampler, which would otherwise come back to the same region."""
+        """Record FAIL in the study, infeasible for the sampler, which would otherwise return to the same region."""
         self.annotate(number, {"error": reason})
         self._storage.set_trial_system_attr(self._ids[number], CONSTRAINT + "failed", 1.0)
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
@@ -141,7 +121,10 @@ class Ledger:
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
         asked = self._mirror_storage.get_trial(self._mirror_trial(number))
         for name, distribution in asked.distributions.items():
-            check_distribution_compatibility(self._distributions.setdefault(name, distribution), distribution)
+            try:
+                check_distribution_compatibility(self._distributions.setdefault(name, distribution), distribution)
+            except ValueError as error:
+                raise UserError(f"the parameter {name!r} differs from earlier trials of the study: {error}") from error
         trial = create_trial(
             state=state,
             params=asked.params,
@@ -162,11 +145,11 @@ class Ledger:
 
 
 def _not_proposed(name: str, distribution: BaseDistribution) -> Any:
-    raise ValueError(f"the sampler proposed a configuration without {name!r}, or outside {distribution}")
+    raise UserError(f"the sampler proposed a configuration without {name!r}, or outside {distribution}")
 
 
 def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
-    """A stored trial as the sampler shall see it."""
+    """Return a stored trial as the sampler should see it."""
     failed = trial.state == TrialState.FAIL
     if trial.state == TrialState.COMPLETE:
         state, values = TrialState.COMPLETE, trial.values

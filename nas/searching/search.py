@@ -1,232 +1,180 @@
-"""`python -m nas.run --study hybrid --trials 20`: search, until the study holds that many finished trials."""
+"""`nas.search`: from a study to its results."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import logging
+import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-import torch
-from optuna.exceptions import ExperimentalWarning
-from rich.console import Console
-
 import studies
 from nas import samplers, schedulers
-from nas.commands.cli import run_command
-from nas.searching import options, warm_start
+from nas.errors import SearchFailed, mendable
+from nas.files import exclusive
+from nas.results import Results, load_results
+from nas.run_folder import RunFolder, run_folder
+from nas.schedulers import Decision
+from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
-from nas.searching.engine import Admission, Engine, Event, SearchFailed
-from nas.searching.ledger import Ledger
-from nas.searching.storage import open_existing, open_storage
-from nas.searching.warm_start import WarmStart
+from nas.searching.engine import Engine, Event, Job
+from nas.searching.options import adapt
+from nas.searching.storage import quiet_optuna
+from nas.searching.study import admission, check_task, open_ledger, stored_study
 from nas.workers import checkpoints
-from search_space import cost, from_dict
+from nas.workers.resources import Resources, divide
+from nas.workers.training import Problem
 from studies import Configuration, StudySpec
-from trainers import metrics, tasks
-from trainers.data import Dataset, load, source_to_dict
+from trainers.data import load, source_to_dict
 
 
-def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:
-    """Counts parameters and multiply-accumulates of a configuration and holds them against the study's limits."""
-    shape = {
-        "in_chans": data.in_chans,
-        "image_size": data.image_size,
-        "num_outputs": tasks.load(spec.task, data).num_outputs,
-    }
+@mendable
+def search(
+    study: str | Path | StudySpec = "hybrid",
+    *,
+    trials: int | None = None,
+    data: Any = None,
+    task: str | None = None,
+    objective: str | None = None,
+    balance: str | None = None,
+    sampler: str | None = None,
+    scheduler: str | None = None,
+    warm_start: str | Path | None = None,
+    skip_bad: bool = False,
+    image_size: int | None = None,
+    images: int | None = None,
+    epochs: int | None = None,
+    max_parameters: int | None = None,
+    max_macs: int | None = None,
+    seed: int | None = None,
+    seeds: int | None = None,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    runs: str | Path = "runs",
+    name: str | None = None,
+    quiet: bool = False,
+) -> Results:
+    """Search until the study holds `trials` finished trials. The same call resumes a search; more trials extend it.
 
-    def admit(config: dict[str, Any]) -> Admission:
-        counted = cost(from_dict(config["architecture"]), **shape)
-        return Admission(
-            attributes={"parameters": counted.parameters, "macs": counted.macs},
-            excess={
-                "parameters": counted.parameters / spec.max_parameters - 1,
-                "macs": counted.macs / spec.max_macs - 1,
-            },
-        )
+    study: the name of one of ours, the path of a .py file with a STUDY, or a StudySpec.
+    data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
+        either, as "my_package.my_images:load"; or a source of `trainers.data` (default: the study's, simulated lenses).
+    task, sampler, scheduler: the name of one of ours, or the dotted name of a module of yours.
+    objective: any metric of the task that has a direction, also with _d4_mean or _d4_worst (default: the task's).
+    warm_start: an earlier run, whose best configurations are tried first.
+    images: number of simulated images. image_size: side in pixels to which images are brought.
+    epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
+    seed: of networks, training and sampler. seeds: trainings of every cell of a grid.
+    workers: trainings at once (default: one a CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
+    runs, name: results go to the folder runs/name (default name: the study's).
+    quiet: show nothing.
 
-    return admit
-
-
-@contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """The folder is this process's alone: two searches that write one study would spoil each other's rungs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another search is running in {folder}; wait for it, or give this one a --name") from None
-        yield
-
-
-def completed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a study with the fields that it was made before: their defaults are what it was searched with."""
-    defaults = json.loads(json.dumps(StudySpec(name="", question="").to_dict()))
-    return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
-
-
-def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
-    """The very study that `spec` describes in the database at `path`, None for none yet; ValueError for another."""
-    if not path.exists():
-        return None
-    storage, names = open_existing(path)
-    if not names:
-        return None
-    if spec.name not in names:
-        raise ValueError(f"{path} holds the study {names[0]!r}, not {spec.name!r}; give this one a --name of its own")
-    study = optuna.load_study(study_name=spec.name, storage=storage)
-    described, before = plain(spec), completed(study.user_attrs.get("spec", {}))
-    if differing := sorted(key for key in {*described, *before} if described.get(key) != before.get(key)):
-        key = differing[0]
-        raise ValueError(
-            f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
-            f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
-        )
-    return study
-
-
-def plain(spec: StudySpec) -> dict[str, Any]:
-    """The spec as it comes back from JSON, tuples as lists."""
-    record: dict[str, Any] = json.loads(json.dumps(spec.to_dict()))
-    return record
+    Raises UserError for what the caller can mend, before any training; SearchFailed when the search cannot go on;
+    KeyboardInterrupt after Ctrl-C, when the workers have stopped and the study is safe.
+    """
+    spec = adapt(
+        studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
+        scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, epochs=epochs,
+        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
+    )  # fmt: skip
+    resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
+    samplers.load(spec.sampler, spec.seed)  # a wrong name is refused before anything is written
+    display = Display(
+        trials=spec.trials, objective=spec.objective, maximize=spec.direction == "maximize",
+        epochs=schedulers.of_study(spec).expected_epochs(spec.trials), quiet=quiet,
+    )  # fmt: skip
+    busy = f"another search is running in {run.path}; wait for it, or give this one a --name"
+    with quiet_optuna(), exclusive(run.lock, busy):
+        engine = prepare(spec, run, warm_start, display)
+        display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
+        _conduct(engine, spec, run, resources, display)
+    return load_results(run.path)
 
 
-def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> Ledger:
-    """The study in the database at `path`: a new one, or the very one that `spec` describes, else ValueError."""
-    study = stored_study(path, spec)
-    seen = len(study.get_trials(deepcopy=False)) if study else 0
-    sampler = samplers.load(spec.sampler, spec.seed + seen)  # + seen: never the same start twice
-    ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
-    begun = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # written before what makes the study resumable
-    for name, value in {**begun, "spec": plain(spec), "question": spec.question}.items():
-        ledger.study.set_user_attr(name, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        ledger.study.set_metric_names([spec.objective])  # what the dashboard writes on its axes
-    return ledger
+def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, display: Display) -> Engine:
+    """The engine of a new search, or of one that goes on. UserError where it cannot be what `spec` describes."""
+    study = stored_study(run.database, spec)  # before minutes may go into images
+    former = warm_starts.find(warm_start, run.path.parent, study)
+    data = load(spec.data, progress=not display.quiet)
+    check_task(spec, data)
+    sample = partial(spec.sample, image_size=data.image_size)
+    warm = warm_starts.begin(former, spec, sample)
+    ledger = open_ledger(run.database, spec, warm)
+    for trial in ledger.history:
+        if trial.state.is_finished():  # killed between a trial's end and its tidying
+            checkpoints.remove(run.checkpoints, trial.number)
+
+    def listen(event: Event) -> None:
+        if event.kind in ("complete", "pruned", "failed"):
+            checkpoints.remove(run.checkpoints, event.trial)
+        display(event)
+
+    engine = Engine(
+        ledger,
+        schedulers.of_study(spec),
+        sample=sample,
+        record=Configuration.to_dict,
+        trials=spec.trials,
+        first=warm.first if warm else spec.first,
+        objective=spec.objective,
+        admit=admission(spec, data),
+        checkpoint=partial(checkpoints.newest, run.checkpoints),
+        listen=listen,
+    )
+    display.watch(ledger.history)
+    display.say(f"data   {data.describe()}")
+    display.say(f"study  {run.database}: {engine.finished} of {spec.trials} trials finished")
+    if warm:
+        display.say(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
+    return engine
 
 
-def check_task(spec: StudySpec, data: Dataset) -> None:
-    """ValueError unless the data has what the study's task needs, and the task the metric that the study is after."""
-    task = tasks.load(spec.task, data)
-    val = task.select(data.val)
-    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
-    if metrics.base(spec.objective) not in known or spec.objective.startswith("turned_"):
-        endings = " or ".join(metrics.SYMMETRIC)
-        raise ValueError(
-            f"task {spec.task!r} has no metric {spec.objective!r}; known: {', '.join(known)}, and each with {endings}"
-        )
-    if (sensible := metrics.direction(spec.objective)) != spec.direction:
-        raise ValueError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
-    if not task.classifies and set(spec.training.balance) != {"none"}:
-        raise ValueError(f"task {spec.task!r} has no classes to balance; expected --balance none")
-
-
-def command(argv: list[str]) -> int:
-    args = options.parser().parse_args(argv)
-    console = Console(soft_wrap=True, highlight=False)
-    if args.list:
-        for name in studies.known():
-            spec = studies.load(name)
-            console.print(f"{name:14} {spec.question} ({spec.trials} trials)")
-        return 0
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-
-    spec, share = options.resolve(args), options.share(args)
-    scheduler = schedulers.load(spec.scheduler, spec.rungs, spec.factor)
-    samplers.load(spec.sampler, spec.seed)
-    folder = args.runs / (args.name or spec.name)
-    with owned(folder):
-        study = stored_study(folder / "study.db", spec)  # before minutes may go into images
-        warm = warm_start.begin(args.warm_start, args.runs, study, spec)
-        data = load(spec.data)
-        check_task(spec, data)
-        admit = admission(spec, data)
-        ledger = open_ledger(folder / "study.db", spec, warm)
-        kept = folder / "checkpoints"
-        for trial in ledger.history:
-            if trial.state.is_finished():  # killed between a trial's end and its tidying
-                checkpoints.remove(kept, trial.number)
-        display = Display(
-            console,
-            trials=spec.trials,
-            objective=spec.objective,
-            maximize=spec.direction == "maximize",
-            epochs=scheduler.expected_epochs(spec.trials),
-        )
-
-        def listen(event: Event) -> None:
-            if event.kind in ("complete", "pruned", "failed"):
-                checkpoints.remove(kept, event.trial)
-            display(event)
-
-        engine = Engine(
-            ledger,
-            scheduler,
-            sample=spec.sample,
-            record=Configuration.to_dict,
-            trials=spec.trials,
-            first=warm.first if warm else spec.first,
-            objective=spec.objective,
-            admit=admit,
-            checkpoint=lambda number, at_most: checkpoints.newest(kept, number, at_most),
-            listen=listen,
-        )
-        display.watch(ledger.history)
-        console.print(f"data   {data.describe()}")
-        console.print(f"study  {folder / 'study.db'}: {engine.finished} of {spec.trials} trials finished")
-        if warm:
-            console.print(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
-        console.print(f"search {share.workers} workers on {share.device}, rungs at epochs {spec.rungs}")
-        return conduct(engine, spec, folder, share, display)
-
-
-def conduct(engine: Engine, spec: StudySpec, folder: Path, share: options.Share, display: Display) -> int:
-    """Search to the end, then report. The exit code: 0 done, 1 the search failed, 130 interrupted."""
-    from nas.report import tables, write_report
-    from nas.workers import pool as ray_backend  # only now, since importing Ray takes seconds
-    from nas.workers.trial import Problem
+def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resources, display: Display) -> None:
+    """Train to the end of the search, then write the report, however it ended."""
+    from nas.report.page import write_report  # only now, since plotly and Ray take seconds to import
+    from nas.workers.pool import work_through
+    from nas.workers.trial import run_trial
 
     problem = Problem(
         data=source_to_dict(spec.data),
         task=spec.task,
         objective=spec.objective,
-        checkpoints=str((folder / "checkpoints").absolute()),
-        device=share.device,
-        threads=share.threads,
+        device=resources.device,
+        threads=resources.threads,
+        gpus=resources.gpus,
+        import_path=tuple(os.path.abspath(folder) for folder in sys.path),
+        checkpoints=str(run.checkpoints.absolute()),
     )
     try:
         with display:
-            ray_backend.search(engine, problem, workers=share.workers, gpus_per_trial=share.gpus)
-        if not engine.done:
-            display.console.print(f"stopped at {engine.finished} of {spec.trials} trials; the same command goes on")
-            return 130
+            work_through(EngineWork(engine), partial(run_trial, problem=problem), resources)
         engine.close()
-    except SearchFailed as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"stopped at {engine.finished} of {spec.trials} trials") from None
     finally:
-        page = write_report(engine.ledger.study, folder / "report.html")
-    for table in tables(engine.ledger.study):
-        display.console.print(table)
-    display.console.print(f"report    {page}\ndashboard optuna-dashboard sqlite:///{folder / 'study.db'}")
-    where = "" if folder.parent == Path("runs") else f" --runs {folder.parent}"
-    where += "" if folder.name == spec.name else f" --name {folder.name}"
-    display.console.print(f"next      python -m nas.retrain --study {spec.name}{where} --top-k 3 --seeds 3")
-    return 0
+        write_report(load_results(run.path), run.report)
 
 
-def main(argv: list[str] | None = None) -> int:
-    return run_command(command, argv)
+@dataclass(frozen=True)
+class EngineWork:
+    """The engine's jobs for the pool of workers; an item is the metrics of an epoch."""
 
+    engine: Engine
 
-if __name__ == "__main__":
-    sys.exit(main())
+    @property
+    def done(self) -> bool:
+        return self.engine.done
+
+    def next(self) -> Job | None:
+        return self.engine.next()
+
+    def report(self, job: Job, item: dict[str, float]) -> bool:
+        metrics = dict(item)
+        return self.engine.report(job.trial, int(metrics.pop("epoch")), metrics) is Decision.CONTINUE
+
+    def end(self, job: Job) -> None:
+        raise SearchFailed(f"trial {job.trial} ended at another epoch than {job.stop}, which it was to reach")
+
+    def fail(self, job: Job, reason: str) -> None:
+        self.engine.fail(job.trial, reason)

@@ -1,4 +1,4 @@
-"""The engine in virtual time: workers that read learning curves instead of training."""
+"""Runs the engine in virtual time, with workers that read learning curves instead of training."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def simulate(
     workers: int,
     seconds_per_epoch: Callable[[dict[str, Any]], float] = lambda config: 1.0,
 ) -> Iterator[Step]:
-    """Run `engine` on `workers` asynchronous virtual workers, yielding every epoch as it ends.
+    """Run `engine` on `workers` asynchronous virtual workers and yield every epoch as it ends.
 
-    `curve(config)[e - 1]` is the objective after epoch e; a job pays for its new epochs only. To crash the search,
-    stop iterating. A worker that finds nothing to do asks again when another one ends an epoch.
+    `curve(config)[e - 1]` is the objective after epoch e. A job pays only for its new epochs. To crash the search,
+    stop iterating. A worker that finds nothing to do asks again when another worker ends an epoch.
     """
     clock: list[tuple[float, int, Job, int]] = []  # (end of the epoch, tie-break, job, epoch)
     now, idle, tick = 0.0, workers, 0

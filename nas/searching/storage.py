@@ -1,16 +1,18 @@
-"""Optuna's SQLite storage, with fewer questions to the database.
+"""Optuna's SQLite storage with fewer database queries.
 
-Optuna makes an object of each row and looks the trial up before each parameter, attribute and value, and the
-parameter's former uses as well: most of what it costs to record a trial. The search is the only writer of its study,
-and its ledger knows its trials, so here each call is one transaction of as few statements as there are tables to write
-to. Nothing is looked up first: writing to an ended or unknown trial is not refused. What is written is the same, and
-any Optuna reads it.
+Optuna makes an object of each row. Before it writes a parameter, attribute or value, it looks up the trial, and for a
+parameter also its former uses. That is most of the cost of recording a trial. The search is the only writer of its
+study, and its ledger knows its trials, so here each call is one transaction with one statement per table. Nothing is
+looked up first, so writing to an ended or unknown trial is not refused. What is written is the same, and any Optuna
+can read it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,15 +24,17 @@ import sqlalchemy.exc
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import Insert, insert
 
+from nas.errors import UserError
+from nas.searching.optuna_private import models
+
 Row = Mapping[str, Any]
 TRIALS: Any = models.TrialModel.__table__
 PAST = TRIALS.alias()
-# Statements are made once, so that they are compiled once. A number is the count of the study's trials before.
+# Statements are built once, so that they are compiled once. A trial's number counts the study's earlier trials.
 NEW_TRIAL = insert(TRIALS).values(
     number=select(func.count()).select_from(PAST).where(PAST.c.study_id == bindparam("study")).scalar_subquery()
 )
@@ -38,33 +42,53 @@ END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS
 
 
 def open_storage(path: Path) -> RDBStorage:
-    """The SQLite storage at `path`: a minute's patience with locks, and no disk flush for every single write.
+    """Open the SQLite storage at `path`. It waits up to a minute for locks and does not flush every write to disk.
 
     A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
     """
-    storage = _Storage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = StudyStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    storage.engine.dispose()  # so that the connection made by the constructor is opened again, with the pragmas
+    storage.engine.dispose()  # the constructor has connected without the pragmas; connect again
     return storage
 
 
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Silence Optuna, which would announce every study that it creates."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
-    """The storage in the file `path`, and the names of its studies. ValueError where it is no study database."""
+    """Return the storage in the file `path` and the names of its studies. UserError if it is no study database."""
     try:
         storage = open_storage(path)
         return storage, optuna.get_all_study_names(storage)
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
         what = type(error).__name__
-        raise ValueError(f"{path} is no study database ({what}): move it away, or name another") from error
+        raise UserError(f"{path} is no study database ({what}); move it away or name another file") from error
 
 
-class _Storage(RDBStorage):
-    """The five calls that a search records its trials by; all others, and other ways to begin one, are Optuna's."""
+def only_study(path: Path) -> optuna.Study:
+    """Return the one study in the database at `path`. UserError if there is none, or more than one."""
+    storage, names = open_existing(path)
+    if len(names) != 1:
+        raise UserError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected one")
+    return optuna.load_study(study_name=names[0], storage=storage)
+
+
+class StudyStorage(RDBStorage):
+    """Replaces the five calls that record a search's trials. Other calls, and other ways to create a trial, remain."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None:
@@ -104,12 +128,12 @@ class _Storage(RDBStorage):
                 if connection.execute(END_TRIAL, row).rowcount:
                     _write(connection, models.TrialValueModel, trial_id, _values(values))
                     return True
-        return super().set_trial_state_values(trial_id, state, values)  # also where no such trial runs: it says so
+        return super().set_trial_state_values(trial_id, state, values)  # raises if no such trial is running
 
 
 @cache
 def _upsert(model: Any) -> Insert:
-    """Insert a row of a trial, or replace the one that the table has of the same trial and key."""
+    """Build the statement that inserts a row of a trial, or replaces the table's row for the same trial and key."""
     table = model.__table__
     (unique,) = (each.columns for each in table.constraints if isinstance(each, UniqueConstraint))
     statement = insert(table)
@@ -151,5 +175,5 @@ def _steps(values: Mapping[int, float]) -> list[Row]:
 
 
 def _utc(local: datetime | None) -> datetime | None:
-    """A time as Optuna stores it: in UTC, without saying so."""
+    """Return a time as Optuna stores it: in UTC, but without a time zone."""
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""The default sampler: a model of the search, learnt from every rung, and the proposals that it scores."""
+"""The default sampler: a model learns from the values at every rung and scores the proposals."""
 
 from nas.samplers.surrogate.sampler import Sampler, sampler
 

@@ -1,9 +1,9 @@
-"""What a configuration would come to at the full budget, from values at all rungs.
+"""Predicts the value of a configuration at the full budget from the values at all rungs.
 
 Recursive co-kriging (Kennedy & O'Hagan 2000; Le Gratiet & Garnier 2014, arXiv 1210.0686): the value at a rung is a
-multiple of the value at the rung below plus a difference, and the difference is a Gaussian process of its own. Every
-trial at a rung has been at all rungs below, so the processes can be fitted one by one. A configuration never tried
-is predicted from the lowest rung up; a trial from its own value at the last rung that it reached.
+multiple of the value at the rung below plus a difference, which has its own Gaussian process. Every trial at a rung
+has passed all rungs below it, so the processes can be fitted one by one. Predictions for an untried configuration
+start at the lowest rung; those for a trial start from its own value at the last rung that it reached.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from nas.samplers.surrogate.gaussian_process import GaussianProcess
 
 Array = NDArray[np.float64]
-FEWEST = 4  # values at the lowest rung
-FEWEST_DIFFERENCES = 5  # below these, a difference is a constant with an uncertainty
+FEWEST = 4  # values needed at the lowest rung
+FEWEST_DIFFERENCES = 5  # with fewer, the difference is a constant with an uncertainty
 MOST = 200  # values of a rung that a process is fitted to
-STEPS = 10  # of its length scales, from where they were
-PRIOR_SLOPE, PRIOR_PAIRS = 0.7, 3.0  # of standardised values at a rung on those below, and how many pairs it weighs
+STEPS = 10  # of the optimiser per fit, starting from the previous hyperparameters
+PRIOR_SLOPE, PRIOR_PAIRS = 0.7, 3.0  # slope of standardised values on those of the rung below; its weight in pairs
 
 
 @dataclass
 class _Level:
-    numbers: NDArray[np.int64]  # of the trials that have a value here, ascending
-    z: Array  # their values, normalised
+    numbers: NDArray[np.int64]  # the trials that have a value here, ascending
+    z: Array  # their normalised values
     slope: float = 1.0  # value = offset + slope * value below + difference
     offset: float = 0.0
-    spread: float = 1.0  # variance of the difference while there is no process
+    spread: float = 1.0  # variance of the difference if it has no process
     process: GaussianProcess | None = None
 
     def values(self, numbers: NDArray[np.int64] | Sequence[int]) -> Array:
@@ -46,7 +46,7 @@ class CoKriging:
         self._optimised: dict[int, int] = {}  # level -> number of values when its hyperparameters were fitted
 
     def fit(self, rungs: Sequence[Mapping[int, float]], vectors: Mapping[int, Array]) -> None:
-        """`rungs`, from the lowest: trial -> value, higher is better; `vectors`: trial -> (columns,)."""
+        """Fit every rung. `rungs`, lowest first: trial -> value, higher is better. `vectors`: trial -> (columns,)."""
         self.levels = []
         for index, found in enumerate(rungs):
             if len(found) < (FEWEST if index == 0 else 2):
@@ -76,7 +76,7 @@ class CoKriging:
             self.levels.append(level)
 
     def believing(self, running: Array) -> CoKriging:
-        """As if what runs at `running` (k, columns) and has no value yet had come out at its mean."""
+        """Return a copy that takes the predicted means at `running` (k, columns), which lacks values, as observed."""
         believer, lowest = copy(self), self.levels[0]
         assert lowest.process is not None
         if len(running):
@@ -84,13 +84,13 @@ class CoKriging:
         return believer
 
     def predict(self, x: Array) -> tuple[Array, Array]:
-        """Mean and variance at the highest rung with values, at x (m, columns)."""
+        """Predict mean and variance at the highest rung with values, for x (m, columns)."""
         lowest = self.levels[0].process
         assert lowest is not None
         return self._up(*lowest.predict(x), x, 1)
 
     def predict_tried(self, numbers: Sequence[int], level: int, x: Array) -> tuple[Array, Array]:
-        """The same for trials that have come to `level`, by their own values there."""
+        """The same for trials that reached `level`, starting from their own values there."""
         values = self.levels[level].values(numbers)
         return self._up(values, np.zeros(len(values)), x, level + 1)
 
@@ -103,7 +103,7 @@ class CoKriging:
 
 
 def normalised(values: Array) -> Array:
-    """Standardised, after drawing in what lies below the median: how bad a bad trial is tells nothing of good ones."""
+    """Compress values below the median, then standardise: how bad a bad trial is says nothing about good ones."""
     middle = np.median(values)
     unit = np.quantile(values, 0.9) - middle if len(values) >= 5 else values.std()
     u = (values - middle) / (unit if unit > 1e-12 else 1.0)
@@ -113,7 +113,7 @@ def normalised(values: Array) -> Array:
 
 
 def subset(z: Array, most: int) -> NDArray[np.int64]:
-    """Which values to fit to: the better half of `most` by rank, and as many spread evenly over the others."""
+    """Return the indices to fit to: the best `most` / 2 by rank, and as many spread evenly over the others."""
     if len(z) <= most:
         return np.arange(len(z))
     order = np.argsort(-z, kind="stable")

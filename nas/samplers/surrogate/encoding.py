@@ -1,9 +1,10 @@
-"""Configurations of a conditional mixed space as vectors.
+"""Encodes configurations of a conditional mixed space as vectors.
 
-A choice becomes one column per choice, a number its place between the bounds (in the logarithm where it is asked for
-so), and every parameter one more column that says whether it is active; an inactive number lies in the middle. Two
-configurations that differ in a choice, or in whether a parameter is active, are then one apart in that parameter (an
-active number somewhat more, as it lies off the middle); two numbers at most one.
+A categorical parameter becomes one column per choice. A number becomes its position between the bounds (between their
+logarithms if its range is logarithmic). Every parameter has one more column that says whether it is active; an
+inactive number lies in the middle. Configurations that differ in a choice, or in whether a parameter is active, are
+then one apart in that parameter (a little more if an active number lies off the middle). Two numbers are at most one
+apart.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from nas.searching.drafts import Number
 
 Array = NDArray[np.float64]
-ONE_APART = 0.5**0.5  # of two one-hot vectors of this height
+ONE_APART = 0.5**0.5  # two different one-hot vectors of this height are one apart
 
 
 class Encoding:
-    """`parameter[column]`: the parameter, by its place in `distributions`, that each column belongs to."""
+    """`parameter[column]` is the parameter that a column belongs to, by its place in `distributions`."""
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
         self.distributions = dict(distributions)
-        self._first: dict[str, int] = {}  # column of each parameter
+        self._first: dict[str, int] = {}  # first column of each parameter
         self._choices: dict[str, dict[Any, int]] = {}  # column of each choice
-        self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: logarithmic, lowest, extent
+        self._ranges: dict[str, tuple[bool, float, float]] = {}  # of each number: whether logarithmic, lowest, extent
         inactive: list[float] = []
         parameter: list[int] = []
         for index, (name, distribution) in enumerate(self.distributions.items()):
@@ -49,7 +50,7 @@ class Encoding:
         self._inactive, self.parameter = inactive, np.array(parameter)
 
     def __call__(self, configurations: Iterable[Mapping[str, Any]]) -> Array:
-        """(configurations, columns). Parameters that the encoding does not know are left out."""
+        """Return (configurations, columns). Parameters unknown to the encoding are ignored."""
         return np.array([self.vector(params) for params in configurations]).reshape(-1, len(self._inactive))
 
     def vector(self, params: Mapping[str, Any]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Where not to look: which configurations may be trained at all, learnt from those that were infeasible or failed."""
+"""Predicts which configurations can be trained, from those that were infeasible or failed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier
 
 Array = NDArray[np.float64]
-LATEST = 400  # trials that it is learnt from
+LATEST = 400  # trials to learn from
 
 
 def learn(infeasible: Mapping[int, bool], vectors: Mapping[int, Array], seed: int) -> ExtraTreesClassifier | None:
-    """A forest of the latest trials: `infeasible` by trial, `vectors` (columns,). None where all are of one kind."""
+    """Fit a forest to the latest trials. Both mappings are by trial; vectors (columns,). None if all are of a kind."""
     known = [number for number in list(infeasible)[-LATEST:] if number in vectors]
     feasible = [not infeasible[number] for number in known]
     if len(set(feasible)) < 2:
@@ -23,6 +23,6 @@ def learn(infeasible: Mapping[int, bool], vectors: Mapping[int, Array], seed: in
 
 
 def chances(forest: ExtraTreesClassifier, x: Array) -> Array:
-    """Of being feasible, at x (m, columns): as by predict_proba, without a pool of workers and checks for each tree."""
+    """Predict the chance of being feasible at x (m, columns): predict_proba without worker pool and per-tree checks."""
     x = x.astype(np.float32)
     return np.mean([tree.tree_.predict(x)[:, 1] for tree in forest.estimators_], axis=0)

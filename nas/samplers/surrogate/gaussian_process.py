@@ -1,10 +1,11 @@
-"""Gaussian process regression with one length scale per parameter, at its maximum a posteriori.
+"""Gaussian process regression with one length scale per parameter, at the maximum a posteriori.
 
-A Matérn-5/2 kernel, which knows what is near, and a linear one on the same scales, which learns from every trial what
-each choice is worth by itself: in dozens of dimensions nothing is near, and main effects are what can be learnt.
+The kernel is a Matérn-5/2 kernel plus a linear one on the same scales. The Matérn kernel learns from near trials. The
+linear kernel learns from every trial what each choice is worth by itself: in dozens of dimensions nothing is near, and
+main effects are what can be learnt.
 
-scikit-learn's regressor has one length scale per column (of one-hot columns: one per choice), no priors, which a few
-dozen trials in dozens of dimensions need, and a gradient that holds an n x n matrix for each scale.
+scikit-learn's regressor has one length scale per column (so one per choice for one-hot columns). It has no priors,
+which a few dozen trials in dozens of dimensions need, and its gradient holds an n x n matrix for each scale.
 Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), equations 2.25, 4.17, 5.9 and section 4.2.
 """
 
@@ -24,21 +25,21 @@ JITTER = 1e-6
 
 
 class GaussianProcess:
-    """`parameter[column]` says which columns share a length scale. Hyperparameters are kept from fit to fit."""
+    """`parameter[column]` says which columns share a length scale. Hyperparameters carry over from fit to fit."""
 
     def __init__(self, parameter: NDArray[np.int64]) -> None:
         self.parameter = parameter
         self.scales = int(parameter.max()) + 1
-        # Logarithms of: length scales; the variances of the Matérn kernel, of the linear one (for a point one length
-        # scale off the centre) and of the noise, where targets have variance one. Distances grow with the square root
-        # of the dimensions, and so do the length scales that are likely.
+        # Logarithms of the length scales, then of three variances, for targets of variance one: of the Matérn kernel,
+        # of the linear kernel (at a point one length scale off the centre) and of the noise. Distances grow with the
+        # square root of the number of dimensions, so likely length scales do too.
         likely = np.log(0.5 * max(self.scales, 1) ** 0.5)
         self.prior = np.concatenate([np.full(self.scales, likely), [0.0, 0.0, np.log(1e-2)]])
         self.spread = np.concatenate([np.full(self.scales, 1.0), [1.0, 1.0, 1.5]])
         self.theta = self.prior.copy()
 
     def fit(self, x: Array, y: Array, *, steps: int) -> GaussianProcess:
-        """x (n, columns), y (n,). `steps` of L-BFGS on the hyperparameters; 0 keeps them."""
+        """Fit to x (n, columns) and y (n,), with `steps` of L-BFGS on the hyperparameters; 0 keeps them."""
         self.mean, self.scale = y.mean(), y.std() + 1e-9
         self.centre = x.mean(0)
         self.x, self.y = x, (y - self.mean) / self.scale
@@ -51,7 +52,7 @@ class GaussianProcess:
         return self
 
     def predict(self, x: Array) -> tuple[Array, Array]:
-        """Mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
+        """Predict mean and variance of the function, without noise, at x (m, columns): two arrays (m,)."""
         z = self._scaled(x)
         cross = self._kernel(z, self._z)
         signal, linear, _ = np.exp(self.theta[-3:])
@@ -59,11 +60,11 @@ class GaussianProcess:
         return self.mean + self.scale * (cross @ self._weights), self.scale**2 * np.maximum(variance, 1e-9)
 
     def believing(self, x: Array) -> GaussianProcess:
-        """As if the means at `x` (m, columns) had been observed there: what runs already is not asked for again."""
+        """Return a copy that takes its means at `x` (m, columns) as observed, so that running trials do not recur."""
         believer, z = copy(self), self._scaled(x)
         believer._z = np.vstack([self._z, z])
-        # A point that lies where it was predicted moves no mean, so it weighs nothing; the root [[L, 0], [S, R]] has
-        # the inverse of L as a part of its own.
+        # A point that lies where it was predicted moves no mean, so its weight is zero. The inverse of the new root
+        # [[L, 0], [S, R]] contains the inverse of L.
         believer._weights = np.concatenate([self._weights, np.zeros(len(x))])
         s = self._kernel(z, self._z) @ self._inverse_root.T
         inverse_r = _inverse_root(self._noisy(self._kernel(z, z)) - s @ s.T)
@@ -83,12 +84,12 @@ class GaussianProcess:
         return covariance
 
     def _scaled(self, x: Array) -> Array:
-        """From the centre, in length scales."""
+        """Return the offset from the centre in length scales."""
         scaled: Array = (x - self.centre) * np.exp(-self.theta[: self.scales])[self.parameter]
         return scaled
 
     def _kernel(self, a: Array, b: Array) -> Array:
-        """Of scaled points (m, columns) and (n, columns): (m, n)."""
+        """The kernel between scaled points (m, columns) and (n, columns): (m, n)."""
         product = a @ b.T
         r = ROOT5 * distances(a, b, product)
         signal, linear, _ = np.exp(self.theta[-3:])
@@ -96,7 +97,7 @@ class GaussianProcess:
         return kernel
 
     def _loss(self, theta: Array) -> tuple[float, Array]:
-        """Negative logarithm of the posterior of the hyperparameters, and its gradient."""
+        """The negative log posterior of the hyperparameters, and its gradient."""
         self.theta = theta
         n, (signal, linear, noise) = len(self.y), np.exp(theta[-3:])
         z = self._scaled(self.x)
@@ -112,9 +113,9 @@ class GaussianProcess:
         weights = cho_solve((root, True), self.y)
         outer = cho_solve((root, True), np.eye(n)) - np.outer(weights, weights)
         gradient = np.empty_like(theta)
-        # d matern / d log(scale) = signal 5/3 (1 + sqrt5 r) exp(-sqrt5 r) times the squared distance in that scale's
-        # columns, and d product = -2 times the product in them; summed over all pairs without an n x n matrix for
-        # each column.
+        # d matern / d log(scale) is signal 5/3 (1 + sqrt5 r) exp(-sqrt5 r) times the squared distance in that scale's
+        # columns; d product / d log(scale) is -2 times the product in them. Sum both over all pairs without an n x n
+        # matrix for each column.
         factor = outer * (signal * 5 / 3 * (1 + ROOT5 * r) * decay)
         columns = 2 * (factor.sum(1) @ (z * z)) - 2 * (((factor + linear * outer) @ z) * z).sum(0)
         gradient[: self.scales] = 0.5 * np.bincount(self.parameter, columns, minlength=self.scales)
@@ -127,7 +128,7 @@ class GaussianProcess:
 
 
 def distances(a: Array, b: Array, product: Array) -> Array:
-    """Of points (m, columns) from points (n, columns), given their products a b': (m, n)."""
+    """Distances (m, n) between points a (m, columns) and b (n, columns), given their products a b'."""
     squared = -2 * product
     squared += np.einsum("ij,ij->i", a, a)[:, None]
     squared += np.einsum("ij,ij->i", b, b)
@@ -135,6 +136,6 @@ def distances(a: Array, b: Array, product: Array) -> Array:
 
 
 def _inverse_root(covariance: Array) -> Array:
-    """The inverse of the lower root L of a covariance L L'."""
+    """Return the inverse of the lower Cholesky root L of a covariance L L'."""
     root: Array = dtrtri(np.linalg.cholesky(covariance), lower=1)[0]
     return root

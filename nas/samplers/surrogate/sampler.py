@@ -1,11 +1,13 @@
-"""Whole configurations, proposed by a model of all rungs: for numeric, categorical and conditional spaces alike.
+"""Proposes whole configurations by a model of all rungs, for numeric, categorical and conditional spaces.
 
-The first trials are random. After them, random configurations, mutations of good ones (one change at a time) and
-crosses of two good ones are scored by the upper confidence bound of `CoKriging`, how bold a bound being drawn for each
-proposal (workers differ, so their proposals do), and the best is taken and refined by further mutations. The next best
-are candidates again in the next proposal, which needs fewer new ones for it. No configuration is proposed twice. Trials
-that were infeasible or failed teach a forest where not to look: a configuration that is feasible with a chance of 30 %
-is a candidate for 30 % of the proposals, however good it would be.
+The first trials are random. After them, `CoKriging` scores random configurations, mutations of good ones (one or two
+changes) and crosses between good ones by its upper confidence bound. The boldness of the bound is drawn for each
+proposal, so workers get different ones. The best candidates are refined by further mutations, and the best of all is
+proposed. The next best are candidates again in the next proposal, which therefore needs fewer new ones. No
+configuration is proposed twice.
+
+`feasibility.py` learns from trials that were infeasible or failed: a configuration with a 30 % chance of being feasible
+is a candidate in 30 % of the proposals, however good it looks.
 """
 
 from __future__ import annotations
@@ -29,45 +31,45 @@ from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
-POOL, FRESH = 128, 8  # random configurations at hand, and how many of them are new in each proposal
+POOL, FRESH = 128, 8  # random configurations in the pool, and the number replaced in each proposal
 PARENTS = 8
 CHILDREN = 16
-REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, of how many of the best, by how many mutations
-KEPT = 32  # of the best that a proposal leaves over, for the next one
-BATCH_EVERY, BATCH = 1000, 8  # one more proposal from one search for candidates with every so many trials, at most
+REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, the number of best candidates in each, and of their mutations
+KEPT = 32  # candidates kept for the next proposal
+BATCH_EVERY, BATCH = 1000, 8  # one search for candidates makes one more proposal per so many trials, up to so many
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
-FORBIDDEN = 1e3  # what a candidate loses for a chance of being feasible of zero where one is demanded
-TRIES = 200  # random draws before a space is suspected to be used up
+FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
+TRIES = 200  # random draws before a space is suspected to be exhausted
 
 
 class Sampler(RandomSampler):
-    """`propose` is the engine's way in; what a given configuration leaves out is random."""
+    """The engine calls `propose`. Parameters that a given configuration leaves out are sampled at random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self.seed = seed
-        self.drafts: dict[int, Draft] = {}  # of every trial
+        self.drafts: dict[int, Draft] = {}  # every trial's configuration
         self._seen: list[FrozenTrial] = []
         self._tried: set[frozenset[tuple[str, Any]]] = set()
         self._rungs: list[dict[int, float]] = []
         self._infeasible: dict[int, bool] = {}
         self._pool: list[Draft] = []
         self._kept: list[Draft] = []
-        self._ready: list[Draft] = []  # proposals made with the last one
+        self._ready: list[Draft] = []  # proposals left over from the last search for candidates
         self._vectors: dict[int, Array] = {}
         self._encoding: Encoding | None = None
         self._model: CoKriging | None = None
         self._fitted = -1
         self._changes = 0
         self._forest: ExtraTreesClassifier | None = None
-        self._taught = 0  # trials that the forest knows; 0: to be learnt anew
+        self._taught = 0  # trials that the forest has learnt from; 0: learn again
 
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
     ) -> Params | None:
-        """Parameters of the next trial, or None where every configuration of a finite space has been tried.
+        """Return the parameters of the next trial, or None if every configuration of a finite space has been tried.
 
-        `trials` as the sampler shall see them, paused ones PRUNED; `sign` times a value is better when higher.
+        `trials` are as the sampler should see them, paused ones PRUNED. `sign` * value is higher for better trials.
         """
         rng = np.random.default_rng([self.seed, len(trials)])
         self._read(trials, rungs, sign)
@@ -82,7 +84,7 @@ class Sampler(RandomSampler):
         return self._ready.pop(0).params if self._ready else self._new_random(sample, rng)
 
     def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
-        """Take in what is new: a storage in memory replaces a trial that changes."""
+        """Read the new and changed trials. An in-memory storage replaces the object of a trial that changes."""
         if not self._rungs:
             self._rungs = [{} for _ in rungs]
         news = [trial for trial, seen in zip_longest(trials, self._seen) if trial is not seen]
@@ -117,14 +119,14 @@ class Sampler(RandomSampler):
                 return made.params
         try:
             return next((params for params in cells(sample) if key(params) not in self._tried), None)
-        except ValueError:  # not finite
+        except ValueError:  # the space is not finite
             return draft(sample, rng).params
 
     def _best(self, sample: Sample, rng: np.random.Generator, count: int) -> list[Draft]:
-        """The best candidate, then the best once that is believed to run, and so on: `count`, or none.
+        """Return `count` candidates, or none: the best, then the best if that one is assumed to run, and so on.
 
-        Ginsbourger, Le Riche & Carraro 2010, "Kriging is well-suited to parallelize optimization". Of thousands of
-        trials the next one teaches little, so that the search for candidates can serve several proposals.
+        Ginsbourger, Le Riche & Carraro 2010, "Kriging is well-suited to parallelize optimization". After thousands of
+        trials the next one teaches little, so one search for candidates can serve several proposals.
         """
         self._encode()
         assert self._encoding is not None
@@ -140,7 +142,7 @@ class Sampler(RandomSampler):
         ]
         waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
         feasible, believer = self._feasibility(), model.believing(waiting)
-        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()  # of feasibility
+        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()  # demanded chance of being feasible
 
         def score(candidates: list[Draft]) -> Array:
             x = np.array([self._vector(candidate) for candidate in candidates])
@@ -185,18 +187,18 @@ class Sampler(RandomSampler):
         return chosen
 
     def _vector(self, candidate: Draft) -> Array:
-        """What stays in the pool is encoded once."""
+        """Encode a candidate once, however long it stays in the pool."""
         assert self._encoding is not None
         if candidate.vector is None:
             candidate.vector = np.array(self._encoding.vector(candidate.params))
         return candidate.vector
 
     def _untried(self, candidates: list[Draft]) -> list[Draft]:
-        """Each configuration once, and none that has had its trial."""
+        """Remove duplicates and configurations that have been tried."""
         return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
 
     def _good(self) -> list[int]:
-        """The trials that promise most at the full budget, each judged by the last rung that it reached."""
+        """The trials with the best predictions at the full budget, each from the last rung that it reached."""
         assert self._model is not None
         levels = self._model.levels
         promise: dict[int, float] = {}
@@ -207,7 +209,7 @@ class Sampler(RandomSampler):
         return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
 
     def _encode(self) -> None:
-        """Vectors of all trials; all anew when a parameter shows up that was not known."""
+        """Encode new trials, or all of them again if an unknown parameter appears."""
         known = self._encoding.distributions if self._encoding else {}
         pending = [n for n in self.drafts if n not in self._vectors]
         fresh = self._pool[-FRESH:] + self._kept if self._encoding else self._pool
@@ -235,7 +237,7 @@ class Sampler(RandomSampler):
 
 @cache
 def threadpools() -> ThreadpoolController:
-    """Looking for them takes milliseconds."""
+    """Find the thread pools once, because that takes milliseconds."""
     return ThreadpoolController()
 
 

@@ -1,0 +1,53 @@
+"""`python -m nas.evaluate --model FOLDER --data OTHER`: the table of a retraining for other images. Needs no study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nas.commands.cli import Parser, parser
+from nas.errors import UserError
+
+SIMULATED = 2000  # images
+OTHER_SEED = 1_000_000  # other lenses than a training with the default seed saw
+
+
+def options() -> Parser:
+    p = parser("evaluate", "Measure an exported model on another data set.")
+    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
+    p.add_argument("--data", help="folder of images, in any layout that nas.run reads; or simulated lenses:")
+    p.add_argument("--preset", help="population of simulated lenses, instead of --data")
+    p.add_argument("--images", type=int, help=f"number of simulated lenses (default {SIMULATED})")
+    p.add_argument("--split", choices=("all", "train", "val", "test"), default="all", help="which images (default all)")
+    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return p
+
+
+def command(argv: list[str]) -> int:
+    args = options().parse_args(argv)
+    if (args.data is None) == (args.preset is None):
+        raise UserError("give either --data, a folder of images, or --preset, a population of simulated lenses")
+    import torch  # only now: --help must not wait for it
+    from rich.console import Console
+    from rich.table import Table
+
+    from nas.files import write_text
+    from nas.models.evaluation import evaluate
+    from nas.models.export import load_model
+    from nas.searching.options import source_of
+    from nas.words import metric_name
+    from trainers.data import Simulated, load
+
+    model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
+    data = load(source_of(given, model.image_size, args.skip_bad, args.images))
+    found = evaluate(model, data, args.split)
+    table = Table("metric", "value", "95% interval", title=f"{args.model} on {found.images:,} images of {found.data}")
+    for name, value in found.metrics.items():
+        low, high = found.interval.get(name, (None, None))
+        table.add_row(metric_name(name), f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
+    Console().print(table)
+    if args.json:
+        write_text(args.json, json.dumps({"model": str(args.model), **vars(found)}, indent=1) + "\n")
+    return 0

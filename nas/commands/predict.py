@@ -1,0 +1,59 @@
+"""`python -m nas.predict --model FOLDER images...`: what an exported network says of images. Needs no study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.commands.cli import Parser, parser
+
+
+def options() -> Parser:
+    p = parser("predict", "What an exported model says of images.")
+    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
+    p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
+    p.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return p
+
+
+def command(argv: list[str]) -> int:
+    args = options().parse_args(argv)
+    import torch  # only now: --help must not wait for it
+
+    from nas.models.export import load_model
+    from nas.models.inference import image_files, predict_files, rows
+    from trainers import tasks
+
+    model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    files = image_files(args.images)
+    predicted = [
+        {"file": str(file), **row}
+        for batch, predictions in predict_files(model, files)
+        for file, row in zip(batch, rows(predictions), strict=True)
+    ]
+    quantity = tasks.quantity(model.task)
+    if args.json:
+        of = {"classes": model.classes} if model.classes else {"quantity": quantity}
+        print(json.dumps({"model": str(args.model), **of, "predictions": predicted}, indent=2))
+    else:
+        print_table(predicted, model.classes, quantity)
+    return 0
+
+
+def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], quantity: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    with_sigma = any("sigma" in row for row in predicted)
+    table = Table("file", *(["class", *classes] if classes else [quantity, *["sigma"] * with_sigma]))
+    for column in table.columns[2 if classes else 1 :]:
+        column.justify = "right"
+    for row in predicted:
+        if classes:
+            table.add_row(row["file"], row["class"], *(f"{p:.3f}" for p in row["probabilities"].values()))
+        else:
+            table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=10_000)).print(table)  # no file name is cut in a pipe

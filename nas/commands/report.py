@@ -1,0 +1,30 @@
+"""`python -m nas.report --study hybrid`: write the report of a study again."""
+
+from __future__ import annotations
+
+from nas.commands.cli import Parser, parser
+from nas.commands.finding import add_options, find_results
+
+
+def options() -> Parser:
+    p = parser("report", "Write a study's report from its database.")
+    add_options(p)
+    return p
+
+
+def command(argv: list[str]) -> int:
+    args = options().parse_args(argv)
+    from rich.console import Console  # only now: --help must not wait for torch
+
+    from nas.report.page import write_report
+    from nas.report.table import tables
+    from nas.run_folder import RunFolder
+
+    results = find_results(args.study, args.runs, args.name)
+    assert results.database is not None
+    console = Console()
+    for table in tables(results):
+        console.print(table)
+    page = write_report(results, RunFolder(results.database.parent).report)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    return 0

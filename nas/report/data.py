@@ -1,0 +1,77 @@
+"""What the report's figures are drawn from: plain values computed from the results. Nothing here draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.results import Results, Trial
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best full-budget value so far, by trial number: one entry for every trial that improved on it."""
+
+    numbers: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def incumbent(results: Results) -> Incumbent:
+    numbers: list[int] = []
+    values: list[float] = []
+    for trial in sorted(results.ranked(), key=lambda t: t.number):
+        if not values or (trial.value > values[-1] if results.maximize else trial.value < values[-1]):
+            numbers.append(trial.number)
+            values.append(trial.value)
+    return Incumbent(np.array(numbers, dtype=np.int64), np.array(values))
+
+
+@dataclass(frozen=True)
+class Mixers:
+    """Objective at the lowest rung by mixer (rows, best first) and place (columns: anywhere, stage 1, stage 2, ...)."""
+
+    mixers: tuple[str, ...]
+    places: tuple[str, ...]
+    count: NDArray[np.int64]  # trials in each cell
+    median: NDArray[np.float64]  # nan where there is none
+    low: NDArray[np.float64]  # quartiles
+    high: NDArray[np.float64]
+
+
+def mixers(results: Results) -> Mixers:
+    """Every trial counts once in a cell, with its value at the lowest rung, whatever became of it later."""
+    rung = results.rungs[0]
+    cells: dict[tuple[str, int], list[float]] = {}
+    for trial in results.trained:
+        names = [stage["mixer"] for stage in trial.config.get("architecture", {}).get("stages", ())]
+        if rung in trial.curve:
+            for cell in {(name, 0) for name in names} | {(name, i) for i, name in enumerate(names, 1)}:
+                cells.setdefault(cell, []).append(trial.curve[rung])
+    sign = -1 if results.maximize else 1
+    rows = sorted({name for name, _ in cells}, key=lambda name: (sign * float(np.median(cells[name, 0])), name))
+    columns = range(max((place for _, place in cells), default=0) + 1)
+    values = [[np.array(cells.get((name, place), [np.nan])) for place in columns] for name in rows]
+    shape = (len(rows), len(columns))
+    low, median, high = (
+        np.array([[np.quantile(cell, q) for cell in row] for row in values]).reshape(shape) for q in (0.25, 0.5, 0.75)
+    )
+    return Mixers(
+        mixers=tuple(rows),
+        places=("anywhere", *(f"stage {place}" for place in columns[1:])),
+        count=np.array([[len(cells.get((n, p), [])) for p in columns] for n in rows], dtype=np.int64).reshape(shape),
+        median=median,
+        low=low,
+        high=high,
+    )
+
+
+def pareto(results: Results, cost: str = "parameters") -> list[Trial]:
+    """The full-budget trials that no other one beats at the same or lower cost, by rising cost."""
+    front: list[Trial] = []
+    known = [trial for trial in results.ranked() if getattr(trial, cost) is not None]
+    for trial in sorted(known, key=lambda t: getattr(t, cost)):  # stable: of equal cost the best comes first
+        if not front or (trial.value > front[-1].value if results.maximize else trial.value < front[-1].value):
+            front.append(trial)
+    return front

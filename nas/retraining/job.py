@@ -1,0 +1,110 @@
+"""One retraining: what it depends on, where its result lies, and that result read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nas.workers.training import Problem
+from trainers import tasks
+from trainers.batch.normalise import Normalisation
+from trainers.data import Dataset
+from trainers.tasks import Task
+
+FORMAT = 2  # of the record: an older one lacks the symmetries
+
+
+@dataclass(frozen=True)
+class Retraining:
+    trial: int
+    config: Mapping[str, Any]  # of `Configuration`, with this training's own seed
+    problem: Problem
+    fingerprint: str  # of the images and labels behind the problem's data
+    folder: str
+    images: int | None = None  # to train on, of all; None: all
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def epochs(self) -> int:
+        return int(self.config["training"]["epochs"])
+
+    @property
+    def name(self) -> str:
+        few = "" if self.images is None else f", {self.images} images"
+        return f"trial {self.trial}, seed {self.seed}{few}"
+
+    @property
+    def path(self) -> Path:
+        few = "" if self.images is None else f"-images-{self.images}"
+        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{few}"
+
+    def key(self) -> dict[str, Any]:
+        """What the result depends on. A folder whose record has the same key need not be trained again."""
+        key: dict[str, Any] = {
+            "format": FORMAT, "config": self.config, "task": self.problem.task, "data": self.fingerprint
+        }  # fmt: skip
+        if self.images is not None:
+            key["images"] = self.images
+        return cast("dict[str, Any]", json.loads(json.dumps(key)))
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """What a finished retraining left."""
+
+    seed: int
+    weights: dict[str, Tensor]
+    predictions: Tensor  # (8, N, ...) float64, what the task predicts of the N test images under each symmetry
+    metrics: dict[str, float]  # all there are, on the test images as they are
+    seconds: float
+    normalisation: Normalisation
+    task: Task  # as calibrated
+    sparsity: float = 0.0  # measured, of what trainers.prune prunes
+    nonzero: int | None = None  # parameters of the whole network
+
+
+def finished(job: Retraining) -> dict[str, Any] | None:
+    """The record of `job` if it was trained before: same configuration, task, data and epochs. None otherwise."""
+    try:
+        record = json.loads((job.path / "record.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return cast("dict[str, Any]", record) if record["key"] == job.key() else None
+
+
+def result(job: Retraining) -> NetworkResult:
+    record = finished(job)
+    assert record is not None
+    return NetworkResult(
+        job.seed,
+        load_file(job.path / "model.safetensors"),
+        load_file(job.path / "test.safetensors")["predictions"],
+        record["test"],
+        record["seconds"],
+        Normalisation.from_json(record["normalisation"]),
+        tasks.from_record(record["task"]),
+        record["sparsity"],
+        record["nonzero"],
+    )
+
+
+def fingerprint(data: Dataset) -> str:
+    """Hash of every image, label, target and class name: what tells whether a retraining saw the same data."""
+    digest = hashlib.sha256(json.dumps(data.classes).encode())
+    for split in (data.train, data.val, data.test):
+        digest.update(f"{tuple(split.images.shape)} {split.images.dtype}".encode())
+        for values in (split.labels, *(split.targets[name] for name in sorted(split.targets))):
+            digest.update(values.numpy().tobytes())
+        for row in range(len(split)):
+            digest.update(split.images[row : row + 1].numpy().tobytes())
+    return digest.hexdigest()

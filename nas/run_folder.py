@@ -1,0 +1,70 @@
+"""Every path of a run, `runs/<name>/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """The study: the only record that a search needs."""
+        return self.path / "study.db"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the search that runs here."""
+        return self.path / "lock"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The states of paused trials; empty once the search is done."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def retraining_lock(self) -> Path:
+        return self.path / "retrain.lock"
+
+    @property
+    def retrained(self) -> Path:
+        """What each retraining left: weights, predictions of the test images, a record."""
+        return self.path / "retrained"
+
+    @property
+    def retraining_record(self) -> Path:
+        return self.path / "retrain.json"
+
+    @property
+    def retraining_report(self) -> Path:
+        return self.path / "retrain.html"
+
+    @property
+    def models(self) -> Path:
+        """Exported models: trial-<number>/, and best/, a link to the first by validation."""
+        return self.path / "models"
+
+    @property
+    def best_model(self) -> Path:
+        return self.models / "best"
+
+    def model(self, trial: int) -> Path:
+        return self.models / f"trial-{trial}"
+
+    def options(self, study: str) -> list[str]:
+        """The options by which a command finds this run of `study` from the current folder."""
+        words = ["--study", study]
+        if self.path.absolute().parent != Path("runs").absolute():
+            words += ["--runs", str(self.path.parent)]
+        return words if self.path.name == study else [*words, "--name", self.path.name]
+
+
+def run_folder(runs: str | Path, name: str) -> RunFolder:
+    return RunFolder(Path(runs) / name)

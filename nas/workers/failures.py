@@ -1,0 +1,16 @@
+"""Why a training failed, in one line for the study."""
+
+from __future__ import annotations
+
+import torch
+
+
+def describe_failure(error: BaseException) -> str:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def lost_device(error: BaseException) -> bool:
+    """Whether the process's CUDA context is lost, so that nothing more can run in it."""
+    return "CUDA error" in str(error)

@@ -1,0 +1,122 @@
+"""What a worker process is told and what it answers. One Ray trial runs one `Worker` until the work is done."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from nas.workers import ray_private  # noqa: F401  before Ray
+from nas.workers.failures import describe_failure, lost_device
+
+import ray  # isort: skip
+from ray import tune  # isort: skip
+
+GO_ON, RELEASE, LEAVE = "go on", "release", "leave"  # the orders beside a new job
+
+
+class Kind(StrEnum):
+    """What a worker answers."""
+
+    READY = "ready"  # it has started
+    ITEM = "item"  # its job has yielded something
+    END = "end"  # its job has yielded everything
+    FAILED = "failed"  # its job raised an exception
+    BROKEN = "broken"  # the same, and the process cannot be used any more
+    LEFT = "left"  # it was dismissed
+
+
+@dataclass(frozen=True)
+class Item:
+    """Hides what a job yields from Tune, which would flatten a mapping and look for metrics in it."""
+
+    value: Any
+
+
+@ray.remote(num_cpus=0)
+class Mailbox:
+    """Orders by address and number.
+
+    Each process has an address of its own, so none takes the orders of one that died. The calls of an actor that is
+    asynchronous may overtake each other, so orders are numbered.
+    """
+
+    def __init__(self) -> None:
+        self.slots: dict[tuple[str, int], asyncio.Future[Any]] = {}
+
+    async def put(self, address: str, number: int, order: Any) -> None:
+        self._slot(address, number).set_result(order)
+
+    async def take(self, address: str, number: int) -> Any:
+        order = await self._slot(address, number)
+        del self.slots[address, number]
+        return order
+
+    def _slot(self, address: str, number: int) -> asyncio.Future[Any]:
+        if (address, number) not in self.slots:
+            self.slots[address, number] = asyncio.get_running_loop().create_future()
+        return self.slots[address, number]
+
+
+class Worker(tune.Trainable):
+    """Every step takes one order and gives one answer."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.mailbox = config["mailbox"]
+        self.run: Callable[[Any], Iterator[Any]] = config["run"]
+        self.address = uuid.uuid4().hex
+        self.taken = 0
+        self._ask()  # ahead: the order arrives while the last item is dealt with
+        self.greeted = self.broken = False
+        self.items: Iterator[Any] | None = None
+
+    def step(self) -> dict[str, Any]:
+        if self.broken:
+            raise RuntimeError("the device's context is lost; Ray renews the process")
+        if not self.greeted:
+            self.greeted = True
+            return {"kind": Kind.READY, "address": self.address}
+        while (order := self._take()) == RELEASE:
+            self._release()
+        if order == LEAVE:
+            self._release()
+            return {"kind": Kind.LEFT}
+        try:
+            if order != GO_ON:
+                self._release()
+                self.items = iter(self.run(order))
+            assert self.items is not None
+            return {"kind": Kind.ITEM, "item": Item(next(self.items))}
+        except StopIteration:
+            self._release()
+            return {"kind": Kind.END}
+        except Exception as error:
+            self._release()
+            self.broken = lost_device(error)
+            return {"kind": Kind.BROKEN if self.broken else Kind.FAILED, "reason": describe_failure(error)}
+
+    def _take(self) -> Any:
+        order = ray.get(self.order)
+        self.taken += 1
+        self._ask()
+        return order
+
+    def _ask(self) -> None:
+        self.order = self.mailbox.take.remote(self.address, self.taken)
+
+    def _release(self) -> None:
+        """An idle worker holds no network: a generator that is suspended would keep its own."""
+        if self.items is not None:
+            close = getattr(self.items, "close", None)
+            if close is not None:
+                close()
+            self.items = None
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        return None  # the checkpoints of trials are our own
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None

@@ -1,0 +1,20 @@
+"""Stands in for what takes processes: the work of a pool, done in this process."""
+
+from nas.workers.failures import describe_failure
+
+
+def work_through_here(work, run, resources):
+    """`nas.workers.pool.work_through`, one job after the other."""
+    while (job := work.next()) is not None:
+        try:
+            wanted = True
+            for item in run(job):
+                wanted = work.report(job, item)
+                if not wanted:
+                    break
+        except Exception as error:
+            work.fail(job, describe_failure(error))
+        else:
+            if wanted:
+                work.end(job)
+    assert work.done

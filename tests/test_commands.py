@@ -1,0 +1,97 @@
+"""The commands as files that are run: what they list, how fast they may start, how they end."""
+
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+
+import nas
+from nas.__main__ import main
+from nas.commands import cli, run
+from nas.commands.cli import COMMANDS, main_of, run_command
+from nas.errors import SearchFailed, UserError
+
+
+def python(*words):
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_waits_for_none_of_the_large_libraries(command):
+    code = f"""
+import sys
+from nas.commands.cli import main_of
+try:
+    main_of({command!r}, ["--help"])
+except SystemExit as end:
+    assert end.code == 0
+large = {{"torch", "ray", "optuna", "plotly", "numpy", "sklearn", "rich"}} & set(sys.modules)
+assert not large, large
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: python -m nas.{command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_command_runs_as_a_module_and_by_the_console_script(command):
+    by_module = python("-m", f"nas.{command}", "--no-such-option")
+    assert by_module.returncode == 2, by_module.stderr
+    by_script = python("-m", "nas", command, "--no-such-option")
+    assert (by_script.returncode, by_script.stderr) == (2, by_module.stderr)
+    assert re.match(r"error: .*; see python -m nas\.\w+ --help\n$", by_module.stderr)
+
+
+def test_without_a_command_the_commands_are_listed(capsys):
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in COMMANDS)
+    assert main(["serach"]) == 2
+    assert "unknown command 'serach'" in capsys.readouterr().err
+    assert main(["--version"]) == 0
+    assert re.match(r"lensing-nas \S+", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("command", ["run", "retrain", "predict", "evaluate"])
+def test_a_command_cannot_take_the_place_of_the_function_of_its_name(command):
+    with pytest.raises(ImportError, match=rf"nas\.{command} is a command"):
+        __import__(f"nas.{command}")
+    assert command == "run" or callable(getattr(nas, command))
+
+
+def test_every_option_of_the_command_is_a_keyword_of_the_library():
+    options = {action.dest for action in run.options()._actions} - {"help", "version", "list"}
+    assert options == set(inspect.signature(nas.search).parameters) - {"quiet"}
+
+
+@pytest.mark.parametrize("name", sorted(nas.__all__))
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(nas, name).__doc__
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (UserError("trials is 0; expected at least 1"), 2, "error: trials is 0; expected at least 1\n"),
+        (PermissionError(13, "Permission denied", "runs"), 2, "error: [Errno 13] Permission denied: 'runs'\n"),
+        (SearchFailed("all failed"), 1, "error: all failed\n"),
+        (KeyboardInterrupt("stopped at 3 of 9 trials"), 130, "stopped at 3 of 9 trials; run the same command again"),
+        (ValueError("operands could not be broadcast"), 70, cli.REPORT_IT),
+        (KeyError("boom"), 70, "KeyError: 'boom'"),
+    ],
+)
+def test_only_what_a_user_can_mend_is_shown_as_a_mistake(raised, code, says, capsys):
+    def command(argv):
+        raise raised
+
+    assert run_command(command, []) == code
+    error = capsys.readouterr().err
+    assert says in error
+    assert ("Traceback" in error) == (code == 70)
+
+
+def test_the_errors_of_the_lower_packages_are_mistakes_of_the_user(capsys):
+    assert main_of("run", ["--study", "nosuch"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

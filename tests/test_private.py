@@ -1,0 +1,112 @@
+"""What we rely on beyond the public interfaces of Optuna and Ray: a new version that changes it is noticed here."""
+
+import pickle
+from pathlib import Path
+
+import optuna
+import pytest
+import ray
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+from ray.tune.experiment import Trial
+
+from nas.searching.optuna_private import CONSTRAINT, EditableStorage, contains, models, storage_id
+from nas.workers.ray_private import SWITCHES, NotPickled, lost_for_good
+
+
+def test_optuna_keeps_a_constraint_in_a_system_attribute_of_this_name():
+    trial = optuna.create_study().ask()
+    trial.set_constraint("macs", 0.5)
+    assert trial.storage.get_trial(trial._trial_id).system_attrs[CONSTRAINT + "macs"] == 0.5
+
+
+def test_a_trial_knows_its_number_in_the_storage():
+    storage = InMemoryStorage()
+    optuna.create_study(storage=storage, study_name="first").ask()
+    study = optuna.create_study(storage=storage, study_name="second")
+    study.ask()
+    (trial,) = study.get_trials()
+    assert trial.number == 0
+    assert storage_id(trial) == 1
+    assert storage.get_trial(storage_id(trial)).number == 0
+
+
+@pytest.mark.parametrize(("kind", "refused"), [(InMemoryStorage, True), (EditableStorage, False)])
+def test_only_an_editable_storage_changes_a_finished_trial(kind, refused):
+    storage = kind()
+    study = optuna.create_study(storage=storage)
+    study.tell(study.ask(), 0.5)
+
+    def change():
+        storage.set_trial_state_values(0, TrialState.PRUNED, [0.1])
+
+    if refused:
+        with pytest.raises(UpdateFinishedTrialError):
+            change()
+    else:
+        change()
+        assert study.get_trials()[0].state == TrialState.PRUNED
+
+
+def test_a_distribution_says_what_it_contains():
+    rate = optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True)
+    mixer = optuna.distributions.CategoricalDistribution(("conv", "attention"))
+    assert contains(rate, 1e-4)
+    assert not contains(rate, 1.0)
+    assert not contains(rate, "conv")
+    assert contains(mixer, "conv")
+    assert not contains(mixer, "window")
+
+
+def test_the_tables_that_the_storage_writes_are_there():
+    """Their rows are compared with Optuna's own in test_storage.py."""
+    columns = {
+        models.TrialModel: {"trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete"},
+        models.TrialParamModel: {"trial_id", "param_name", "param_value", "distribution_json"},
+        models.TrialValueModel: {"trial_id", "objective", "value", "value_type"},
+        models.TrialIntermediateValueModel: {"trial_id", "step", "intermediate_value", "intermediate_value_type"},
+        models.TrialUserAttributeModel: {"trial_id", "key", "value_json"},
+        models.TrialSystemAttributeModel: {"trial_id", "key", "value_json"},
+    }
+    for model, names in columns.items():
+        assert names <= set(model.__table__.columns.keys())
+
+
+def test_ray_still_reads_its_switches():
+    sources = [
+        p for part in ("tune", "air", "train", "_private") for p in (Path(ray.__file__).parent / part).rglob("*.py")
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    for name in SWITCHES:
+        short = name.removeprefix("RAY_").lower() if name not in text else name  # some are made from a config's name
+        assert short in text, name
+
+
+class Ended:
+    """A Ray trial as our scheduler sees it."""
+
+    PENDING = Trial.PENDING
+
+    def __init__(self, status, recovers):
+        self.status, self.recovers = status, recovers
+
+    def should_recover(self):
+        return self.recovers
+
+    def get_error(self):
+        return None
+
+
+def test_a_ray_trial_says_whether_its_process_is_started_again():
+    assert {"should_recover", "get_error"} <= set(dir(Trial))
+    assert lost_for_good(Ended(Trial.RUNNING, True)) is None
+    assert lost_for_good(Ended(Trial.RUNNING, False))
+    assert lost_for_good(Ended(Trial.PENDING, True)), "it never got as far as to start"
+
+
+def test_our_state_stays_out_of_what_ray_pickles():
+    thing = NotPickled()
+    thing.open_file = open(__file__)  # noqa: SIM115
+    assert vars(pickle.loads(pickle.dumps(thing))) == {}
+    thing.open_file.close()
