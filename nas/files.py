@@ -15,17 +15,38 @@ from nas.errors import UserError
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which takes the place of `folder` in the end, or vanishes on an exception."""
-    scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
+    """An empty folder to be filled, which takes the place of `folder` in the end, or vanishes on an exception.
+
+    At every moment the old folder or the new one is whole. Only if the process is killed between two renames is
+    neither at its place; the next call puts the old one back.
+    """
+    scratch, old = (folder.with_name(f".{folder.name}.{what}") for what in (os.getpid(), "old"))
+    _put_back(old, folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         yield scratch
+        _readable_by_whom_the_umask_allows(scratch)
         if folder.exists():
-            shutil.rmtree(folder)
+            os.replace(folder, old)
         os.replace(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        _put_back(old, folder)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _readable_by_whom_the_umask_allows(folder: Path) -> None:
+    """safetensors writes its files for the owner alone."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,5 @@
 """What retraining promises: the right trials, all the images, one look at the test split, honest figures."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -20,7 +19,6 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 import nas
 from nas import schedulers
 from nas.commands.cli import main_of
-from nas.files import replacing
 from nas.models.inference import predict
 from nas.results import read
 from nas.retraining import training as retraining
@@ -216,16 +214,6 @@ def test_the_fingerprint_changes_with_anything_in_the_data(part):
         other = Dataset(data.name, data.classes, data.train, data.val, changed(data.test))
     assert fingerprint(other) != fingerprint(data)
     assert fingerprint(Dataset("renamed", data.classes, data.train, data.val, data.test)) == fingerprint(data)
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
-    for content, fails in (("old", False), ("new", True)):
-        with contextlib.suppress(RuntimeError), replacing(tmp_path / "folder") as folder:
-            (folder / "file").write_text(content)
-            if fails:
-                raise RuntimeError
-    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
-    assert (tmp_path / "folder" / "file").read_text() == "old"
 
 
 def retrained(outputs, task, targets, seed=0):

@@ -1,0 +1,98 @@
+"""What is written whole or not at all, and read by whom the umask allows."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nas.errors import UserError
+from nas.files import exclusive, replacing, write_text
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    for content, fails in (("old", False), ("new", True)):
+        with contextlib.suppress(RuntimeError), replacing(tmp_path / "folder") as folder:
+            (folder / "file").write_text(content)
+            if fails:
+                raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+
+
+def test_the_old_folder_is_there_until_the_new_one_is(tmp_path, monkeypatch):
+    """At each rename and removal the one or the other is at its place, or beside it, whole."""
+    folder = tmp_path / "folder"
+    with replacing(folder) as scratch:
+        (scratch / "file").write_text("old")
+    seen = []
+
+    def watched(name):
+        real = getattr(os, name)
+
+        def call(*args, **kwargs):
+            whole = [p.read_text() for p in tmp_path.glob("*/file")] + [p.read_text() for p in tmp_path.glob(".*/file")]
+            seen.append("old" in whole or "new" in whole)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("replace", "rmdir", "unlink"):
+        monkeypatch.setattr(os, name, watched(name))
+    with replacing(folder) as scratch:
+        (scratch / "file").write_text("new")
+    assert seen
+    assert all(seen)
+    assert (folder / "file").read_text() == "new"
+
+
+def test_after_a_kill_between_the_renames_the_old_folder_comes_back(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    with replacing(folder) as scratch:
+        (scratch / "file").write_text("old")
+    os.replace(folder, tmp_path / ".folder.old")  # as a killed process leaves it
+    with contextlib.suppress(RuntimeError), replacing(folder):
+        raise RuntimeError
+    assert (folder / "file").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_have_the_modes_that_the_umask_allows(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "model") as scratch:
+            save_file({"w": torch.ones(1)}, scratch / "model.safetensors")
+            (scratch / "README.md").write_text("card")
+        write_text(tmp_path / "page.html", "page")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "model").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path.name
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_lock_that_another_process_holds_is_a_user_error_and_falls_with_the_process(tmp_path):
+    lock = tmp_path / "lock"
+    code = f"""
+import time
+from pathlib import Path
+from nas.files import exclusive
+with exclusive(Path({str(lock)!r}), "busy"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UserError, match="another search is running"), exclusive(lock, "another search is running"):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    time.sleep(0.05)
+    with exclusive(lock, "busy"):
+        pass
