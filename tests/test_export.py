@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -153,6 +154,27 @@ assert not {{"ray", "optuna", "plotly"}} & set(sys.modules), "load_model and pre
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_code_in_the_card_runs(tmp_path, model_folder, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (model_folder / "README.md").read_text(), re.DOTALL)
+    np.save(tmp_path / "lens.npy", np.random.default_rng(0).random((32, 32)))
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("path/of/this/folder", str(model_folder)), {})
+    assert "Prediction(classes=('axion', 'cdm', 'no_sub')" in capsys.readouterr().out
+
+
+def test_arrays_and_files_are_predicted_alike(tmp_path, model_folder):
+    """Also arrays as FITS files hold them, big-endian, and mirrored ones, whose strides are negative."""
+    images = np.random.default_rng(0).random((3, 1, 40, 40))
+    for i, image in enumerate(images):
+        np.save(tmp_path / f"{i}.npy", image)
+    model = nas.load_model(model_folder)
+    expected = nas.predict(model, images).probabilities
+    for same in (images.astype(">f8"), images[..., ::-1][..., ::-1], torch.from_numpy(images), tmp_path):
+        assert torch.allclose(nas.predict(model, same).probabilities, expected, rtol=0, atol=1e-6)
+    mirrored = nas.predict(model, images[..., ::-1]).probabilities
+    assert torch.equal(mirrored, nas.predict(model, images[..., ::-1].copy()).probabilities)
 
 
 def test_a_network_that_began_with_published_weights_is_loaded_without_them(tmp_path):

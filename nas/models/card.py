@@ -11,7 +11,7 @@ from trainers.batch.normalise import Normalisation
 from trainers.config import TrainConfig
 from trainers.metrics import SYMMETRIC
 
-LEADING = ("auc", "mae")  # of which the turned and mirrored test is told too
+LEADING = ("auc", "mae")  # shown for the turned and mirrored test images too
 SHOWN = ("auc", "accuracy", "loss", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
 
 
@@ -47,10 +47,10 @@ those of the first seed, not of the best.
 ## Use
 
 ```python
-import nas, nas.predict
-from trainers.data.image_file import read_image
+import nas
+
 model = nas.load_model("path/of/this/folder")
-print(nas.predict.predict(model, read_image("lens.npy")[0][None]))
+print(nas.predict(model, ["lens.npy"]))  # files, folders, or arrays (N, {config["in_chans"]}, H, W)
 ```
 
 or `python -m nas.evaluate --model path/of/this/folder --data another/set` for this table of other images, or
