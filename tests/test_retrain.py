@@ -285,10 +285,11 @@ def check_results(folder, trials, seeds, tolerance=0.0):
         assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in html
         model = nas.load_model(folder / "models" / f"trial-{c['trial']}")
         config = model.config
-        assert config["seed"] == 0, "the first seed, whatever the test says"
-        assert config["test"]["of_seed"]["0"] == c["test"][0]
-        seed_0 = folder / "retrained" / f"trial-{c['trial']}" / "seed-0"
-        kept = load_file(seed_0 / "test.safetensors")["predictions"][0]
+        first = seeds[0]
+        assert config["seed"] == first, "the first seed, whatever the test says"
+        assert config["test"]["of_seed"][str(first)] == c["test"][0]
+        trained = folder / "retrained" / f"trial-{c['trial']}" / f"seed-{first}"
+        kept = load_file(trained / "test.safetensors")["predictions"][0]
         assert torch.allclose(predict(model, data.test.images).probabilities, kept, rtol=0, atol=tolerance)
     assert (folder / "models" / "best").resolve().name == f"trial-{trials[0]}"
 
@@ -301,14 +302,14 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     said = capsys.readouterr().out
     assert said.count("test AUC") == 4
     assert "0.7000" in said, "the validation value stands beside the test's"
-    check_results(tmp_path / "tiny", [1, 0], [0, 1])
+    check_results(tmp_path / "tiny", [1, 0], [1, 2])
     first = (tmp_path / "tiny" / "retrain.json").read_text()
     assert main([*arguments, "2"]) == 0
     assert "4 of 4 trainings were finished before" in capsys.readouterr().out
     assert (tmp_path / "tiny" / "retrain.json").read_text() == first
     assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
-    check_results(tmp_path / "tiny", [1, 0], [0, 1, 2])
+    check_results(tmp_path / "tiny", [1, 0], [1, 2, 3])
 
 
 def test_the_validation_value_of_a_grid_is_the_mean_over_its_seeds(tmp_path, without_ray):
@@ -318,6 +319,13 @@ def test_the_validation_value_of_a_grid_is_the_mean_over_its_seeds(tmp_path, wit
     assert main(arguments) == 0
     (found,) = json.loads((tmp_path / "tiny" / "retrain.json").read_text())["configurations"]
     assert (found["trial"], found["validation"]) == (2, pytest.approx(0.745))
+
+
+def test_the_seeds_of_a_retraining_are_none_of_the_search(tmp_path, without_ray):
+    configs = [*with_seeds(configuration(1e-3), (0, 1)), *with_seeds(configuration(2e-3), (0, 1))]
+    make_study(tmp_path / "tiny", configs, [0.5, 0.9, 0.74, 0.75], GRID)
+    retrained = nas.retrain(tmp_path / "tiny", top_k=2, seeds=2, workers=1, quiet=True)
+    assert [scores.seeds for scores in retrained.configurations] == [(2, 3), (2, 3)]
 
 
 def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, without_ray):
@@ -336,10 +344,10 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
     assert code == 1
     captured = capsys.readouterr()
     assert captured.err.count("the training loss is nan at epoch 1") == 2
-    check_results(tmp_path / "tiny", [0], [0, 1])
+    check_results(tmp_path / "tiny", [0], [1, 2])
     results = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
     assert len(results["failures"]) == 2
-    assert results["failures"][0].startswith("trial 1, seed 0: ")
+    assert results["failures"][0].startswith("trial 1, seed 1: ")
 
 
 def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_path, capsys, without_ray):
@@ -418,7 +426,7 @@ def test_ray_trains_tests_and_exports(tmp_path, capsys):
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--seeds", "2", "--workers", "2"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.count("test AUC") == 4
-    check_results(tmp_path / "tiny", [1, 0], [0, 1], tolerance=1e-6)
+    check_results(tmp_path / "tiny", [1, 0], [1, 2], tolerance=1e-6)
 
 
 class Recorded:

@@ -17,7 +17,7 @@ def options() -> Parser:
     p = parser("retrain", "Retrain the best of a search on training and validation images, test once, export. Resumes.")
     add_options(p)
     p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
-    p.add_argument("--seeds", type=int, default=3, help="trainings of each (default 3)")
+    p.add_argument("--seeds", type=int, default=3, help="trainings of each, with fresh seeds (default 3)")
     p.add_argument("--train-sizes", type=numbers, default=(), metavar="N,N,...", help="train on so few images too")
     p.add_argument(
         "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"

@@ -104,8 +104,10 @@ def plan(
 ) -> list[Retraining]:  # fmt: skip
     """Every training of `chosen`, in the order in which they shall start.
 
-    On all images first, then on so many of them as each of `sizes` says.
+    On all images first, then on so many of them as each of `sizes` says. The seeds follow those of the search: a
+    configuration that was the best of many with its seed would start from the same weights again.
     """
+    first = 1 + max(int(trial.config.get("seed", 0)) for trial in results.trials)
     problem = Problem(
         data=results.spec["data"],
         task=results.spec["task"],
@@ -119,7 +121,7 @@ def plan(
         Retraining(trial.number, {**trial.config, "seed": seed}, problem, seen, folder, images)
         for images in (None, *sizes)
         for trial in chosen
-        for seed in range(seeds)
+        for seed in range(first, first + seeds)
     ]
 
 
