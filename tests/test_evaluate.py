@@ -6,6 +6,7 @@ import json
 import numpy as np
 import optuna
 import pytest
+import torch
 from here import work_through_here
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
@@ -117,7 +118,7 @@ def test_every_retrained_model_is_judged_turned_and_mirrored(classifier):
 
 def test_small_data_curves_train_on_nested_shares_of_all_classes(classifier):
     results = json.loads((classifier / "retrain.json").read_text())
-    assert [(s["images"], s["seeds"]) for s in results["sizes"]] == [(30, [0, 1]), (60, [0, 1])]
+    assert [(s["images"], s["seeds"]) for s in results["sizes"]] == [(30, [1, 2]), (60, [1, 2])]
     labels = load(SIMULATED, progress=False).train.labels
     few, more = (retraining.first_images(labels, True, n) for n in (30, 60))
     assert set(few.tolist()) < set(more.tolist())
@@ -147,10 +148,24 @@ def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifie
 def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(classifier, capsys):
     model = nas.load_model(classifier / "models" / "best")
     data = load(SIMULATED, progress=False)
-    with pytest.raises(ValueError, match="has the classes a, b, c; the model tells axion, cdm, no_sub apart"):
+    with pytest.raises(ValueError, match="has the classes a, b, c; the model distinguishes axion, cdm, no_sub"):
         evaluating.evaluate(model, dataclasses.replace(data, classes=("a", "b", "c")))
     assert main_of("evaluate", ["--model", str(classifier / "models" / "best")]) == 2
     assert capsys.readouterr().err.startswith("error: give either --data")
+
+
+def test_classes_are_compared_by_name_whatever_their_order(classifier):
+    model = nas.load_model(classifier / "models" / "best")
+    data = load(SIMULATED, progress=False)
+    order = (2, 0, 1)  # of the new classes among the old
+    place = torch.tensor([order.index(k) for k in range(3)])
+    splits = {
+        name: dataclasses.replace(getattr(data, name), labels=place[getattr(data, name).labels])
+        for name in ("train", "val", "test")
+    }
+    other = dataclasses.replace(data, classes=tuple(data.classes[k] for k in order), **splits)
+    assert other.classes[other.test.labels[0]] == data.classes[data.test.labels[0]]
+    assert evaluating.evaluate(model, other) == evaluating.evaluate(model, data)
 
 
 @pytest.mark.parametrize("sizes", ["0,30", "30,5000"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -34,8 +34,10 @@ def evaluate(model: LensModel, data: Dataset, split: str = "all") -> Evaluation:
     """
     check_data(model, data)
     task = model.task
+    if split not in SPLITS:
+        raise UserError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
     parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
-    images = task.select(_joined(parts))
+    images = task.select(_with_classes_of(model, data, _joined(parts)))
     if not len(images):
         raise UserError(f"{data.name} has no image in {split} with what the model measures")
     truth = task.targets(images).cpu()
@@ -60,11 +62,19 @@ def check_data(model: LensModel, data: Dataset) -> None:
     """UserError unless the data set has the model's classes and channels."""
     if model.classes and set(data.classes) != set(model.classes):
         raise UserError(
-            f"{data.name} has the classes {', '.join(data.classes) or 'none'}; the model tells "
-            f"{', '.join(model.classes)} apart"
+            f"{data.name} has the classes {', '.join(data.classes) or 'none'}; the model distinguishes "
+            f"{', '.join(model.classes)}"
         )
     if data.in_chans != model.in_chans:
         raise UserError(f"{data.name} has {data.in_chans} channels, but the model was trained on {model.in_chans}")
+
+
+def _with_classes_of(model: LensModel, data: Dataset, split: Split) -> Split:
+    """The split with its labels as indices into the model's classes: a data set may have them in another order."""
+    if not model.classes or data.classes == model.classes:
+        return split
+    index = torch.tensor([model.classes.index(name) for name in data.classes])
+    return replace(split, labels=index[split.labels])
 
 
 def _joined(splits: Sequence[Split]) -> Split:
