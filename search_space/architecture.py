@@ -1,10 +1,12 @@
-"""Architectures as data: frozen, validated, and exactly convertible to and from plain JSON dictionaries."""
+"""Architectures as frozen, validated data that converts exactly to and from plain JSON dictionaries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
+
+from search_space.errors import ArchitectureError
 
 STEMS = ("patch", "conv")
 ABSOLUTE = ("none", "fixed_1d", "fixed_2d", "learnable", "learnable_2d", "conditional")  # added to the tokens
@@ -18,46 +20,50 @@ TOYS = ("mlp", "lenet", "resnet2")
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ValueError(f"unknown {name} {value!r}, expected one of: {', '.join(known)}")
+        raise ArchitectureError(f"unknown {name} {value!r}, expected one of: {', '.join(known)}")
 
 
 def _at_least(name: str, value: float, low: float) -> None:
     if not value >= low:
-        raise ValueError(f"{name}={value!r} is too small, expected at least {low}")
+        raise ArchitectureError(f"{name}={value!r} is too small, expected at least {low}")
 
 
 @dataclass(frozen=True)
 class Stage:
     """Blocks of one width on one grid."""
 
-    mixer: str  # a module of search_space/mixers
+    mixer: str  # a module of search_space/mixers, or any module of your own
     depth: int  # blocks
     width: int  # channels
-    mlp_ratio: float = 4.0  # hidden channels of each block's MLP over its width
+    mlp_ratio: float = 4.0  # hidden channels of each block's MLP, as a multiple of the width
     downsample: bool = False  # halve the grid before this stage (never in the first)
-    options: Mapping[str, Any] = field(default_factory=dict)  # the mixer's own: {"heads": 4, "size": 8}
-    first: str | None = None  # another mixer for the first block
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the mixer: {"heads": 4, "size": 8}
+    first: str | None = None  # a different mixer for the first block
     first_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _at_least("depth", self.depth, 1)
         _at_least("width", self.width, 1)
         if not self.mlp_ratio * self.width >= 1:
-            raise ValueError(f"mlp_ratio={self.mlp_ratio!r} leaves no hidden channel at width {self.width}: raise it")
+            raise ArchitectureError(
+                f"mlp_ratio={self.mlp_ratio!r} leaves no hidden channel at width {self.width}: raise it"
+            )
         if self.first is not None and self.depth == 1:
-            raise ValueError(f"first={self.first!r} with depth=1 leaves no block to {self.mixer!r}: raise depth")
+            raise ArchitectureError(f"first={self.first!r} with depth=1 leaves no block to {self.mixer!r}: raise depth")
         if self.first is None and self.first_options:
-            raise ValueError(f"first_options={dict(self.first_options)!r} without first: name the first block's mixer")
+            raise ArchitectureError(
+                f"first_options={dict(self.first_options)!r} without first: name the first block's mixer"
+            )
 
     def blocks(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-        """Mixer and options of every block."""
+        """Return the mixer and options of every block."""
         rest = ((self.mixer, self.options),) * (self.depth - 1)
         return ((self.mixer, self.options) if self.first is None else (self.first, self.first_options), *rest)
 
 
 @dataclass(frozen=True)
 class Hybrid:
-    """Stem, position embedding, 1 or more stages of any mixers, head."""
+    """A stem, a position embedding, one or more stages of any mixers, and a head."""
 
     kind: ClassVar[str] = "hybrid"
 
@@ -65,21 +71,21 @@ class Hybrid:
     patch: int = 4  # pixels per token side
     stem: str = "patch"
     position: str = "none"
-    position_place: str = (
-        "once"  # added "once" after the stem, or before all "blocks"; relational: always in the blocks
-    )
-    position_shared: bool = False  # one embedding for all blocks of a stage, or one each
+    position_place: str = "once"  # after the stem, or before each of the "blocks"; relational ones act in the blocks
+    position_shared: bool = False  # whether the blocks of a stage share one embedding
     norm: str = "pre"  # x + f(norm(x)); "post": norm(x + f(x)); "res_post": x + norm(f(x))
     norm_layer: str = "layer"  # "layer" or "batch" normalisation
     layer_scale: float = 0.0  # initial factor per channel of every residual branch; 0: none
-    head: str = "average"  # "class_token", or "attention" of one learnt query over the grid
-    drop_path: float = 0.0  # rate of the last block, falling linearly to 0 at the first
+    head: str = "average"  # or "class_token", or "attention" of one learnt query over the grid
+    drop_path: float = 0.0  # rate at the last block, growing linearly from 0 at the first
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise ValueError("stages is empty, expected at least one Stage")
+            raise ArchitectureError("stages is empty, expected at least one Stage")
         if self.stages[0].downsample:
-            raise ValueError("stages[0].downsample is True: the first stage has the stem's grid, use a larger patch")
+            raise ArchitectureError(
+                "stages[0].downsample is True: the first stage has the stem's grid; use a larger patch"
+            )
         _at_least("patch", self.patch, 1)
         _one_of("stem", self.stem, STEMS)
         _one_of("position", self.position, ABSOLUTE + RELATIONAL)
@@ -89,18 +95,20 @@ class Hybrid:
         _at_least("layer_scale", self.layer_scale, 0)
         _one_of("head", self.head, HEADS)
         if not 0 <= self.drop_path < 1:
-            raise ValueError(f"drop_path={self.drop_path!r} is no rate, expected 0 <= drop_path < 1")
+            raise ArchitectureError(f"drop_path={self.drop_path!r} is not a rate, expected 0 <= drop_path < 1")
         if self.stem == "conv" and self.patch & (self.patch - 1):
-            raise ValueError(f"patch={self.patch} with stem='conv': strides of two reach powers of two only")
+            raise ArchitectureError(f"patch={self.patch} with stem='conv': strides of two only reach powers of two")
         if self.head == "class_token" and any(stage.downsample for stage in self.stages):
-            raise ValueError("head='class_token' needs a network without downsampling: use head='average'")
+            raise ArchitectureError("head='class_token' needs a network without downsampling: use head='average'")
         if self.head == "class_token" and self.norm_layer == "batch":
-            raise ValueError("head='class_token' with norm_layer='batch' would mix its statistics with the grid's")
+            raise ArchitectureError(
+                "head='class_token' with norm_layer='batch' would mix the token's statistics with the grid's"
+            )
 
 
 @dataclass(frozen=True)
 class Toy:
-    """One of the proposal's baselines."""
+    """A baseline: an MLP, LeNet or a ResNet of two blocks."""
 
     kind: ClassVar[str] = "toy"
 
@@ -112,17 +120,17 @@ class Toy:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that exists already."""
+    """An existing network."""
 
     kind: ClassVar[str] = "backbone"
 
-    name: str  # of timm, such as "resnet18", or "alexnet"
-    pretrained: bool = False  # with the weights published for it
-    checkpoint: str | None = None  # with those of a local file instead
+    name: str  # a name of timm, such as "resnet18", or "alexnet"
+    pretrained: bool = False  # start from the published weights
+    checkpoint: str | None = None  # start from the weights in this file instead
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise ValueError("name is empty, expected a network of timm, such as 'resnet18'")
+            raise ArchitectureError("name is empty, expected a network of timm, such as 'resnet18'")
 
 
 Architecture = Hybrid | Toy | Backbone
@@ -130,7 +138,7 @@ _KINDS: Mapping[str, type[Hybrid | Toy | Backbone]] = {cls.kind: cls for cls in 
 
 
 def to_dict(architecture: Architecture) -> dict[str, Any]:
-    """A plain JSON dictionary that `from_dict` turns back into an equal architecture."""
+    """Return a plain JSON dictionary that `from_dict` turns back into an equal architecture."""
     record = {"kind": architecture.kind, **asdict(architecture)}
     if "stages" in record:
         record["stages"] = [
@@ -141,15 +149,15 @@ def to_dict(architecture: Architecture) -> dict[str, Any]:
 
 
 def from_dict(record: Mapping[str, Any]) -> Architecture:
-    """The architecture of a record; a key that may be left out takes its default.
+    """Return the architecture of a record; optional keys take their defaults.
 
     Raises:
-        ValueError: unknown or missing kind, unknown or missing key, or a value the architecture refuses.
+        ArchitectureError: unknown or missing kind, unknown or missing key, or a value that the architecture refuses.
     """
     content = dict(record)
     kind = content.pop("kind", None)
     if kind not in _KINDS:
-        raise ValueError(f"unknown kind of architecture {kind!r}, expected one of: {', '.join(_KINDS)}")
+        raise ArchitectureError(f"unknown kind of architecture {kind!r}, expected one of: {', '.join(_KINDS)}")
     if "stages" in content:
         content["stages"] = tuple(_construct(Stage, stage) for stage in content["stages"])
     return _construct(_KINDS[kind], content)
@@ -158,8 +166,8 @@ def from_dict(record: Mapping[str, Any]) -> Architecture:
 def _construct(cls: type, content: Mapping[str, Any]) -> Any:
     known = [f.name for f in fields(cls)]
     if unknown := sorted(set(content) - set(known)):
-        raise ValueError(f"{cls.__name__} has no {', '.join(unknown)}; known: {', '.join(known)}")
+        raise ArchitectureError(f"{cls.__name__} has no {', '.join(unknown)}; known: {', '.join(known)}")
     try:
         return cls(**content)
     except TypeError as error:
-        raise ValueError(f"{cls.__name__} is incomplete: {error}") from None
+        raise ArchitectureError(f"{cls.__name__} is incomplete: {error}") from None

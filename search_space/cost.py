@@ -1,4 +1,4 @@
-"""What a network costs, before a single weight is allocated."""
+"""The cost of a network, before a single weight is allocated."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Cost:
 
 
 def cost(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> Cost:
-    """Counted on the meta device: matrix products, convolutions, attention and Fourier transforms.
+    """Count a network on the meta device: matrix products, convolutions, attention and Fourier transforms.
 
-    Norms, activations and additions are left out, as is usual.
+    As is usual, norms, activations and additions do not count. Raises ArchitectureError as `build_model`.
     """
     with torch.device("meta"):
         model = build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs).eval()
         image = torch.empty(1, in_chans, image_size, image_size)
-    # Frozen, not under no_grad: the counter's hooks trip over views of parameters there.
+    # Frozen rather than under no_grad, where the counter's hooks trip over views of parameters.
     parameters = sum(p.numel() for p in model.requires_grad_(False).parameters())
     with FlopCounterMode(display=False, custom_mapping=_FFT) as counter:
         model(image)
@@ -38,7 +38,7 @@ def cost(architecture: Architecture, *, in_chans: int, image_size: int, num_outp
 def fft_flops(shape: Sequence[int], dims: Sequence[int]) -> int:
     """5 n log2 n real operations for a complex transform of length n along each of `dims` (radix 2).
 
-    A real signal takes half.
+    A real transform takes half.
     """
     return round(5 * math.prod(shape) * sum(math.log2(shape[dim]) for dim in dims))
 

@@ -1,4 +1,4 @@
-"""From an architecture to a `torch.nn.Module`: images (B, in_chans, S, S) -> (B, num_outputs)."""
+"""From an architecture to a `torch.nn.Module` that maps images (B, in_chans, S, S) to (B, num_outputs)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from search_space import mixers
 from search_space.architecture import RELATIONAL, Architecture, Backbone, Hybrid, Stage, Toy
 from search_space.baselines.backbones import build_backbone
 from search_space.baselines.toys import build_toy
+from search_space.errors import ArchitectureError
 from search_space.parts.block import Block
 from search_space.parts.head import AttentionPool
 from search_space.parts.norm import norm_of
@@ -21,15 +22,15 @@ from search_space.parts.stem import ConvStem, Downsample, PatchStem, halved
 
 
 def build_model(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
-    """A freshly initialised network; seed torch's generator for a reproducible one.
+    """Return a freshly initialised network; seed torch's generator for a reproducible one.
 
     Raises:
-        ValueError: the architecture names an unknown mixer, option or backbone, does not fit together, or wants
-            weights that are not to be had.
+        ArchitectureError: the architecture names an unknown mixer, option or backbone, its parts do not fit together,
+            or its pretrained weights cannot be loaded.
     """
     for name, value in (("in_chans", in_chans), ("image_size", image_size), ("num_outputs", num_outputs)):
         if value < 1:
-            raise ValueError(f"{name}={value} is too small, expected at least 1")
+            raise ArchitectureError(f"{name}={value} is too small, expected at least 1")
     if isinstance(architecture, Toy):
         return build_toy(architecture.name, in_chans=in_chans, image_size=image_size, num_outputs=num_outputs)
     if isinstance(architecture, Backbone):
@@ -38,33 +39,33 @@ def build_model(architecture: Architecture, *, in_chans: int, image_size: int, n
 
 
 class StageNet(nn.Module):
-    """Into the stage's grid and width, then its blocks; a class token (B, 1, C) goes along where there is one."""
+    """Brings tokens, and a class token (B, 1, C) if any, to the stage's grid and width, then through its blocks."""
 
     def __init__(
         self, architecture: Hybrid, stage: Stage, grid: tuple[int, int], width: int, drop_path: list[float]
     ) -> None:
-        """`grid` and `width` are those of the stage before."""
+        """`grid` and `width` are those of the previous stage."""
         super().__init__()
         if stage.downsample:
             self.enter: nn.Module = Downsample(grid, width, stage.width, architecture.norm_layer)
             grid = halved(grid)
         else:
             self.enter = nn.Linear(width, stage.width) if width != stage.width else nn.Identity()
-        self.blocks = nn.ModuleList(
-            Block(
-                stage.width,
-                grid,
-                mixer=mixer,
-                options=options,
-                index=index - (stage.first is not None and index > 0),  # of the blocks with this mixer
-                mlp_ratio=stage.mlp_ratio,
-                norm=architecture.norm,
-                norm_layer=architecture.norm_layer,
-                layer_scale=architecture.layer_scale,
-                drop_path=rate,
+        norm_layer, self.blocks = architecture.norm_layer, nn.ModuleList()
+        for place, ((name, options), rate) in enumerate(zip(stage.blocks(), drop_path, strict=True)):
+            index = place - (stage.first is not None and place > 0)  # among the blocks with this mixer
+            mixer = mixers.build(name, stage.width, grid, index=index, options=options, norm_layer=norm_layer)
+            self.blocks.append(
+                Block(
+                    stage.width,
+                    mixer,
+                    mlp_ratio=stage.mlp_ratio,
+                    norm=architecture.norm,
+                    norm_layer=norm_layer,
+                    layer_scale=architecture.layer_scale,
+                    drop_path=rate,
+                )
             )
-            for index, ((mixer, options), rate) in enumerate(zip(stage.blocks(), drop_path, strict=True))
-        )
         self.positions = nn.ModuleList()
         if architecture.position in RELATIONAL:
             attentions: list[Any] = [b.mixer for b in self.blocks if getattr(b.mixer, "takes_relation", False)]
@@ -84,17 +85,19 @@ class StageNet(nn.Module):
 
 
 class HybridNet(nn.Module):
+    """Stem, stages, norm, pooling and a linear head."""
+
     def __init__(self, architecture: Hybrid, *, in_chans: int, image_size: int, num_outputs: int) -> None:
         super().__init__()
         stages, patch = architecture.stages, architecture.patch
         if architecture.head == "class_token" and not mixers.trait(*stages[-1].blocks()[-1], "takes_token"):
-            raise ValueError(
-                f"head='class_token' but the last mixer, {stages[-1].mixer!r}, takes no token: use 'average'"
+            raise ArchitectureError(
+                f"head='class_token' but the last mixer, {stages[-1].mixer!r}, takes no class token: use 'average'"
             )
         relational = architecture.position in RELATIONAL
         if relational and not any(mixers.trait(*b, "takes_relation") for stage in stages for b in stage.blocks()):
-            raise ValueError(
-                f"position={architecture.position!r} acts inside attention, but no stage has mixer 'attention'"
+            raise ArchitectureError(
+                f"position={architecture.position!r} acts inside attention, but no stage has the mixer 'attention'"
             )
 
         self.input_shape = (in_chans, image_size, image_size)
@@ -122,7 +125,7 @@ class HybridNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.input_shape:
-            raise ValueError(
+            raise ArchitectureError(
                 f"images of shape {tuple(image.shape[1:])}, but the network was built for {self.input_shape}"
             )
         x = self.position(self.stem(image))
@@ -140,19 +143,19 @@ class HybridNet(nn.Module):
 
 
 def relate(attentions: list[Any], kind: str, grid: tuple[int, int], *, shared: bool) -> None:
-    """Puts a relative bias or a rotation into the attention mixers of a stage."""
+    """Give the attention mixers of a stage a relative bias or a rotation."""
     for mixer in attentions:
         if kind == "rotary":
             mixer.rotary = Rotary(grid, mixer.dim // mixer.heads)
         elif shared and mixer is not attentions[0]:
-            # Past nn.Module's registration: a table listed twice would be stored twice, which safetensors refuses.
+            # Bypasses nn.Module's registration: a table listed twice would be stored twice, which safetensors refuses.
             object.__setattr__(mixer, "relative", attentions[0].relative)
         else:
             mixer.relative = RelativeBias(grid, mixer.heads)
 
 
 def drop_path_rates(architecture: Hybrid) -> list[float]:
-    """One rate per block, growing linearly from 0 to `drop_path` at the last."""
+    """One rate per block, growing linearly from 0 to `drop_path` at the last block."""
     depth = sum(stage.depth for stage in architecture.stages)
     return [architecture.drop_path * (i / (depth - 1) if depth > 1 else 1.0) for i in range(depth)]
 
@@ -160,8 +163,8 @@ def drop_path_rates(architecture: Hybrid) -> list[float]:
 def initialise(module: nn.Module) -> None:
     """Glorot's scale for linear maps, fan-in scale for filters, both truncated; modules set their other tensors.
 
-    At the widths searched here (32-128) ViT's fixed 0.02 starves the residual branches: on oriented bars every mixer
-    learns faster from this.
+    At the widths searched here (32-128), ViT's fixed 0.02 starves the residual branches: on oriented bars every mixer
+    learns faster with these scales.
     """
     if not isinstance(module, nn.Linear | nn.Conv2d):
         return

@@ -1,10 +1,10 @@
 # ruff: noqa: RUF009
-"""Spaces of architectures. Sampling one is the only way from a trial's parameters to a network."""
+"""Spaces of architectures. Sampling from one is the only way from a trial's parameters to a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import product
 from typing import Any
 
@@ -22,21 +22,22 @@ from search_space.architecture import (
     Stage,
     Toy,
 )
-from search_space.bounds import Bound, Range, Trial, pick, values
+from search_space.bounds import Bound, Range, Trial, check, pick, pick_among, pick_up_to, values
+from search_space.errors import ArchitectureError
 
 
 @dataclass(frozen=True)
 class HybridSpace:
     """Any mixer in any stage.
 
-    Bounds are a `Range` of ordered values or a tuple of choices; a single value fixes a parameter.
+    A bound is a `Range` of ordered values or a tuple of choices; a single value fixes the parameter.
 
-    A parameter is asked for only where it has an effect. Some effects hang on the size of the grid: `image_size` is
-    the smallest one the space is meant for; its architectures build at any size.
+    A parameter is asked for only if it has an effect. Which ones have depends on the size of the grid and so on that of
+    the images: patches and halvings keep at least `smallest_grid` tokens a side, and no window exceeds its grid.
     """
 
     stages: Bound = Range(1, 4)
-    mixers: tuple[str, ...] = ("conv", "attention", "window", "anisotropic", "fourier", "mlp")
+    mixers: tuple[str, ...] = ("conv", "attention", "window", "anisotropic", "fourier", "mlp")  # or modules of your own
     first: Bound = ("same", "conv")  # mixer of a stage's first block
     depth: Bound = Range(1, 3)  # blocks per stage
     width: Bound = Range(32, 64, 32)
@@ -53,27 +54,39 @@ class HybridSpace:
     head: Bound = HEADS
     drop_path: Bound = Range(0.0, 0.2)
     options: Mapping[str, Mapping[str, Bound]] = field(default_factory=dict)  # {"window": {"size": (4, 8)}}
-    image_size: int = 64  # pixels
-    smallest_grid: int = 4  # tokens a side below which no stage downsamples
+    smallest_grid: int = 4  # tokens a side
 
     def __post_init__(self) -> None:
+        for bounded in fields(self):
+            if bounded.name not in ("options", "smallest_grid"):
+                check(bounded.name, getattr(self, bounded.name))
+        for name, bounds in self.options.items():
+            for option, bound in bounds.items():
+                check(f"options[{name!r}][{option!r}]", bound)
+        if not isinstance(self.mixers, tuple):
+            raise ArchitectureError(f"mixers={self.mixers!r}: expected a tuple of names")
         for name in {*self.mixers, *values(self.first)} - {"same"}:
-            mixers.load(name)
-            if "heads" in mixers.bound_names(name):
+            names = mixers.bound_names(name)  # refuses an unknown one
+            if name in mixers.known() and "heads" in names:
                 heads = values(self.options.get(name, {}).get("heads", mixers.load("attention").HEADS))
                 for width, number in product(values(self.width), heads):
                     if width % number:
-                        raise ValueError(
+                        raise ArchitectureError(
                             f"width {width} cannot be split into {number} heads of {name!r}: change either"
                         )
         for name, bounds in self.options.items():
             if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
                 known = ", ".join(mixers.bound_names(name)) or "none"
-                raise ValueError(f"options[{name!r}] bounds {unknown[0]!r}, no option of this mixer; known: {known}")
+                raise ArchitectureError(f"options[{name!r}]: mixer has no option {unknown[0]!r}; known: {known}")
 
-    def sample(self, trial: Trial) -> Hybrid:
-        patch = pick(trial, "patch", self.patch)
-        side = -(-self.image_size // patch)
+    def sample(self, trial: Trial, image_size: int = 64) -> Hybrid:
+        """Sample an architecture for images of `image_size` pixels a side; it builds at any other size, too.
+
+        Raises:
+            ArchitectureError: no patch leaves `smallest_grid` tokens a side, or no choice suits a sampled network.
+        """
+        patch = self.sample_patch(trial, image_size)
+        side = -(-image_size // patch)
         stages: list[Stage] = []
         for index in range(pick(trial, "stages", self.stages)):
             stage = self.sample_stage(trial, index, side)
@@ -83,7 +96,7 @@ class HybridSpace:
         return Hybrid(
             stages=tuple(stages),
             patch=patch,
-            stem=pick(trial, "stem", self.stem),
+            stem=pick_among(trial, "stem", self.stem, "any_stride", ("conv",) if patch & (patch - 1) else ()),
             **self.sample_position(trial, stages),
             norm=pick(trial, "norm", self.norm),
             norm_layer=norm_layer,
@@ -92,8 +105,18 @@ class HybridSpace:
             drop_path=pick(trial, "drop_path", self.drop_path),
         )
 
+    def sample_patch(self, trial: Trial, image_size: int) -> int:
+        fitting = [patch for patch in values(self.patch) if -(-image_size // patch) >= self.smallest_grid]
+        if not fitting:
+            raise ArchitectureError(
+                f"no patch of {values(self.patch)} pixels leaves {self.smallest_grid} tokens a side of images of "
+                f"{image_size} pixels: add a smaller patch, use larger images or lower smallest_grid"
+            )
+        patch: int = pick_up_to(trial, "patch", self.patch, max(fitting))
+        return patch
+
     def sample_stage(self, trial: Trial, index: int, side: int) -> Stage:
-        """Stage `index` after a grid of side x side tokens."""
+        """Sample stage `index`, which follows a grid of side x side tokens."""
         prefix = f"stages.{index}"
         downsample = False
         if index > 0 and (side + 1) // 2 >= self.smallest_grid:
@@ -125,7 +148,7 @@ class HybridSpace:
         )
 
     def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
-        """Where no mixer takes a relational kind the choice is another one, and so has a name of its own."""
+        """Sample the position embedding; relational kinds are a choice only if some mixer takes them."""
         attentions = max(sum(mixers.trait(*block, "takes_relation") for block in stage.blocks()) for stage in stages)
         kind = pick_among(trial, "position", self.position, "absolute", () if attentions else RELATIONAL)
         place, shared = "once", False
@@ -144,8 +167,8 @@ class HybridSpace:
         return head
 
 
-# One transformer of one stage, nothing left to sample: to vary with `dataclasses.replace`, one question at a time.
-PLAIN = HybridSpace(
+# One transformer of one stage with nothing left to sample. A study varies what it asks about with `replace`.
+PLAIN_TRANSFORMER = HybridSpace(
     stages=(1,),
     mixers=("attention",),
     first=("same",),
@@ -173,31 +196,24 @@ BACKBONES = (
 
 @dataclass(frozen=True)
 class BackboneSpace:
-    """Existing networks, with published weights or without; `checkpoints` gives local files by name."""
+    """Existing networks, with or without published weights; `checkpoints` maps names to local files of weights."""
 
     names: tuple[str, ...] = BACKBONES
     pretrained: Bound = (False,)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
 
-    def sample(self, trial: Trial) -> Backbone:
+    def sample(self, trial: Trial, image_size: int = 64) -> Backbone:
+        """Sample a network; `image_size` has no effect."""
         name = pick(trial, "backbone", self.names)
         return Backbone(name, pick(trial, "pretrained", self.pretrained), self.checkpoints.get(name))
 
 
 @dataclass(frozen=True)
 class ToySpace:
+    """The baselines."""
+
     names: tuple[str, ...] = TOYS
 
-    def sample(self, trial: Trial) -> Toy:
+    def sample(self, trial: Trial, image_size: int = 64) -> Toy:
+        """Sample a network; `image_size` has no effect."""
         return Toy(pick(trial, "toy", self.names))
-
-
-def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tuple[str, ...]) -> Any:
-    """`pick` without the excluded choices; where that leaves fewer, the parameter is called `name.suffix`.
-
-    For a categorical's choices cannot change within a study: fewer choices are another parameter.
-    """
-    left = tuple(value for value in values(bound) if value not in excluded)
-    if not left:
-        raise ValueError(f"{name} can only be {values(bound)}, which a sampled network cannot have: add another choice")
-    return pick(trial, name if len(left) == len(values(bound)) else f"{name}.{suffix}", left)

@@ -1,5 +1,8 @@
 """What is searched, as data: one file a study, each with a `STUDY`."""
 
-from studies.spec import Configuration, StudySpec, known, load
+from studies.errors import StudyError
+from studies.loading import known, load
+from studies.spec import Configuration, StudySpec
+from studies.train_space import TrainSpace
 
-__all__ = ["Configuration", "StudySpec", "known", "load"]
+__all__ = ["Configuration", "StudyError", "StudySpec", "TrainSpace", "known", "load"]

@@ -1,20 +1,20 @@
-"""Attention that knows direction, in five variants, against attention that does not: upright and turned training.
+"""Five variants of attention that knows direction against attention that does not, trained upright and turned.
 
-Six mixers x two augmentations x three learning rates x two seeds. A mixer is judged at the best of its rates, since
-one rate for all would compare rates.
+Six mixers x two augmentations x three learning rates x two seeds. Each mixer is judged at its best rate: one rate for
+all would compare rates.
 """
 
 from dataclasses import replace
 
-from search_space import space
+from search_space.space import PLAIN_TRANSFORMER
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="anisotropic",
-    question="Does attention that depends on direction tell more than plain attention, and does turning replace it?",
+    question="Does attention that depends on direction outperform plain attention, and can turned images replace it?",
     space=replace(
-        space.PLAIN,
+        PLAIN_TRANSFORMER,
         mixers=("attention", "anisotropic"),
         stem=("conv",),
         options={
@@ -27,7 +27,7 @@ STUDY = StudySpec(
             },
         },
     ),
-    training=replace(PLAIN, learning_rate=(5e-4, 2e-3, 5e-3), rotation=(0.0, 180.0)),
+    training=replace(PLAIN_TRAINING, learning_rate=(5e-4, 2e-3, 5e-3), rotation=(0.0, 180.0)),
     sampler="grid",
     scheduler="full",
     seeds=2,

@@ -1,21 +1,21 @@
-"""Each augmentation alone against none, in one good network, five seeds each.
+"""Each augmentation alone against none, in one good network, with five seeds each.
 
-The seeds are the blocks: a network's first weights and the order of its images are the same for all augmentations of
-one seed, so an effect is the mean difference to `none` within seeds, its confidence interval that of the paired t-test.
-The images are those of the public Model I, whose lenses all share an axis: each trial's last epoch has its metrics on
-the validation images as they are and, as `turned_auc`, turned by 90 degrees.
+All augmentations of one seed share the initial weights and the order of the images. An effect is therefore the mean
+difference to `none` within seeds, with the confidence interval of the paired t-test. The images are those of the public
+Model I, whose lenses all share an axis: the last epoch of each trial has its metrics on the validation images as they
+are and, as `turned_auc`, turned by 90 degrees.
 """
 
 from dataclasses import replace
 
-from search_space import space
+from search_space.space import PLAIN_TRANSFORMER
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 from trainers.config import NO_AUGMENTATION
 from trainers.data import Simulated
 
 NETWORK = replace(  # the second of hybrid.FIRST: two stages of residual convolutions
-    space.PLAIN,
+    PLAIN_TRANSFORMER,
     stages=(2,),
     mixers=("conv",),
     depth=(1,),
@@ -48,7 +48,7 @@ STUDY = StudySpec(
     question="What does each augmentation add to or take from a good network, on images upright and turned?",
     data=Simulated(preset="deeplense-1", image_size=64),
     space=NETWORK,
-    training=replace(PLAIN, learning_rate=(3e-3,), policies=POLICIES),
+    training=replace(PLAIN_TRAINING, learning_rate=(3e-3,), policies=POLICIES),
     sampler="grid",
     scheduler="full",
     seeds=5,

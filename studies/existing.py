@@ -1,6 +1,6 @@
-"""Networks that exist already, trained from scratch: each at four learning rates, with and without augmentation.
+"""Existing networks trained from scratch, each at four learning rates, with and without augmentation.
 
-Every network gets every cell, so that none loses by a rate that was another's. The larger ones want a GPU.
+Every network gets every cell, so none loses because of a rate that suits another. The larger ones need a GPU.
 """
 
 from dataclasses import replace
@@ -8,15 +8,15 @@ from dataclasses import replace
 from search_space import BackboneSpace
 from search_space.space import BACKBONES
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 from trainers.config import NO_AUGMENTATION
 
 STUDY = StudySpec(
     name="existing",
-    question="How far do existing networks come from scratch, each at its own learning rate and augmentation?",
+    question="How well do existing networks do from scratch, each at its own learning rate and augmentation?",
     space=BackboneSpace(),
     training=replace(
-        PLAIN,
+        PLAIN_TRAINING,
         learning_rate=(1e-4, 3e-4, 1e-3, 3e-3),
         weight_decay=(0.05,),
         policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},

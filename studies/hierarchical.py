@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from search_space import HybridSpace, Range
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="hierarchical",
-    question="Does a pyramid of shifted windows beat global attention on one grid, and with windows of what size?",
+    question="Does a pyramid of shifted windows beat global attention on one grid, and which window size is best?",
     space=HybridSpace(
         stages=Range(1, 4),
         mixers=("attention", "window"),
@@ -21,7 +21,9 @@ STUDY = StudySpec(
         layer_scale=(0.0,),
         head=("average",),
     ),
-    training=replace(PLAIN, learning_rate=(3e-4, 1e-2), weight_decay=(1e-3, 0.3)),
+    training=replace(
+        PLAIN_TRAINING, learning_rate=Range(3e-4, 1e-2, log=True), weight_decay=Range(1e-3, 0.3, log=True)
+    ),
     trials=80,
     epochs=12,
     min_epochs=4,

@@ -20,10 +20,10 @@ SPACE = HybridSpace(
     },
 )
 
-TRAINING = TrainSpace(learning_rate=(3e-4, 1e-2), label_smoothing=(0.0, 0.1), noise=(0.0, 0.2))
+TRAINING = TrainSpace(learning_rate=Range(3e-4, 1e-2, log=True), label_smoothing=Range(0.0, 0.1), noise=Range(0.0, 0.2))
 
-# Where to begin: convolution early and attention late, at learning rates known to be good. TPE learns from these
-# trials as from any other; unnamed parameters are sampled.
+# The first trials: convolution early and attention late, at learning rates known to be good. The sampler learns from
+# them as from any other trial. Parameters that are not named here are sampled.
 _TRAINING = {"batch_size": 32, "normalisation": "zscore", "augment.flip": True, "augment.rotation": 0.0}
 _TRAINING |= {"weight_decay": 0.02, "label_smoothing": 0.0, "augment.shift": 0.0, "augment.noise": 0.0}
 _NETWORK = {"patch": 4, "stem": "conv", "norm_layer": "batch", "position": "fixed_2d", "drop_path": 0.0}
@@ -39,7 +39,7 @@ FIRST = (
 
 STUDY = StudySpec(
     name="hybrid",
-    question="Which hybrid of convolution, attention, Fourier and MLP mixing tells dark-matter substructure best?",
+    question="Which hybrid of convolution, attention, Fourier and MLP mixing detects dark-matter substructure best?",
     space=SPACE,
     training=TRAINING,
     first=FIRST,

@@ -1,19 +1,19 @@
-"""Networks of MLPs only: MLP-Mixer (arXiv 2105.01601) and ResMLP (arXiv 2105.03404) by their hyperparameters.
+"""The hyperparameters of pure MLPs: MLP-Mixer (arXiv 2105.01601) and ResMLP (arXiv 2105.03404).
 
-Their linear maps over all tokens are what grows fastest with the image, so a lottery ticket of them is asked for too:
-set back to the initial weights (arXiv 1803.03635) or to those after one epoch (arXiv 1903.01611).
+Their linear maps over all tokens grow fastest with the image, so the study also looks for lottery tickets, rewound to
+the initial weights (arXiv 1803.03635) or to those after one epoch (arXiv 1903.01611).
 """
 
 from dataclasses import replace
 
 from search_space import HybridSpace, Range
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="mlp",
-    question="MLP-Mixer or ResMLP: of which depth, width and patch, does a convolutional stem or a pyramid help, "
-    "and how many of the weights can be pruned?",
+    question="MLP-Mixer or ResMLP, of which depth, width and patch; does a convolutional stem or a pyramid help, and "
+    "what fraction of the weights can be pruned?",
     space=HybridSpace(
         stages=Range(1, 2),
         mixers=("mlp",),
@@ -26,7 +26,11 @@ STUDY = StudySpec(
         head=("average",),
     ),
     training=replace(
-        PLAIN, learning_rate=(3e-4, 1e-2), weight_decay=(1e-3, 0.3), sparsity=(0.0, 0.5, 0.8, 0.9), rewind=(0, 1)
+        PLAIN_TRAINING,
+        learning_rate=Range(3e-4, 1e-2, log=True),
+        weight_decay=Range(1e-3, 0.3, log=True),
+        sparsity=(0.0, 0.5, 0.8, 0.9),
+        rewind=(0, 1),
     ),
     trials=80,
     epochs=12,

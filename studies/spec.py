@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import pkgutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 from search_space import BackboneSpace, HybridSpace, ToySpace, from_dict, to_dict
 from search_space.architecture import Architecture
+from search_space.bounds import values
+from studies.errors import StudyError
+from studies.first import check_first
 from studies.train_space import TrainSpace
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
 
-NOT_STUDIES = ("spec", "train_space")  # what studies are made of
+DEFAULT_SIZE = 64  # pixels; of images whose source names no size
+LARGE = 1024  # pixels; of images at which a space asks for everything that it can
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Everything that a trial's result depends on, beside the study's data and task."""
+    """Everything that a trial's result depends on, besides the study's data and task."""
 
     architecture: Architecture
     training: TrainConfig
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: the record from which `from_dict` rebuilds the trial, whatever became of the space."""
+        """Return plain JSON data, from which `from_dict` rebuilds the trial even after the space has changed."""
         return {"architecture": to_dict(self.architecture), "training": self.training.to_dict(), "seed": self.seed}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
+        """Invert `to_dict`."""
         return cls(from_dict(values["architecture"]), TrainConfig.from_dict(values["training"]), int(values["seed"]))
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """What is asked, of which data, over which space, with what budget.
+    """What is asked, of which data, over which space, and with what budget.
 
-    A full training has `epochs` epochs; the rungs, where weak trials pause, lie below it at 1/`factor` each, the lowest
-    at `min_epochs` or more. Architectures above `max_parameters` or `max_macs` (multiply-accumulates for one
-    image) are never trained. `first` holds parameters, by name, of the first trials; what they leave out is sampled.
-    With `seeds` above one the seed is a parameter like any other: the sampler `grid` trains every cell with each.
+    A full training has `epochs` epochs. Weak trials pause at a rung below that: at 1/`factor` of the epochs, at
+    1/`factor` of those, and so on, but not below `min_epochs`. Architectures above `max_parameters` or `max_macs`
+    (multiply-accumulates for one image) are never trained. `first` holds parameters of the first trials by name; what
+    it omits is sampled. With `seeds` above one, the seed is a parameter like any other: the sampler `grid` trains every
+    cell with each seed.
+
+    Raises:
+        StudyError: a field of the wrong type or out of bounds, or a `first` that the study does not ask for.
+        ArchitectureError: a space from which nothing can be sampled.
     """
 
     name: str
@@ -68,43 +75,63 @@ class StudySpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min_epochs <= self.epochs:
-            raise ValueError(f"the lowest rung, {self.min_epochs} epochs, must lie from 1 to the budget, {self.epochs}")
-        if self.seeds < 1:
-            raise ValueError(f"seeds is {self.seeds}; expected at least 1")
-        if self.factor < 2:
-            raise ValueError(f"rung factor {self.factor} must be at least 2")
-        if self.direction not in ("maximize", "minimize"):
-            raise ValueError(f"direction {self.direction!r} is neither 'maximize' nor 'minimize'")
-        warmup = max(self.training.warmup_epochs)
+        self._check_fields()
+        if self.min_epochs > self.epochs:
+            raise StudyError(f"min_epochs is {self.min_epochs}; expected at most the budget of {self.epochs} epochs")
+        warmup = max(values(self.training.warmup_epochs))
         if self.min_epochs <= warmup:
-            raise ValueError(
+            raise StudyError(
                 f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of {warmup:g} epochs, or "
                 "slow starters are stopped before they begin: raise min_epochs (or --epochs), or shorten the warm-up"
             )
-
-        for sparsity in self.training.sparsity:
-            for rewind in self.training.rewind:
+        for sparsity in values(self.training.sparsity):
+            for rewind in values(self.training.rewind):
                 TrainConfig(epochs=self.epochs, warmup_epochs=0, sparsity=sparsity, rewind=rewind)  # refuses bad ones
+        # A parameter may be fixed by the task or the size of the images: a `first` may still name it.
+        unrestricted = partial(self._sample, training=self.training, image_size=LARGE)
+        check_first(self.first or ({},), (self.sample, unrestricted))
 
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        return rungs(self.min_epochs, self.epochs, self.factor)
+    def _check_fields(self) -> None:
+        for name in ("name", "question", "task", "objective", "scheduler", "sampler"):
+            if not isinstance(value := getattr(self, name), str):
+                raise StudyError(f"{name} is {value!r}; expected text")
+        lowest = {"trials": 1, "epochs": 1, "min_epochs": 1, "factor": 2, "seeds": 1, "seed": 0}
+        for name, low in {**lowest, "max_parameters": 1, "max_macs": 1}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise StudyError(f"{name} is {value!r}; expected a whole number from {low}")
+        if self.direction not in ("maximize", "minimize"):
+            raise StudyError(f"direction is {self.direction!r}; expected 'maximize' or 'minimize'")
+        if isinstance(self.space, type) or not callable(getattr(self.space, "sample", None)):
+            raise StudyError(f"space is {self.space!r}; expected a HybridSpace, BackboneSpace or ToySpace")
+        if not isinstance(self.training, TrainSpace):
+            raise StudyError(f"training is {self.training!r}; expected a TrainSpace")
+        if not isinstance(self.data, Source):
+            raise StudyError(f"data is {self.data!r}; expected a source: trainers.data.Simulated or Folder")
+        if not isinstance(self.first, tuple):
+            raise StudyError(f"first is {self.first!r}; expected a tuple of parameters by name: ({{...}},)")
 
-    def sample(self, trial: Any) -> Configuration:
-        """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params."""
-        space = self.training
-        if not tasks.of_name(self.task).classifies:  # labels that are numbers cannot be smoothed
-            space = replace(space, label_smoothing=(0.0,))
-        architecture, training = self.space.sample(trial), space.sample(trial, self.epochs)
+    def sample(self, trial: Any, image_size: int | None = None) -> Configuration:
+        """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params.
+
+        `image_size` is that of the images in pixels; None: as the data source names it, or else 64.
+        """
+        training = self.training
+        if not tasks.of_name(self.task).classifies:  # numbers cannot be smoothed like labels
+            training = replace(training, label_smoothing=(0.0,))
+        return self._sample(trial, training, image_size or self.data.image_size or DEFAULT_SIZE)
+
+    def _sample(self, trial: Any, training: TrainSpace, image_size: int) -> Configuration:
+        architecture = self.space.sample(trial, image_size)
+        config = training.sample(trial, self.epochs)
         offset = trial.suggest_int("seed", 0, self.seeds - 1) if self.seeds > 1 else 0
-        return Configuration(architecture, training, self.seed + offset)
+        return Configuration(architecture, config, self.seed + offset)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data that two runs must share to be the same study: the number of trials is not part of it."""
-        values = asdict(self) | {"data": source_to_dict(self.data), "rungs": self.rungs}
-        del values["trials"], values["question"], values["first"]
-        return values
+        """Return plain JSON data. Runs that share it are of the same study, whatever their number of trials."""
+        names = [f.name for f in fields(self) if f.name not in ("trials", "question", "first")]
+        parts = {"space": asdict(self.space), "training": asdict(self.training), "data": source_to_dict(self.data)}
+        return {name: parts.get(name, getattr(self, name)) for name in names}
 
 
 def rungs(min_epochs: int, epochs: int, factor: int) -> tuple[int, ...]:
@@ -113,32 +140,3 @@ def rungs(min_epochs: int, epochs: int, factor: int) -> tuple[int, ...]:
     while found[-1] // factor >= min_epochs:
         found.append(found[-1] // factor)
     return tuple(reversed(found))
-
-
-def known() -> list[str]:
-    """The names of the studies that ship with the package."""
-    package = importlib.import_module("studies")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in NOT_STUDIES)
-
-
-def load(name: str) -> StudySpec:
-    """The study called `name` in this package, or the STUDY of a Python file given by its path."""
-    if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"no study file {name}")
-        module_spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert module_spec is not None
-        assert module_spec.loader is not None
-        module = importlib.util.module_from_spec(module_spec)
-        module_spec.loader.exec_module(module)
-    elif name in known():
-        module = importlib.import_module(f"studies.{name}")
-    else:
-        raise ValueError(
-            f"unknown study {name!r}; known: {', '.join(known())}; or give the path of a .py file with a STUDY"
-        )
-    study = getattr(module, "STUDY", None)
-    if not isinstance(study, StudySpec):
-        raise ValueError(f"{name} has no STUDY = StudySpec(...)")
-    return study

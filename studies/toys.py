@@ -1,18 +1,18 @@
-"""The proposal's baselines, at three learning rates, with and without augmentation, three seeds each."""
+"""The baselines at three learning rates, with and without augmentation, three seeds each."""
 
 from dataclasses import replace
 
 from search_space import ToySpace
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 from trainers.config import NO_AUGMENTATION
 
 STUDY = StudySpec(
     name="toys",
-    question="How far do an MLP, LeNet and a ResNet of two blocks come, the least that a search must beat?",
+    question="How well do an MLP, LeNet and a ResNet of two blocks do, the least that a search must beat?",
     space=ToySpace(),
     training=replace(
-        PLAIN,
+        PLAIN_TRAINING,
         learning_rate=(3e-4, 1e-3, 3e-3),
         policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},
     ),

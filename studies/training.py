@@ -1,7 +1,7 @@
-"""Everything that a training can vary, with one good network: optimiser, schedule, input, augmentation together.
+"""Everything that a training can vary, in one good network: optimiser, schedule, input and augmentation together.
 
-The network and the images are those of `augmentation`. Each strength may be zero: a training in which every one of
-them is on, as it would be with ranges, learns nothing at all here (studies/README.md).
+The network and the images are those of `augmentation`. Each strength can be zero: with ranges, every augmentation would
+be on in every trial, and such a training learns nothing here (studies/README.md).
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ STRENGTHS: dict[str, Any] = {
     "mixup": (0.0, 0.1, 0.5),
     "cutmix": (0.0, 0.2, 1.0),
 }
-# The training of `augmentation`, with its flip.
+# The training of `augmentation`, flips included.
 FIRST = {
     "batch_size": 32,
     "optimiser": "adamw",

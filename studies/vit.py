@@ -1,10 +1,10 @@
-"""The plain vision transformer by its own hyperparameters: one grid, attention only."""
+"""The hyperparameters of the plain vision transformer: one grid, attention only."""
 
 from dataclasses import replace
 
 from search_space import HybridSpace, Range
 from studies.spec import StudySpec
-from studies.train_space import PLAIN
+from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="vit",
@@ -18,7 +18,9 @@ STUDY = StudySpec(
         position=("fixed_2d",),
         position_place=("once",),
     ),
-    training=replace(PLAIN, learning_rate=(3e-4, 1e-2), weight_decay=(1e-3, 0.3)),
+    training=replace(
+        PLAIN_TRAINING, learning_rate=Range(3e-4, 1e-2, log=True), weight_decay=Range(1e-3, 0.3, log=True)
+    ),
     trials=80,
     epochs=12,
     min_epochs=4,

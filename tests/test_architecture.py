@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from search_space import Backbone, Hybrid, Stage, Toy, from_dict, to_dict
+from search_space import ArchitectureError, Backbone, Hybrid, Stage, Toy, from_dict, to_dict
 
 NET = Hybrid(
     stages=(
@@ -39,7 +39,7 @@ def test_a_record_does_not_share_state_with_its_architecture():
     ],
 )
 def test_a_record_with_unknown_or_missing_keys_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         from_dict(to_dict(NET) | change)
 
 
@@ -57,7 +57,7 @@ def test_a_record_with_unknown_or_missing_keys_is_refused(change, message):
     ],
 )
 def test_a_value_that_makes_no_network_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         Hybrid(**({"stages": NET.stages} | change))
 
 
@@ -71,10 +71,10 @@ def test_a_stage_may_begin_with_another_mixer():
     "change", [{"depth": 0}, {"width": 0}, {"mlp_ratio": 0.0}, {"first": "mlp"}, {"first_options": {"kernel": 3}}]
 )
 def test_a_stage_without_blocks_or_channels_is_refused(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
+    with pytest.raises(ArchitectureError, match=next(iter(change))):
         Stage(**({"mixer": "conv", "depth": 1, "width": 8} | change))
 
 
 def test_an_unknown_toy_lists_the_known_ones():
-    with pytest.raises(ValueError, match="lenet"):
+    with pytest.raises(ArchitectureError, match="lenet"):
         Toy("alexnet")

@@ -1,4 +1,4 @@
-"""Existing networks: every one of the proposal's runs, and weights are the asked-for ones or a clear refusal."""
+"""Existing networks: every default one runs, and weights are the asked-for ones or a clear refusal."""
 
 import huggingface_hub
 import optuna
@@ -7,7 +7,7 @@ import safetensors.torch
 import timm
 import torch
 
-from search_space import Backbone, BackboneSpace, ToySpace, build_model, cost
+from search_space import ArchitectureError, Backbone, BackboneSpace, ToySpace, build_model, cost
 from search_space.baselines.backbones import size_that_runs
 from search_space.space import BACKBONES
 
@@ -60,7 +60,7 @@ def test_what_size_runs_is_found_without_a_random_number():
 
 
 def test_images_too_small_for_a_network_even_when_padded_are_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"'alexnet'.* 20 pixels.* 32 .*too small.*--image-size") as caught:
+    with pytest.raises(ArchitectureError, match=r"'alexnet'.* 20 pixels.* 32 .*too small.*--image-size") as caught:
         size_that_runs("alexnet", 20, 32)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -74,7 +74,7 @@ def test_a_backbone_trains(name):
 
 
 def test_an_unknown_backbone_suggests_names():
-    with pytest.raises(ValueError, match="resnet18"):
+    with pytest.raises(ArchitectureError, match="resnet18"):
         build_model(Backbone("resnet_18"), **IMAGE)
 
 
@@ -88,7 +88,7 @@ def test_without_network_pretrained_weights_are_refused_not_replaced(name, monke
         raise OSError("no network")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
-    with pytest.raises(ValueError, match=f"(?s)pretrained weights for '{name}'.*pretrained=False"):
+    with pytest.raises(ArchitectureError, match=f"(?s)pretrained weights for '{name}'.*pretrained=False"):
         build_model(Backbone(name, pretrained=True), **IMAGE)
 
 
@@ -131,12 +131,12 @@ def test_alexnet_takes_a_local_checkpoint(tmp_path):
 
 
 def test_a_checkpoint_that_is_missing_or_of_another_network_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ArchitectureError, match=r"none\.pth' is not a file"):
         build_model(Backbone("resnet18", checkpoint=str(tmp_path / "none.pth")), **IMAGE)
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(timm.create_model("efficientnet_b0").state_dict(), path)
     for name in ("resnet18", "vit_tiny_patch16_224", "efficientnet_b1", "alexnet"):
-        with pytest.raises(ValueError, match=f"for '{name}'"):
+        with pytest.raises(ArchitectureError, match=f"for '{name}'"):
             build_model(Backbone(name, checkpoint=str(path)), **IMAGE)
 
 

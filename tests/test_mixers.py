@@ -14,7 +14,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from torch import nn
 
-from search_space import mixers
+from search_space import ArchitectureError, mixers
 from search_space.parts.block import Block
 
 WIDTH = 32
@@ -110,20 +110,20 @@ def test_every_mixer_works_in_half_precision(name, variant):
 
 @pytest.mark.parametrize(("name", "variant"), ALL)
 def test_every_mixer_refuses_an_option_it_does_not_know(name, variant):
-    with pytest.raises(ValueError, match="'colour'"):
+    with pytest.raises(ArchitectureError, match="'colour'"):
         build(name, variant, colour=3)
 
 
 def test_an_unknown_mixer_lists_the_known_ones():
-    with pytest.raises(ValueError, match="attention"):
+    with pytest.raises(ArchitectureError, match="attention"):
         mixers.load("convolution")
-    with pytest.raises(ValueError, match="gaussian"):
+    with pytest.raises(ArchitectureError, match="gaussian"):
         build("anisotropic", "round")
 
 
 @pytest.mark.parametrize("name", ["attention", "window", "anisotropic"])
 def test_heads_that_do_not_divide_the_width_are_refused(name):
-    with pytest.raises(ValueError, match="heads=3"):
+    with pytest.raises(ArchitectureError, match="heads=3"):
         build(name, heads=3)
 
 
@@ -410,10 +410,8 @@ def test_a_global_filter_is_numpys_and_a_circular_convolution(grid):
 
 
 def block(name, variant, *, grid=(4, 5), mlp_ratio=4.0, layer_scale=0.0, **options):
-    options = {"variant": variant, **options}
-    return randomise(
-        Block(WIDTH, grid, mixer=name, options=options, index=0, mlp_ratio=mlp_ratio, layer_scale=layer_scale)
-    )
+    mixer = build(name, variant, grid=grid, **options)
+    return randomise(Block(WIDTH, mixer, mlp_ratio=mlp_ratio, layer_scale=layer_scale))
 
 
 def loaded(theirs, ours, names):
@@ -520,5 +518,5 @@ def test_separable_convolution_is_a_filter_per_channel_then_a_linear_map():
 
 @pytest.mark.parametrize("kernel", [0, 4])
 def test_a_kernel_without_a_centre_is_refused(kernel):
-    with pytest.raises(ValueError, match=f"kernel={kernel}"):
+    with pytest.raises(ArchitectureError, match=f"kernel={kernel}"):
         build("conv", kernel=kernel)

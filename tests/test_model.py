@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from timm.layers import AttentionPoolLatent
 from timm.models.vision_transformer import Block as TimmBlock
 
-from search_space import Hybrid, Stage, Toy, build_model, mixers
+from search_space import ArchitectureError, Hybrid, Stage, Toy, build_model, mixers
 from search_space.architecture import TOYS
+from search_space.mixers import attention
 from search_space.model import drop_path_rates
 from search_space.parts.block import Block
 from search_space.parts.head import AttentionPool
@@ -90,13 +91,13 @@ def test_a_stage_that_begins_with_another_mixer_has_it_in_its_first_block_only()
 
 def test_a_class_token_needs_a_mixer_that_takes_one():
     network = Hybrid((Stage("attention", 1, 32), Stage("fourier", 1, 32)), head="class_token")
-    with pytest.raises(ValueError, match="fourier"):
+    with pytest.raises(ArchitectureError, match="fourier"):
         build_model(network, in_chans=1, image_size=64, num_outputs=2)
 
 
 def test_another_image_size_than_built_for_is_refused():
     model = build_model(Hybrid((Stage("conv", 1, 8),)), in_chans=1, image_size=64, num_outputs=2)
-    with pytest.raises(ValueError, match="65"):
+    with pytest.raises(ArchitectureError, match="65"):
         model(torch.randn(1, 1, 65, 65))
 
 
@@ -117,7 +118,7 @@ def test_drop_path_grows_to_its_rate_at_the_last_block():
 
 def test_drop_path_drops_an_image_and_its_class_token_together():
     torch.manual_seed(0)
-    block = Block(8, (2, 2), mixer="attention", options={"heads": 1}, index=0, mlp_ratio=1.0, drop_path=0.5)
+    block = Block(8, attention.Mixer(8, (2, 2), heads=1), mlp_ratio=1.0, drop_path=0.5)
     torch.nn.init.zeros_(block.mlp[2].weight), torch.nn.init.zeros_(block.mlp[2].bias)
     x, token = torch.randn(64, 2, 2, 8), torch.randn(64, 1, 8)
     out, token_out = block(x, token)
@@ -158,7 +159,7 @@ def test_attention_pooling_is_timms_without_its_mlp():
 
 def attention_block(**options):
     torch.manual_seed(0)
-    return Block(32, (3, 4), mixer="attention", options={"heads": 4}, index=0, mlp_ratio=2.0, **options)
+    return Block(32, attention.Mixer(32, (3, 4), heads=4), mlp_ratio=2.0, **options)
 
 
 @pytest.mark.parametrize("layer_scale", [0.0, 0.1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from timm.layers import RelPosBias
 
-from search_space import Hybrid, Stage, build_model
+from search_space import ArchitectureError, Hybrid, Stage, build_model
 from search_space.architecture import ABSOLUTE
 from search_space.parts.position import build_position, fixed_1d, fixed_2d
 from search_space.parts.relation import RelativeBias, Rotary
@@ -42,7 +42,7 @@ def test_every_embedding_tells_tokens_apart(kind):
 
 
 def test_a_width_without_pairs_of_sines_and_cosines_is_refused():
-    with pytest.raises(ValueError, match="width 6"):
+    with pytest.raises(ArchitectureError, match="width 6"):
         fixed_2d((4, 4), 6)
 
 
@@ -125,7 +125,7 @@ def test_a_shared_table_is_stored_once_and_trains_through_every_block():
 
 @pytest.mark.parametrize("kind", ["relative", "rotary"])
 def test_a_relational_position_without_attention_is_refused(kind):
-    with pytest.raises(ValueError, match=kind):
+    with pytest.raises(ArchitectureError, match=kind):
         build_model(network("conv", position=kind), in_chans=1, image_size=32, num_outputs=2)
 
 

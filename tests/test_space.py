@@ -2,12 +2,13 @@
 
 import functools
 import json
+import math
 
 import optuna
 import pytest
 import torch
 
-from search_space import HybridSpace, Range, build_model, from_dict, mixers, to_dict
+from search_space import ArchitectureError, HybridSpace, Range, build_model, cost, from_dict, mixers, to_dict
 
 SAMPLES = 300
 
@@ -96,32 +97,35 @@ def other_value(distribution, value):
     return value + step if value + step <= distribution.high else value - step
 
 
-def shapes(architecture):
+def shapes(architecture, image_size=64):
     with torch.device("meta"):
-        model = build_model(architecture, in_chans=1, image_size=64, num_outputs=2)
+        model = build_model(architecture, in_chans=1, image_size=image_size, num_outputs=2)
     return [(name, parameter.shape) for name, parameter in model.named_parameters()]
 
 
-def outputs(architecture):
+def outputs(architecture, image_size=64):
     """In training mode, from weights that depend on names and shapes only, and with one draw of dropped paths."""
     torch.manual_seed(0)
-    model = build_model(architecture, in_chans=1, image_size=64, num_outputs=2)
+    model = build_model(architecture, in_chans=1, image_size=image_size, num_outputs=2)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     torch.manual_seed(1)
-    images = torch.randn(8, 1, 64, 64)
+    images = torch.randn(8, 1, image_size, image_size)
     return model(images)
 
 
-def test_no_sampled_parameter_is_dead():
+@pytest.mark.parametrize(
+    "image_size", [64, *(pytest.param(size, marks=pytest.mark.slow) for size in (16, 32, 128, 150))]
+)
+def test_no_sampled_parameter_is_dead(image_size):
     """Whatever parameter of a trial changes, the network's parameters or its outputs do."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     space, seen = HybridSpace(), {}
     for _ in range(80):
         trial = study.ask()
-        architecture = space.sample(trial)
+        architecture = space.sample(trial, image_size)
         for name, value in trial.params.items():
             kind = (
                 name.split(".", 2)[-1] if name.startswith("stages.") else name,
@@ -130,11 +134,90 @@ def test_no_sampled_parameter_is_dead():
             if seen.setdefault(kind, 0) >= 2:
                 continue
             seen[kind] += 1
-            changed = space.sample(Redrawn(trial.params | {name: other_value(trial.distributions[name], value)}))
+            given = trial.params | {name: other_value(trial.distributions[name], value)}
+            changed = space.sample(Redrawn(given), image_size)
             assert changed != architecture, name
-            if shapes(changed) == shapes(architecture):
-                assert not torch.equal(outputs(changed), outputs(architecture)), (name, value, trial.params)
+            if shapes(changed, image_size) == shapes(architecture, image_size):
+                before, after = outputs(architecture, image_size), outputs(changed, image_size)
+                assert not torch.equal(before, after), (name, value, trial.params)
     assert len({name for name, _ in seen}) > 20
+
+
+SIZES = (16, 32, 64, 128, 150)
+FINE = HybridSpace(  # more choices than any one grid takes
+    patch=(1, 2, 3, 4, 6, 8, 12, 16),
+    options={"window": {"size": (2, 3, 4, 6, 8, 16)}, "anisotropic": {"stripe": Range(1, 9)}},
+)
+
+
+@functools.cache
+def samples_at(image_size, space=None):
+    """400 random hybrids for images of this size: with the distributions of their parameters."""
+    space = FINE if space == "fine" else HybridSpace()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=image_size))
+    trials = [study.ask() for _ in range(400)]
+    return [(space.sample(trial, image_size), dict(trial.distributions)) for trial in trials]
+
+
+def sides(architecture, image_size):
+    """Tokens a side of each stage."""
+    side = math.ceil(image_size / architecture.patch)
+    for stage in architecture.stages:
+        side = math.ceil(side / 2) if stage.downsample else side
+        yield side
+
+
+@pytest.mark.parametrize("space", ["default", "fine"])
+@pytest.mark.parametrize("image_size", SIZES)
+def test_no_grid_falls_below_the_smallest_and_no_window_exceeds_its_grid(image_size, space):
+    for architecture, _ in samples_at(image_size, space):
+        for side, stage in zip(sides(architecture, image_size), architecture.stages, strict=True):
+            assert side >= 4, architecture
+            for _, options in stage.blocks():
+                assert max(options.get("size", 1), options.get("stripe", 1)) <= side, architecture
+
+
+@pytest.mark.parametrize("space", ["default", "fine"])
+@pytest.mark.parametrize("image_size", SIZES)
+def test_hybrids_for_any_image_size_build(image_size, space):
+    for architecture, _ in samples_at(image_size, space)[:20]:
+        assert cost(architecture, in_chans=1, image_size=image_size, num_outputs=3).macs > 0
+
+
+@pytest.mark.parametrize("space", ["default", "fine"])
+@pytest.mark.parametrize("image_size", SIZES)
+def test_a_parameter_has_one_distribution_in_all_trials_of_one_image_size(image_size, space):
+    """As Optuna demands of choices; and a surrogate reads a parameter's place from its bounds."""
+    seen = {}
+    for _, distributions in samples_at(image_size, space):
+        for name, distribution in distributions.items():
+            assert seen.setdefault(name, distribution) == distribution, name
+
+
+def test_what_fits_the_images_is_offered():
+    """Every halving, patch and window that leaves 4 tokens a side, counted from the definition."""
+    for image_size, halvings in ((16, 0), (32, 1), (64, 2), (128, 3), (150, 3)):
+        drawn = [architecture for architecture, _ in samples_at(image_size)]
+        assert max(sum(stage.downsample for stage in a.stages) for a in drawn) == halvings
+        assert {a.patch for a in drawn} == ({4} if image_size == 16 else {4, 8})
+        windows = {o["size"] for a in drawn for s in a.stages for name, o in s.blocks() if name == "window"}
+        assert windows == ({4} if image_size == 16 else {4, 8})
+    fine = [architecture for architecture, _ in samples_at(32, "fine")]
+    assert {a.patch for a in fine} == {1, 2, 3, 4, 6, 8}
+
+
+def test_images_too_small_for_every_patch_are_refused_with_what_to_do():
+    with pytest.raises(
+        ArchitectureError, match=r"no patch of \(4, 8\) pixels leaves 4 tokens .* of 12 pixels: add a sma"
+    ):
+        HybridSpace().sample(Redrawn({}), 12)
+    assert HybridSpace(smallest_grid=3).sample(Redrawn({}), 12).patch == 4
+    assert HybridSpace(patch=(2, 4)).sample(Redrawn({}), 12).patch == 2
+
+
+def test_a_patch_that_no_convolutional_stem_reaches_has_one_of_patches():
+    stems = {(a.stem, a.patch in (3, 6, 12)) for a, _ in samples_at(64, "fine")}
+    assert stems == {("conv", False), ("patch", False), ("patch", True)}
 
 
 def test_options_can_be_bounded_per_mixer():
@@ -156,13 +239,25 @@ def test_options_can_be_bounded_per_mixer():
         ({"options": {"lens": {}}}, "lens"),
         ({"width": Range(20, 40, 20)}, "width 20"),
         ({"options": {"window": {"heads": (3,)}}}, "3 heads of 'window'"),
+        ({"options": {"window": {"heads": 4}}}, r"options\['window'\]\['heads'\]=4 is neither"),
+        ({"mixers": "conv"}, r"mixers='conv' is neither .*; to fix it: \('conv',\)"),
+        ({"depth": 2}, "depth=2 is neither a Range nor a tuple"),
+        ({"width": ()}, "width: no choice"),
     ],
 )
 def test_a_space_over_what_does_not_exist_is_refused(bounds, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         HybridSpace(**bounds)
 
 
+@pytest.mark.parametrize(
+    "bounds", [{"step": 1, "log": True}, {"low": 0, "log": True}, {"low": -1.0, "log": True}], ids=str
+)
+def test_a_logarithmic_range_without_a_logarithm_or_with_steps_is_refused(bounds):
+    with pytest.raises(ArchitectureError, match="log=True"):
+        Range(**{"low": 1, "high": 4, **bounds})
+
+
 def test_a_range_upside_down_is_refused():
-    with pytest.raises(ValueError, match="low=4"):
+    with pytest.raises(ArchitectureError, match="low=4"):
         Range(4, 1)

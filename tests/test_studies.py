@@ -2,22 +2,26 @@
 
 import functools
 import json
-from dataclasses import replace
+import re
+import warnings
+from dataclasses import fields, replace
 
 import optuna
 import pytest
 import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from test_space import Redrawn, other_value, outputs, shapes
 from torch import nn
 
 import studies
 from nas import samplers
-from search_space import build_model, cost
-from studies import Configuration
-from studies.train_space import PLAIN, TrainSpace
+from search_space import ArchitectureError, BackboneSpace, HybridSpace, Range, ToySpace, build_model, cost
+from studies import Configuration, StudyError, StudySpec, TrainSpace, hybrid, training
+from studies.spec import rungs
+from studies.train_space import PLAIN_TRAINING
 from trainers import tasks
 from trainers.config import TrainConfig
-from trainers.data import Dataset, Split
+from trainers.data import Dataset, Folder, Simulated, Split
 from trainers.fit import fit
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -124,10 +128,10 @@ def test_most_of_a_study_lies_within_its_own_limits(name):
 def test_a_grid_has_as_many_trials_as_cells_and_compares_them_in_full(name):
     spec = studies.load(name)
     assert spec.scheduler == "full"
-    assert spec.rungs == (spec.epochs,)
+    assert rungs(spec.min_epochs, spec.epochs, spec.factor) == (spec.epochs,)
     grid = samplers.load("grid", 0)
     cells = []
-    while (cell := grid.propose([], spec.sample, spec.rungs, 1.0)) is not None:
+    while (cell := grid.propose([], spec.sample, (spec.epochs,), 1.0)) is not None:
         cells.append(json.dumps(spec.sample(optuna.trial.FixedTrial(cell)).to_dict(), sort_keys=True))
     assert len(cells) == spec.trials
     assert len(set(cells)) == spec.trials
@@ -196,7 +200,209 @@ def test_only_what_has_an_effect_is_asked_for():
 
 
 def test_a_training_space_of_single_values_asks_nothing():
-    assert isinstance(PLAIN.sample(None, 12), TrainConfig)
-    assert (
-        TrainSpace(learning_rate=(1e-3, 1e-3, 1e-2)).sample(Redrawn({"learning_rate": 1e-2}), 5).learning_rate == 1e-2
-    )
+    assert isinstance(PLAIN_TRAINING.sample(None, 12), TrainConfig)
+    fixed = replace(PLAIN_TRAINING, learning_rate=Range(1e-3, 1e-3), batch_size=Range(48, 48))
+    assert fixed.sample(None, 12) == replace(PLAIN_TRAINING.sample(None, 12), learning_rate=1e-3, batch_size=48)
+
+
+def test_a_tuple_of_two_is_two_choices_and_a_range_is_a_range_for_every_parameter_of_a_training():
+    """Numbers that were once a range by their name alone: strengths, rates, decays."""
+    trial = optuna.create_study().ask()
+    bounds = {"learning_rate": (1e-4, 1e-2), "shift": (0.0, 0.1), "batch_size": Range(16, 64, 16), "ema": Range(0.0, 2)}
+    TrainSpace(weight_decay=Range(0.0, 0.1), **bounds).sample(trial, 12)
+    assert trial.distributions["learning_rate"] == CategoricalDistribution((1e-4, 1e-2))
+    assert trial.distributions["augment.shift"] == CategoricalDistribution((0.0, 0.1))
+    assert trial.distributions["batch_size"] == IntDistribution(16, 64, step=16)
+    assert trial.distributions["ema"] == FloatDistribution(0.0, 2)
+    assert trial.distributions["weight_decay"] == FloatDistribution(0.0, 0.1)  # not the logarithm of the default
+
+
+def test_an_unknown_optimiser_and_what_is_no_bound_are_refused():
+    with pytest.raises(StudyError, match="unknown optimiser 'adam', expected one of: adamw, sgd, lion"):
+        TrainSpace(optimiser=("adamw", "adam"))
+    with pytest.raises(ArchitectureError, match=r"learning_rate=0.001 is neither .*; to fix it: \(0.001,\)"):
+        TrainSpace(learning_rate=1e-3)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 32), (128, 128)])
+def test_a_study_samples_for_the_size_of_its_images(given, expected):
+    spec = replace(hybrid.STUDY, data=Simulated(image_size=32))
+    for _, params, _ in samples("hybrid")[:100]:
+        architecture = spec.sample(Redrawn(params), given).architecture
+        assert architecture == spec.space.sample(Redrawn(params), expected)
+        halvings = sum(stage.downsample for stage in architecture.stages)
+        assert architecture.patch * 2**halvings * 4 <= expected
+    assert any(spec.sample(Redrawn(p), 128) != spec.sample(Redrawn(p), 32) for _, p, _ in samples("hybrid"))
+
+
+def test_images_whose_source_names_no_size_are_taken_for_64_pixels():
+    spec = replace(hybrid.STUDY, data=Folder("images"))
+    for configuration, params, _ in samples("hybrid")[:50]:
+        assert spec.sample(optuna.trial.FixedTrial(params)) == configuration
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_studys_first_trials_get_what_they_are_given(name):
+    spec = studies.load(name)
+    for given in spec.first:
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        trial.enqueue_trial(dict(given))
+        trial = trial.ask()
+        spec.sample(trial)
+        assert trial.params.items() >= given.items()
+
+
+RARE = {"stages.3.anisotropic.stripe": 2}  # asked for in one of a hundred architectures
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {},
+        {"stages.1.width": 64},
+        RARE,
+        {"learning_rate": 1e-2, "batch_size": 128, "augment.rotation": 0, "mlp_ratio.typo": 1},
+        {"depth": 2},
+        {"learning_rte": 1e-3},
+        {"learning_rate": 0.5},
+        {"learning_rate": "fast"},
+        {"learning_rate": float("nan")},
+        {"batch_size": 48},
+        {"stages": 2.5},
+        {"stages.0.width": 48},
+        {"stem": "lens"},
+        {"stages": 1, "stages.1.mixer": "conv"},
+        {"stages": 2, "stages.1.mixer": "conv", "stages.1.attention.heads": 4},
+    ],
+    ids=str,
+)
+def test_a_first_trial_is_refused_just_if_no_trial_can_have_it(first):
+    """By Optuna's own word: some trial with these parameters holds every one of them, within its bounds."""
+    spec = replace(hybrid.STUDY, first=())
+    held = set()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=5))
+    for _ in range(1000 if first == RARE else 60):
+        study.enqueue_trial(first)
+        trial = study.ask()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values out of range, which are taken all the same
+            try:
+                spec.sample(trial)
+            except (ValueError, TypeError):
+                continue
+        bounds = trial.distributions
+        held |= {n for n in first if n in bounds and bounds[n]._contains(bounds[n].to_internal_repr(first[n]))}
+    if held == set(first):
+        assert replace(spec, first=(first,)).first == (first,)
+    else:
+        with pytest.raises(StudyError, match=r"first\[0\]"):
+            replace(spec, first=(first,))
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (
+            {"learning_rte": 1e-3},
+            "first[1] gives 'learning_rte', which the study never asks for; the nearest name is 'l",
+        ),
+        ({"learning_rate": 0.5}, "first[1] has learning_rate = 0.5; expected a number from 0.0003 to 0.01"),
+        ({"batch_size": 48}, "first[1] has batch_size = 48; expected one of: 32, 64, 128"),
+        (
+            {"stages.0.width": 48},
+            "first[1] has stages.0.width = 48; expected a whole number from 32 to 64 in steps of 32",
+        ),
+        ({"augment.flip": 1}, "first[1] has augment.flip = 1; expected one of: False, True"),
+        ({"stages": True}, "first[1] has stages = True; expected a whole number from 1 to 4"),
+        ([("stem", "conv")], "first[1] is [('stem', 'conv')]; expected parameters by name"),
+    ],
+    ids=str,
+)
+def test_a_wrong_first_trial_is_refused_with_the_name_and_what_was_expected(first, says):
+    with pytest.raises(StudyError, match=re.escape(says)):
+        replace(hybrid.STUDY, first=({"stem": "conv"}, first))
+
+
+def test_the_first_trials_of_another_space_are_refused_and_none_are_fine():
+    with pytest.raises(
+        StudyError, match=r"first\[0\] gives .* another space needs a `first` of its own, or first=\(\)"
+    ):
+        replace(hybrid.STUDY, space=ToySpace())
+    assert replace(hybrid.STUDY, space=ToySpace(), first=()).space == ToySpace()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"task": "mass_fraction"}, {"data": Simulated(image_size=16)}, {"data": Folder("images", image_size=150)}],
+    ids=str,
+)
+def test_a_first_trial_may_name_what_the_task_or_the_images_leave_no_choice_of(change):
+    for spec in (hybrid.STUDY, training.STUDY):
+        assert replace(spec, **change).first == spec.first
+        with pytest.raises(StudyError, match="lable_smoothing"):
+            replace(spec, **change, first=({"lable_smoothing": 0.0},))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": 3}, "name is 3; expected text"),
+        ({"question": None}, "question is None; expected text"),
+        ({"trials": 0}, "trials is 0; expected a whole number from 1"),
+        ({"trials": 10.0}, "trials is 10.0; expected"),
+        ({"epochs": "12"}, "epochs is '12'; expected"),
+        ({"min_epochs": True}, "min_epochs is True; expected"),
+        ({"min_epochs": 13}, "min_epochs is 13; expected at most the budget of 12 epochs"),
+        ({"factor": 1}, "factor is 1; expected a whole number from 2"),
+        ({"seeds": 2.0}, "seeds is 2.0; expected"),
+        ({"seed": -1}, "seed is -1; expected a whole number from 0"),
+        ({"max_macs": 1e8}, "max_macs is 100000000.0; expected"),
+        ({"space": HybridSpace}, "space is .*; expected a HybridSpace, BackboneSpace or ToySpace"),
+        ({"space": ("mlp",)}, "space is .*; expected"),
+        ({"training": TrainConfig()}, "training is TrainConfig.*; expected a TrainSpace"),
+        ({"data": "images"}, "data is 'images'; expected a source"),
+        ({"direction": "up"}, "direction is 'up'; expected 'maximize' or 'minimize'"),
+        ({"first": {"stages": 1}}, "first is .*; expected a tuple"),
+        ({"training": TrainSpace(warmup_epochs=Range(0.5, 4.0))}, "must lie above the warm-up of 4 epochs"),
+    ],
+    ids=str,
+)
+def test_a_field_of_the_wrong_kind_is_refused_in_one_line(change, says):
+    with pytest.raises(StudyError, match=says) as caught:
+        StudySpec(**({"name": "mine", "question": "?"} | change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [TrainSpace(sparsity=Range(0.0, 0.9), rewind=(0, 7)), TrainSpace(sparsity=(0.0, 1.0))],
+    ids=("late", "all"),
+)
+def test_a_pruning_that_some_trial_could_not_do_is_refused_before_any(training):
+    with pytest.raises(ValueError, match=r"rewind 7|sparsity is 1\.0"):
+        StudySpec("mine", "?", training=training)
+
+
+@pytest.mark.parametrize(
+    "space", [HybridSpace(head=("class_token",), mixers=("conv",)), HybridSpace(patch=(32,))], ids=str
+)
+def test_a_space_without_a_sample_is_refused_when_the_study_is_made(space):
+    with pytest.raises(ArchitectureError, match=r"head can only be|no patch of"):
+        StudySpec("mine", "?", space=space)
+
+
+@pytest.mark.parametrize("space", [HybridSpace(), BackboneSpace(), ToySpace()], ids=lambda s: type(s).__name__)
+def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_start(space):
+    spec = StudySpec("mine", "?", space=space, first=({"batch_size": 32},))
+    record = spec.to_dict()
+    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first"}
+    assert json.loads(json.dumps(record))["training"]["shift"] == {"low": 0.0, "high": 0.1, "step": None, "log": False}
+    assert replace(spec, trials=3, question="!", first=()).to_dict() == record
+    assert replace(spec, training=replace(spec.training, shift=Range(0.0, 0.2))).to_dict() != record
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"), [((4, 12, 3), (4, 12)), ((1, 12, 3), (1, 4, 12)), ((12, 12, 3), (12,)), ((5, 12, 3), (12,))]
+)
+def test_rungs_are_fractions_of_the_budget_down_to_the_lowest(budget, expected):
+    assert rungs(*budget) == expected

@@ -1,4 +1,4 @@
-"""Networks that exist already: any of timm's by name, and torchvision's AlexNet."""
+"""Existing networks: any of timm's by name, and torchvision's AlexNet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from timm.models import adapt_input_conv, load_state_dict
 from torch import Tensor, nn
 
 from search_space.architecture import Backbone
+from search_space.errors import ArchitectureError
 
 
 class BackboneNet(nn.Module):
-    """(B, in_chans, S, S) -> (B, num_outputs), with zeros round images too small for the network."""
+    """(B, in_chans, S, S) -> (B, num_outputs); images too small for the network are padded with zeros."""
 
     def __init__(self, net: nn.Module, in_chans: int, image_size: int, net_size: int) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class BackboneNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.input_shape:
-            raise ValueError(
+            raise ArchitectureError(
                 f"images of shape {tuple(image.shape[1:])}, but the network was built for {self.input_shape}"
             )
         out: Tensor = self.net(F.pad(image, self.pad) if any(self.pad) else image)
@@ -37,17 +38,19 @@ class BackboneNet(nn.Module):
 
 
 def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
-    """With the weights that are asked for, or not at all; on the meta device without any.
+    """Build the network with exactly the weights asked for; on the meta device, without any.
 
     Raises:
-        ValueError: unknown name; images too small; weights that are not there, do not fit or cannot be downloaded.
+        ArchitectureError: unknown name; images too small; weights that are missing, do not fit or cannot be downloaded.
     """
     name, checkpoint = architecture.name, architecture.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
-        raise ValueError(f"checkpoint {checkpoint!r} is no file: give the path of a .safetensors or .pth file")
+        raise ArchitectureError(
+            f"checkpoint {checkpoint!r} is not a file: give the path of a .safetensors or .pth file"
+        )
     if name != "alexnet" and not timm.is_model(name):
         close = difflib.get_close_matches(name, ["alexnet", *timm.list_models()], n=5, cutoff=0.4)
-        raise ValueError(
+        raise ArchitectureError(
             f"unknown backbone {name!r}, expected a name of timm or 'alexnet', such as: {', '.join(close)}"
         )
 
@@ -71,7 +74,7 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
     except Exception as error:
         source = f"checkpoint {checkpoint!r}" if checkpoint else "pretrained weights"
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(
+        raise ArchitectureError(
             f"{source} for {name!r} could not be used ({type(error).__name__}: {reason}): connect to the network, "
             "give another checkpoint, or set pretrained=False"
         ) from error
@@ -79,28 +82,29 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
 
 
 def check_loaded(net: nn.Module, checkpoint: str) -> None:
-    """timm only warns of weights that are not in a file; by their sums, most matrices and filters must come from it.
+    """Raise ArchitectureError unless most matrices and filters, recognised by their sums, come from the file.
 
-    Not all: the first and the last layer and tables of positions are adapted to the images and classes.
+    timm only warns about missing weights. Not all must come from it: the first and last layers and tables of positions
+    are adapted to the images and classes.
     """
     given = {tensor.double().sum().item() for tensor in load_state_dict(checkpoint).values()}
     loaded = [p.detach().double().sum().item() in given for p in net.parameters() if p.ndim > 1]
     if sum(loaded) < 0.75 * len(loaded):
-        raise ValueError(f"only {sum(loaded)} of {len(loaded)} weights are in it")
+        raise ArchitectureError(f"only {sum(loaded)} of {len(loaded)} weights are in the file")
 
 
 def rounded_up(image_size: int, own_size: int) -> int:
-    """The next size that patches and windows divide: a multiple of 32, or of 14 for networks of such patches."""
+    """The next size that patches and windows divide: a multiple of 32, or of 14 for networks with patches of 14."""
     step = next((step for step in (32, 14) if own_size % step == 0), own_size)
     return -(-image_size // step) * step
 
 
 @cache
 def size_that_runs(name: str, image_size: int, own_size: int) -> int:
-    """The image's, or the next multiple of 32 at which the network runs, up to its own size: no feature map shrinks to
-    nothing there, and whatever it divides its maps into divides them.
+    """The image's size, or the next multiple of 32 at which the network runs, up to its own size.
 
-    Tried without a weight in memory, and without a draw from torch's generator.
+    There no feature map shrinks to nothing, and the network's windows divide its maps. Sizes are tried without a weight
+    in memory and without a draw from torch's generator.
     """
     if image_size >= own_size:
         return image_size
@@ -113,8 +117,8 @@ def size_that_runs(name: str, image_size: int, own_size: int) -> int:
                 return size
             except (RuntimeError, ValueError, AssertionError) as error:
                 reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    raise ValueError(
-        f"backbone {name!r} cannot take images of {image_size} pixels, nor with zeros round them up to its own "
+    raise ArchitectureError(
+        f"backbone {name!r} cannot take images of {image_size} pixels, not even padded to its own "
         f"{own_size} ({reason}): give larger images (--image-size) or another backbone"
     )
 
@@ -122,7 +126,7 @@ def size_that_runs(name: str, image_size: int, own_size: int) -> int:
 def alexnet(
     *, in_chans: int = 3, num_classes: int = 1000, pretrained: bool = False, checkpoint: str | None = None
 ) -> nn.Module:
-    """torchvision's, its first filters adapted to the channels as timm does, its last layer new."""
+    """Build torchvision's AlexNet, its first filters adapted to the channels as timm does, its last layer new."""
     net = torchvision.models.alexnet(num_classes=num_classes)
     first = net.features[0]
     net.features[0] = nn.Conv2d(in_chans, first.out_channels, 11, stride=4, padding=2)

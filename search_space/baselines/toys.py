@@ -1,8 +1,10 @@
-"""The proposal's baselines: an MLP, LeNet and a ResNet of two blocks, for images of any size."""
+"""Baselines for images of any size: an MLP, LeNet and a ResNet of two blocks."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from search_space.errors import ArchitectureError
 
 
 def mlp(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
@@ -17,10 +19,10 @@ def mlp(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
 
 
 def lenet(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
-    """LeNet-5 (LeCun et al. 1998) with ReLU; the first linear layer takes whatever the image leaves."""
+    """LeNet-5 (LeCun et al. 1998) with ReLU; the first linear layer fits the image size."""
     side = ((image_size - 4) // 2 - 4) // 2
     if side < 1:
-        raise ValueError(f"image_size={image_size} is too small for LeNet, expected at least 16 pixels")
+        raise ArchitectureError(f"image_size={image_size} is too small for LeNet, expected at least 16 pixels")
     return nn.Sequential(
         nn.Conv2d(in_chans, 6, 5),
         nn.ReLU(),
@@ -38,7 +40,7 @@ def lenet(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions round a (projected) shortcut (arXiv 1512.03385)."""
+    """Two 3 x 3 convolutions and a projected shortcut (arXiv 1512.03385)."""
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -69,4 +71,5 @@ def resnet2(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
 
 
 def build_toy(name: str, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
+    """Build a network of (B, in_chans, S, S) -> (B, num_outputs)."""
     return {"mlp": mlp, "lenet": lenet, "resnet2": resnet2}[name](in_chans, image_size, num_outputs)

@@ -1,15 +1,17 @@
-"""Token mixers. A name is a module here: `sample` says what may be chosen, `Mixer` maps (B, H, W, C) -> (B, H, W, C).
+"""Token mixers. A name is a module: `sample` says what may be chosen, `Mixer` maps (B, H, W, C) -> (B, H, W, C).
 
     def sample(trial, prefix, side, *, <option>: Bound = ...) -> dict     # options; names f"{prefix}.<option>"
     class Mixer(nn.Module):
-        takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both
+        takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both (default False)
         takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
         mixes_channels: bool      # True: the block needs no MLP (default False)
         Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
-        def __init__(self, dim, grid, *, index=0, norm_layer=..., <option>=...)
-            # index: place of the block in its stage; norm_layer: only where the mixer has norms of its own
+        def __init__(self, dim, grid, *, <option>=...)
+            # `index=0`, the block's place in its stage, and `norm_layer="layer"` are passed if it has these keywords
 
-A package holds variants of one mixer, each a module of the same form; its `DEFAULT` names the plain one.
+The mixers in this folder have short names ("conv"). Your own is named by its import path ("my_package.my_mixer", or
+"my_study" for one in a study file). A package holds variants of one mixer, each a module of the same form; its
+`DEFAULT` names the plain one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
@@ -25,28 +28,74 @@ from typing import Any
 from torch import nn
 
 from search_space.bounds import Bound, Trial, pick
+from search_space.errors import ArchitectureError
 
 
 @cache
 def known() -> tuple[str, ...]:
+    """The short names of the mixers in this package."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-@cache
 def load(name: str) -> ModuleType:
-    """The module (or package of variants) called `name`."""
-    if name not in known():
-        raise ValueError(f"unknown mixer {name!r}, expected one of: {', '.join(known())}")
+    """Return the module, or the package of variants, of the mixer called `name`.
+
+    Raises:
+        ArchitectureError: there is no such module, or it lacks a part of a mixer. An error inside the module is
+            raised as it is.
+    """
+    return _ours(name) if name in known() else _own(name)
+
+
+@cache
+def _ours(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
 
 
-@cache
+def _own(name: str) -> ModuleType:
+    """Return a user's module. What is cached of it is cached by the module, as another may take its name."""
+    if not isinstance(name, str) or not name or name.startswith("."):
+        raise ArchitectureError(f"{name!r} is not the name of a mixer; known: {', '.join(known())}; or name a module")
+    try:
+        module = sys.modules.get(name) or importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module exists, and imports something that does not
+        raise ArchitectureError(
+            f"unknown mixer {name!r}, expected one of: {', '.join(known())}; or the name of a module of your own that "
+            "Python can import"
+        ) from None
+    return module if _has_variants(module) else _checked(module, name)
+
+
+def _has_variants(module: ModuleType) -> bool:
+    return hasattr(module, "__path__") and hasattr(module, "DEFAULT")
+
+
+def _checked(module: ModuleType, name: str) -> ModuleType:
+    if missing := [part for part in ("sample", "Mixer") if not callable(getattr(module, part, None))]:
+        place = getattr(module, "__file__", None) or module.__name__
+        raise ArchitectureError(
+            f"mixer {name!r}: {place} defines no {' and no '.join(missing)}; expected a function `sample` and a class "
+            "`Mixer` (in a study file, above its STUDY), or a package of variants with a `DEFAULT`"
+        )
+    return module
+
+
 def variants(name: str) -> tuple[str, ...]:
-    """The variants of a mixer, its default first; empty where the mixer is a single module."""
-    module = load(name)
-    if not hasattr(module, "__path__"):
+    """The variants of a mixer, its default first; empty if the mixer is a single module."""
+    return _variants(load(name))
+
+
+@cache
+def _variants(module: ModuleType) -> tuple[str, ...]:
+    if not _has_variants(module):
         return ()
-    names = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    names = {found.name for found in pkgutil.iter_modules(module.__path__) if not found.name.startswith("_")}
+    if module.DEFAULT not in names:
+        raise ArchitectureError(
+            f"DEFAULT={module.DEFAULT!r} of {module.__name__} is none of its modules: {', '.join(sorted(names))}"
+        )
     return (module.DEFAULT, *sorted(names - {module.DEFAULT}))
 
 
@@ -57,23 +106,31 @@ def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str
 
 
 def module_of(name: str, options: Mapping[str, Any]) -> ModuleType:
+    """The module that implements mixer `name` with these options."""
     choices = variants(name)
     return implementation(name, options.get("variant", choices[0]) if choices else None)
 
 
-@cache
 def implementation(name: str, variant: str | None) -> ModuleType:
+    """The module of one variant of mixer `name`, or of the whole mixer for None."""
+    module = load(name)
     if variant is None:
-        return load(name)
-    if variant not in (choices := variants(name)):
-        raise ValueError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
-    return importlib.import_module(f"{__name__}.{name}.{variant}")
+        return module
+    if variant not in (choices := _variants(module)):
+        raise ArchitectureError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
+    return _variant(module, variant)
+
+
+@cache
+def _variant(module: ModuleType, name: str) -> ModuleType:
+    full = f"{module.__name__}.{name}"
+    return _checked(importlib.import_module(full), full)
 
 
 def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str, Bound]) -> dict[str, Any]:
-    """Options of mixer `name` on a grid of `side` x `side` tokens; `bounds` replaces default bounds by option."""
+    """Sample the options of mixer `name` on a grid of `side` x `side` tokens; `bounds` replaces default bounds."""
     if bounds and (unknown := sorted(set(bounds) - set(bound_names(name)))):
-        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(bound_names(name))}")
+        raise ArchitectureError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(bound_names(name))}")
     prefix, options = f"{prefix}.{name}", {}
     if choices := variants(name):
         options["variant"] = pick(trial, f"{prefix}.variant", bounds.get("variant", choices))
@@ -82,13 +139,12 @@ def sample(name: str, trial: Trial, prefix: str, side: int, bounds: Mapping[str,
     return {**options, **module.sample(trial, prefix, side, **own)}
 
 
-@cache
 def bound_names(name: str) -> tuple[str, ...]:
-    """Every option of a mixer (over all its variants) that can be bounded."""
+    """Every option of a mixer, over all its variants, that can be bounded."""
     choices = variants(name)
-    found = {"variant": None} if choices else {}
+    found = dict.fromkeys(("variant",) if choices else ())
     for variant in choices or (None,):
-        found |= dict.fromkeys(_keywords(resolve(name, {"variant": variant} if variant else {})[0].sample))
+        found |= dict.fromkeys(_keywords(implementation(name, variant).sample))
     return tuple(found)
 
 
@@ -100,14 +156,14 @@ def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
 def build(
     name: str, dim: int, grid: tuple[int, int], *, index: int, options: Mapping[str, Any], norm_layer: str = "layer"
 ) -> nn.Module:
+    """Build mixer `name` for `dim` channels on a grid of (H, W) tokens; `index` is the block's place in its stage."""
     module, own = resolve(name, options)
     keywords = _keywords(module.Mixer.__init__)
     allowed = [key for key in keywords if key not in ("index", "norm_layer")]
     if unknown := sorted(set(own) - set(allowed)):
-        raise ValueError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
-    if "norm_layer" in keywords:
-        own["norm_layer"] = norm_layer
-    mixer: nn.Module = module.Mixer(dim, grid, index=index, **own)
+        raise ArchitectureError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
+    own |= {key: value for key, value in (("index", index), ("norm_layer", norm_layer)) if key in keywords}
+    mixer: nn.Module = module.Mixer(dim, grid, **own)
     return mixer
 
 

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from search_space.bounds import Bound, Trial, pick
+from search_space.errors import ArchitectureError
 
 HEADS: Bound = (1, 2, 4, 8)
 
@@ -19,12 +20,13 @@ def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = HEADS) -> dic
 
 
 def check_heads(dim: int, heads: int) -> None:
+    """Raise ArchitectureError unless `dim` channels can be split into `heads`."""
     if heads < 1 or dim % heads:
-        raise ValueError(f"heads={heads} does not divide width {dim}: choose another number of heads or width")
+        raise ArchitectureError(f"heads={heads} does not divide width {dim}: choose another number of heads or width")
 
 
 class Mixer(nn.Module):
-    """softmax(q k^T / sqrt(D) + bias) v per head; a network may add a relative bias or turn q, k (relation.py)."""
+    """softmax(q k^T / sqrt(D) + bias) v per head; a network may add a relative bias or rotate q, k (relation.py)."""
 
     takes_token = True
     takes_relation = True
@@ -39,7 +41,7 @@ class Mixer(nn.Module):
         self.rotary: nn.Module | None = None
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Each (B, heads, N, D), or N + 1 with a class token first; it has neither position nor bias."""
+        """Attend; inputs are (B, heads, N, D), or N + 1 tokens if a class token, without position or bias, is first."""
         if self.rotary is not None:
             q, k = self.rotary(q), self.rotary(k)
         bias = None if self.relative is None else self.relative()
@@ -48,7 +50,7 @@ class Mixer(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None])
 
     def forward(self, x: Tensor, token: Tensor | None = None) -> Any:
-        """x (B, H, W, C), or x and a class token (B, 1, C) attending jointly -> the same."""
+        """Map x (B, H, W, C), or x and a class token (B, 1, C) that attend jointly, to the same shapes."""
         tokens = x.flatten(1, 2) if token is None else torch.cat([token, x.flatten(1, 2)], dim=1)
         q, k, v = rearrange(self.qkv(tokens), "b n (qkv heads d) -> qkv b heads n d", qkv=3, heads=self.heads)
         out = self.proj(rearrange(self.attend(q, k, v), "b heads n d -> b n (heads d)"))

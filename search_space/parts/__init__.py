@@ -1,1 +1,1 @@
-"""The parts of a hybrid that are no mixer: blocks, norms, stem, position embeddings, head."""
+"""The parts of a hybrid besides its mixers: blocks, norms, stem, position embeddings, head."""

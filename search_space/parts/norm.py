@@ -8,8 +8,8 @@ from torch import Tensor, nn
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation (arXiv 1502.03167) of tokens: each channel over all tokens of all images of a batch.
 
-    Layer normalisation sees one token at a time. What tells substructure is a deviation of a few per cent from arcs
-    that all images share; a statistic over many images brings it out (README, what we found).
+    Layer normalisation sees one token at a time. Substructure shows as a deviation of a few per cent from arcs that all
+    images share, and only a statistic over many images brings it out.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -18,5 +18,5 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def norm_of(name: str) -> type[nn.Module]:
-    """The class, built with the number of channels, of "layer" or "batch"."""
+    """Return the class of norm called "layer" or "batch"; it is built with the number of channels."""
     return {"layer": nn.LayerNorm, "batch": BatchNorm}[name]

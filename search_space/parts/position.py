@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from search_space.architecture import ABSOLUTE
+from search_space.errors import ArchitectureError
 
 
 def sincos(position: Tensor, dim: int) -> Tensor:
-    """sin(p w_k), then cos(p w_k), w_k = 10000^(-2k/dim), k < dim/2 (arXiv 1706.03762): (N,) -> (N, dim)."""
+    """sin(p w_k), then cos(p w_k), with w_k = 10000^(-2k/dim), k < dim/2 (arXiv 1706.03762): (N,) -> (N, dim)."""
     if dim % 2:
-        raise ValueError(f"width {dim} does not pair sines with cosines: use a multiple of 4 or another position")
+        raise ArchitectureError(f"width {dim} cannot pair sines with cosines: use a multiple of 4 or another position")
     frequency = 10000.0 ** (-torch.arange(0, dim, 2) / dim)
     angle = position[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -23,9 +24,11 @@ def fixed_1d(grid: tuple[int, int], dim: int) -> Tensor:
 
 
 def fixed_2d(grid: tuple[int, int], dim: int) -> Tensor:
-    """Half the channels from the row, half from the column: (H, W, dim)."""
+    """Half the channels encode the row, half the column: (H, W, dim)."""
     if dim % 4:
-        raise ValueError(f"width {dim} is no multiple of 4, as position='fixed_2d' needs: choose another width")
+        raise ArchitectureError(
+            f"width {dim} is not a multiple of 4, which position='fixed_2d' needs: choose another width"
+        )
     rows, columns = (sincos(torch.arange(side), dim // 2) for side in grid)
     return torch.cat([rows[:, None].expand(*grid, -1), columns[None].expand(*grid, -1)], dim=2)
 
@@ -65,7 +68,7 @@ class Learnable2d(nn.Module):
 
 
 class Conditional(nn.Module):
-    """A depth-wise 3 x 3 convolution: its zero padding tells where the edges are (CPVT, arXiv 2102.10882)."""
+    """A depth-wise 3 x 3 convolution: its zero padding reveals the edges (CPVT, arXiv 2102.10882)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class Conditional(nn.Module):
 
 
 def build_position(kind: str, grid: tuple[int, int], dim: int) -> nn.Module:
-    """(B, H, W, dim) -> the same, with an absolute embedding added."""
+    """Build a module that adds an absolute embedding to tokens (B, H, W, dim)."""
     match kind:
         case "none":
             return nn.Identity()
@@ -90,4 +93,4 @@ def build_position(kind: str, grid: tuple[int, int], dim: int) -> nn.Module:
             return Learnable2d(grid, dim)
         case "conditional":
             return Conditional(dim)
-    raise ValueError(f"unknown position {kind!r}, expected one of: {', '.join(ABSOLUTE)}")
+    raise ArchitectureError(f"unknown position {kind!r}, expected one of: {', '.join(ABSOLUTE)}")

@@ -1,13 +1,15 @@
-"""Position inside attention: as a bias on the logits of two tokens, or as a turn of queries and keys."""
+"""Position inside attention: a bias on the logits of two tokens, or a rotation of queries and keys."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from search_space.errors import ArchitectureError
+
 
 def relative_index(grid: tuple[int, int]) -> Tensor:
-    """(N, N) of where, in a table of (2H-1)(2W-1) offsets, that of key (column) from query (row) stands."""
+    """The place of each offset, of key (column) from query (row), in a table of (2H-1)(2W-1) offsets: (N, N)."""
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     rows, columns = rows.flatten(), columns.flatten()
     dy = rows[:, None] - rows + grid[0] - 1
@@ -31,9 +33,9 @@ class RelativeBias(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Turns pairs of channels by angles proportional to the row (first half) and the column (arXiv 2403.13298, axial).
+    """Rotate channel pairs by angles proportional to the row (first half) and the column (arXiv 2403.13298, axial).
 
-    q . k then depends on where two tokens stand to each other only. Leading tokens beyond the grid's are left alone.
+    q . k then depends only on the relative position of two tokens. Leading tokens beyond the grid's are left alone.
     """
 
     cos: Tensor
@@ -42,7 +44,7 @@ class Rotary(nn.Module):
     def __init__(self, grid: tuple[int, int], head_dim: int) -> None:
         super().__init__()
         if head_dim % 4:
-            raise ValueError(
+            raise ArchitectureError(
                 f"position='rotary' needs a multiple of 4 channels per head, not {head_dim}: use fewer heads"
             )
         # Base 100, not 10000: grids are tens of tokens long, not thousands.
@@ -54,7 +56,7 @@ class Rotary(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, heads, N, D) -> the same; channel c is paired with c + D/2."""
+        """Rotate (B, heads, N, D); channel c is paired with c + D/2."""
         tokens = len(self.cos)
         first, second = x[:, :, -tokens:].chunk(2, dim=-1)
         turned = torch.cat([first * self.cos - second * self.sin, first * self.sin + second * self.cos], dim=-1)

@@ -1,4 +1,4 @@
-"""From pixels to tokens: (B, C, S, S) -> (B, ceil(S / p), ceil(S / p), width); and from a grid to half of it."""
+"""From pixels to tokens, (B, C, S, S) -> (B, ceil(S / p), ceil(S / p), width), and from a grid to half of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_space.parts.norm import norm_of
 
 
 class PatchStem(nn.Module):
-    """Each p x p patch through one linear map: a p x p convolution of stride p. Zeros make up whole patches."""
+    """A linear map of each p x p patch, as a p x p convolution of stride p; zeros complete the patches at the edges."""
 
     def __init__(self, in_chans: int, image_size: int, patch: int, width: int, norm_layer: str = "layer") -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class PatchStem(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """3 x 3 convolutions of stride 2 up to the same stride, each with norm and GELU (arXiv 2106.14881)."""
+    """3 x 3 convolutions of stride 2 until the stride is p, each with norm and GELU (arXiv 2106.14881)."""
 
     def __init__(self, in_chans: int, patch: int, width: int, norm_layer: str = "layer") -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ConvStem(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Norm, then a 2 x 2 convolution of stride 2 as a linear map of merged tokens; odd grids get a zero row, column."""
+    """Norm, then a 2 x 2 convolution of stride 2 as a linear map of merged tokens; zeros complete odd grids."""
 
     def __init__(self, grid: tuple[int, int], width: int, out: int, norm_layer: str = "layer") -> None:
         super().__init__()
@@ -65,4 +65,5 @@ class Downsample(nn.Module):
 
 
 def halved(grid: tuple[int, int]) -> tuple[int, int]:
+    """The grid after a `Downsample`."""
     return (grid[0] + 1) // 2, (grid[1] + 1) // 2

@@ -1,4 +1,4 @@
-"""Windows of a grid of tokens, with what may see what inside them."""
+"""Windows of a grid of tokens, and which tokens may attend to each other inside them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from search_space.errors import ArchitectureError
+
 
 class Windows:
-    """Cuts a grid into windows of at most `size` tokens, rolled by half a window where `shift`.
+    """Cut a grid into windows of at most `size` tokens, rolled by half a window with `shift`.
 
-    Grids that are no multiple are padded. Tokens see each other only where they are neighbours in the image and
-    both real: `mask` is (windows, tokens, tokens), True where attention is allowed, None where it always is.
+    Other grids than multiples of `size` are padded. Two tokens attend to each other only if they are neighbours in the
+    image and neither is padding.
     """
 
     def __init__(self, grid: tuple[int, int], size: tuple[int, int], *, shift: bool = False) -> None:
         if min(size) < 1:
-            raise ValueError(f"size={size} is no window, expected at least 1 token")
+            raise ArchitectureError(f"size={size} is not a window, expected at least 1 token a side")
         self.grid = grid
         self.size = (min(size[0], grid[0]), min(size[1], grid[1]))
         self.count = (-(-grid[0] // self.size[0]), -(-grid[1] // self.size[1]))
@@ -25,9 +27,10 @@ class Windows:
         self.pad = tuple(n * s - g for n, s, g in zip(self.count, self.size, grid, strict=True))
 
     def mask(self) -> Tensor | None:
+        """(windows, tokens, tokens), True where attention is allowed; None if it is allowed everywhere."""
         if not any(self.shift) and not any(self.pad):
             return None
-        # 0: in its place, 1: rolled round from the other side, 2: padding; padding sees padding, so no row is empty.
+        # 0: in place, 1: rolled round from the other side, 2: padding. Padding attends to padding, so no row is empty.
         rows, columns = (
             torch.tensor([0] * (side - shift) + [1] * shift + [2] * pad)
             for side, shift, pad in zip(self.grid, self.shift, self.pad, strict=True)

@@ -1,4 +1,4 @@
-"""Cross-shaped windows: half the heads in horizontal stripes, half in vertical ones (CSWin, arXiv 2107.00652)."""
+"""Cross-shaped windows: horizontal stripes for half the heads, vertical ones for the rest (CSWin, arXiv 2107.00652)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Range, Trial, pick
+from search_space.bounds import Bound, Range, Trial, pick, pick_up_to
+from search_space.errors import ArchitectureError
 from search_space.mixers import attention
 from search_space.parts.windows import Windows
 
@@ -19,11 +20,12 @@ STRIPE: Bound = Range(1, 3)
 def sample(
     trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEADS, stripe: Bound = STRIPE
 ) -> dict[str, Any]:
-    return {"heads": pick(trial, f"{prefix}.heads", heads), "stripe": pick(trial, f"{prefix}.stripe", stripe)}
+    chosen = pick(trial, f"{prefix}.heads", heads)
+    return {"heads": chosen, "stripe": pick_up_to(trial, f"{prefix}.stripe", stripe, side)}
 
 
 class Stripes(nn.Module):
-    """Attention within windows of `size`, on channels that are already queries, keys and values."""
+    """Attention within windows of `size`, on channels that already are queries, keys and values."""
 
     allowed: Tensor | None
 
@@ -32,7 +34,7 @@ class Stripes(nn.Module):
         self.heads = heads
         self.windows = Windows(grid, size)
         mask = self.windows.mask()
-        mask = None if mask is None else mask.repeat_interleave(heads, dim=0)[None]  # windows stand beside the heads
+        mask = None if mask is None else mask.repeat_interleave(heads, dim=0)[None]  # windows lie beside the heads
         self.register_buffer("allowed", mask, persistent=False)
 
     def forward(self, qkv: Tensor) -> Tensor:
@@ -44,14 +46,14 @@ class Stripes(nn.Module):
 
 
 class Mixer(nn.Module):
-    """`heads` in each direction, on half the channels; a depth-wise 3 x 3 convolution of v tells positions (LePE)."""
+    """`heads` in each direction, on half the channels. A depth-wise 3 x 3 convolution of v encodes position (LePE)."""
 
     takes_token = False
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4, stripe: int = 2) -> None:
         super().__init__()
         if dim % 2:
-            raise ValueError(f"width {dim} has no halves for two directions: use an even width")
+            raise ArchitectureError(f"width {dim} cannot be halved for two directions: use an even width")
         attention.check_heads(dim // 2, heads)
         self.horizontal = nn.Linear(dim, 3 * dim // 2)
         self.vertical = nn.Linear(dim, 3 * dim // 2)

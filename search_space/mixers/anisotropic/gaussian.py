@@ -1,10 +1,10 @@
-"""Global attention with an anisotropic Gaussian bias, learnt per head.
+"""Global attention with an anisotropic Gaussian bias that each head learns.
 
 For tokens i, j at p_i, p_j and d = p_j - p_i = (x, y), in units of half the grid's side:
 
     softmax_j(q_i . k_j / sqrt(D) - 1/2 (d - mu)^T S^-1 (d - mu)),   S^-1 = L L^T,   L = [[exp a, 0], [b, exp c]]
 
-starting at a = b = c = 0, mu = 0: isotropic, and as wide as half the image. A class token has no bias.
+a, b, c and mu start at 0: isotropic, and as wide as half the image. A class token has no bias.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ class Mixer(attention.Mixer):
         self.centre = nn.Parameter(torch.zeros(heads, 2))  # mu
         y, x = ((torch.arange(side) - (side - 1) / 2) / (max(grid) / 2) for side in grid)
         place = torch.stack([x.expand(grid), y[:, None].expand(grid)], dim=-1).flatten(0, 1)
-        self.register_buffer("place", place, persistent=False)  # (N, 2) from the middle of the image
+        self.register_buffer("place", place, persistent=False)  # (N, 2), from the middle of the image
 
     def precision(self) -> Tensor:
-        """S^-1 = L L^T: (heads, 2, 2)."""
+        """S^-1 = L L^T, (heads, 2, 2)."""
         (a, c), b = self.log_diagonal.T, self.shear
         return torch.stack([(2 * a).exp(), a.exp() * b, a.exp() * b, b**2 + (2 * c).exp()], dim=-1).view(-1, 2, 2)
 
     def gaussians(self) -> tuple[Tensor, Tensor]:
-        """Precision matrix and peak of each head and query: (heads, N or 1, 2, 2), (heads, N, 2)."""
+        """The precision matrix, (heads, N or 1, 2, 2), and the peak, (heads, N, 2), of each head and query."""
         return self.precision()[:, None], self.place + self.centre[:, None]
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """The bias is a quadratic form in p_j, so of rank six: bias_ij = left_i . right_j, (heads, N, 6) and (N, 6)."""
+        """Factor the bias, a quadratic form in p_j and so of rank six: left (heads, N, 6) and right (N, 6).
+
+        bias_ij = left_i . right_j
+        """
         precision, peak = self.gaussians()
         pull = (precision @ peak[..., None])[..., 0]
         level = (pull * peak).sum(-1)
@@ -57,26 +60,26 @@ class Mixer(attention.Mixer):
         return torch.cat(left, dim=-1), torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)], dim=-1)
 
     def bias(self) -> Tensor:
-        """(heads, N, N), rows are queries."""
+        """The bias, (heads, N, N); rows are queries."""
         left, right = self.factors()
         return left @ right.T
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # As six more channels of q and k the bias needs no (heads, N, N) mask: half the time, and linear memory.
+        # Six more channels of q and k carry the bias without a (heads, N, N) mask: half the time, and linear memory.
         batch, heads, tokens, dim = q.shape
         left, right = self.factors()
         missing = tokens - len(right)  # zeros for a class token
         left = F.pad(left * dim**0.5, (0, 0, missing, 0)).expand(batch, -1, -1, -1)
         right = F.pad(right, (0, 0, missing, 0)).expand(batch, heads, -1, -1)
-        # Half precision would blur narrow Gaussians; the meta device knows no autocast.
+        # Half precision would blur narrow Gaussians. The meta device has no autocast.
         with nullcontext() if q.is_meta else torch.autocast(q.device.type, enabled=False):
             q, k = torch.cat([q.float(), left.float()], dim=-1), torch.cat([k.float(), right.float()], dim=-1)
-            # Padded, as the fused kernels want values as wide as queries.
+            # Padded: the fused kernels need values as wide as queries.
             out = F.scaled_dot_product_attention(q, k, F.pad(v.float(), (0, 6)), scale=dim**-0.5)
         return out[..., :dim].to(v.dtype)
 
     def ellipse(self) -> tuple[Tensor, Tensor]:
-        """Ellipticity (1 - q)/(1 + q), q = minor over major axis, and the major axis' angle in [0, pi) of each head.
+        """Ellipticity (1 - q)/(1 + q), with q = minor/major axis, and angle of the major axis in [0, pi), of each head.
 
         The angle runs from the first component of d (x, along a row) to the second (y, down the rows).
         """

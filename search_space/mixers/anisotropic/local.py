@@ -1,8 +1,8 @@
-"""Graph attention on the k x k grid neighbourhood, with the edge's direction (GATv2, arXiv 1710.10903, 2105.14491).
+"""Graph attention over k x k neighbours, aware of the edge's direction (GATv2, arXiv 1710.10903, 2105.14491).
 
     e_ij = a . LeakyReLU(W_s x_i + W_t x_j + W_e phi(d)),   out_i = sum_j softmax_j(e_ij) W_t x_j
 
-per head, over the neighbours j inside the image; phi(d) = (x/|d|, y/|d|, |d|/radius), 0 for the token itself.
+per head, over the neighbours j inside the image, with phi(d) = (x/|d|, y/|d|, |d|/radius), 0 for the token itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_space.bounds import Bound, Range, Trial, pick
+from search_space.errors import ArchitectureError
 from search_space.mixers import attention
 
 KERNEL: Bound = Range(3, 5, 2)
@@ -34,7 +35,9 @@ class Mixer(nn.Module):
         super().__init__()
         attention.check_heads(dim, heads)
         if kernel < 3 or kernel % 2 == 0:
-            raise ValueError(f"kernel={kernel} has no neighbours or no centre, expected an odd number from 3")
+            raise ArchitectureError(
+                f"kernel={kernel} has no neighbours or no centre, expected an odd number of at least 3"
+            )
         self.heads, self.kernel = heads, kernel
         self.source = nn.Linear(dim, dim)
         self.target = nn.Linear(dim, dim, bias=False)

@@ -1,7 +1,7 @@
 """The Gaussian bias in radial and tangential components about the image's centre.
 
-Anisotropic, yet without a preferred axis on the sky: lensed arcs are tangential, at whatever angle. As `gaussian`,
-with (d . r_i, d . t_i) for d, where r_i points from the centre to the query and t_i is r_i turned from x to y.
+It is anisotropic without preferring an axis on the sky: lensed arcs are tangential at any angle. As `gaussian`, with
+(d . r_i, d . t_i) for d, where r_i points from the centre to the query and t_i is r_i turned from x towards y.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ sample = gaussian.sample
 
 
 class Mixer(gaussian.Mixer):
-    """`ellipse` gives angles from the radial direction to the tangential one."""
+    """`ellipse` measures angles from the radial direction to the tangential one."""
 
     frame: Tensor
     middle: Tensor
@@ -23,7 +23,7 @@ class Mixer(gaussian.Mixer):
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
         super().__init__(dim, grid, index=index, heads=heads)
         radius = self.place.norm(dim=-1, keepdim=True)
-        # The middle token of an odd grid has no radial direction: it gets the mean precision, and no shift.
+        # The middle token of an odd grid has no radial direction: it gets the mean precision and no shift.
         self.register_buffer("middle", radius == 0, persistent=False)
         x, y = (self.place / radius.clamp(min=1e-9)).T
         frame = torch.stack([x, -y, y, x], dim=-1).view(-1, 2, 2)  # columns r_i, t_i

@@ -1,4 +1,4 @@
-"""ConvNeXt's branch: a depth-wise filter, then norm and MLP, all in one residual (arXiv 2201.03545)."""
+"""ConvNeXt's branch: a depth-wise filter, a norm and an MLP in one residual (arXiv 2201.03545)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ sample = convnext.sample
 
 
 class Mixer(nn.Module):
-    """With layer norms for batch norms: small and uneven batches, and averaged weights, change nothing."""
+    """MBConv with norms of the architecture's `norm_layer`; the papers use batch norms."""
 
     takes_token = False
     mixes_channels = True

@@ -1,4 +1,4 @@
-"""The plain residual branch of a ResNet: two full 3 x 3 convolutions (arXiv 1512.03385), with a norm between."""
+"""The plain residual branch of a ResNet: two full 3 x 3 convolutions with a norm between them (arXiv 1512.03385)."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from search_space.bounds import Bound, Range, Trial, pick
+from search_space.errors import ArchitectureError
 
 KERNEL: Bound = Range(3, 9, 2)
 
@@ -16,8 +17,9 @@ def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL) -> d
 
 
 def check_kernel(kernel: int) -> None:
+    """Raise ArchitectureError unless `kernel` has a centre."""
     if kernel < 1 or kernel % 2 == 0:
-        raise ValueError(f"kernel={kernel} has no centre, expected a positive odd number")
+        raise ArchitectureError(f"kernel={kernel} has no centre, expected a positive odd number")
 
 
 class Mixer(nn.Module):

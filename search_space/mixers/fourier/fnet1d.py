@@ -1,4 +1,4 @@
-"""FNet over the flattened sequence of tokens, as over the words of a sentence (arXiv 2105.03824)."""
+"""FNet over the flattened sequence of tokens, like the words of a sentence (arXiv 2105.03824)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ sample = fnet2d.sample
 
 
 class Mixer(nn.Module):
-    """Orthonormal and without parameters. `channels`: transform them too."""
+    """Orthonormal, without parameters. `channels`: also transform the channels."""
 
     takes_token = False
 

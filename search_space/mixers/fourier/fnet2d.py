@@ -17,7 +17,7 @@ def sample(trial: Trial, prefix: str, side: int, *, channels: Bound = CHANNELS) 
 
 
 class Mixer(nn.Module):
-    """Orthonormal, so that the residual stream keeps its scale; without parameters. `channels`: transform them too."""
+    """Orthonormal, to keep the scale of the residual stream; no parameters. `channels`: also transform the channels."""
 
     takes_token = False
 
@@ -26,5 +26,5 @@ class Mixer(nn.Module):
         self.axes = (1, 2, 3) if channels else (1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Transforms exist in single precision only, also under autocast.
+        # Transforms exist only in single precision, even under autocast.
         return torch.fft.fftn(x.float(), dim=self.axes, norm="ortho").real.to(x.dtype)

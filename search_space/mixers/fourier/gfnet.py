@@ -19,7 +19,7 @@ class Mixer(nn.Module):
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
         super().__init__()
-        # Real and imaginary part last: optimisers, weight files and averaging of weights know real numbers best.
+        # Real and imaginary parts on the last axis: optimisers, weight files and weight averages prefer real numbers.
         self.filter = nn.Parameter(torch.randn(grid[0], grid[1] // 2 + 1, dim, 2) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""MLP-Mixer's token mixing: an MLP over all H*W positions, the same for every channel (arXiv 2105.01601)."""
+"""MLP-Mixer's token mixing: one MLP over all H*W positions, shared by the channels (arXiv 2105.01601)."""
 
 from __future__ import annotations
 

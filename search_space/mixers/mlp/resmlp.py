@@ -1,4 +1,4 @@
-"""ResMLP: one linear map across patches, and affine maps where others have norms (arXiv 2105.03404)."""
+"""ResMLP: one linear map across patches, with affine maps in place of norms (arXiv 2105.03404)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Range, Trial, pick, values
+from search_space.bounds import Bound, Range, Trial, pick, pick_up_to
 from search_space.mixers.attention import HEADS, check_heads
 from search_space.parts.relation import RelativeBias
 from search_space.parts.windows import Windows
@@ -17,9 +17,7 @@ SIZE: Bound = Range(4, 8, 4)
 
 
 def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = HEADS, size: Bound = SIZE) -> dict[str, Any]:
-    # A window is clipped to the grid: where every size covers it they are all the same.
-    smallest = min(values(size))
-    chosen = smallest if smallest >= side else pick(trial, f"{prefix}.size", size)
+    chosen = pick_up_to(trial, f"{prefix}.size", size, side)  # a larger window would be clipped to the grid
     return {"heads": pick(trial, f"{prefix}.heads", heads), "size": chosen}
 
 
@@ -47,9 +45,9 @@ class Mixer(nn.Module):
         q, k, v = self.project(self.windows.split(x))
         shape, bias = q.shape, self.relative()
         if self.allowed is None:
-            merged = (0, 1)  # all windows are alike: they stand in the batch
+            merged = (0, 1)  # all windows are alike: put them into the batch
         else:
-            merged = (1, 2)  # each has its own mask: they stand beside the heads, and one bias serves the whole batch
+            merged = (1, 2)  # each has its own mask: put them beside the heads, and one bias serves the whole batch
             bias = bias.masked_fill(~self.allowed[:, None], float("-inf")).flatten(0, 1)
         q, k, v = (part.flatten(*merged) for part in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=self.scale).view(shape)

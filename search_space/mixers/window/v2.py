@@ -16,7 +16,7 @@ sample = v1.sample
 
 
 class ContinuousBias(nn.Module):
-    """A small network of the log-spaced offset, 16 sigmoid(mlp(.)) (eq. 4): () -> (heads, N, N)."""
+    """16 sigmoid(mlp(.)) of the log-spaced offset, by a small network (eq. 4): () -> (heads, N, N)."""
 
     offsets: Tensor
     index: Tensor
@@ -34,7 +34,7 @@ class ContinuousBias(nn.Module):
 
 
 class Mixer(v1.Mixer):
-    """softmax(cos(q, k) / tau + bias) v, tau learnt per head and at least 0.01."""
+    """softmax(cos(q, k) / tau + bias) v; each head learns tau, at least 0.01."""
 
     scale = 1.0
 
@@ -44,7 +44,7 @@ class Mixer(v1.Mixer):
         self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10.0)))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        # A bias of k would turn every key alike; as in the paper's code only q and v have one.
+        # As in the paper's code, only q and v have a bias: one of k would shift every key alike.
         channels = x.shape[-1]
         bias = torch.cat([self.qkv.bias[:channels], self.qkv.bias.new_zeros(channels), self.qkv.bias[2 * channels :]])
         qkv = F.linear(x, self.qkv.weight, bias)
