@@ -21,8 +21,9 @@ SPLITS = ("train", "val", "test")
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from trainers.data import Folder, journal, load
-from trainers.data.folder import Reader
+from trainers.data import Folder, load
+from trainers.data.folder import journal
+from trainers.data.folder.reader import Reader
 
 journal.BLOCK = 10
 read = Reader.stored
@@ -211,7 +212,7 @@ def test_bad_images_are_left_out_and_recorded_only_if_asked(tmp_path: Path, rng:
     whole.remove(np.load(root / "sub/5.npy").astype(np.float32).tobytes())
     np.save(root / "sub/5.npy", np.full((8, 8), np.inf))
     names = {*bad, "sub/5.npy"}
-    with pytest.raises(ValueError, match=r"4 of 80 images .*go on without them \(skip_bad\)") as error:
+    with pytest.raises(ValueError, match=r"4 of 80 images .*discard them \(skip_bad\)") as error:
         read(root)
     assert all(name in str(error.value) for name in names)
     data = read(root, skip_bad=True)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-from trainers import metrics
+from trainers import TrainingError, metrics
 
 CLASSES = ("axion", "cdm", "no_sub")
 
@@ -131,9 +131,47 @@ def test_a_stratum_keeps_its_number_of_images():
     [
         ("auc", "auc", "maximize"), ("auc_d4_worst", "auc", "maximize"), ("turned_auc", "auc", "maximize"),
         ("loss", "loss", "minimize"), ("mae_d4_mean", "mae", "minimize"), ("auc_cdm", "auc_cdm", "maximize"),
+        ("ap_lens", "ap_lens", "maximize"), ("tpr_at_fpr_0.01", "tpr_at_fpr_0.01", "maximize"),
+        ("tpr_at_fpr_0.001_d4_worst", "tpr_at_fpr_0.001", "maximize"), ("r2", "r2", "maximize"),
     ],
 )  # fmt: skip
 def test_the_name_of_a_metric_says_what_is_better(name, base, direction):
     assert metrics.base(name) == base
     assert metrics.direction(name) == direction
     assert metrics.worst(name, [0.1, 0.9]) == (0.1 if direction == "maximize" else 0.9)
+
+
+@pytest.mark.parametrize("name", ["bias", "z_rms", "coverage_68", "made_up"])
+@pytest.mark.parametrize("ending", ["", "_d4_mean", "_d4_worst"])
+def test_a_metric_without_a_best_end_cannot_be_an_objective(name, ending):
+    with pytest.raises(TrainingError, match=f"'{name}{ending}' cannot be an objective.* one of auc, .*, mae, rmse, "):
+        metrics.direction(name + ending)
+
+
+def test_every_metric_has_a_direction_or_is_known_to_have_none():
+    """So that a new one is not forgotten; and those that are reported over symmetries all have a worst value."""
+    p, labels = draw()
+    found = {**metrics.classification_in_full(p, labels, CLASSES), **metrics.regression(p[:, :2], p[:, 0])}
+    without = set()
+    for name in found:
+        try:
+            metrics.direction(name)
+        except TrainingError:
+            without.add(name)
+    assert without == {"bias", "coverage_68", "z_rms"}
+    assert all(metrics.worst(name, [1.0, 2.0]) in (1.0, 2.0) for name in metrics.TURNED)
+
+
+def test_a_task_says_what_is_better_of_its_own_metrics():
+    class Task:
+        higher_is_better = ("purity", "auc_error_bars")
+        lower_is_better = ("chi2", "auc_error")
+
+    for task in (Task, Task()):
+        assert metrics.direction("purity", task) == "maximize"
+        assert metrics.direction("chi2_d4_worst", task) == "minimize"
+        assert metrics.direction("auc_error", task) == "minimize", "before what the name alone would say"
+        assert metrics.direction("accuracy", task) == "maximize"
+        assert metrics.worst("chi2", [1.0, 2.0], task) == 2.0
+        with pytest.raises(TrainingError, match=r"'bias' cannot be an objective.* one of purity, .*chi2, .*auc, "):
+            metrics.direction("bias", task)

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import sys
+import traceback
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from trainers import tasks
+from trainers import TrainingError, metrics, tasks
 from trainers.batch.balance import epoch_order, image_weights
 from trainers.batch.normalise import normalise, resolve
 from trainers.config import NO_AUGMENTATION, TrainConfig
@@ -222,3 +224,81 @@ def test_any_metric_can_be_an_objective(objective):
     if name == "auc":
         assert metrics_of_views(views, data.val.labels, task)[objective] == pytest.approx(last.metrics[objective])
     assert objective not in evaluate(model, data.val, task, **how)
+
+
+OWN = """
+from dataclasses import dataclass
+from trainers.tasks import substructure
+
+@dataclass(frozen=True)
+class Task(substructure.Task):
+    higher_is_better = ("purity",)
+    lower_is_better = ("confusion",)
+
+    def metrics_in_full(self, predicted, targets):
+        right = float((predicted.argmax(1) == targets).double().mean())
+        return {**super().metrics_in_full(predicted, targets), "purity": right, "confusion": 1 - right}
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Modules of the user's own: their_tasks.good and some that are broken."""
+    folder = tmp_path / "their_tasks"
+    folder.mkdir()
+    texts = {
+        "good": OWN,
+        "none": "",
+        "value": "Task = 3",
+        "needs": "import a_package_that_is_not_there",
+        "broken": "raise KeyError('theirs')",
+        "plain": "class Task:\n    of = classmethod(lambda cls, data: cls())",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    tasks.of_name.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "their_tasks"]:
+        del sys.modules[name]
+
+
+def test_a_task_of_the_users_own_trains_with_its_own_objective(own):
+    data = dataset()
+    task = tasks.load("their_tasks.good", data)
+    model = network(2)
+    config = dataclasses.replace(CONFIG, epochs=1, warmup_epochs=0)
+    for objective, worst in (("confusion_d4_worst", max), ("purity_d4_worst", min)):
+        *_, last = fit(model, data.train, task, config, seed=0, val=data.val, objective=objective)
+        views = [predictions(model, data.val, task, normalisation=resolved(data), symmetry=k) for k in SYMMETRIES]
+        name = metrics.base(objective)
+        values = [task.metrics_in_full(view, data.val.labels)[name] for view in views]
+        assert len(set(values)) > 1
+        assert last.metrics[objective] == pytest.approx(worst(values))
+    assert tasks.from_record(json.loads(json.dumps(tasks.to_record("their_tasks.good", task)))) == task
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nosuch", "unknown task 'nosuch'; known: axion_mass, .*, or the dotted path of your own"),
+        ("their_tasks.nosuch", "task 'their_tasks.nosuch': Python finds no module 'their_tasks.nosuch'"),
+        ("nowhere.good", "task 'nowhere.good': Python finds no module 'nowhere'"),
+        ("their_tasks.good.deeper", "Python finds no module 'their_tasks.good.deeper'"),
+        ("their_tasks.none", "task 'their_tasks.none': the module has no class Task"),
+        ("their_tasks.value", "task 'their_tasks.value': the module has no class Task"),
+        ("their_tasks.plain", "its class Task is not a dataclass"),
+        (".good", "task '.good' is not the dotted path of a module"),
+        ("their_tasks/good.py", r"task 'their_tasks/good.py' is not the dotted path of a module"),
+    ],
+)
+def test_a_task_that_is_not_there_is_named(own, name, says):
+    with pytest.raises(TrainingError, match=says):
+        tasks.load(name, dataset())
+
+
+@pytest.mark.parametrize(("name", "error"), [("needs", ModuleNotFoundError), ("broken", KeyError)])
+def test_an_error_in_the_users_own_module_keeps_its_traceback(own, name, error):
+    with pytest.raises(error) as raised:
+        tasks.of_name(f"their_tasks.{name}")
+    assert any(frame.filename.endswith(f"{name}.py") for frame in traceback.extract_tb(raised.value.__traceback__))

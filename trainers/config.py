@@ -1,10 +1,12 @@
-"""The training half of a configuration, as plain frozen data."""
+"""The training half of a configuration as frozen data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from trainers.errors import TrainingError
 
 NORMALISATIONS = ("minmax", "zscore", "log", "asinh")
 SCOPES = ("image", "global")
@@ -15,19 +17,19 @@ BALANCES = ("none", "weights", "sampling")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image, drawn anew for every image and epoch; all zero means none.
+    """Random changes of the training images, drawn anew for every image in every epoch. All zero means none.
 
-    rotation: largest turn in degrees, the angle is uniform in [-rotation, rotation];
-    flip: mirror with probability 1/2;
-    shift: largest shift as a fraction of the image side, uniform in both directions;
-    noise: standard deviation of added Gaussian noise, in units of the normalised image's own standard deviation;
-    d4: one of the eight symmetries of the square (quarter turns and mirrors), without interpolation;
-    zoom: magnification from 1/(1 + zoom) to 1 + zoom, its logarithm uniform;
-    blur: largest standard deviation in pixels of a Gaussian blur, uniform from 0;
-    brightness: largest change of the mean, either way, in units of the image's standard deviation;
-    contrast: factor of all differences from the mean, from 1/(1 + contrast) to 1 + contrast, its logarithm uniform;
-    cutout: side of a hidden square as a fraction of the image's;
-    mixup, cutmix: the strength a of Beta(a, a), from which the weights of two mixed images are drawn.
+    rotation: largest turn in degrees; the angle is uniform in [-rotation, rotation].
+    flip: mirror with probability 1/2.
+    shift: largest shift as a fraction of the image's side, uniform in both directions.
+    noise: standard deviation of added Gaussian noise, in units of the normalised image's own standard deviation.
+    d4: one of the eight symmetries of the square (quarter turns and mirrors), without interpolation.
+    zoom: magnification from 1/(1 + zoom) to 1 + zoom, uniform in its logarithm.
+    blur: largest standard deviation of a Gaussian blur in pixels, uniform from 0.
+    brightness: largest change of the mean in either direction, in units of the image's standard deviation.
+    contrast: factor on all differences from the mean, from 1/(1 + contrast) to 1 + contrast, uniform in its logarithm.
+    cutout: side of a hidden square as a fraction of the image's side.
+    mixup, cutmix: the strength a of the distribution Beta(a, a) of the weights of two mixed images.
     """
 
     rotation: float = 180.0
@@ -48,11 +50,11 @@ class Augmentation:
         for name, value in vars(self).items():
             high = highest.get(name, 10)
             if not 0 <= value <= high:
-                raise ValueError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
+                raise TrainingError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
 
     @property
     def mixes(self) -> bool:
-        """Whether images, and their targets, are mixed."""
+        """Whether images and their targets are mixed."""
         return self.mixup > 0 or self.cutmix > 0
 
 
@@ -63,16 +65,17 @@ NO_AUGMENTATION = Augmentation(rotation=0.0, flip=False)
 class TrainConfig:
     """One full training: linear warm-up over `warmup_epochs`, then `schedule` to the end of `epochs`.
 
-    cosine and linear fall to zero. With `ema` above zero, what is evaluated and kept is a running mean of the weights
-    over about so many epochs. `normalisation_scope`: "image", each by its own pixels, or "global", all by the training
-    images'. `momentum` is only SGD's. `balance`: classes of different size count alike, in the loss by "weights" or by
-    "sampling" images of small ones more often.
-
-    With `sparsity` above zero the network becomes a lottery ticket (arXiv 1803.03635, 1903.01611): it is trained dense
-    for `prune_after` epochs, half of them; then that share of the weights of its blocks is removed, the smallest over
-    all layers, everything else is set back to what it was after `rewind` epochs (0: as initialised), and it is trained
-    on to the end, optimiser and running mean begun anew. The learning rate is set back too, and what its schedule has
-    left from there is run through in the epochs that remain.
+    schedule: cosine and linear fall to zero.
+    momentum: of SGD only.
+    ema: above zero, the network that is evaluated and kept is a running mean of the weights over about `ema` epochs.
+    normalisation_scope: "image" normalises each image by its own pixels, "global" all by those of the training images.
+    balance: makes classes of different size count alike, by "weights" in the loss or by "sampling" images of small
+    classes more often.
+    sparsity: above zero, the network becomes a lottery ticket (arXiv 1803.03635, 1903.01611). It is trained dense for
+    `prune_after` epochs, half of all. Then the fraction `sparsity` of its blocks' weights is removed, the smallest over
+    all layers, and everything else returns to its value after `rewind` epochs (0: as initialised). Optimiser and
+    running mean start afresh. The learning rate is rewound too, and the rest of its schedule is compressed into the
+    remaining epochs.
     """
 
     epochs: int = 12
@@ -95,28 +98,30 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs {self.epochs} and batch size {self.batch_size} must be at least 1")
+            raise TrainingError(f"epochs {self.epochs} and batch size {self.batch_size} must be at least 1")
         if not 0 < self.learning_rate < 10:
-            raise ValueError(f"learning rate {self.learning_rate} is not between 0 and 10")
+            raise TrainingError(f"learning rate {self.learning_rate} is not between 0 and 10")
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum {self.momentum} is not in [0, 1)")
+            raise TrainingError(f"momentum {self.momentum} is not in [0, 1)")
         if not 0 <= self.warmup_epochs < self.epochs:
-            raise ValueError(
+            raise TrainingError(
                 f"warm-up of {self.warmup_epochs} epochs must be shorter than the {self.epochs} epochs of training"
             )
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
+            raise TrainingError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema < 0:
-            raise ValueError(f"ema is {self.ema}; expected the epochs of a running mean, or 0 for none")
+            raise TrainingError(f"ema is {self.ema}; expected the length of the running mean in epochs, or 0 for none")
         if not 0 <= self.sparsity < 1:
-            raise ValueError(
-                f"sparsity is {self.sparsity}; expected the share of weights to remove, 0 or more, below 1"
+            raise TrainingError(
+                f"sparsity is {self.sparsity}; expected the fraction of weights to remove, from 0 to below 1"
             )
         if not isinstance(self.rewind, int) or self.rewind < 0:
-            raise ValueError(f"rewind is {self.rewind}; expected the number of an epoch, or 0 for the initial weights")
+            raise TrainingError(
+                f"rewind is {self.rewind}; expected a whole number of epochs, or 0 for the initial weights"
+            )
         if self.sparsity and self.prune_after < max(self.rewind, 1):
-            raise ValueError(
-                f"weights are removed after half of {self.epochs} epochs and cannot be set back to later ones "
+            raise TrainingError(
+                f"weights are removed after half of {self.epochs} epochs and cannot return to later ones "
                 f"(rewind {self.rewind}): expected at least {2 * max(self.rewind, 1)} epochs"
             )
         for what, value, known in (
@@ -127,20 +132,22 @@ class TrainConfig:
             ("balance", self.balance, BALANCES),
         ):
             if value not in known:
-                raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+                raise TrainingError(f"unknown {what} {value!r}; known: {', '.join(known)}")
 
     @property
     def prune_after(self) -> int:
-        """The epochs of dense training before weights are removed, where `sparsity` is above zero."""
+        """The number of dense epochs before weights are removed, if `sparsity` is above zero."""
         return self.epochs // 2
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
-        """The inverse of `to_dict`; a key that is not a field is refused."""
+        """The inverse of `to_dict`. Missing keys take their defaults; an unknown one is a TrainingError."""
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
-            raise ValueError(f"unknown training parameters {sorted(unknown)}; known: {[f.name for f in fields(cls)]}")
+            known = ", ".join(f.name for f in fields(cls))
+            raise TrainingError(f"unknown training parameters {', '.join(sorted(unknown))}; known: {known}")
         return cls(**{**values, "augmentation": Augmentation(**values.get("augmentation", {}))})

@@ -1,4 +1,4 @@
-"""What a network says of every image of a split, and how right it is."""
+"""What a network predicts for every image of a split, and how right it is."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ from trainers import metrics
 from trainers.batch.normalise import Normalisation, normalise
 
 if TYPE_CHECKING:
-    from trainers.data import Split
+    from trainers.data import Images, Split
     from trainers.tasks import Task
 
 SYMMETRIES = range(8)
-"""Of the square: quarter turns 0-3, and 4-7 the same of the mirror image. 0 is the image as it is."""
+"""The symmetries of the square: 0-3 are quarter turns, 4-7 the same of the mirror image. 0 is the image as it is."""
 
 
 @torch.inference_mode()
 def outputs(
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     *,
     normalisation: Normalisation | str,
     device: str | torch.device,
     batch_size: int = 256,
     symmetry: int = 0,
 ) -> Tensor:
-    """Raw outputs (N, num_outputs), float32 on the CPU, of images (N, C, H, W) as stored; leaves eval mode on."""
+    """Return raw outputs (N, num_outputs), float32 on the CPU, of stored images (N, C, H, W). Leaves eval mode on.
+
+    The network computes in float32 on every device, without autocast, so that an exported model predicts the same
+    wherever it runs. (On a GPU, `torch.backends.cudnn.allow_tf32` still decides over TF32 in convolutions.)
+    """
     device = torch.device(device)
     model.eval()
     parts = []
     for start in range(0, len(images), batch_size):
         x = normalise(images[start : start + batch_size].to(device), normalisation)
         x = (x.flip(3) if symmetry >= 4 else x).rot90(symmetry % 4, (2, 3))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            parts.append(model(x).float())
+        parts.append(model(x).float())
     return torch.cat(parts).cpu()
 
 
@@ -49,7 +52,7 @@ def predictions(
     device: str | torch.device = "cpu",
     symmetry: int = 0,
 ) -> Tensor:
-    """What the task's `predict` makes of the outputs for a selected split. FloatingPointError on non-finite ones."""
+    """The task's predictions for a selected split. FloatingPointError if the network's outputs are not finite."""
     raw = outputs(model, split.images, normalisation=normalisation, device=device, symmetry=symmetry)
     if not torch.isfinite(raw).all():
         raise FloatingPointError("the network's outputs are not finite")
@@ -66,9 +69,9 @@ def evaluate(
     symmetry: int = 0,
     objective: str = "",
 ) -> dict[str, float]:
-    """The task's metrics on a split, each image seen once, unchanged or under one of the SYMMETRIES.
+    """The task's metrics on a split whose images are seen once each, under one of the SYMMETRIES.
 
-    `objective`, where it is none of them: any metric that the task has, or its `_d4_mean` or `_d4_worst`, is added.
+    `objective` adds one more metric: any that the task has, or its `_d4_mean` or `_d4_worst`.
     """
     split = task.select(split)
     truth = task.targets(split).cpu()
@@ -84,19 +87,21 @@ def evaluate(
     if objective == name:
         return {**found, name: task.metrics_in_full(upright, truth)[name]}
     views = [upright, *(predicted(k) for k in SYMMETRIES if k != symmetry)]
-    return {**found, objective: over_symmetries(name, [task.metrics_in_full(v, truth)[name] for v in views])[objective]}
+    values = [task.metrics_in_full(view, truth)[name] for view in views]
+    return {**found, objective: over_symmetries(name, values, task)[objective]}
 
 
 def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
-    """Every metric of predictions (8, N, ...) under each of the SYMMETRIES: upright, and of some mean and worst."""
+    """Every metric of the upright view, and the mean and worst of some, from predictions (8, N, ...) by symmetry."""
     each = [task.metrics_in_full(view, truth) for view in views]
     found = dict(each[0])
     for name in metrics.TURNED:
         if name in found:
-            found |= over_symmetries(name, [of_view[name] for of_view in each])
+            found |= over_symmetries(name, [of_view[name] for of_view in each], task)
     return found
 
 
-def over_symmetries(name: str, values: list[float]) -> dict[str, float]:
-    """Mean and worst of one metric's values under each symmetry, by the names that objectives have."""
-    return {f"{name}_d4_mean": sum(values) / len(values), f"{name}_d4_worst": metrics.worst(name, values)}
+def over_symmetries(name: str, values: list[float], task: Task | None = None) -> dict[str, float]:
+    """Mean and worst of one metric's values under each symmetry, named as objectives are."""
+    worst = metrics.worst(name, values, task)
+    return {f"{name}_d4_mean": sum(values) / len(values), f"{name}_d4_worst": worst}

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from trainers import prune
 from trainers.batch.augment import augment
 from trainers.batch.balance import epoch_order, image_weights
-from trainers.batch.mixing import mix
+from trainers.batch.mixing import mix_batch
 from trainers.batch.normalise import normalise, resolve
 from trainers.config import TrainConfig
+from trainers.errors import TrainingError
 from trainers.evaluate import evaluate
-from trainers.optimise import RunningMean, learning_rate, optimiser_of
+from trainers.optimise import RunningMean, learning_rate, optimiser_of, set_learning_rate
 
 if TYPE_CHECKING:
     from trainers.data import Split
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. `state()` is what `fit` needs to go on from here; it copies nothing until called."""
+    """The outcome of one epoch."""
 
-    number: int  # epochs trained, from 1
+    number: int  # of epochs trained, from 1
     metrics: dict[str, float]
-    """train_loss, seconds, the task's metrics on the validation split and the objective, and in the last epoch the
-    metrics of its images turned by 90 degrees ("turned_auc"): what a network owes to an axis that all images share.
-    Once it is pruned, also its measured sparsity."""
+    """train_loss, seconds, and the task's metrics on the validation split with the objective. In the last epoch also
+    the same metrics on images turned by 90 degrees ("turned_auc"), which show what a network owes to an axis that all
+    images share. After pruning also the measured sparsity."""
     state: Callable[[], dict[str, Any]]
+    """Returns what `fit` needs to resume from here. It copies nothing: save it before asking for the next epoch."""
 
 
 def fit(
@@ -49,110 +51,109 @@ def fit(
     state: Mapping[str, Any] | None = None,
     objective: str = "",
 ) -> Iterator[Epoch]:
-    """Train `model` in place, yielding after each epoch; a caller who has seen enough stops asking.
+    """Train `model` in place and yield after each epoch. A caller who has seen enough stops asking.
 
-    Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training that goes on from
-    a `state` is, number for number, the one that was never interrupted. The loop reseeds torch's global generator.
-    With a running mean of the weights, it is the mean that `model` holds when an epoch is yielded, and at the end.
-    `objective`: a metric to evaluate beside the task's usual ones. Images without a target are left out.
-    FloatingPointError when the loss or the outputs stop being finite; ValueError for balance without classes, and when
-    there is nothing to prune.
+    Every epoch draws its order, augmentation and dropout from (seed, epoch) alone, so a training resumed from a `state`
+    gives the same numbers as one that was never interrupted. The loop reseeds torch's global generator. With a running
+    mean of the weights, `model` holds the mean whenever an epoch is yielded, and at the end. `objective` names a metric
+    to evaluate beside the task's usual ones. Images without a target are discarded. FloatingPointError if the loss or
+    the outputs are no longer finite. TrainingError for balance without classes, or if there is nothing to prune.
     """
     device = torch.device(device)
     train = task.select(train)
-    model.to(device)
-    if config.sparsity:
-        prune.prunable(model)  # refuses now, not after half of the training
-    optimizer = optimiser_of(model, config)
-    normalisation = resolve(config, train.images)
     targets = task.targets(train)
-    if config.balance != "none" and not task.classes:
-        raise ValueError(f"balance is {config.balance!r}, but this task has no classes; expected 'none'")
-    weights = image_weights(targets, len(task.classes)) if config.balance != "none" else None
+    weights = balancing_weights(targets, task, config)
     steps = math.ceil(len(targets) / config.batch_size)
-    trained = 0
-    rewound: dict[str, Tensor] = {}  # what the network goes back to when it is pruned
-    masks: dict[str, Tensor] = {}  # from then on: True where a weight is left
+    normalisation = resolve(config, train.images)
+
+    model.to(device)
+    optimizer = optimiser_of(model, config)
+    ticket = prune.Ticket(model, config)
+    mean = RunningMean(model, config.ema * steps)
+    first = 0
     if state is not None:
+        first = int(state["epoch"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        trained = int(state["epoch"])
-        rewound.update(state.get("rewound", {}))
-        masks.update({name: mask.to(device) for name, mask in state.get("masks", {}).items()})
-    mean = RunningMean(model, config.ema * steps) if config.ema else None
-    if mean is not None and state is not None:
-        mean.load_state_dict(state["mean"])
-        mean.swap()  # a state is that of a yielded epoch
+        ticket.load_state_dict(state)
+        if config.ema:
+            mean.load_state_dict(state["mean"])
 
-    for epoch in range(trained, config.epochs):
+    for epoch in range(first, config.epochs):
         begin = time.perf_counter()
-        if config.sparsity and epoch == config.rewind:
-            rewound.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        if config.sparsity and epoch == config.prune_after:
-            masks.update(prune.masks(model, config.sparsity))
-            model.load_state_dict(rewound)
-            rewound.clear()
-            prune.apply(model, masks)
+        if epoch > 0:
+            mean.swap()  # the network holds the mean between epochs, its own weights within one
+        if ticket.begin_epoch(epoch):
             optimizer.state.clear()
-            if mean is not None:
-                mean.updates = 0  # the next one replaces it
+            mean.restart()
         torch.manual_seed(epoch_seed(seed, epoch))
         model.train()
         total = torch.zeros((), device=device)
         order = epoch_order(len(targets), weights, config).to(train.images.device)
         for step, index in enumerate(order.tensor_split(steps)):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch + (step + 0.5) / steps, config)
-            x = normalise(train.images[index].to(device, non_blocking=True), normalisation)
-            x = augment(x, config.augmentation)
-            y = targets[index].to(device, non_blocking=True)
-            if config.augmentation.mixes:
-                x, partner, weight = mix(x, config.augmentation)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            x, y = to_device(train.images[index], device), to_device(targets[index], device)
+            weight = to_device(weights[index], device) if weights is not None and config.balance == "weights" else None
+            x = augment(normalise(x, normalisation), config.augmentation)
+            x, aims = mix_batch(x, y, weight, config.augmentation)
+            with autocast(device):
                 outputs = model(x)
-            each = weights[index].to(device) if weights is not None and config.balance == "weights" else None
-            if config.augmentation.mixes:
-                first, second = weight, 1 - weight
-                if each is not None:
-                    first, second = first * each, second * each[partner]
-                loss = task.loss(outputs, y, config.label_smoothing, first)
-                loss = loss + task.loss(outputs, y[partner], config.label_smoothing, second)
-            else:
-                loss = task.loss(outputs, y, config.label_smoothing, each)
+            losses = [task.loss(outputs, aim, config.label_smoothing, share) for aim, share in aims]
+            loss = sum(losses[1:], losses[0])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            prune.apply_to_gradients(model, masks)
+            ticket.mask_gradients()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            set_learning_rate(optimizer, learning_rate(epoch + (step + 0.5) / steps, config))
             optimizer.step()
-            if mean is not None:
-                mean.update()
+            mean.update()
             total += loss.detach() * len(index)
 
         metrics = {"train_loss": float(total) / len(targets)}  # the epoch's only wait for the device
         if not math.isfinite(metrics["train_loss"]):
             raise FloatingPointError(f"the training loss is {metrics['train_loss']} at epoch {epoch + 1}")
-        if mean is not None:
-            mean.swap()
+        mean.swap()
         if val is not None:
-            metrics |= evaluate(model, val, task, normalisation=normalisation, device=device, objective=objective)
+            how: dict[str, Any] = {"normalisation": normalisation, "device": device}
+            metrics |= evaluate(model, val, task, objective=objective, **how)
             if epoch + 1 == config.epochs:
-                turned = evaluate(model, val, task, normalisation=normalisation, device=device, symmetry=1)
+                turned = evaluate(model, val, task, symmetry=1, **how)
                 metrics |= {f"turned_{name}": value for name, value in turned.items()}
-        if masks:
+        if ticket.masks:
             metrics["sparsity"] = prune.sparsity(model)
         metrics["seconds"] = time.perf_counter() - begin
 
         def snapshot(number: int = epoch + 1) -> dict[str, Any]:
             kept = {"epoch": number, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            if config.sparsity:
-                kept |= {"rewound": dict(rewound), "masks": dict(masks)}
-            return kept if mean is None else {**kept, "mean": mean.state_dict()}
+            return {**kept, **ticket.state_dict(), **({"mean": mean.state_dict()} if config.ema else {})}
 
         yield Epoch(epoch + 1, metrics, snapshot)
-        if mean is not None and epoch + 1 < config.epochs:
-            mean.swap()
+
+
+def balancing_weights(targets: Tensor, task: Task, config: TrainConfig) -> Tensor | None:
+    """Each image's weight (N,), or None without balance. TrainingError if the task has no classes to balance."""
+    if config.balance == "none":
+        return None
+    if not task.classes:
+        raise TrainingError(f"balance is {config.balance!r}, but this task has no classes; expected 'none'")
+    return image_weights(targets, len(task.classes))
+
+
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """Copy a batch to `device`; on a GPU the copy does not make the processor wait.
+
+    That takes pinned memory: from any other, CUDA first waits for the kernels before the copy.
+    """
+    if device.type == "cuda" and batch.device.type == "cpu":
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision in bfloat16, only on GPUs that compute it; emulated on others it is slower than float32."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=native)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """The generator seed of one epoch: distinct for every (seed, epoch) of up to a million epochs."""
+    """The generator's seed for one epoch, distinct for every (seed, epoch) of up to a million epochs."""
     return (seed * 1_000_003 + epoch + 1) % 2**63

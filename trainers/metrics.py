@@ -1,4 +1,4 @@
-"""Figures of merit of predictions on a whole split, and how sure they are, in numpy arrays."""
+"""Figures of merit of predictions on a whole split, and how certain they are, from numpy arrays."""
 
 from __future__ import annotations
 
@@ -10,40 +10,68 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, r2_score, roc_curve
 
+from trainers.errors import TrainingError
+
 Array = NDArray[Any]
 Metric = Callable[[Array, Array], Mapping[str, float]]  # predictions and truths of N images -> values by name
 
-LOWER_IS_BETTER = ("loss", "ece", "mae", "rmse", "scatter", "nll")
-TURNED = ("auc", "accuracy", "loss", "ap", "mae", "rmse", "r2", "scatter", "nll")
-"""Those that are reported over the eight symmetries of the square too."""
-SYMMETRIC = ("_d4_mean", "_d4_worst")
-"""Endings of a metric's name: its mean and its worst value over the eight symmetries of the square."""
 FALSE_POSITIVE_RATES = (1e-2, 1e-3)
 CALIBRATION_BINS = 15
+HIGHER_IS_BETTER = ("auc", "accuracy", "ap", *(f"tpr_at_fpr_{fpr:g}" for fpr in FALSE_POSITIVE_RATES), "r2")
+OF_ONE_CLASS = ("auc_", "ap_")
+"""How the names of one class's metrics begin; higher is better."""
+LOWER_IS_BETTER = ("loss", "ece", "mae", "rmse", "scatter", "nll")
+"""In neither: `bias`, which is best at 0, `z_rms` at 1 and `coverage_68` at 0.683."""
+TURNED = ("auc", "accuracy", "loss", "ap", "mae", "rmse", "r2", "scatter", "nll")
+"""The metrics that are also reported over the eight symmetries of the square."""
+SYMMETRIC = ("_d4_mean", "_d4_worst")
+"""Endings of a metric's name: its mean and its worst value over the eight symmetries of the square."""
 
 
 def base(metric: str) -> str:
-    """`auc_d4_worst` and `turned_auc` are values of `auc`."""
+    """The metric without its ending: `auc_d4_worst` and `turned_auc` are values of `auc`."""
     for ending in SYMMETRIC:
         metric = metric.removesuffix(ending)
     return metric.removeprefix("turned_")
 
 
-def direction(metric: str) -> Literal["maximize", "minimize"]:
-    return "minimize" if base(metric) in LOWER_IS_BETTER else "maximize"
+def direction(metric: str, task: object | None = None) -> Literal["maximize", "minimize"]:
+    """Whether a higher or a lower value of `metric` is better. TrainingError if neither is, or it is unknown.
+
+    A task (class or instance) may declare its own metrics in `higher_is_better` and `lower_is_better`, two tuples of
+    names; these take precedence.
+    """
+    name = base(metric)
+    higher: tuple[str, ...] = getattr(task, "higher_is_better", ())
+    lower: tuple[str, ...] = getattr(task, "lower_is_better", ())
+    if name in higher:
+        return "maximize"
+    if name in lower:
+        return "minimize"
+    if name in HIGHER_IS_BETTER or name.startswith(OF_ONE_CLASS):
+        return "maximize"
+    if name in LOWER_IS_BETTER:
+        return "minimize"
+    objectives = dict.fromkeys((*higher, *lower, *HIGHER_IS_BETTER, *LOWER_IS_BETTER))
+    raise TrainingError(
+        f"{metric!r} cannot be an objective, since neither higher nor lower values of it are known to be better; "
+        f"expected one of {', '.join(objectives)}, or a metric that the task lists as higher_is_better or "
+        "lower_is_better"
+    )
 
 
-def worst(metric: str, values: Sequence[float]) -> float:
-    return max(values) if direction(metric) == "minimize" else min(values)
+def worst(metric: str, values: Sequence[float], task: object | None = None) -> float:
+    """The worst of a metric's values. TrainingError as in `direction`."""
+    return max(values) if direction(metric, task) == "minimize" else min(values)
 
 
 # -- classes -------------------------------------------------------------------------------------------------------
 
 
 def auc(positive: Array, score: Array) -> float:
-    """Area under the ROC curve: the chance that a positive has a higher score than a negative, half for a tie.
+    """Area under the ROC curve: the probability that a positive scores higher than a negative; a tie counts half.
 
-    The Mann-Whitney statistic from ranks (Hanley & McNeil 1982); nan where either kind is missing.
+    It is the Mann-Whitney statistic, from ranks (Hanley & McNeil 1982); nan if either kind is missing.
     """
     n = int(positive.sum())
     if n in (0, len(positive)):
@@ -52,12 +80,12 @@ def auc(positive: Array, score: Array) -> float:
 
 
 def macro_auc(probabilities: Array, labels: Array) -> float:
-    """Mean over the classes of the AUC of each against the rest; probabilities (N, classes), labels (N,)."""
+    """The mean of every class's AUC against the rest, from probabilities (N, classes) and labels (N,)."""
     return float(np.mean([auc(labels == k, p) for k, p in enumerate(probabilities.T)]))
 
 
 def tpr_at_fpr(positive: Array, score: Array, fpr: float) -> float:
-    """The largest true positive rate of any threshold with a false positive rate of at most `fpr`; nan as `auc`."""
+    """The largest true positive rate at a false positive rate of at most `fpr`; nan if either kind is missing."""
     if positive.all() or not positive.any():
         return float("nan")
     false, true, _ = roc_curve(positive, score, drop_intermediate=False)
@@ -65,12 +93,12 @@ def tpr_at_fpr(positive: Array, score: Array, fpr: float) -> float:
 
 
 def average_precision(positive: Array, score: Array) -> float:
-    """Area below the precision-recall curve by steps; nan without positives."""
+    """Area under the precision-recall curve, summed in steps; nan without positives."""
     return float(average_precision_score(positive, score)) if positive.any() else float("nan")
 
 
 def expected_calibration_error(probabilities: Array, labels: Array) -> float:
-    """Mean distance of confidence from accuracy over bins of equal width, by images (Guo et al. 2017, equation 3)."""
+    """Mean gap between confidence and accuracy in bins of equal width, by images (Guo et al. 2017, equation 3)."""
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
@@ -79,12 +107,13 @@ def expected_calibration_error(probabilities: Array, labels: Array) -> float:
 
 
 def log_loss(probabilities: Array, labels: Array) -> float:
+    """Mean cross-entropy in nats, of probabilities (N, classes)."""
     taken = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(taken, np.finfo(np.float32).tiny)).mean())
 
 
 def classification(probabilities: Array, labels: Array) -> dict[str, float]:
-    """What every epoch reports: macro one-against-rest AUC, accuracy, and cross-entropy without label smoothing."""
+    """Every epoch's metrics: macro one-against-rest AUC, accuracy, and cross-entropy without label smoothing."""
     return {
         "auc": macro_auc(probabilities, labels),
         "accuracy": float((probabilities.argmax(1) == labels).mean()),
@@ -95,7 +124,7 @@ def classification(probabilities: Array, labels: Array) -> dict[str, float]:
 def classification_in_full(
     probabilities: Array, labels: Array, classes: Sequence[str], positive: str | None = None
 ) -> dict[str, float]:
-    """`classification`, and the rest of what one publishes: per class, or of the `positive` one alone."""
+    """`classification` and the other metrics that papers report: for each class, or for the `positive` one alone."""
     found = {**classification(probabilities, labels), "ece": expected_calibration_error(probabilities, labels)}
     counted = [k for k, name in enumerate(classes) if positive in (None, name)]
     each = {k: (labels == k, probabilities[:, k]) for k in counted}
@@ -112,11 +141,12 @@ def classification_in_full(
 
 
 def regression(predicted: Array, truth: Array) -> dict[str, float]:
-    """predicted (N, 1), or (N, 2) with a standard deviation each; truth (N,). All but r2 in the unit of the truth.
+    """Metrics of predictions (N, 1), or (N, 2) with standard deviations, against the truth (N,).
 
-    bias: mean of predicted - true; scatter: standard deviation of the same. With standard deviations: nll, the
-    Gaussian negative log-likelihood; coverage_68, the share of truths within one of them (0.683 where they are right);
-    and z_rms, the root mean square of errors in units of them (1 where they are right).
+    mae, rmse, bias (the mean of predicted - true) and scatter (its standard deviation) are in the unit of the truth.
+    With standard deviations there are also nll, the Gaussian negative log-likelihood; coverage_68, the fraction of
+    errors below one standard deviation (0.683 if they are right); and z_rms, the root mean square of the errors in
+    units of it (1 if they are right).
     """
     error = predicted[:, 0] - truth
     found = {
@@ -134,16 +164,16 @@ def regression(predicted: Array, truth: Array) -> dict[str, float]:
     return found
 
 
-# -- how sure ------------------------------------------------------------------------------------------------------
+# -- certainty -----------------------------------------------------------------------------------------------------
 
 
 def bootstrap(
     metric: Metric, predictions: Sequence[Array], truth: Array, *, strata: Array | None = None, n: int = 1000
 ) -> list[dict[str, Array]]:
-    """For each of several predictions of the same images, every metric's values on `n` resamples of these.
+    """Evaluate every metric on `n` resamples of the images, for each of several predictions of them.
 
-    The resamples are the same for all predictions, so differences between them are paired (Efron & Tibshirani 1993,
-    chapter 8), and the same every time. With `strata` (N,), such as labels, every stratum keeps its number of images.
+    All predictions share the resamples, so their differences are paired (Efron & Tibshirani 1993, chapter 8), and
+    every call draws the same ones. With `strata` (N,), such as labels, every stratum keeps its number of images.
     """
     rng = np.random.default_rng(0)
     strata = np.zeros(len(truth), dtype=int) if strata is None else strata
@@ -157,6 +187,6 @@ def bootstrap(
 
 
 def interval(values: Array) -> tuple[float, float]:
-    """The middle 95% of bootstrap values (percentile interval)."""
+    """The percentile interval that holds the middle 95% of bootstrap values."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)

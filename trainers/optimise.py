@@ -14,7 +14,7 @@ from trainers.config import TrainConfig
 
 
 def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101), SGD with Nesterov's momentum, or Lion (arXiv 2302.06675)."""
+    """Return AdamW (arXiv 1711.05101), SGD with Nesterov momentum, or Lion (arXiv 2302.06675)."""
     groups = parameter_groups(model, config.weight_decay)
     if config.optimiser == "sgd":
         nesterov = config.momentum > 0
@@ -25,7 +25,7 @@ def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for the matrices and kernels of layers only: biases, norms, scales and embeddings are left alone."""
+    """Split the parameters in two: weights of layers decay; biases, norms, scales and embeddings do not."""
     layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
     decayed = {id(module.weight) for module in model.modules() if isinstance(module, layers)}
     trainable = [p for p in model.parameters() if p.requires_grad]
@@ -38,7 +38,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def learning_rate(progress: float, config: TrainConfig) -> float:
     """The learning rate after `progress` epochs (a real number): linear warm-up, then the schedule to the end.
 
-    Pruning sets it back with the weights; from there the same way is gone faster, to end with the training.
+    Pruning rewinds it together with the weights. From there the schedule runs faster, so that it ends with the
+    training.
     """
     if config.sparsity and progress >= config.prune_after:
         pace = (config.epochs - config.rewind) / (config.epochs - config.prune_after)
@@ -50,20 +51,29 @@ def learning_rate(progress: float, config: TrainConfig) -> float:
     return config.learning_rate * left[config.schedule]
 
 
-class RunningMean:
-    """An exponential mean of a network's weights and buffers over about `steps` steps; a plain mean before those.
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Use `rate` in the next step of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
-    `swap` exchanges it with what the network holds, without a third copy.
+
+class RunningMean:
+    """An exponential mean of a network's weights and buffers over about `steps` steps; a plain mean until then.
+
+    `swap` exchanges it with what the network holds, without a third copy. With 0 steps there is no mean: every method
+    does nothing.
     """
 
     def __init__(self, model: nn.Module, steps: float) -> None:
-        # By name and each once, however many layers share it.
-        self.held: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        # By name, each once, even if several layers share it.
+        every = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self.held: dict[str, Tensor] = every if steps else {}
         self.mean = {name: tensor.detach().clone() for name, tensor in self.held.items()}
         self.decay, self.updates = 1 - 1 / max(steps, 1.0), 0
 
     @torch.no_grad()
     def update(self) -> None:
+        """Take in what the network holds after a step."""
         decay = min(self.decay, self.updates / (self.updates + 1))
         self.updates += 1
         for name, mean in self.mean.items():
@@ -75,15 +85,22 @@ class RunningMean:
 
     @torch.no_grad()
     def swap(self) -> None:
+        """Exchange the mean with what the network holds."""
         for name, mean in self.mean.items():
             before = self.held[name].clone()
             self.held[name].copy_(mean)
             mean.copy_(before)
 
+    def restart(self) -> None:
+        """Forget the mean: the next update replaces it."""
+        self.updates = 0
+
     def state_dict(self) -> dict[str, Any]:
+        """The mean, by reference, and its number of updates."""
         return {"updates": self.updates, "mean": self.mean}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
         self.updates = int(state["updates"])
         for name, mean in self.mean.items():
             mean.copy_(state["mean"][name])

@@ -1,7 +1,7 @@
-"""Measuring one number from an image, with or without its uncertainty; what the tasks of that kind share.
+"""Measuring one number from an image, with or without its uncertainty: what such tasks share.
 
-The network's target is standardised by the training images' mean and standard deviation: a raw axion mass of 1e-23
-has no gradient. Images without the target are left out.
+The mean and standard deviation of the training images standardise the network's target, because a raw axion mass of
+1e-23 has no gradient. Images without the target are discarded.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers import metrics
+from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
     from trainers.data import Dataset, Split
 
 BETA = 0.5
-LOG_VARIANCE = 10.0  # of standardised targets, either way
+LOG_VARIANCE = 10.0  # the largest of standardised targets, in either direction
 
 
 @dataclass(frozen=True)
 class Regression:
+    """A task that measures one number. A subclass names its `target`, `quantity` and `unit`."""
+
     mean: float  # of the training targets, in their own unit
     sd: float
-    sigma_scale: float = 1.0  # what predicted standard deviations are multiplied by
+    sigma_scale: float = 1.0  # the factor on predicted standard deviations
 
     target: ClassVar[str]  # its name in `Split.targets`
     quantity: ClassVar[str]
@@ -40,12 +43,13 @@ class Regression:
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
+        """The task on this data set. TrainingError if a split knows the target for fewer than 2 images."""
         for name in ("train", "val", "test"):
             known = int(torch.isfinite(_values(getattr(data, name), cls.target)).sum())
             if known < 2:
-                raise ValueError(
+                raise TrainingError(
                     f"{data.name} gives {cls.target} for {known} images to {name}; expected 2 or more: this task needs "
-                    "files that hold it beside the image, or simulated lenses"
+                    "data that give it with the image, such as simulated lenses"
                 )
         values = _values(data.train, cls.target)
         values = values[torch.isfinite(values)]
@@ -64,7 +68,7 @@ class Regression:
     def loss(
         self, outputs: Tensor, targets: Tensor, label_smoothing: float = 0.0, weights: Tensor | None = None
     ) -> Tensor:
-        """Huber's of the standardised error; with standard deviations the beta-NLL (arXiv 2203.09168, equation 5)."""
+        """Huber loss of the standardised error; with standard deviations, beta-NLL (arXiv 2203.09168, equation 5)."""
         outputs, y = outputs.float(), ((targets - self.mean) / self.sd).float()
         if self.with_sigma:
             log_variance = outputs[:, 1].clamp(-LOG_VARIANCE, LOG_VARIANCE)
@@ -75,7 +79,7 @@ class Regression:
         return (each if weights is None else weights * each).mean()
 
     def predict(self, outputs: Tensor) -> Tensor:
-        """(B, 1) in the target's unit; (B, 2) with the standard deviation."""
+        """Values (B, 1) in the target's unit, or (B, 2) with their standard deviations."""
         outputs = outputs.double()
         value = self.mean + self.sd * outputs[:, :1]
         if not self.with_sigma:
@@ -84,7 +88,7 @@ class Regression:
         return torch.cat([value, sigma], 1)
 
     def combine(self, predictions: Sequence[Tensor]) -> Tensor:
-        """Mean, and standard deviation of the mixture (Lakshminarayanan et al. 2017, section 2.4), (..., 1 or 2)."""
+        """The mean and standard deviation of the mixture (Lakshminarayanan et al. 2017, section 2.4), (..., 1 or 2)."""
         stacked = torch.stack(list(predictions))
         value = stacked[..., :1].mean(0)
         if not self.with_sigma:
@@ -93,7 +97,7 @@ class Regression:
         return torch.cat([value, variance.sqrt()], -1)
 
     def calibrated(self, predicted: Tensor, targets: Tensor) -> Self:
-        """With the standard deviations scaled so that these held-out errors have unit z (arXiv 2006.13092)."""
+        """The task with standard deviations scaled so that these held-out errors have unit z (arXiv 2006.13092)."""
         z = (predicted[:, 0] - targets) / predicted[:, 1]
         return replace(self, sigma_scale=self.sigma_scale * float((z**2).mean().sqrt()))
 

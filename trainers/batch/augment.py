@@ -1,4 +1,4 @@
-"""Augmentation: batched, on the device of the images, drawn for every image by itself from torch's global generator."""
+"""Augmentation: batched, on the device of the images. Each image has its own draws, from torch's global generator."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainers.config import Augmentation
 
 
 def augment(images: Tensor, config: Augmentation) -> Tensor:
-    """Randomly change normalised images (B, C, H, W); labels stay what they are, since lensing has no preferred axis.
+    """Randomly change normalised images (B, C, H, W). Labels stay valid, because lensing has no preferred axis.
 
-    In the order in which a telescope would: what lies where, then its blur, light and noise, then what is hidden.
+    The order is a telescope's: geometry, then blur, light and noise, and finally what is hidden.
     """
     if config.d4:
         images = symmetric(images)
@@ -34,7 +34,7 @@ def augment(images: Tensor, config: Augmentation) -> Tensor:
 
 
 def symmetric(images: Tensor) -> Tensor:
-    """One of the eight symmetries of the square for each image, all equally likely and none with interpolation."""
+    """Apply one of the eight symmetries of the square to each image, all equally likely and without interpolation."""
     upside_down, mirrored, transposed = torch.rand(3, len(images), 1, 1, 1, device=images.device) < 0.5
     images = torch.where(upside_down, images.flip(2), images)
     images = torch.where(mirrored, images.flip(3), images)
@@ -44,17 +44,17 @@ def symmetric(images: Tensor) -> Tensor:
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Resample (B, C, H, W) bilinearly at matrices (B, 2, 3) times output coordinates in [-1, 1].
 
-    Turn, mirror, shift and zoom are one resampling, so pixels are interpolated once. What comes in from outside the
-    frame is the mirrored border, not a black corner that would tell the angle.
+    Turn, mirror, shift and zoom are one resampling, so pixels are interpolated once. The mirrored border fills what
+    lies outside the frame; a black corner would reveal the angle.
     """
     grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
-    """Each image (B, C, H, W) convolved with a Gaussian of its own sigma (B,), in pixels, cut off at `radius`."""
+    """Convolve each image (B, C, H, W) with a Gaussian of its own sigma (B,), in pixels, cut off at `radius`."""
     batch, chans, height, width = images.shape
-    radius = min(radius, height - 1, width - 1)  # reflection has no more
+    radius = min(radius, height - 1, width - 1)  # reflection cannot reach further
     x = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-0.5 * (x / sigma.clamp_min(1e-3)[:, None]) ** 2)
     kernel = (kernel / kernel.sum(-1, keepdim=True)).repeat_interleave(chans, 0)[:, None]  # (B C, 1, 2 radius + 1)
@@ -64,7 +64,7 @@ def blurred(images: Tensor, sigma: Tensor, radius: int) -> Tensor:
 
 
 def relit(images: Tensor, config: Augmentation) -> Tensor:
-    """a (x - mean) + mean + b std: a in [1/(1 + contrast), 1 + contrast], b in [-brightness, brightness]."""
+    """Return a (x - mean) + mean + b std: a in [1/(1 + contrast), 1 + contrast], b in [-brightness, brightness]."""
     mean, std = images.mean((1, 2, 3), keepdim=True), images.std((1, 2, 3), keepdim=True)
     a = uniform(len(images), math.log1p(config.contrast), images.device).exp()[:, None, None, None]
     b = uniform(len(images), config.brightness, images.device)[:, None, None, None]
@@ -72,9 +72,9 @@ def relit(images: Tensor, config: Augmentation) -> Tensor:
 
 
 def boxes(side: Tensor, size: int) -> Tensor:
-    """Masks (B, 1, size, size), true in a square of `side` (B,) times the image's, its centre anywhere in the image.
+    """Masks (B, 1, size, size), true inside a square whose side is the fraction `side` (B,) of the image's.
 
-    So it may stick out, as cutout and CutMix have it (arXiv 1708.04552, 1905.04899).
+    Its centre lies anywhere in the image, so it may stick out, as in cutout and CutMix (arXiv 1708.04552, 1905.04899).
     """
     pixels = torch.arange(size, device=side.device) + 0.5
     centre = size * torch.rand(2, len(side), 1, device=side.device)
@@ -83,7 +83,7 @@ def boxes(side: Tensor, size: int) -> Tensor:
 
 
 def uniform(batch: int, high: float, device: torch.device) -> Tensor:
-    """(B,) uniform in [-high, high]."""
+    """Draw (B,) uniformly from [-high, high]."""
     return high * (2 * torch.rand(batch, device=device) - 1)
 
 

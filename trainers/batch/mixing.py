@@ -1,4 +1,4 @@
-"""Mixup and CutMix: every image takes something of another one of its batch, and as much of its target."""
+"""Mixup and CutMix: every image takes a part of another image of its batch, and the same part of its target."""
 
 from __future__ import annotations
 
@@ -8,13 +8,32 @@ from torch import Tensor
 from trainers.batch.augment import boxes
 from trainers.config import Augmentation
 
+WeightedTargets = list[tuple[Tensor, Tensor | None]]
+"""Targets (B,) and their weights (B,) in the loss; None weighs all alike."""
+
+
+def mix_batch(
+    images: Tensor, targets: Tensor, weights: Tensor | None, config: Augmentation
+) -> tuple[Tensor, WeightedTargets]:
+    """Mix a batch of images (B, C, H, W); return them with the weighted targets whose losses add up to theirs.
+
+    `weights` (B,) are the images' own. A batch that is not mixed keeps its single target.
+    """
+    if not config.mixes:
+        return images, [(targets, weights)]
+    images, partner, own = mix(images, config)
+    others = 1 - own
+    if weights is not None:
+        own, others = own * weights, others * weights[partner]
+    return images, [(targets, own), (targets[partner], others)]
+
 
 def mix(images: Tensor, config: Augmentation) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (B, C, H, W) mixed with others of the batch, the places (B,) of those, and the weights (B,) of their own.
+    """Mix images (B, C, H, W); return them, the index (B,) of each one's partner, and the weight (B,) of its own part.
 
-    Mixup (arXiv 1710.09412) adds w x_i + (1 - w) x_j; CutMix (arXiv 1905.04899) pastes a square of x_j with 1 - w of
-    the area into x_i, w being counted in pixels afterwards. w ~ Beta(strength, strength), for every image by itself.
-    With both, each image is mixed by the one or the other with equal chance.
+    Mixup (arXiv 1710.09412) returns w x_i + (1 - w) x_j. CutMix (arXiv 1905.04899) pastes a square of x_j with the
+    fraction 1 - w of the area into x_i, and w is then counted in pixels. Each image draws its own
+    w ~ Beta(strength, strength). If both are on, each image is mixed by one or the other with equal probability.
     """
     batch, device = len(images), images.device
     partner = torch.randperm(batch, device=device)
@@ -25,12 +44,14 @@ def mix(images: Tensor, config: Augmentation) -> tuple[Tensor, Tensor, Tensor]:
         blend = torch.where(cut, blend, beta(config.mixup, batch, device))
     if config.cutmix:
         area = torch.where(cut, 1 - beta(config.cutmix, batch, device), area)
-    # What is blended has no square and what is pasted is not blended, so one line serves both.
+    # A blended image has an empty square and a pasted one has blend 1, so one line serves both.
     own = blend[:, None, None, None] * ~boxes(area.sqrt(), images.shape[-1])
     mixed = own * images + (1 - own) * images[partner]
     return mixed, partner, own.mean((1, 2, 3))
 
 
 def beta(strength: float, batch: int, device: torch.device) -> Tensor:
-    concentration = torch.tensor(strength, device=device)
-    return torch.distributions.Beta(concentration, concentration).sample((batch,))
+    """Draw (B,) from Beta(strength, strength)."""
+    concentration = torch.full((), strength, device=device)
+    # Neither a copy to the device nor a check of what is there: both would make the processor wait in every step.
+    return torch.distributions.Beta(concentration, concentration, validate_args=False).sample((batch,))

@@ -1,23 +1,27 @@
-"""From stored pixels to network input: what is done here is part of an exported model."""
+"""From stored pixels to network input. An exported model carries what is done here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from trainers.config import NORMALISATIONS, TrainConfig
+from trainers.errors import TrainingError
 
-AT_MOST = 1024  # training images from which global statistics are computed, evenly spaced
+if TYPE_CHECKING:
+    from trainers.data import Images
+
+AT_MOST = 1024  # training images, evenly spaced, that enter the global statistics
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the training images' pixels: x becomes (f((x - offset) / scale) - mean) / std."""
+    """Statistics of the training images' pixels: x becomes (f((x - offset) / scale) - mean) / std."""
 
     offset: float
     scale: float
@@ -27,35 +31,37 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How pixels become network input. Frozen before training, and carried by the exported model."""
+    """How pixels become network input. It is fixed before training and stored in the exported model."""
 
     kind: str
-    statistics: Statistics | None = None  # None: every image by its own pixels
+    statistics: Statistics | None = None  # None: each image by its own pixels
 
     def __post_init__(self) -> None:
         if self.kind not in NORMALISATIONS:
-            raise ValueError(f"unknown normalisation {self.kind!r}; known: {', '.join(NORMALISATIONS)}")
+            raise TrainingError(f"unknown normalisation {self.kind!r}; known: {', '.join(NORMALISATIONS)}")
 
     def to_json(self) -> str | dict[str, Any]:
-        """The name alone, or with the statistics."""
+        """Return the kind alone, or the kind with its statistics."""
         return asdict(self) if self.statistics else self.kind
 
     @classmethod
     def from_json(cls, record: str | Mapping[str, Any]) -> Normalisation:
+        """The inverse of `to_json`."""
         if isinstance(record, str):
             return cls(record)
         return cls(record["kind"], Statistics(**record["statistics"]))
 
     def describe(self) -> str:
+        """A few words for people."""
         return f"{self.kind}, {'by the training images' if self.statistics else 'each image by itself'}"
 
 
-def resolve(config: TrainConfig, images: Tensor) -> Normalisation:
-    """The normalisation that `config` asks for, of training images (N, C, H, W) as stored; the same every time."""
+def resolve(config: TrainConfig, images: Images) -> Normalisation:
+    """The normalisation that `config` asks for, given the stored training images (N, C, H, W). Deterministic."""
     if config.normalisation_scope == "image":
         return Normalisation(config.normalisation)
     some = torch.arange(0, len(images), -(-len(images) // AT_MOST))
-    x = images[some.to(images.device)].double().flatten()[None, None, None]  # as of one image
+    x = images[some.to(images.device)].double().flatten()[None, None, None]  # as if they were one image
     kind = config.normalisation
     offset, scale = _scale(x, kind)
     mean, std = _spread(_curve((x - offset) / scale, kind), kind)
@@ -63,12 +69,13 @@ def resolve(config: TrainConfig, images: Tensor) -> Normalisation:
 
 
 def normalise(images: Tensor, how: Normalisation | str) -> Tensor:
-    """Bring images (B, C, H, W) of any real type to float32 network input; `how` may be a kind, of each image alone.
+    """Turn images (B, C, H, W) of any real type into float32 network input.
 
-    minmax: to [0, 1]; zscore: to mean 0 and standard deviation 1; log and asinh: the same after log(1 + x) or
-    asinh(x) of the pixels counted in units of their own standard deviation above their minimum, which lifts faint
-    arcs. By the training images' statistics all this holds of them together: brightness stays a difference between
-    images, and one of another unit is another input. A constant image by itself becomes zeros.
+    minmax maps to [0, 1] and zscore to mean 0 and standard deviation 1. log and asinh do what zscore does after
+    log(1 + x) or asinh(x), which lift faint arcs; x counts standard deviations above the minimum. A plain name in `how`
+    normalises each image by its own pixels, and a constant image becomes zeros. With the training images' statistics
+    these values hold for the training set as a whole, so images keep their differences in brightness, and images in
+    another unit become a different input.
     """
     how = Normalisation(how) if isinstance(how, str) else how
     x = images.float()
@@ -85,7 +92,7 @@ DIMS = (1, 2, 3)
 
 
 def _scale(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """Offset and scale of each image (B, C, H, W), (B, 1, 1, 1)."""
+    """Offset and scale, each (B, 1, 1, 1), of images (B, C, H, W)."""
     if kind == "minmax":
         low, high = x.amin(DIMS, keepdim=True), x.amax(DIMS, keepdim=True)
         return low, (high - low).clamp_min(1e-12)
@@ -94,14 +101,14 @@ def _scale(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 
 
 def _curve(x: Tensor, kind: str) -> Tensor:
-    """Of pixels above their minimum; a new image may be darker than any in training, where the logarithm ends."""
+    """Compress pixels above their minimum. The clamp serves new images that are darker than any in training."""
     if kind == "log":
         return x.clamp_min(0).log1p()
     return x.asinh() if kind == "asinh" else x
 
 
 def _spread(x: Tensor, kind: str) -> tuple[Tensor | float, Tensor | float]:
-    """Mean and standard deviation of each image after the curve; where there is none, nothing is left to do."""
+    """Mean and standard deviation of each image after the curve; 0 and 1 for the kinds without a curve."""
     if kind in ("minmax", "zscore"):
         return 0.0, 1.0
     mean = x.mean(DIMS, keepdim=True)
@@ -109,6 +116,6 @@ def _spread(x: Tensor, kind: str) -> tuple[Tensor | float, Tensor | float]:
 
 
 def _deviation(x: Tensor, mean: Tensor) -> Tensor:
-    """Standard deviation of each image, ten times as fast as `Tensor.std`, which was 3 % of a small network's step."""
+    """Standard deviation of each image. `Tensor.std` is ten times slower and took 3 % of a small network's step."""
     norm = torch.linalg.vector_norm(x - mean, dim=DIMS, keepdim=True)
     return (norm / math.sqrt(max(x[0].numel() - 1, 1))).clamp_min(1e-12)

@@ -1,6 +1,30 @@
-"""Images to train on: simulated lenses, or a folder of one's own."""
+"""Images to train on: simulated lenses, or one's own in a folder, from a function or in memory."""
 
-from trainers.data.dataset import Dataset, Split, joined
-from trainers.data.source import Folder, Simulated, Source, load, source_from_dict, source_to_dict
+from trainers.data.dataset import Dataset, Images, Split, joined
+from trainers.data.source import (
+    Arrays,
+    Folder,
+    Function,
+    Simulated,
+    Source,
+    from_arrays,
+    load,
+    source_from_dict,
+    source_to_dict,
+)
 
-__all__ = ["Dataset", "Folder", "Simulated", "Source", "Split", "joined", "load", "source_from_dict", "source_to_dict"]
+__all__ = [
+    "Arrays",
+    "Dataset",
+    "Folder",
+    "Function",
+    "Images",
+    "Simulated",
+    "Source",
+    "Split",
+    "from_arrays",
+    "joined",
+    "load",
+    "source_from_dict",
+    "source_to_dict",
+]

@@ -1,7 +1,7 @@
-"""Built once, mapped ever after: a data set is converted to `.npy` files in a folder named by its key's hash.
+"""Data sets built once and then mapped: `.npy` files in a folder that is named by the hash of its key.
 
-Two processes may ask at once and any may die at any moment: a file lock lets one build, in a folder beside the final
-one, and a rename publishes it whole. Readers need no lock.
+Several processes may ask at once, and any of them may die at any moment. A file lock lets one build, in a folder beside
+the final one, and a rename publishes the whole. Readers need no lock.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
+from trainers.errors import TrainingError
 
 FORMAT = 2
-"""Part of every key: raise it when the files, or what the same parameters make of them, change."""
+"""Part of every key. Raise it when the files change, or what the same parameters make of them."""
 
 SPLITS = ("train", "val", "test")
 
@@ -35,16 +36,22 @@ def default_root() -> Path:
     return Path(os.environ.get("NAS_CACHE") or Path.home() / ".cache" / "nas-lensing").expanduser()
 
 
-def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], root: Path | None = None) -> Path:
-    """The folder for `key`, built by `build(folder)` unless it exists. `key` must be plain JSON.
-
-    `build` finds an empty folder, or what a process that was killed while building the same left in it.
-    """
+def place(name: str, key: Mapping[str, Any], root: Path | None = None) -> Path:
+    """Where the folder for `key` is, or would be."""
     root = default_root() if root is None else root
     digest = hashlib.sha256(json.dumps({"format": FORMAT, **key}, sort_keys=True).encode()).hexdigest()[:20]
-    final = root / f"{name}-{digest}"
+    return root / f"{name}-{digest}"
+
+
+def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], root: Path | None = None) -> Path:
+    """The folder for `key`, which is plain JSON. Unless it exists, `build(folder)` fills it.
+
+    `build` finds an empty folder, or what a process that was killed while building the same has left there.
+    """
+    final = place(name, key, root)
     if final.exists():
         return final
+    root = final.parent
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{final.name}.lock"):
         if final.exists():
@@ -55,27 +62,30 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
         try:
             build(scratch)
             os.replace(scratch, final)
-        except Exception:  # but not an interrupt, after which the next process goes on
+        except Exception:  # not an interrupt, after which the next process resumes
             shutil.rmtree(scratch, ignore_errors=True)
             raise
     return final
 
 
 def remove_abandoned(root: Path) -> None:
-    """Delete what killed processes left and nobody went on with for a day, as when the files have changed since."""
+    """Delete what killed processes left behind and nobody resumed for a day, as when the files have changed since."""
     for scratch in root.glob(".*.building"):
-        with suppress(FileNotFoundError, Timeout):  # somebody has finished it, or is at it
+        with suppress(FileNotFoundError, Timeout):  # another process has finished it, or is at work on it
             if time.time() - scratch.stat().st_mtime > 86400:
                 with FileLock(scratch.with_suffix(".lock"), timeout=0):
                     shutil.rmtree(scratch)
 
 
 def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype, again: bool = False) -> np.memmap:
-    """The memory map of one split's images, shape (N, C, H, W), to be filled; `again`: to be filled further."""
+    """A new memory map for one split's images (N, C, H, W); with `again` the existing one, to be filled further.
+
+    TrainingError if the disk has no room for it.
+    """
     file = folder / f"{split}.images.npy"
     size, free = math.prod(images) * dtype.itemsize, shutil.disk_usage(folder).free
-    if size > free and not again:  # a map that outgrows the disk would kill the process without a word
-        raise ValueError(
+    if size > free and not again:  # a map that outgrows the disk kills the process silently
+        raise TrainingError(
             f"the {split} images need {size / 1e9:.3g} GB and {folder.parent} has {free / 1e9:.3g} GB free; "
             "make room, or set NAS_CACHE to a folder on another disk"
         )
@@ -83,7 +93,7 @@ def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype,
 
 
 def recognised(folder: Path) -> str | None:
-    """What was recognised of the source of the data set in `folder`."""
+    """The line that says what was recognised in the source of the data set in `folder`."""
     return json.loads((folder / "manifest.json").read_text()).get("recognised")
 
 
@@ -93,7 +103,7 @@ def finish(
     targets: Mapping[str, Mapping[str, np.ndarray]],
     manifest: Mapping[str, Any],
 ) -> None:
-    """Write labels and targets by split beside the images, and the manifest (which must name `classes`)."""
+    """Write each split's labels and targets beside its images, and the manifest, which must name `classes`."""
     images = {}
     for split in SPLITS:
         np.save(folder / f"{split}.labels.npy", np.asarray(labels[split], dtype=np.int64))
@@ -108,11 +118,11 @@ def finish(
 
 
 def open_dataset(name: str, folder: Path) -> Dataset:
-    """The data set in `folder`; the images are mapped, not read, and their pages are shared between processes."""
+    """The data set in `folder`. Its images are mapped, not read, and processes share their pages."""
     manifest = json.loads((folder / "manifest.json").read_text())
 
     def tensor(file: str) -> Tensor:
-        # "c": a private, writable view. Torch would warn about a read-only one, and nobody can damage the file.
+        # "c" is a private, writable view: nobody can damage the file, and torch does not warn as about a read-only one.
         return torch.from_numpy(np.load(folder / file, mmap_mode="c"))
 
     splits = (

@@ -4,5 +4,5 @@ import os
 
 
 def cores() -> int:
-    """Processor cores this process may run on (fewer than the machine's inside a container or a batch job)."""
+    """The number of cores this process may use: in a container or a batch job, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+TARGETS = ("axion_mass", "mass_fraction")
+"""The regression targets that simulated lenses and DeepLense's files have: log10 of the axion mass in eV, and the
+substructure's fraction of the total mass."""
+
+
+class Images(Protocol):
+    """The images of a split, (N, C, H, W): a tensor, some of a tensor's images, or those of two splits as one."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor | slice, /) -> Tensor: ...
+
 
 class Chosen:
-    """Some of the images of a split, indexed without copying them: a data set may be larger than memory."""
+    """Some of the images of a split, indexed without a copy: a data set may be larger than memory."""
 
-    def __init__(self, images: Tensor, rows: Tensor) -> None:
+    def __init__(self, images: Images, rows: Tensor) -> None:
         self.images, self.rows = images, rows
         self.shape = torch.Size((len(rows), *images.shape[1:]))
         self.dtype, self.device = images.dtype, images.device
@@ -26,9 +48,12 @@ class Chosen:
 
 
 class Joined:
-    """The images of two splits as one, indexed in the same way."""
+    """The images of two splits, neither of them empty, indexed as one."""
 
-    def __init__(self, first: Tensor, second: Tensor) -> None:
+    def __init__(self, first: Images, second: Images) -> None:
+        assert len(first)
+        assert len(second)
+        assert (first.dtype, first.shape[1:]) == (second.dtype, second.shape[1:])
         self.first, self.second = first, second
         self.shape = torch.Size((len(first) + len(second), *first.shape[1:]))
         self.dtype, self.device = first.dtype, first.device
@@ -39,43 +64,54 @@ class Joined:
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         if isinstance(index, slice):
             index = torch.arange(*index.indices(len(self)), device=self.device)
-        images = torch.empty(len(index), *self.shape[1:], dtype=self.dtype, device=self.device)
+        # Both are read at every index and one is kept: a mask would make the processor wait for a GPU's answer.
         early = index < len(self.first)
-        images[early] = self.first[index[early]]
-        images[~early] = self.second[index[~early] - len(self.first)]
-        return images
+        first = self.first[index.clamp_max(len(self.first) - 1)]
+        second = self.second[(index - len(self.first)).clamp_min(0)]
+        return torch.where(early[:, None, None, None], first, second)
 
 
 @dataclass(frozen=True)
 class Split:
     """N images of one split."""
 
-    images: Tensor  # (N, C, H, W) in the dtype of storage; usually a memory map that all workers share
+    images: Images  # (N, C, H, W) in the dtype of storage; usually a memory map that all workers share
     labels: Tensor  # (N,) int64 class indices
     targets: Mapping[str, Tensor]
-    """Regression targets where known, each (N,) float64 with NaN where undefined: `axion_mass` in log10 eV,
-    `mass_fraction` of the substructure in the total mass."""
+    """The regression targets by name, each (N,) float64 and NaN where unknown."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def nbytes(self) -> int:
+        """The size of all images in bytes."""
+        return math.prod(self.images.shape) * self.images.dtype.itemsize
+
     def rows(self, rows: Tensor) -> Split:
-        """The images at `rows` (n,), int64, in this order; not copied until they are looked at."""
+        """The images at `rows` (n,), int64, in this order. They are not copied until they are read."""
         return Split(
-            cast(Tensor, Chosen(self.images, rows.to(self.images.device))),
+            Chosen(self.images, rows.to(self.images.device)),
             self.labels[rows],
             {name: values[rows] for name, values in self.targets.items()},
         )
 
     def where(self, mask: Tensor) -> Split:
-        """The images for which `mask` (N,) is true; the split itself where it is so for all."""
+        """The images for which `mask` (N,) is true; the split itself if it is true for all."""
         return self if mask.all() else self.rows(mask.nonzero()[:, 0])
+
+    def to(self, device: str | torch.device) -> Split:
+        """A copy of the split on `device`, images and all."""
+        targets = {name: values.to(device) for name, values in self.targets.items()}
+        return Split(self.images[:].to(device), self.labels.to(device), targets)
 
 
 def joined(first: Split, second: Split) -> Split:
-    """Two splits as one."""
+    """Two splits as one, without a copy of their images."""
+    if not (len(first) and len(second)):
+        return first if len(first) else second
     return Split(
-        images=cast(Tensor, Joined(first.images, second.images)),
+        images=Joined(first.images, second.images),
         labels=torch.cat([first.labels, second.labels]),
         targets={name: torch.cat([first.targets[name], second.targets[name]]) for name in first.targets},
     )
@@ -83,6 +119,8 @@ def joined(first: Split, second: Split) -> Split:
 
 @dataclass(frozen=True)
 class Dataset:
+    """Three splits with the same classes and the same kind of images."""
+
     name: str
     classes: tuple[str, ...]  # sorted; a label is an index into them
     train: Split

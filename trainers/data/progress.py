@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, one plain line elsewhere; both on stderr, because stdout is for results."""
+"""A progress bar on a terminal and one plain line elsewhere, both on stderr, because stdout is for results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def progress_bar(task: str, total: int, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """Yields `advance(count)`, which any thread may call."""
+    """Yield `advance(count)`, which any thread may call."""
     if not show:
         yield lambda count: None
     elif not sys.stderr.isatty():

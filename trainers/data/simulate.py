@@ -8,7 +8,7 @@ writes
     DIR/cdm/cdm_sim_<bits>.npy          the image: (150, 150) int64 counts for deeplense-1, else float64
     DIR/no_sub/no_sub_sim_<bits>.npy
 
-the layout of DeepLense's own Model I to III. <bits> is a random number of 128 bits, which depends on the seed.
+which is the layout of DeepLense's own Model I to III. <bits> is a random number of 128 bits that follows from the seed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from trainers.data.progress import progress_bar
 from trainers.data.simulated.chunks import CHUNK, one_torch_thread, simulate_chunk
 from trainers.data.simulated.population import CLASSES, PRESETS
 from trainers.data.source import Simulated
+from trainers.errors import TrainingError
 
 
 def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
-    """The images of `source` as single files below `out`, which must be new or empty."""
+    """Write the images of `source` as single files below `out`. TrainingError unless `out` is new or empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; name a new one")
+        raise TrainingError(f"{out} exists and is not an empty folder; name a new one")
     for label in CLASSES:
         (out / label).mkdir(parents=True)
     population = source.population()
@@ -62,10 +63,11 @@ def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. It exits with status 2 and one line if it cannot do what is asked."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m trainers.data.simulate", description=__doc__, formatter_class=form)
     parser.add_argument("--preset", default="fair", help=", ".join(sorted(PRESETS)))
-    parser.add_argument("--images", type=int, default=4000, help="in all, a third of each class (default 4000)")
+    parser.add_argument("--images", type=int, default=4000, help="number, a third of each class (default 4000)")
     parser.add_argument("--image-size", type=int, help="side in pixels (default: the preset's own)")
     parser.add_argument("--snr", type=float, help="of the brightest pixel (default: the preset's own exposure)")
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import sys
 from dataclasses import asdict, dataclass
@@ -11,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from trainers.data.cache import cached, default_root, open_dataset, recognised
+from trainers.data import arrays
+from trainers.data.cache import cached, default_root, open_dataset, place, recognised
 from trainers.data.dataset import Dataset
 from trainers.data.folder.convert import convert
 from trainers.data.folder.listing import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
 from trainers.data.simulated.population import Population, preset, with_snr
+from trainers.errors import TrainingError
+from trainers.user_module import UserFunction, is_dotted
 
 
 @dataclass(frozen=True)
@@ -35,55 +39,127 @@ class Simulated:
     snr: float | None = None  # of the brightest pixel, in place of the preset's own exposure; None: the preset's
 
     def __post_init__(self) -> None:
+        check_numbers(self, "images", "image_size", "seed")
         self.population()
         if self.images < 21:
-            raise ValueError(f"images is {self.images}; expected at least 21, for every class in every split")
-        if self.image_size < 8:
-            raise ValueError(f"image_size is {self.image_size}; expected at least 8 pixels")
+            raise TrainingError(f"images is {self.images}; expected at least 21, for every class in every split")
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; expected 0 or more")
+            raise TrainingError(f"seed is {self.seed}; expected 0 or more")
 
     def population(self) -> Population:
+        """The population that is simulated. TrainingError if the preset is unknown."""
         return preset(self.preset) if self.snr is None else with_snr(preset(self.preset), self.snr)
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images in any layout of `trainers.data.listing`, which is recognised."""
+    """A folder of images in any layout of `folder/listing.py`, which is recognised."""
 
     path: str  # made absolute, so that a record of it means the same to a worker elsewhere
     image_size: int | None = None  # None: as stored; otherwise resized, antialiased, at conversion
-    seed: int = 0  # of the split, where the folder has none of its own
-    skip_bad: bool = False  # leave out, and record, images that cannot be read instead of refusing the folder
+    seed: int = 0  # of the split, if the folder has none of its own
+    skip_bad: bool = False  # discard and record images that cannot be read, instead of refusing the folder
     raw_shape: tuple[int, ...] | None = None  # of one image, (H, W) or (C, H, W), in arrays without a header
-    raw_dtype: str | None = None  # of such arrays, as numpy calls it: "float32"
+    raw_dtype: str | None = None  # of such arrays, by numpy's name: "float32"
 
     def __post_init__(self) -> None:
+        check_numbers(self, "image_size", "seed")
         object.__setattr__(self, "path", os.path.abspath(Path(self.path).expanduser()))
-        if self.image_size is not None and self.image_size < 8:
-            raise ValueError(f"image_size is {self.image_size}; expected at least 8 pixels, or none to keep the size")
         if self.raw_shape is not None:
-            object.__setattr__(self, "raw_shape", tuple(self.raw_shape))  # a list in JSON
+            object.__setattr__(self, "raw_shape", tuple(map(int, self.raw_shape)))  # a list in JSON
         if (self.raw_shape is None) != (self.raw_dtype is None):
-            raise ValueError("arrays without a header need both raw_shape and raw_dtype; one of them is missing")
+            raise TrainingError("arrays without a header need both raw_shape and raw_dtype; one of them is missing")
         if self.raw_shape is not None and not (len(self.raw_shape) in (2, 3) and min(self.raw_shape) > 0):
-            raise ValueError(f"raw_shape is {self.raw_shape}; expected the (H, W) or (C, H, W) of one image")
+            raise TrainingError(f"raw_shape is {self.raw_shape}; expected the (H, W) or (C, H, W) of one image")
         if self.raw_dtype is not None and not numeric(self.raw_dtype):
-            raise ValueError(f"raw_dtype is {self.raw_dtype!r}; expected a number type such as float32 or uint8")
+            raise TrainingError(f"raw_dtype is {self.raw_dtype!r}; expected a number type such as float32 or uint8")
 
     def raw(self) -> Raw | None:
+        """The form of one image in arrays without a header, if it was given."""
         return Raw(self.raw_shape, self.raw_dtype) if self.raw_shape and self.raw_dtype else None
 
 
+@dataclass(frozen=True)
+class Function:
+    """A function of the user's, without arguments, that returns images: `arrays.py` says in which forms.
+
+    Its images are cached like a folder's. It is called again only if the file that defines it has been edited: what it
+    reads is not watched.
+    """
+
+    name: str  # "my_package.my_images:load"
+    image_size: int | None = None  # None: as returned; otherwise resized, antialiased
+    seed: int = 0  # of the split, if the function does not return one
+
+    def __post_init__(self) -> None:
+        path, colon, function = self.name.partition(":")
+        if not (colon and is_dotted(path) and function.isidentifier()):
+            raise TrainingError(
+                f"function {self.name!r} is not a module and a function in it, such as my_package.my_images:load"
+            )
+        if path == "__main__":
+            raise TrainingError(
+                f"function {self.name!r}: workers cannot import __main__; put it into a file of its own"
+            )
+        check_numbers(self, "image_size", "seed")
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Arrays that `from_arrays` has written to the cache, where every worker finds them by this record."""
+
+    digest: str  # of images, labels and targets
+    image_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, "image_size", "seed")
+
+    def key(self) -> dict[str, Any]:
+        """Names the folder in the cache."""
+        return {"arrays": self.digest, "image_size": self.image_size, "seed": self.seed}
+
+
+def from_arrays(
+    images: Any, labels: Any = None, *, image_size: int | None = None, seed: int = 0, cache: Path | None = None
+) -> Arrays:
+    """Write arrays in memory to the cache and return the source that stands for them.
+
+    Pass images and labels, or alone as `images` anything that a `Function` may return. `image_size` and `seed` are as
+    in `Function`. `cache` is the folder of caches, as in `load`, which needs the same one. TrainingError if the arrays
+    are no set of labelled images.
+    """
+    Arrays("", image_size, seed)  # refuses these two before minutes go into the images
+    content = arrays.gather(images if labels is None else (images, labels), "arrays")
+    source = Arrays(content.digest(), image_size, seed)
+    cached("arrays", source.key(), lambda folder: arrays.write(folder, content, source.image_size, seed), cache)
+    return source
+
+
+def check_numbers(source: Source, *names: str) -> None:
+    """Make these fields plain integers, which JSON knows. TrainingError if one is not whole, or an image too small."""
+    for name in names:
+        value = getattr(source, name)
+        if value is None and name == "image_size" and not isinstance(source, Simulated):
+            continue
+        try:
+            object.__setattr__(source, name, operator.index(value))
+        except TypeError:
+            raise TrainingError(f"{name} is {value!r}; expected a whole number") from None
+    if source.image_size is not None and source.image_size < 8:
+        raise TrainingError(f"image_size is {source.image_size}; expected at least 8 pixels, or none to keep the size")
+
+
 def numeric(dtype: str) -> bool:
+    """Whether numpy knows a number type by this name."""
     try:
         return np.dtype(dtype).kind in "biuf"
     except TypeError:
         return False
 
 
-Source = Simulated | Folder
-KINDS: dict[str, type[Simulated] | type[Folder]] = {"simulated": Simulated, "folder": Folder}
+Source = Simulated | Folder | Function | Arrays
+KINDS: dict[str, type[Source]] = {"simulated": Simulated, "folder": Folder, "function": Function, "arrays": Arrays}
 
 
 def source_to_dict(source: Source) -> dict[str, Any]:
@@ -93,33 +169,56 @@ def source_to_dict(source: Source) -> dict[str, Any]:
 
 
 def source_from_dict(record: dict[str, Any]) -> Source:
-    """Inverse of `source_to_dict`; ValueError for an unknown kind or key."""
+    """The inverse of `source_to_dict`. TrainingError for an unknown kind or key."""
     fields = dict(record)
     kind = fields.pop("kind", None)
     if kind not in KINDS:
-        raise ValueError(f"unknown kind of data {kind!r}; known: {', '.join(KINDS)}")
+        raise TrainingError(f"unknown kind of data {kind!r}; known: {', '.join(KINDS)}")
     known = KINDS[kind].__dataclass_fields__
     if unknown := sorted(set(fields) - set(known)):
-        raise ValueError(f"unknown key {unknown[0]!r} for {kind} data; known: {', '.join(known)}")
+        raise TrainingError(f"unknown key {unknown[0]!r} for {kind} data; known: {', '.join(known)}")
     return KINDS[kind](**fields)
 
 
 def load(source: Source, *, progress: bool = True, cache: Path | None = None) -> Dataset:
-    """The data set of `source`, simulated or converted on first use and mapped from the cache ever after.
+    """The data set of `source`, made on first use and mapped from the cache afterwards.
 
-    `cache` is the folder of caches; by default `$NAS_CACHE`, or `~/.cache/nas-lensing`. A folder of images whose files
-    changed is converted anew. With `progress`, what was recognised in it is said in one line on stderr.
+    `cache` is the folder of caches; by default `$NAS_CACHE`, or `~/.cache/nas-lensing`. A folder whose files have
+    changed is converted anew, and a function whose file has changed is called again. With `progress`, one line on
+    stderr says what was recognised. TrainingError if the source cannot be used.
     """
     if isinstance(source, Simulated):
-        population = source.population()
-        size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
-        key = {"population": asdict(population), **size}
+        name, folder = f"simulated {source.preset}", simulated(source, progress, cache)
+    elif isinstance(source, Folder):
+        name, folder = Path(source.path).name, converted(source, progress, cache)
+    elif isinstance(source, Function):
+        name, folder = source.name, called(source, progress, cache)
+    else:
+        name, folder = "arrays", place("arrays", source.key(), cache)
+        if not folder.exists():
+            raise TrainingError(
+                f"the cache {folder.parent} no longer holds the arrays {source.digest}, or not with image_size "
+                f"{source.image_size} and seed {source.seed}; give the arrays again (from_arrays)"
+            )
+    if progress and (line := recognised(folder)):
+        print(line, file=sys.stderr, flush=True)
+    return open_dataset(name, folder)
 
-        def simulate(folder: Path) -> None:
-            write_simulation(folder, population, **size, title=source.preset, progress=progress)
 
-        return open_dataset(f"simulated {source.preset}", cached("simulated", key, simulate, cache))
+def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
+    """The cache folder of simulated lenses."""
+    population = source.population()
+    size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
+    key = {"population": asdict(population), **size}
 
+    def build(folder: Path) -> None:
+        write_simulation(folder, population, **size, title=source.preset, progress=progress)
+
+    return cached("simulated", key, build, cache)
+
+
+def converted(source: Folder, progress: bool, cache: Path | None) -> Path:
+    """The cache folder of a folder of images."""
     listing = scan(Path(source.path), source.raw())
     name = Path(source.path).name
     options: dict[str, Any] = {"image_size": source.image_size, "seed": source.seed, "skip_bad": source.skip_bad}
@@ -129,7 +228,18 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None) ->
     def build(folder: Path) -> None:
         convert(folder, listing, **options, memory=memory, progress=progress)
 
-    folder = cached(name, {"files": listing.fingerprint(), **options}, build, cache)
-    if progress:
-        print(recognised(folder), file=sys.stderr, flush=True)
-    return open_dataset(name, folder)
+    return cached(name, {"files": listing.fingerprint(), **options}, build, cache)
+
+
+def called(source: Function, progress: bool, cache: Path | None) -> Path:
+    """The cache folder of a function's images."""
+    function = UserFunction(source.name, "function")
+    key = {"source": function.digest(), **asdict(source)}
+
+    def build(folder: Path) -> None:
+        if progress:
+            print(f"Calling {source.name}", file=sys.stderr, flush=True)
+        content = arrays.gather(function(), source.name)
+        arrays.write(folder, content, source.image_size, source.seed)
+
+    return cached(source.name.replace(":", "."), key, build, cache)

@@ -1,4 +1,4 @@
-"""Which image is in which split: official splits are kept, others drawn from content and seed, and remembered."""
+"""Which image is in which split: official splits stay, others follow from content and seed and are remembered."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainers.data.folder.listing import Entry, Listing
+from trainers.errors import TrainingError
 
 SHARES = {"test": 0.1, "val": 0.1}  # train has the rest
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Where images went before: the split of each content, and the content each file name had."""
+    """Where images went before: the split of each content, and the content behind each file name."""
 
     splits: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, name: str, digest: str) -> str | None:
-        """By content, so that a renamed file stays; otherwise by name, so that a re-encoded one does."""
+        """The split by content, so that a renamed file stays; otherwise by name, so that a re-encoded one does."""
         return self.splits.get(digest) or self.splits.get(self.names.get(name, ""))
 
 
 def recall(file: Path) -> Memory:
+    """The memory in `file`; an empty one if there is no file."""
     return Memory(**json.loads(file.read_text())) if file.exists() else Memory()
 
 
 def remember(file: Path, names: Sequence[str], digests: Sequence[str], splits: Sequence[str]) -> None:
-    """Add to the memory in `file`; nothing in it is ever forgotten."""
+    """Add to the memory in `file`, which never forgets anything."""
     with FileLock(file.with_suffix(".lock")):
         old = recall(file)
         new = {
@@ -46,21 +47,25 @@ def remember(file: Path, names: Sequence[str], digests: Sequence[str], splits: S
 
 
 def assign(
-    entries: Sequence[Entry], names: Sequence[str], digests: Sequence[str], seed: int, memory: Memory
+    official: Sequence[str | None],
+    labels: Sequence[str],
+    names: Sequence[str],
+    digests: Sequence[str],
+    seed: int,
+    memory: Memory,
 ) -> list[str]:
-    """The split of every entry. Official splits are kept; a missing val or test is a tenth of train each.
+    """The split of every image. Official splits stay; a missing val or test is a tenth of train each.
 
-    A file already remembered stays where it was. Where a new one goes depends on nothing but its content and the seed,
-    so that new files never move an old one, even where the memory is lost, and duplicates stay together. The
-    proportions therefore hold on average, within each class. Only a class so small that a split would get none of it
-    (some dozens of images) lends that split the image nearest to it.
+    A remembered image stays where it was. Where a new one goes depends only on its content and the seed, so new images
+    never move an old one, even if the memory is lost, and duplicates stay together. The proportions therefore hold on
+    average, within each class. In a class so small that a split would get none of it (a few dozen images), that split
+    borrows the image nearest to it. TrainingError for a class with too few images for that.
     """
-    official = {entry.split for entry in entries} - {None}
     wanted = [split for split in SHARES if split not in official]
-    splits = [entry.split or "train" for entry in entries]
+    splits = [split or "train" for split in official]
     place = {d: int(hashlib.sha256(f"{seed} {d}".encode()).hexdigest()[:13], 16) / 16**13 for d in digests}
-    for label in sorted({entry.label for entry in entries}):
-        mine = [i for i, entry in enumerate(entries) if entry.label == label and splits[i] == "train"]
+    for label in sorted(set(labels)):
+        mine = [i for i, other in enumerate(labels) if other == label and splits[i] == "train"]
         fixed: dict[str, str] = {}
         for i in mine:
             before = memory.split(names[i], digests[i])
@@ -70,7 +75,9 @@ def assign(
         for digest in sorted({digests[i] for i in mine}, key=place.__getitem__):
             groups[fixed.get(digest) or drawn(place[digest], wanted)].append(digest)
         if sum(map(len, groups.values())) < len(groups):
-            raise ValueError(f"class {label!r} has too few different images ({len(mine)}) to train, validate and test")
+            raise TrainingError(
+                f"class {label!r} has too few different images ({len(mine)}) to train, validate and test"
+            )
         for split, group in groups.items():
             if not group:
                 lend(groups, split, fixed, label)
@@ -89,11 +96,11 @@ def lend(groups: Mapping[str, list[str]], split: str, fixed: Mapping[str, str], 
             donor.remove(nearest)
             groups[split].append(nearest)
             return
-    raise ValueError(f"class {label!r} has no image left for {split}: those there are were in other splits before")
+    raise TrainingError(f"class {label!r} has no image left for {split}: those there are were in other splits before")
 
 
 def drawn(place: float, wanted: Sequence[str]) -> str:
-    """The split of an image whose hash lies at `place` in [0, 1): the top of the range is for the splits wanted."""
+    """The split of an image whose hash lies at `place` in [0, 1). The top of the range belongs to the splits wanted."""
     end = 1.0
     for split in wanted:
         end -= SHARES[split]
@@ -102,19 +109,20 @@ def drawn(place: float, wanted: Sequence[str]) -> str:
     return "train"
 
 
-def refuse_leaks(listing: Listing, chosen: Sequence[int], digests: Sequence[str], splits: Sequence[str]) -> None:
-    """ValueError naming the images that are in two splits, or have two labels."""
+def refuse_leaks(
+    names: Sequence[str], digests: Sequence[str], splits: Sequence[str], labels: Sequence[str], where: Path | str
+) -> None:
+    """Raise a TrainingError that names the images in `where` which are in two splits or have two labels."""
     first: dict[str, int] = {}
     pairs = []
-    for i in chosen:
-        j = first.setdefault(digests[i], i)
-        if listing.entries[i].label != listing.entries[j].label or splits[i] != splits[j]:
+    for i, digest in enumerate(digests):
+        j = first.setdefault(digest, i)
+        if labels[i] != labels[j] or splits[i] != splits[j]:
             pairs.append((j, i))
     if pairs:
-        two = "classes" if any(listing.entries[j].label != listing.entries[i].label for j, i in pairs) else "splits"
-        named = [f"{listing.name(listing.entries[j])} and {listing.name(listing.entries[i])}" for j, i in pairs]
+        two = "classes" if any(labels[j] != labels[i] for j, i in pairs) else "splits"
         more = f" and {len(pairs) - 20} more pairs" if len(pairs) > 20 else ""
-        raise ValueError(
-            f"{', '.join(named[:20])}{more} in {listing.root} are the same image in two {two}; "
-            f"remove one{' of each' if len(pairs) > 1 else ''}"
+        raise TrainingError(
+            f"{', '.join(f'{names[j]} and {names[i]}' for j, i in pairs[:20])}{more} in {where} are the same image in "
+            f"two {two}; remove one{' of each' if len(pairs) > 1 else ''}"
         )

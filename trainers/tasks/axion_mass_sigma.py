@@ -1,4 +1,4 @@
-"""Measuring the axion's mass, and how well it is known."""
+"""Measuring the axion's mass and its uncertainty."""
 
 from trainers.tasks import axion_mass
 

@@ -1,4 +1,4 @@
-"""Measuring which fraction of the lens's mass is substructure."""
+"""Measuring the substructure's fraction of the lens's mass."""
 
 from trainers.regression import Regression
 

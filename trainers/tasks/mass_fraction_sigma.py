@@ -1,4 +1,4 @@
-"""Measuring which fraction of the lens's mass is substructure, and how well it is known."""
+"""Measuring the substructure's fraction of the lens's mass and its uncertainty."""
 
 from trainers.tasks import mass_fraction
 

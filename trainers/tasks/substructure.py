@@ -1,4 +1,4 @@
-"""Classification of the dark-matter substructure in the lens: any number of classes."""
+"""Classification of the dark-matter substructure in the lens, into any number of classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers import metrics
+from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
     from trainers.data import Dataset, Split
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
+    """Predicts class probabilities."""
+
     classes: tuple[str, ...]
 
     classifies: ClassVar[bool] = True
@@ -27,8 +30,11 @@ class Task:
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
+        """The task on this data set. TrainingError if it has fewer than two classes."""
         if len(data.classes) < 2:
-            raise ValueError(f"{data.name} has no classes; expected a folder for each, or a task that measures numbers")
+            raise TrainingError(
+                f"{data.name} has no classes; expected a folder for each, or a task that measures numbers"
+            )
         return cls(classes=data.classes)
 
     @property
@@ -37,7 +43,7 @@ class Task:
 
     @property
     def positive(self) -> str | None:
-        """The class that is looked for, where one is."""
+        """The class that is searched for, if there is one."""
         return None
 
     def select(self, split: Split) -> Split:

@@ -1,1 +1,1 @@
-"""Folders of images as people have them: what is in one, and its conversion to one array for each split."""
+"""Folders of images as people have them: what one holds, and its conversion to one array for each split."""

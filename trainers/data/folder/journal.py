@@ -1,4 +1,4 @@
-"""How far a conversion is, on the disk, so that it goes on there after having been killed."""
+"""The progress of a conversion on the disk, from which it resumes after having been killed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,35 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+from numpy.lib.format import open_memmap
+
+from trainers.data.dataset import TARGETS
 
 BLOCK = 2048
 """Files between two entries of the journal."""
 
 
 class Journal:
-    """How far a conversion is: files hashed, files converted, and those found bad."""
+    """The numbers of files hashed and converted, what was learnt of each, and the files found bad."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: int) -> None:
         folder.mkdir(exist_ok=True)
         self.file = folder / "journal.json"
-        self.found = self.file.exists()
-        kept = json.loads(self.file.read_text()) if self.found else {}
+        found = self.file.exists()
+        kept = json.loads(self.file.read_text()) if found else {}
         self.hashed: int = kept.get("hashed", 0)
         self.converted: int = kept.get("converted", 0)
-        self.plan: str | None = kept.get("plan")  # hash of where the rows go
+        self.plan: str | None = kept.get("plan")  # hash of which row each image goes to
         self.faults: list[tuple[int, str]] = [(i, why) for i, why in kept.get("faults", [])]
+        mode: Literal["r+", "w+"] = "r+" if found else "w+"
+        self.hashes = open_memmap(folder / "digests.npy", mode=mode, dtype="u1", shape=(images, 32))
+        self.numbers = open_memmap(folder / "targets.npy", mode=mode, dtype="f8", shape=(images, len(TARGETS)))
+        self.save()  # only now, since a journal promises both files
 
     def save(self) -> None:
+        """Write the journal. What it says is done must have been flushed to the disk before."""
         record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults")}
         scratch = self.file.with_suffix(".new")
         with scratch.open("w") as file:
@@ -35,5 +45,6 @@ class Journal:
 
 
 def blocks(start: int, stop: int) -> Iterator[range]:
+    """Cut `start` to `stop` into ranges of BLOCK."""
     for first in range(start, stop, BLOCK):
         yield range(first, min(first + BLOCK, stop))

@@ -1,4 +1,4 @@
-"""What a listing turns out to be: the layouts of DeepLense's data sets by the names they are known by."""
+"""Recognising a listing: the names by which the layouts of DeepLense's data sets are known."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainers.data.folder.listing import Listing
 def recognise(
     listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets: Mapping[str, int], skipped: int = 0
 ) -> str:
-    """`Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12`.
+    """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12`.
 
-    `shape` and `dtype` are those on disk; `targets` says for how many images each regression target is known.
+    `shape` and `dtype` are those on the disk. `targets` counts the images for which each regression target is known.
     """
     counts = Counter(entry.label for entry in listing.entries)
     if len(listing.classes) > 1:
@@ -34,7 +34,7 @@ def recognise(
 
 
 def known_as(listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets: Mapping[str, int]) -> str:
-    """By arrangement, shape and dtype alone: names of classes differ between copies of one set."""
+    """The set's name, by layout, shape and dtype alone, because copies of one set differ in the names of classes."""
     form = (listing.layout, shape, str(dtype))
     axion = targets.get("axion_mass", 0) > 0
     if listing.layout == "split_class":

@@ -1,10 +1,10 @@
-"""What is in a folder: which of the known layouts it has, and each image's split and class. No image is opened here.
+"""What a folder holds: which of the known layouts it has, and each image's split and class. It opens no image.
 
-class folders             {no_sub,cdm,axion}/*            beside it or in it, NAME_test/ is NAME's test split
+class folders             {no_sub,cdm,axion}/*; NAME_test/ in it or beside it is NAME's test split
 folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number]: for regression, without classes
-stacked                   one array of images, one of labels (trainers.data.stack), for each split or in all
+stacked                   one array of images and one of labels (stack.py), for each split or for all
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trainers.data.folder.image_file import EXTENSIONS, is_image, target
 from trainers.data.folder.names import LENS, SPLIT_NAMES, by_name, canonical
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, find_pair, open_images, open_labels
+from trainers.errors import TrainingError
 
 PICKLES = (".pth", ".pt", ".pkl", ".pickle")
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
@@ -29,13 +30,15 @@ ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
 
 @dataclass(frozen=True)
 class Entry:
+    """One image."""
+
     path: Path
     split: str | None  # None: the folder has no split of its own
     label: str  # canonical class name
     size: int
     mtime_ns: int
-    row: int | None = None  # of a stacked array
-    targets: Mapping[str, float] = field(default_factory=dict)  # known from elsewhere than the image's file
+    row: int | None = None  # in a stacked array
+    targets: Mapping[str, float] = field(default_factory=dict)  # known from outside the image's file
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,14 @@ class Listing:
     raw: Raw | None = None
 
     def name(self, entry: Entry) -> str:
+        """The entry's path below `root` with slashes, and its row in a stacked array."""
         path, root = str(entry.path), f"{self.root}{os.sep}"
         inside = path.removeprefix(root) if path.startswith(root) else os.path.relpath(path, self.root)
         row = "" if entry.row is None else f"[{entry.row}]"
         return inside.replace(os.sep, "/") + row
 
     def fingerprint(self) -> str:
-        """Hash of where the images are, what they are called, how large they are, and when they were last changed."""
+        """Hash of the images' place, names, sizes, times of change, splits and labels."""
         digest = hashlib.sha256(f"{self.root.resolve()}\0{self.layout}\0{self.raw}".encode())
         for e in self.entries:
             digest.update(f"\0{self.name(e)}\0{e.size}\0{e.mtime_ns}\0{e.split}\0{e.label}\0{dict(e.targets)}".encode())
@@ -63,12 +67,12 @@ class Listing:
 
 
 def scan(root: Path, raw: Raw | None = None) -> Listing:
-    """What is in `root`. ValueError where that is no set of labelled images; `raw` is the form of headerless ones."""
+    """List what `root` holds; `raw` is the form of headerless images. TrainingError if its images are not labelled."""
     if not root.is_dir():
         refuse_pickles([root])
         if root.name.lower().endswith(ARCHIVES):
-            raise ValueError(f"data folder {root} is an archive; unpack it and name the folder")
-        raise ValueError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
+            raise TrainingError(f"data folder {root} is an archive; unpack it and name the folder")
+        raise TrainingError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
     root = descend(root)
     folders = subfolders(root)
     if not folders:
@@ -78,37 +82,40 @@ def scan(root: Path, raw: Raw | None = None) -> Listing:
     classes = tuple(sorted({entry.label for entry in entries}, key=by_name))
     if len(classes) < 2 and layout != "flat" and not any(entry.targets for entry in entries):
         found = f"only the class {classes[0]!r}" if classes else "no class folders"
-        raise ValueError(f"{root} has {found}; expected at least two folders of images, such as no_sub/ and sub/")
+        raise TrainingError(f"{root} has {found}; expected at least two folders of images, such as no_sub/ and sub/")
     for split in sorted({entry.split for entry in entries} - {None}, key=str):
         if missing := set(classes) - {entry.label for entry in entries if entry.split == split}:
             folder = next(
                 (f for f in folders if SPLIT_NAMES.get(f.name.lower()) == split), f"the {split} split of {root}"
             )
-            raise ValueError(f"{folder} lacks the class {min(missing)!r}, which other splits have")
+            raise TrainingError(f"{folder} lacks the class {min(missing)!r}, which other splits have")
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
     return Listing(root, layout, classes, tuple(entries), raw)
 
 
 def subfolders(root: Path) -> list[Path]:
+    """The folders in `root`, sorted, without hidden and private ones."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
 
 
 def images_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The image files in `folder`, unsorted."""
     with os.scandir(folder) as found:
         return [file for file in found if is_image(file.name)]
 
 
 def refuse_pickles(files: Sequence[Path]) -> None:
+    """TrainingError if any of the files is a pickle."""
     for file in files:
         if file.suffix.lower() in PICKLES:
-            raise ValueError(
-                f"{file} is a pickle, which can run anything when opened, so it is not; load it where you trust it "
+            raise TrainingError(
+                f"{file} is a pickle, which can run any code when opened, so it is refused; load it where you trust it "
                 "and write each image with numpy.save into a folder of its class (no_sub/, cdm/, axion/)"
             )
 
 
 def descend(root: Path) -> Path:
-    """Into the only folder of a folder, as archives leave it, unless that one is what is looked for."""
+    """Follow folders that hold nothing but one folder, as archives leave them, to the one that holds the data set."""
     while True:
         inner = subfolders(root)
         if len(inner) != 1 or images_in(root):
@@ -125,15 +132,16 @@ def holds_target(folder: Path) -> bool:
         try:
             return read_npy(Path(name)).dtype == object
         except (OSError, ValueError):
-            continue  # whatever this folder is, conversion names its bad files
+            continue  # the conversion names bad files
     return False
 
 
 def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
+    """The layout of a folder with subfolders, and its entries."""
     splits = {folder: SPLIT_NAMES[folder.name.lower()] for folder in folders if folder.name.lower() in SPLIT_NAMES}
     if splits:
         if "train" not in splits.values():
-            raise ValueError(f"{root} has a {next(iter(splits)).name} folder but no train folder")
+            raise TrainingError(f"{root} has a {next(iter(splits)).name} folder but no train folder")
         if all(not subfolders(folder) and holds_target(folder) for folder in splits):
             return "flat", [entry for f, split in splits.items() for entry in file_entries(f, split, LENS)]
         return "splits", [entry for f, split in splits.items() for entry in class_entries(f, split)]
@@ -144,7 +152,7 @@ def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
             assert part is not None
             found += file_entries(folder, SPLIT_NAMES[part[1]], canonical(part[2]))
         if "train" not in {entry.split for entry in found}:
-            raise ValueError(f"{root} has no folder whose name begins with train_")
+            raise TrainingError(f"{root} has no folder whose name begins with train_")
         return "split_class", found
     if tested := with_test_folder(folders):
         return "classes", class_entries(tested[0], "train") + class_entries(tested[1], "test")
@@ -155,13 +163,14 @@ def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
 
 
 def with_test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
-    """NAME/ and NAME_test/, if that is all there is and both hold class folders."""
+    """NAME/ and NAME_test/, if there is nothing else and both hold class folders."""
     if len(folders) == 2 and folders[1].name == f"{folders[0].name}_test" and all(map(subfolders, folders)):
         return folders[0], folders[1]
     return None
 
 
 def class_entries(root: Path, split: str | None) -> list[Entry]:
+    """The images in all class folders of `root`."""
     entries = []
     for folder in subfolders(root):
         entries += file_entries(folder, split, canonical(folder.name))
@@ -169,16 +178,17 @@ def class_entries(root: Path, split: str | None) -> list[Entry]:
 
 
 def file_entries(folder: Path, split: str | None, label: str) -> list[Entry]:
+    """The images in one class folder. TrainingError if there are none."""
     files = images_in(folder)
     if not files:
         refuse_pickles(sorted(folder.iterdir()))
-        raise ValueError(f"class folder {folder} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
+        raise TrainingError(f"class folder {folder} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
     stats = [(Path(file.path), file.stat()) for file in files]
     return [Entry(path, split, label, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
 def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
-    """A folder of files only: stacked arrays, or images with their number."""
+    """The layout of a folder of files alone, and its entries: stacked arrays, or images with their numbers."""
     if stacks := find_stacks(root, raw):
         entries = []
         for split, (images, labels) in stacks.items():
@@ -189,16 +199,18 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     files = sorted(path for path in root.iterdir() if path.is_file())
     refuse_pickles(files)
     if any(path.suffix.lower() in RAW_EXTENSIONS for path in files) and raw is None:
-        raise ValueError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
+        raise TrainingError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
     if images_in(root):
-        raise ValueError(
+        raise TrainingError(
             f"{root} has no class folders; expected at least two, images beside a number, or stacked arrays"
         )
-    raise ValueError(f"{root} has no class folders; expected at least two folders of images, such as no_sub/ and sub/")
+    raise TrainingError(
+        f"{root} has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
+    )
 
 
 def find_stacks(root: Path, raw: Raw | None = None) -> dict[str | None, tuple[Path, Path]]:
-    """Images' and labels' file of each split; empty where there are no stacked arrays."""
+    """The images' and the labels' file of each split; empty if there are no stacked arrays."""
     suffixes = (".npy", *RAW_EXTENSIONS)
     files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and f.name[0] != ".")
     groups: dict[str | None, list[Path]] = {}
@@ -214,6 +226,7 @@ def find_stacks(root: Path, raw: Raw | None = None) -> dict[str | None, tuple[Pa
 
 
 def stack_entries(images: Path, labels: Path, split: str | None, raw: Raw | None) -> list[Entry]:
+    """The rows of a stacked array as images. Labels that are not whole numbers are regression targets."""
     count = len(open_images(images, raw))
     values = open_labels(labels, count)
     stats = images.stat(), labels.stat()
@@ -223,13 +236,15 @@ def stack_entries(images: Path, labels: Path, split: str | None, raw: Raw | None
         return Entry(images, split, label, size, mtime_ns, row, targets)
 
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError(f"{labels} holds NaN or infinite labels")
+        raise TrainingError(f"{labels} holds NaN or infinite labels")
     if values.dtype.kind == "f" and (values != np.round(values)).any():
         return [entry(row, LENS, target(float(value))) for row, value in enumerate(values)]
     if values.dtype.kind in "biuf":
         values = values.astype(np.int64)
         if len(np.unique(values)) > 1000:
-            raise ValueError(f"{labels} holds more than 1,000 different labels; expected classes")
+            raise TrainingError(f"{labels} holds more than 1,000 different labels; expected classes")
     elif values.dtype.kind != "U":
-        raise ValueError(f"{labels} holds {values.dtype} values; expected class numbers, names or regression targets")
+        raise TrainingError(
+            f"{labels} holds {values.dtype} values; expected class numbers, names or regression targets"
+        )
     return [entry(row, canonical(str(value)), {}) for row, value in enumerate(values)]

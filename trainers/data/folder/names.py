@@ -1,4 +1,4 @@
-"""What splits and classes are called on disk, and here."""
+"""The names of splits and classes, on disk and here."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LENS = "lens"
 
 
 def by_name(label: str) -> tuple[int, str]:
-    """Sorts classes by name, or by number where they are numbers."""
+    """A key that sorts classes by name, or by number if they are numbers."""
     return (int(label), label) if label.isdecimal() else (0, label)
 
 
 def canonical(name: str) -> str:
-    """The name of a class however its folder spells it."""
+    """The name of a class, however its folder spells it."""
     name = name.lower().strip().replace(" ", "_").replace("-", "_")
     return SYNONYMS.get(name, name)

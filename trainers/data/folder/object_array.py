@@ -1,7 +1,7 @@
-"""Reading `.npy` files that hold Python objects without running anything a file asks for.
+"""Reads `.npy` files that hold Python objects, and runs nothing that a file asks for.
 
-DeepLense's axion files are pickled object arrays `[image, axion mass]`. A pickle is a program; here its only callables
-are three stand-ins that rebuild plain numeric arrays from bytes, made afresh for every file. Any other name is refused
+DeepLense's axion files are pickled object arrays `[image, axion mass]`. A pickle is a program. Here its only callables
+are stand-ins, made afresh for every file, that rebuild plain numeric arrays from bytes. Any other name is refused
 before it is imported.
 """
 
@@ -14,13 +14,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-# numpy parses a header with `ast`, whose depth counter CPython 3.11 shares between threads. Files are read by many,
+from trainers.errors import TrainingError
+
+# numpy parses a header with `ast`, whose depth counter CPython 3.11 shares between threads. Many threads read files,
 # and one in many thousands would end in "SystemError: AST constructor recursion depth mismatch" (cpython#106905).
 PARSING = threading.Lock()
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array in `path`; of dtype object if it holds numeric arrays and numbers. ValueError for anything else."""
+    """The array in `path`, of dtype object if it holds numeric arrays and numbers. TrainingError for other objects."""
     with path.open("rb") as file:
         major, _ = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -28,14 +30,14 @@ def read_npy(path: Path) -> np.ndarray:
             shape, fortran, dtype = read_header(file)
         if not dtype.hasobject:
             numbers = np.fromfile(file, dtype=dtype, count=int(np.prod(shape)))
-            return numbers.reshape(shape, order="F" if fortran else "C")  # ValueError where the file is cut off
+            return numbers.reshape(shape, order="F" if fortran else "C")  # ValueError if the file is cut short
         try:
             array = restricted_unpickler(file).load()
-        except Exception as error:  # a hostile pickle can make the machine that runs it raise anything
-            raise ValueError(f"not an object array of plain numbers and arrays ({error})") from error
+        except Exception as error:  # a hostile pickle can raise anything
+            raise TrainingError(f"not an object array of plain numbers and arrays ({error})") from error
         items = array.items if isinstance(array, Array) else array
         if not isinstance(items, list) or len(items) != int(np.prod(shape)):
-            raise ValueError("not an object array of plain numbers and arrays")
+            raise TrainingError("not an object array of plain numbers and arrays")
         result = np.empty(len(items), dtype=object)
         for i, item in enumerate(items):
             result[i] = item.items if isinstance(item, Array) else item
@@ -43,12 +45,14 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 class Array:
-    """What the unpickler builds in place of an ndarray: `items` is a list of objects or a numeric array."""
+    """The unpickler's stand-in for an ndarray: `items` is a list of objects or a numeric array."""
 
     items: Any = None
 
 
 def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:
+    """An unpickler that knows numeric arrays, lists and numbers, and refuses every other name."""
+
     class Dtype:
         def __init__(self, code: str, *_: object) -> None:
             self.code, self.order = code, "="
@@ -58,7 +62,7 @@ def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:
 
         def numeric(self) -> np.dtype:
             if self.code[:1] not in ("b", "i", "u", "f"):
-                raise ValueError(f"dtype {self.code!r} in a pickle")
+                raise TrainingError(f"dtype {self.code!r} in a pickle")
             return np.dtype(f"{self.order}{self.code}")
 
     class Rebuilt(Array):

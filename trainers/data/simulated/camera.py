@@ -1,7 +1,7 @@
-"""From light to what is stored of it: the exposures and noises that a population may name as its `camera`.
+"""From light to stored images: the exposures and noises that a population may name as its `camera`.
 
-Light comes as (B, H, W) mean brightness in each pixel in units of the source's at its half-light radius. Noise that is
-not of the light is that of an area of sky: with other pixels, each has its part of it.
+Light is the mean brightness (B, H, W) of each pixel, in units of the source's at its half-light radius. Background
+noise belongs to an area of sky: how much of it a pixel has follows from the pixel's area.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ EUCLID_SKY = 10 ** (0.4 * (25.72 - 22.3))  # electrons/s/arcsec^2; zero point an
 
 
 def expose(population: Population, images: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """What the population's camera stores of light (B, H, W)."""
+    """The images that the population's camera stores of light (B, H, W)."""
     return CAMERAS[population.camera](population, images.double().numpy(), rng).astype(stored_dtype(population))
 
 
 def stored_dtype(population: Population) -> np.dtype:
+    """int64 counts from `model_1`, float32 from every other camera."""
     return np.dtype("i8" if population.camera == "model_1" else "f4")
 
 
 def at_snr(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Photo-electrons above the sky: Poisson noise of the light and Gaussian background noise, each once.
+    """Photo-electrons above the sky, with the light's Poisson noise and Gaussian background noise, each once.
 
-    Each is exposed until its brightest pixel holds P electrons with P / sqrt(P + sky P) equal to the stated `snr`.
+    Each image is exposed until its brightest pixel holds P electrons, where P / sqrt(P + sky P) is the stated `snr`.
     """
     p = population
     peak = p.snr**2 * (1 + p.sky)
@@ -50,12 +51,12 @@ def model_1(population: Population, light: np.ndarray, rng: np.random.Generator)
 
 
 def model_2(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """DeepLenseSim's Model II, electrons/s: twice the light, and no noise."""
+    """DeepLenseSim's Model II in electrons/s: twice the light, without noise."""
     return 2 * flux(population, light)
 
 
 def euclid(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Electrons/s above the sky in four exposures of Euclid VIS: Poisson noise of light and sky, and read-out noise."""
+    """Electrons/s above the sky in four exposures of Euclid VIS, with Poisson and read-out noise."""
     side = pixel(population, light)
     readout = EUCLID_EXPOSURES * (EUCLID_READ_NOISE * side / EUCLID_PIXEL) ** 2
     background = math.sqrt(readout + EUCLID_TIME * EUCLID_SKY * side**2)
@@ -63,12 +64,12 @@ def euclid(population: Population, light: np.ndarray, rng: np.random.Generator) 
 
 
 def pixel(population: Population, light: np.ndarray) -> float:
-    """Side of a pixel in arcsec."""
+    """The side of a pixel in arcsec."""
     return population.field / light.shape[-1]
 
 
 def flux(population: Population, light: np.ndarray) -> np.ndarray:
-    """Flux in each pixel."""
+    """The flux in each pixel."""
     return population.source_brightness * pixel(population, light) ** 2 * light
 
 

@@ -1,7 +1,7 @@
 """A simulated data set: chunks of images, each a pure function of (population, image size, seed, chunk number).
 
-Image i is the same whatever the number of threads and of images: a larger set begins with the smaller one, and no image
-changes its split when the set grows. Classes alternate, so that any number of images is balanced.
+Image i does not depend on the number of threads or of images: a larger set begins with the smaller one, and no image
+changes its split when the set grows. Classes alternate, so any number of images is balanced.
 """
 
 from __future__ import annotations
@@ -18,23 +18,21 @@ import torch
 
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
-from trainers.data.folder.image_file import TARGETS
+from trainers.data.dataset import TARGETS
 from trainers.data.progress import progress_bar
 from trainers.data.simulated.camera import expose, stored_dtype
 from trainers.data.simulated.population import CLASSES, Population
 from trainers.data.simulated.systems import draw
 
 CHUNK = 60
-"""Images drawn together, a multiple of the number of classes. Part of the definition of image i: not a tuning knob."""
+"""Images drawn together, a multiple of the number of classes. It is part of the definition of image i, not a knob."""
 
 
 def simulate_chunk(
     population: Population, image_size: int, seed: int, chunk: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Images (60, H, W) as the camera stores them, labels (60,) and targets (60,) of chunk number `chunk`."""
-    from trainers.data.simulated.lensing import (
-        noiseless,  # caustics takes a second to import, which mapped data need not wait for
-    )
+    from trainers.data.simulated.lensing import noiseless  # caustics takes a second to import: only if needed
 
     rng = np.random.default_rng([seed, chunk])
     images = np.empty((CHUNK, image_size, image_size), dtype=stored_dtype(population))
@@ -49,17 +47,17 @@ def simulate_chunk(
 
 
 def split_of(images: int) -> np.ndarray:
-    """Index of the split (0 train, 1 val, 2 test) of each of `images` images: 70:15:15, by whole rounds of classes."""
+    """The split of each image, (images,): 0 train, 1 val, 2 test, in the ratio 70:15:15 by whole rounds of classes."""
     places = np.arange(images) // len(CLASSES) % 20
     return np.select([np.isin(places, (3, 9, 15)), np.isin(places, (6, 12, 18))], [1, 2], default=0)
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """For threads that simulate chunks: rounding must not depend on the machine.
+    """Run torch on one thread while threads simulate chunks, so that rounding does not depend on the machine.
 
-    Threads, not processes: the arithmetic releases the interpreter, and a spawned process costs more to import torch
-    than it saves.
+    Threads suffice: the arithmetic releases the interpreter, and a process would take longer to import torch than it
+    saves.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -72,7 +70,7 @@ def one_torch_thread() -> Iterator[None]:
 def write_simulation(
     folder: Path, population: Population, images: int, image_size: int, seed: int, *, title: str, progress: bool = True
 ) -> None:
-    """Simulate into the empty cache folder `folder`, on all the cores this process may use."""
+    """Simulate into the empty cache folder `folder`, on all cores that this process may use."""
     split = split_of(images)
     row = np.empty(images, dtype=np.int64)  # place within the split
     pixels = {}

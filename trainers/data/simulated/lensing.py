@@ -1,4 +1,4 @@
-"""From lens systems to light on the detector: ray-shooting on a fine grid, point-spread function, pixels."""
+"""From lens systems to light on the detector: ray-shooting on a fine grid, the point-spread function, the pixels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from trainers.data.simulated.population import Population
 from trainers.data.simulated.systems import Systems
 
 CORE = 1e-6
-"""Softening of the halo and the point masses in arcsec: keeps a ray through a centre finite, changes nothing else."""
+"""Softening of the halo and the point masses in arcsec. It keeps a ray through a centre finite and changes no other."""
 
 
 def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tuple[Tensor, Tensor]:
-    """Reduced deflection angles at (x, y), each (B, H, W) in arcsec in the systems' frame and returned so.
+    """Reduced deflection angles at (x, y). All four are (B, H, W) in arcsec, in the systems' frame.
 
-    Singular isothermal ellipsoid (its Einstein radius is that of the circle of equal area, so the mass within the
-    critical curve is the halo's), external shear and point masses.
+    The lens is a singular isothermal ellipsoid, an external shear and point masses. The ellipsoid's Einstein radius is
+    that of the circle of equal area, so the mass within its critical curve is the halo's.
     """
 
     def column(values: np.ndarray) -> Tensor:
@@ -40,7 +40,7 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
     )
     bx, by = reduced_deflection_angle_external_shear(zero, zero, column(s.shear_1), column(s.shear_2), x, y)
     ax, ay = ax + bx, ay + by
-    # One point after the other: a (B, K, H, W) tensor would not fit the processor's cache.
+    # One point at a time: a (B, K, H, W) tensor would not fit the processor's cache.
     for k in range(s.point_radius.shape[1]):
         at_x, at_y, radius = column(s.point_x[:, k]), column(s.point_y[:, k]), column(s.point_radius[:, k])
         bx, by = reduced_deflection_angle_point(at_x, at_y, radius, x, y, core)
@@ -50,7 +50,7 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
 
 
 def surface_brightness(systems: Systems, x: Tensor, y: Tensor) -> Tensor:
-    """The source's brightness at (x, y) in the source plane, each (B, H, W) in arcsec; 1 at its half-light radius."""
+    """The source's brightness at (x, y) in its plane, each (B, H, W) in arcsec; 1 at the half-light radius."""
 
     def column(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(x)[:, None, None]
@@ -62,12 +62,12 @@ def surface_brightness(systems: Systems, x: Tensor, y: Tensor) -> Tensor:
 
 
 def noiseless(population: Population, systems: Systems, image_size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Images (B, H, W) as the telescope would see them in infinite time, in units of brightness per pixel area."""
+    """Images (B, H, W) as the telescope would see them after infinite time, in units of brightness per pixel area."""
     p = population
-    rays_per_pixel = max(p.supersampling, math.ceil(p.pixels / image_size))  # never coarser than the set's own pixels
+    rays_per_pixel = max(p.supersampling, math.ceil(p.pixels / image_size))  # never coarser than its own pixels
     step = p.field / (image_size * rays_per_pixel)
     kernel = gaussian(p.psf / step)
-    rays = image_size * rays_per_pixel + len(kernel) - 1  # a margin, whose light the point-spread function brings in
+    rays = image_size * rays_per_pixel + len(kernel) - 1  # a margin, from which the PSF brings in light
     axis = (torch.arange(rays, dtype=torch.float64) - (rays - 1) / 2) * step
     sky_y, sky_x = torch.meshgrid(axis, axis, indexing="ij")  # x to the right along columns, y along rows
     turn = torch.from_numpy(systems.turn)[:, None, None]
@@ -81,7 +81,7 @@ def noiseless(population: Population, systems: Systems, image_size: int, dtype: 
 
 
 def gaussian(fwhm: float) -> Tensor:
-    """A Gaussian of full width at half maximum `fwhm`, sampled at whole steps out to five sigma, of sum 1."""
+    """A Gaussian of full width at half maximum `fwhm` and sum 1, sampled at whole steps out to five sigma."""
     sigma = fwhm / math.sqrt(8 * math.log(2))
     reach = math.ceil(5 * sigma)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.float64) / sigma) ** 2)

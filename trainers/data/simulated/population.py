@@ -1,19 +1,19 @@
 """What the simulator draws from: the physical parameters of a population of lenses, and the presets.
 
-The system is the one of DeepLenseSim's Model I (z 0.5 and 1.0, a 1e12 solar-mass singular isothermal ellipsoid with
-external shear, a Sersic source) and so are the two kinds of substructure. `fair` mends what tells the classes apart in
-that set without any substructure being seen: every system is turned to a random angle on the sky, the mass within the
-ring is the same in every class, and the noise (Poisson and background, once, at a stated signal-to-noise ratio) is left
-in. Pixel, point-spread function and signal-to-noise ratio are then chosen such that a plain CNN learns it in ten epochs
-without reaching the end of the scale (benchmarks/default_population.py). `varied` draws the halo, the shear and the
-source anew for every image as well: far harder, close to chance for a small network.
+The system is that of DeepLenseSim's Model I (z 0.5 and 1.0, a singular isothermal ellipsoid of 1e12 solar masses with
+external shear, a Sersic source), and so are the two kinds of substructure. In that set the classes can be distinguished
+without seeing any substructure. `fair` mends this: every system is turned to a random angle on the sky, the mass within
+the ring is the same in every class, and the noise (Poisson and background, once, at a stated signal-to-noise ratio)
+stays in. Pixel, point-spread function and signal-to-noise ratio are chosen so that a plain CNN learns it in ten epochs
+without reaching the end of the scale (benchmarks/default_population.py). `varied` also draws the halo, the shear and
+the source anew for every image: this is far harder, close to chance for a small network.
 
-`deeplense-1` and `deeplense-2` are the public sets as their code makes them, whatever one thinks of it: images upright,
-substructure on top of the halo's mass, and Einstein radii with *luminosity* distances (1.28" for 1e12 solar masses;
-the textbook's angular-diameter distances, which all other presets use, give 1.66"). In Model II every deflection is
-moreover scaled from a source at redshift 2.5, by which it takes the radii, to one at 1.0 (0.81"), and the stored image
-is twice the light, without noise; `deeplense-2-noisy` is its light once, with the noise that was left out.
-`paper-2020` is the population of arXiv 2008.12731, with what that does not state taken from Model I.
+`deeplense-1` and `deeplense-2` are the public sets exactly as their code makes them: images upright, substructure on
+top of the halo's mass, and Einstein radii from *luminosity* distances (1.28" for 1e12 solar masses; the textbook's
+angular-diameter distances, which all other presets use, give 1.66"). Model II takes the radii for a source at redshift
+2.5 and then scales every deflection to one at 1.0 (0.81"). It stores twice the light, without noise;
+`deeplense-2-noisy` stores the light once, with the noise that Model II omits. `paper-2020` is the population of
+arXiv 2008.12731; what that paper does not state is taken from Model I.
 """
 
 from __future__ import annotations
@@ -23,27 +23,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainers.errors import TrainingError
+
 CLASSES = ("axion", "cdm", "no_sub")
 
 Range = tuple[float, float]
-"""Lower and upper end of a uniform distribution; both equal: fixed."""
+"""Lower and upper end of a uniform distribution; equal ends fix the value."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """Parameters of a population. Angles in radians, lengths in arcsec, masses in solar masses unless said otherwise.
+    """Parameters of a population: angles in radians, lengths in arcsec, masses in solar masses unless stated otherwise.
 
-    Ellipticities are moduli e = (1 - q)/(1 + q) of the axis ratio q. All angles are measured from the system's own
-    axis; with `turned` each system is then laid on the sky at a random angle, so that no direction is preferred.
+    Ellipticities are moduli e = (1 - q)/(1 + q) of the axis ratio q. Angles are measured from the system's own axis;
+    with `turned`, each system then lies on the sky at a random angle, so that no direction is preferred.
     """
 
     # the lens plane
     z_lens: float = 0.5
     z_source: float = 1.0
-    luminosity_distances: bool = False  # in Einstein radii, as the public code has it
-    deflection_scale: float = 1.0  # of all deflections, those of the shear too
-    halo_mass: float = 1e12  # within the Einstein radius, substructure included if mass is conserved
-    ring_scatter: float = 0.0  # the Einstein radius is scaled by U(1 - s, 1 + s)
+    luminosity_distances: bool = False  # in Einstein radii, as in the public code
+    deflection_scale: float = 1.0  # of all deflections, including the shear's
+    halo_mass: float = 1e12  # within the Einstein radius, including substructure if mass is conserved
+    ring_scatter: float = 0.0  # a scatter s scales the Einstein radius by U(1 - s, 1 + s)
     halo_ellipticity: Range = (0.1, 0.1)
     halo_angle: Range = (0.0, 0.0)
     shear: Range = (0.05, 0.05)
@@ -51,16 +53,16 @@ class Population:
     turned: bool = True
     # the source: an elliptical Sersic profile; its radius is the half-light radius sqrt(ab)
     source_offset: Range = (-0.35, 0.35)  # of x and of y
-    source_distance: Range | None = None  # from the centre, in any direction; None: by `source_offset`
+    source_distance: Range | None = None  # from the centre, in any direction; None: `source_offset` holds
     source_radius: Range = (0.25, 0.25)
     source_index: Range = (1.0, 1.0)
     source_ellipticity: Range = (math.hypot(0.1, 0.1), math.hypot(0.1, 0.1))
     source_angle: Range = (0.375 * math.pi, 0.375 * math.pi)  # e1 = -0.1, e2 = 0.1
-    source_axis_ratio: Range | None = None  # None: by `source_ellipticity`
-    source_brightness: float = 1.0  # at the half-light radius, flux per square arcsec; without effect on camera "snr"
+    source_axis_ratio: Range | None = None  # None: `source_ellipticity` holds
+    source_brightness: float = 1.0  # at the half-light radius, flux per square arcsec; camera "snr" ignores it
     # cdm: point masses with dN/dm ~ m^slope
     subhalos: int = 25
-    subhalos_poisson: bool = False  # their number is drawn from Poisson(subhalos)
+    subhalos_poisson: bool = False  # their number comes from Poisson(subhalos)
     subhalo_mass: Range = (1e6, 1e10)
     subhalo_slope: float = -0.9
     subhalo_radius: Range = (0.25, 2.0)  # distance from the centre, uniform
@@ -69,13 +71,13 @@ class Population:
     vortex_points: int = 100
     axion_mass: Range = (-24.0, -22.0)  # log10 eV
     vortex_scale: float = 0.03  # half-length for an axion of 1e-22 eV; inversely proportional to the axion's mass
-    vortex_length: Range | None = None  # from end to end; None: set by the axion's mass, which otherwise is unknown
+    vortex_length: Range | None = None  # end to end, for unknown axion masses; None: the axion's mass sets it
     vortex_offset: float = 0.0  # standard deviation of x and of y of its centre
-    conserve_mass: bool = True  # the halo gives up what substructure lies within the ring, instead of it coming on top
+    conserve_mass: bool = True  # the halo gives up the substructure's mass within the ring; else that comes on top
     # the telescope
-    camera: str = "snr"  # one of trainers.data.camera
-    pixels: int = 64  # a side of the set this describes; any other number may be asked for
-    field: float = 5.12  # side of the square image, whatever the number of pixels; 0.08" a pixel for 64
+    camera: str = "snr"  # one of CAMERAS in camera.py
+    pixels: int = 64  # along a side, in the set that this describes; any other number can be simulated
+    field: float = 5.12  # side of the square image for any number of pixels; 0.08" a pixel for 64
     supersampling: int = 2  # rays per pixel side, at least
     psf: float = 0.1  # full width at half maximum of the Gaussian point-spread function
     snr: float = 40.0  # of each image's brightest pixel, with camera "snr"
@@ -83,9 +85,9 @@ class Population:
 
     def __post_init__(self) -> None:
         if not self.snr > 0:
-            raise ValueError(f"snr is {self.snr}; expected a signal-to-noise ratio above 0 for the brightest pixel")
+            raise TrainingError(f"snr is {self.snr}; expected a signal-to-noise ratio above 0 for the brightest pixel")
         if not self.psf > 0:
-            raise ValueError(f"psf is {self.psf}; expected a full width at half maximum above 0 arcsec")
+            raise TrainingError(f"psf is {self.psf}; expected a full width at half maximum above 0 arcsec")
 
 
 MODEL_1 = Population(
@@ -145,9 +147,9 @@ PRESETS: dict[str, Population] = {
 
 
 def preset(name: str) -> Population:
-    """The population called `name`; ValueError listing the known ones otherwise."""
+    """The population called `name`. TrainingError that lists the known ones if there is none."""
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; known: {', '.join(sorted(PRESETS))}")
+        raise TrainingError(f"unknown preset {name!r}; known: {', '.join(sorted(PRESETS))}")
     return PRESETS[name]
 
 
@@ -159,10 +161,10 @@ def with_snr(population: Population, snr: float) -> Population:
 def einstein_radius(
     mass: np.ndarray | float, z_lens: float, z_source: float, luminosity_distances: bool = False
 ) -> np.ndarray:
-    """Einstein radius in arcsec of `mass` solar masses: sqrt(4GM/c^2 D_ls/(D_l D_s)), angular-diameter distances.
+    """Einstein radius in arcsec of `mass` solar masses: sqrt(4GM/c^2 D_ls/(D_l D_s)) in angular-diameter distances.
 
-    Flat Lambda-CDM with H0 = 70 km/s/Mpc and matter density 0.3. With `luminosity_distances` those are put in their
-    place, and D_ls = D_s - D_l: wrong, but what DeepLense's sets were made with.
+    The cosmology is flat Lambda-CDM with H0 = 70 km/s/Mpc and matter density 0.3. `luminosity_distances` uses
+    luminosity distances instead, with D_ls = D_s - D_l: wrong, but DeepLense's sets were made that way.
     """
 
     def comoving(z: float) -> float:  # in Hubble radii

@@ -1,4 +1,4 @@
-"""Lens systems drawn from a population: plain arrays, one entry per system."""
+"""Lens systems drawn from a population, as plain arrays with one entry per system."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainers.data.simulated.population import Population, Range, einstein_radiu
 
 @dataclass(frozen=True)
 class Systems:
-    """B systems. Arrays of shape (B,) or, for the point masses, (B, K); arcsec and radians, all in the system's frame.
+    """B systems. Arrays are (B,) or, for the point masses, (B, K); arcsec and radians, all in the system's own frame.
 
-    Radii of lenses are Einstein radii, so that masses add up as their squares.
+    Radii of lenses are Einstein radii, so masses add up as their squares.
     """
 
     turn: np.ndarray  # angle at which the system lies on the sky
@@ -33,59 +33,49 @@ class Systems:
     point_y: np.ndarray
     point_radius: np.ndarray
     axion_mass: np.ndarray  # log10 eV; NaN without a vortex
-    mass_fraction: np.ndarray  # of the substructure, over the halo's mass (and its own, where that comes on top)
+    mass_fraction: np.ndarray  # of the substructure in the halo's mass (and its own, if that comes on top)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The point masses of B systems, (B, K), in arcsec and solar masses, and the axion's mass (B,) in log10 eV."""
+
+    x: np.ndarray
+    y: np.ndarray
+    mass: np.ndarray
+    axion_mass: np.ndarray
+
+
+class Draws:
+    """Random numbers for `count` systems."""
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self.count, self.rng = count, rng
+
+    def uniform(self, ends: Range, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """One number for each system, or an array of `shape`."""
+        return self.rng.uniform(*ends, size=(self.count,) if shape is None else shape)
 
 
 def draw(population: Population, label: str, count: int, rng: np.random.Generator) -> Systems:
-    """`count` systems of the class `label`."""
-    p = population
-
-    def uniform(ends: Range, shape: tuple[int, ...] = (count,)) -> np.ndarray:
-        return rng.uniform(*ends, size=shape)
-
+    """Draw `count` systems of the class `label`. The order of the draws is part of what a seed means."""
+    p, draws = population, Draws(count, rng)
+    uniform = draws.uniform
     total = p.halo_mass * uniform((1 - p.ring_scatter, 1 + p.ring_scatter)) ** 2
     shear, shear_angle = uniform(p.shear), uniform(p.shear_angle)
     halo_e, source_e = uniform(p.halo_ellipticity), uniform(p.source_ellipticity)
-    axion_mass = np.full(count, np.nan)
-    x = y = mass = np.zeros((count, 0))
-    if label == "cdm":
-        numbers = rng.poisson(p.subhalos, size=count) if p.subhalos_poisson else np.full(count, p.subhalos)
-        shape = (count, int(numbers.max(initial=0)))
-        distance, angle = uniform(p.subhalo_radius, shape), uniform((0, 2 * math.pi), shape)
-        x, y = distance * np.cos(angle), distance * np.sin(angle)
-        low, high = sorted(m ** (p.subhalo_slope + 1) for m in p.subhalo_mass)
-        mass = uniform((low, high), shape) ** (1 / (p.subhalo_slope + 1))  # inverse of the cumulated law
-        mass = np.where(np.arange(shape[1]) < numbers[:, None], mass, 0.0)
-    elif label == "axion":
-        if p.vortex_length is None:
-            axion_mass = uniform(p.axion_mass)
-            half_length = p.vortex_scale * 10 ** (-22 - axion_mass)
-        else:
-            half_length = uniform(p.vortex_length) / 2
-        angle = uniform((0, 2 * math.pi))
-        along = half_length[:, None] * np.linspace(-1, 1, p.vortex_points)
-        x, y = along * np.cos(angle)[:, None], along * np.sin(angle)[:, None]
-        if p.vortex_offset:
-            x, y = (at + rng.normal(0.0, p.vortex_offset, size=(count, 1)) for at in (x, y))
-        mass = np.repeat(uniform(p.vortex_mass)[:, None] / p.vortex_points, p.vortex_points, axis=1)
-    ring, point_radius = (einstein_radius(m, p.z_lens, p.z_source, p.luminosity_distances) for m in (total, mass))
-    # An isothermal halo's mass within a *given* radius goes with its Einstein radius, not with its square. Reducing
-    # the halo's own mass by the substructure's would take out half of it only, and the ring's size tell the class.
-    inside = np.where(np.hypot(x, y) < ring[:, None], mass, 0.0).sum(axis=1)
+    points = SUBSTRUCTURE[label](p, draws)
+    substructure = points.mass.sum(axis=1)
+    distances = (p.z_lens, p.z_source, p.luminosity_distances)
+    ring, point_radius = einstein_radius(total, *distances), einstein_radius(points.mass, *distances)
+    # An isothermal halo's mass within a *given* radius is proportional to its Einstein radius, not to its square.
+    # Taking the substructure from the halo's own mass would remove only half of it, and the ring's size would reveal
+    # the class.
+    inside = np.where(np.hypot(points.x, points.y) < ring[:, None], points.mass, 0.0).sum(axis=1)
     halo_radius = ring * (1 - inside / total) if p.conserve_mass else ring
     turn = uniform((0, 2 * math.pi)) if p.turned else np.zeros(count)
-    halo_angle, source_x, source_y = uniform(p.halo_angle), uniform(p.source_offset), uniform(p.source_offset)
-    source_radius, source_index, source_angle = (
-        uniform(p.source_radius),
-        uniform(p.source_index),
-        uniform(p.source_angle),
-    )
-    if p.source_distance is not None:
-        distance, angle = uniform(p.source_distance), uniform((0, 2 * math.pi))
-        source_x, source_y = distance * np.cos(angle), distance * np.sin(angle)
-    source_q = (1 - source_e) / (1 + source_e)
-    if p.source_axis_ratio is not None:
-        source_q = uniform(p.source_axis_ratio)
+    halo_angle = uniform(p.halo_angle)
+    source = draw_source(p, source_e, draws)
     scale = p.deflection_scale
     return Systems(
         turn=turn,
@@ -94,15 +84,70 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
         halo_angle=halo_angle,
         shear_1=scale * shear * np.cos(2 * shear_angle),
         shear_2=scale * shear * np.sin(2 * shear_angle),
-        source_x=source_x,
-        source_y=source_y,
-        source_radius=source_radius,
-        source_index=source_index,
-        source_q=source_q,
-        source_angle=source_angle,
-        point_x=x,
-        point_y=y,
-        point_radius=math.sqrt(scale) * point_radius,  # the deflection of a point goes with the square of its radius
-        axion_mass=axion_mass,
-        mass_fraction=mass.sum(axis=1) / (total if p.conserve_mass else total + mass.sum(axis=1)),
+        **source,
+        point_x=points.x,
+        point_y=points.y,
+        point_radius=math.sqrt(scale) * point_radius,  # a point's deflection is proportional to its radius squared
+        axion_mass=points.axion_mass,
+        mass_fraction=substructure / (total if p.conserve_mass else total + substructure),
     )
+
+
+def no_points(population: Population, draws: Draws) -> Points:
+    """No substructure."""
+    none = np.zeros((draws.count, 0))
+    return Points(none, none, none, np.full(draws.count, np.nan))
+
+
+def draw_subhalos(population: Population, draws: Draws) -> Points:
+    """Cold-dark-matter subhalos: point masses with a power-law mass function, all around the lens."""
+    p, count = population, draws.count
+    numbers = draws.rng.poisson(p.subhalos, size=count) if p.subhalos_poisson else np.full(count, p.subhalos)
+    shape = (count, int(numbers.max(initial=0)))
+    distance, angle = draws.uniform(p.subhalo_radius, shape), draws.uniform((0, 2 * math.pi), shape)
+    low, high = sorted(m ** (p.subhalo_slope + 1) for m in p.subhalo_mass)
+    mass = draws.uniform((low, high), shape) ** (1 / (p.subhalo_slope + 1))  # the inverse of the cumulative law
+    mass = np.where(np.arange(shape[1]) < numbers[:, None], mass, 0.0)
+    return Points(distance * np.cos(angle), distance * np.sin(angle), mass, np.full(count, np.nan))
+
+
+def draw_vortex(population: Population, draws: Draws) -> Points:
+    """An axion vortex: a straight line of equal point masses. Its length is given or follows from the axion's mass."""
+    p, axion_mass = population, np.full(draws.count, np.nan)
+    if p.vortex_length is None:
+        axion_mass = draws.uniform(p.axion_mass)
+        half_length = p.vortex_scale * 10 ** (-22 - axion_mass)
+    else:
+        half_length = draws.uniform(p.vortex_length) / 2
+    angle = draws.uniform((0, 2 * math.pi))
+    along = half_length[:, None] * np.linspace(-1, 1, p.vortex_points)
+    x, y = along * np.cos(angle)[:, None], along * np.sin(angle)[:, None]
+    if p.vortex_offset:
+        x, y = (at + draws.rng.normal(0.0, p.vortex_offset, size=(draws.count, 1)) for at in (x, y))
+    mass = np.repeat(draws.uniform(p.vortex_mass)[:, None] / p.vortex_points, p.vortex_points, axis=1)
+    return Points(x, y, mass, axion_mass)
+
+
+SUBSTRUCTURE = {"axion": draw_vortex, "cdm": draw_subhalos, "no_sub": no_points}
+"""How each class's substructure is drawn."""
+
+
+def draw_source(population: Population, ellipticity: np.ndarray, draws: Draws) -> dict[str, np.ndarray]:
+    """The source's fields of `Systems`."""
+    p, uniform = population, draws.uniform
+    x, y = uniform(p.source_offset), uniform(p.source_offset)
+    radius, index, angle = uniform(p.source_radius), uniform(p.source_index), uniform(p.source_angle)
+    if p.source_distance is not None:
+        distance, direction = uniform(p.source_distance), uniform((0, 2 * math.pi))
+        x, y = distance * np.cos(direction), distance * np.sin(direction)
+    q = (1 - ellipticity) / (1 + ellipticity)
+    if p.source_axis_ratio is not None:
+        q = uniform(p.source_axis_ratio)
+    return {
+        "source_x": x,
+        "source_y": y,
+        "source_radius": radius,
+        "source_index": index,
+        "source_q": q,
+        "source_angle": angle,
+    }

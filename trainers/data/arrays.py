@@ -1,0 +1,131 @@
+"""Arrays of images, in any form of `given.py`, converted by the rules for folders to one array for each split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainers.data.cache import SPLITS, allocate, finish
+from trainers.data.folder.image_file import normal_form, resize
+from trainers.data.folder.names import by_name
+from trainers.data.folder.reader import Form
+from trainers.data.given import by_split, read_part
+from trainers.data.splits import Memory, assign, refuse_leaks
+from trainers.errors import TrainingError, named
+
+
+@dataclass(frozen=True)
+class Content:
+    """N labelled images in the order given, after all checks."""
+
+    where: str  # they come from
+    official: Sequence[str | None]  # the split of each image, if it was given
+    names: Sequence[str]
+    images: Sequence[np.ndarray]  # as given
+    labels: Sequence[str]
+    targets: Mapping[str, np.ndarray]  # (N,) float64
+    form: Form  # of all images as (C, H, W)
+    digests: Sequence[str]  # of each image in that form
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.labels), key=by_name))
+
+    def digest(self) -> str:
+        """Hash of all that is converted."""
+        found = hashlib.sha256(repr((self.official, self.labels, self.digests, self.form)).encode())
+        for name in sorted(self.targets):
+            found.update(f"\0{name}\0".encode() + self.targets[name].tobytes())
+        return found.hexdigest()[:20]
+
+    def recognised(self) -> str:
+        """One line, such as `arrays: 2 classes, 30/30 images, 1x32x32 float32`."""
+        counts = Counter(self.labels)
+        words = [f"{len(self.labels)} images"]
+        if len(self.classes) > 1:
+            words = [f"{len(self.classes)} classes", f"{'/'.join(str(counts[c]) for c in self.classes)} images"]
+        words.append(str(self.form))
+        words += [f"{name.replace('_', ' ')} for {(~np.isnan(v)).sum()}" for name, v in self.targets.items()]
+        if official := [split for split in SPLITS if split in self.official]:
+            words.append(f"split into {'/'.join(official)} as given")
+        return f"{self.where}: {', '.join(words)}"
+
+
+def write(folder: Path, content: Content, image_size: int | None, seed: int) -> None:
+    """Write the images into the empty cache folder `folder`; content and `seed` decide splits that are not official.
+
+    TrainingError if a class has too few images for every split, or an image has two labels or is in two splits.
+    """
+    c = content
+    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory())
+    refuse_leaks(c.names, c.digests, splits, c.labels, c.where)
+    rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
+    shape, dtype = c.form
+    kept = shape if image_size is None else (shape[0], image_size, image_size)
+    for split in SPLITS:
+        pixels = allocate(folder, split, (len(rows[split]), *kept), dtype if kept == shape else np.dtype("f4"))
+        for row, i in enumerate(rows[split]):
+            image = normal_form(c.images[i])
+            pixels[row] = image if kept == shape else resize(image, kept[-1])
+        pixels.flush()
+    index = {label: n for n, label in enumerate(c.classes)}
+    finish(
+        folder,
+        labels={s: np.array([index[c.labels[i]] for i in rows[s]]) for s in SPLITS},
+        targets={s: {name: values[rows[s]] for name, values in c.targets.items()} for s in SPLITS},
+        manifest={
+            "classes": c.classes,
+            "recognised": c.recognised(),
+            "arrays": {"from": c.where, "image_size": image_size, "seed": seed},
+        },
+    )
+
+
+def gather(given: Any, where: str) -> Content:
+    """Check what was given. One TrainingError, which begins with `where`, if it is no set of labelled images."""
+    with named(where):
+        parts = [read_part(part, split) for split, part in by_split(given).items()]
+        images = [image for part in parts for image in part.images]
+        names = [f"{part.split} image {i}".removeprefix("None ") for part in parts for i in range(len(part.images))]
+        form, digests = check_images(images, names)
+        labels = [label for part in parts for label in part.labels]
+        if len(set(labels)) < 2 and not any(part.targets for part in parts):
+            raise TrainingError(f"all images have the label {labels[0]!r}; expected at least two classes, or targets")
+        for part in parts:
+            if missing := set(labels) - set(part.labels):
+                raise TrainingError(f"{part.split} lacks the class {min(missing)!r}, which other splits have")
+    official = [part.split for part in parts for _ in part.images]
+    known = sorted({name for part in parts for name in part.targets})
+    targets = {name: np.concatenate([part.target(name) for part in parts]) for name in known}
+    return Content(where, official, names, images, labels, targets, form, digests)
+
+
+def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str]]:
+    """The form that all images have as (C, H, W), and the hash of each. TrainingError names those at fault."""
+    digests: list[str] = []
+    forms: list[Form | str] = []
+    for image in images:
+        try:
+            found = normal_form(image)
+        except TrainingError as error:
+            forms.append(str(error))
+            continue
+        forms.append(Form(found.shape, found.dtype))
+        digests.append(hashlib.sha256(found.tobytes()).hexdigest())
+    most, _ = max(Counter(forms).items(), key=lambda seen: (isinstance(seen[0], Form), seen[1]))
+    bad = [f"{name} ({form})" for name, form in zip(names, forms, strict=True) if form != most or isinstance(form, str)]
+    if bad or isinstance(most, str):
+        more = f" and {len(bad) - 20} more" if len(bad) > 20 else ""
+        like = "" if isinstance(most, str) else f" or are not {most} like most"
+        raise TrainingError(f"{len(bad)} of {len(images)} images cannot be used{like}: {', '.join(bad[:20])}{more}")
+    _, height, width = most.shape
+    if height != width:
+        raise TrainingError(f"its images are {width}x{height} pixels; expected square images")
+    return most, digests
