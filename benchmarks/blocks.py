@@ -23,6 +23,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2Block
 from timm.models.vision_transformer import Block as VitBlock
 from torch import Tensor, nn
 
+from search_space import mixers
 from search_space.parts.block import Block
 
 
@@ -31,8 +32,8 @@ class Ours(nn.Module):
 
     def __init__(self, dim: int, side: int, mixer: str, index: int = 0, norm: str = "pre", **options: Any) -> None:
         super().__init__()
-        settings = {"mixer": mixer, "options": options, "index": index, "mlp_ratio": 4.0, "norm": norm}
-        self.block = Block(dim, (side, side), **settings)
+        built = mixers.build(mixer, dim, (side, side), index=index, options=options)
+        self.block = Block(dim, built, mlp_ratio=4.0, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.block(x)[0]

@@ -71,8 +71,8 @@ class Setting:
 
 def spec_of(setting: Setting, pixels: int) -> StudySpec:
     spec = studies.load("hybrid")
-    data, space = Simulated(images=setting.images, image_size=pixels), replace(spec.space, image_size=setting.pixels)
-    return replace(spec, space=space, data=data, epochs=setting.epochs, min_epochs=setting.epochs)
+    data = Simulated(images=setting.images, image_size=pixels)
+    return replace(spec, data=data, epochs=setting.epochs, min_epochs=setting.epochs)
 
 
 def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
@@ -82,7 +82,7 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
     rng = np.random.default_rng([setting.index, 2026])
     found: list[Configuration] = []
     while True:
-        draft(lambda trial: found.append(spec.sample(trial)), rng)
+        draft(lambda trial: found.append(spec.sample(trial, setting.pixels)), rng)
         admitted = admit(found[-1].to_dict())
         if all(excess <= 0 for excess in admitted.excess.values()):
             return found[-1], dict(admitted.attributes)

@@ -27,6 +27,10 @@ def describe_data(source: Mapping[str, Any]) -> str:
         words = f"{rest.pop('images'):,} simulated lenses{size}, population {rest.pop('preset')}"
     elif source.get("kind") == "folder":
         words = f"images in {rest.pop('path')}{size}"
+    elif source.get("kind") == "function":
+        words = f"images from {rest.pop('name')}{size}"
+    elif source.get("kind") == "arrays":
+        words = f"images in memory ({rest.pop('digest')[:8]}){size}"
     else:
         words = f"{source.get('kind')}{size}"
     return ", ".join([words, *(f"{name} {value}" for name, value in rest.items())])

@@ -10,7 +10,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from nas import samplers, schedulers
-from nas.samplers.surrogate.sampler import BATCH, RANDOM_TRIALS, Sampler
+from nas.samplers.surrogate.proposer import BATCH, RANDOM_TRIALS, Sampler
 from nas.searching.drafts import cells, key
 from nas.searching.engine import Admission, Engine
 from nas.searching.ledger import Ledger
@@ -271,7 +271,7 @@ def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
 
 
 def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch):
-    monkeypatch.setattr("nas.samplers.surrogate.sampler.BATCH_EVERY", 20)
+    monkeypatch.setattr("nas.samplers.surrogate.proposer.BATCH_EVERY", 20)
     searches = []
     best_of = Sampler._best
 

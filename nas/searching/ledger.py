@@ -40,7 +40,7 @@ class Ledger:
         self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
         if self.study.direction.name.lower() != direction:
             raise UserError(
-                f"study {name!r} was created to {self.study.direction.name.lower()} its objective; expected to {direction} it"
+                f"study {name!r} was set to {self.study.direction.name.lower()} its objective, not to {direction} it"
             )
         self._storage, self._sampler = storage, sampler
         self._study_id = storage.get_study_id_from_name(name)
@@ -112,7 +112,7 @@ class Ledger:
         self._close_in_mirror(number, value, {})
 
     def fail(self, number: int, reason: str) -> None:
-        """Record FAIL in the study, infeasible for the sampler, which would otherwise return to the same region."""
+        """Record FAIL in the study. In the mirror it is infeasible, or the sampler would return to the same region."""
         self.annotate(number, {"error": reason})
         self._storage.set_trial_system_attr(self._ids[number], CONSTRAINT + "failed", 1.0)
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)

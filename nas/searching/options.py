@@ -54,6 +54,7 @@ def adapt(
         changes["question"] = f"{spec.question} (task {task})"
     if balance is not None:
         changes["training"] = replace(spec.training, balance=(balance,))
+        changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
     if epochs is not None:
         scaled = max(round(epochs * spec.min_epochs / spec.epochs), 1)
         changes |= {"epochs": epochs, "min_epochs": scaled}

@@ -83,12 +83,12 @@ def only_study(path: Path) -> optuna.Study:
     """Return the one study in the database at `path`. UserError if there is none, or more than one."""
     storage, names = open_existing(path)
     if len(names) != 1:
-        raise UserError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected one")
+        raise UserError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected exactly one")
     return optuna.load_study(study_name=names[0], storage=storage)
 
 
 class StudyStorage(RDBStorage):
-    """Replaces the five calls that record a search's trials. Other calls, and other ways to create a trial, remain."""
+    """Replaces the five calls that record a search's trials. The others, and other ways to create one, are Optuna's."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None:

@@ -109,7 +109,7 @@ def fitted(former: Iterable[Trial], sample: Sample, seed: int) -> dict[int, Para
     Parameters that the space does not ask for, or whose values it forbids, are discarded. Those that it asks for in
     addition are drawn at random. A draw can lose a parameter (a drawn optimiser may have its own learning rate), so the
     best of several draws is used. Trials that differ only in their seed or in discarded parameters count as one. A
-    trial of which nothing is left is dropped.
+    trial with nothing left is dropped.
     """
     rng = np.random.default_rng(seed)
     found: dict[int, Params] = {}

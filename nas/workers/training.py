@@ -6,16 +6,16 @@ import functools
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search_space import build_model
 from studies import Configuration
 from trainers import tasks
-from trainers.data import Dataset, Split, load, source_from_dict
+from trainers.data import Dataset, load, source_from_dict
 from trainers.tasks import Task
 
 
@@ -65,11 +65,4 @@ def resident(source: str, device: str) -> Dataset:
     free, _ = torch.cuda.mem_get_info()
     if data.train.nbytes + data.val.nbytes > free / 2:
         return data
-
-    def on_device(split: Split) -> Split:
-        assert isinstance(split.images, Tensor)
-        return Split(
-            split.images.to(device), split.labels.to(device), {k: v.to(device) for k, v in split.targets.items()}
-        )
-
-    return Dataset(data.name, data.classes, on_device(data.train), on_device(data.val), data.test)
+    return replace(data, train=data.train.to(device), val=data.val.to(device))

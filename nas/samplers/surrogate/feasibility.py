@@ -13,7 +13,7 @@ LATEST = 400  # trials to learn from
 
 
 def learn(infeasible: Mapping[int, bool], vectors: Mapping[int, Array], seed: int) -> ExtraTreesClassifier | None:
-    """Fit a forest to the latest trials. Both mappings are by trial; vectors (columns,). None if all are of a kind."""
+    """Fit a forest to the latest trials, by trial number; vectors (columns,). None if all are of one kind."""
     known = [number for number in list(infeasible)[-LATEST:] if number in vectors]
     feasible = [not infeasible[number] for number in known]
     if len(set(feasible)) < 2:
