@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from functools import partial
 
 import numpy as np
 import optuna
@@ -178,7 +179,7 @@ def test_the_test_images_are_read_only_after_the_last_epoch_and_once_under_each_
             return data.test.images[index]
 
     watched = dataclasses.replace(data, test=dataclasses.replace(data.test, images=Watched()))
-    monkeypatch.setattr(setting, "resident", lambda source, device: watched)
+    monkeypatch.setattr(setting, "resident", lambda *_: watched)
     trained = 0
     (job,) = jobs_for(tmp_path, configuration())
     for item in train_and_test(job):
@@ -460,8 +461,12 @@ class Recorded:
         self.ends[job] = reason
 
 
-def stretch(job):
-    yield f"{job} begun"
+def stretch(job, closed=None):
+    try:
+        yield f"{job} begun"
+    finally:
+        if closed is not None:
+            (closed / job).touch()
     if job == "raises":
         raise RuntimeError("out of luck")
     if job == "dies":
@@ -470,11 +475,12 @@ def stretch(job):
 
 
 @pytest.mark.slow
-def test_neither_an_error_nor_a_dead_worker_stops_the_other_jobs_of_the_pool():
+def test_neither_an_error_nor_a_dead_worker_stops_the_other_jobs_of_the_pool(tmp_path):
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGUSR1)]
     for _ in range(2):  # and a second time in the same process
         work = Recorded(["one", "raises", "two", "dies", "stopped", "three", "four"])
-        work_through(work, stretch, Resources("cpu", 2, 1, 0.0))
+        work_through(work, partial(stretch, closed=tmp_path), Resources("cpu", 2, 1, 0.0))
+        assert (tmp_path / "stopped").exists(), "what is stopped is closed, or it would keep its network"
         assert work.ends.pop("raises") == "RuntimeError: out of luck"
         assert work.ends.pop("dies").startswith("the worker process died")
         assert work.ends.pop("stopped") == "stopped begun"

@@ -1,6 +1,7 @@
 """One trial in a worker: a pure function of its job, whatever the warm process did before."""
 
 import gc
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,10 @@ import studies
 from nas.searching.engine import Job
 from nas.workers import checkpoints
 from nas.workers.failures import describe_failure
-from nas.workers.training import Problem
+from nas.workers.training import Problem, resident
 from nas.workers.trial import run_trial
 from search_space.model import HybridNet
-from trainers.data import Simulated, source_to_dict
+from trainers.data import Simulated, Split, source_to_dict
 
 SPEC = replace(studies.load("hybrid"), epochs=4, min_epochs=2, data=Simulated(images=60, image_size=16))
 
@@ -113,3 +114,43 @@ def test_a_failure_is_described_in_one_line(error, says):
     described = describe_failure(error)
     assert described.startswith(says)
     assert "\n" not in described
+
+
+GB = 2**30
+
+
+class Gpu:
+    """A GPU that is not there: how much it holds, what was asked of it, and whether there is room just now."""
+
+    def __init__(self, monkeypatch, total=24 * GB, full=False):
+        self.fractions, self.copied, self.full = [], 0, full
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (total // 10, total))
+        monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", self.fractions.append)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        monkeypatch.setattr(Split, "to", lambda split, device: self.copy(split, device))
+
+    def copy(self, split, device):
+        if self.full:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.copied += 1
+        return split
+
+
+@pytest.mark.parametrize(
+    ("gpus", "data", "full", "copied"),
+    [
+        (1.0, 5 * GB, False, True),
+        (0.5, 5 * GB, False, True),
+        (0.25, 5 * GB, False, False),  # its half of a quarter is 3 GB, however much is free
+        (1.0, 13 * GB, False, False),
+        (1.0, 5 * GB, True, False),  # a neighbour holds the memory: the data stays where it is
+    ],
+)
+def test_data_goes_to_a_gpu_only_into_half_of_the_workers_share(monkeypatch, tmp_path, gpus, data, full, copied):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    gpu = Gpu(monkeypatch, full=full)
+    monkeypatch.setattr(Split, "nbytes", property(lambda split: data // 2))
+    found = resident.__wrapped__(json.dumps(source_to_dict(SPEC.data)), "cuda", gpus)
+    assert gpu.fractions == [gpus]
+    assert gpu.copied == 2 * copied
+    assert len(found.train) == 42

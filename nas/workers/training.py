@@ -46,7 +46,7 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
     """The network, data and task of a `Configuration` in this process."""
     sys.path += [folder for folder in problem.import_path if folder not in sys.path]
     torch.set_num_threads(problem.threads)
-    data = resident(json.dumps(problem.data, sort_keys=True), problem.device)
+    data = resident(json.dumps(problem.data, sort_keys=True), problem.device, problem.gpus)
     task = tasks.load(problem.task, data)
     configuration = Configuration.from_dict(config)
     torch.manual_seed(configuration.seed)
@@ -57,12 +57,22 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
 
 
 @functools.lru_cache(maxsize=2)
-def resident(source: str, device: str) -> Dataset:
-    """The data set of a source in JSON, opened once per worker; copied once to an accelerator with room for it."""
+def resident(source: str, device: str, gpus: float = 1.0) -> Dataset:
+    """Open the data set of a source in JSON once per worker, and copy it once to a GPU with room for it.
+
+    `gpus` is the worker's share of its GPU. The copy takes at most half of that share, however much is free just now:
+    the workers that start later want as much, and each needs the rest for its networks.
+    """
     data = load(source_from_dict(json.loads(source)), progress=False)
     if torch.device(device).type != "cuda":
         return data
-    free, _ = torch.cuda.mem_get_info()
-    if data.train.nbytes + data.val.nbytes > free / 2:
+    share = min(gpus, 1.0) or 1.0
+    torch.cuda.set_per_process_memory_fraction(share)  # so that a neighbour never pays for a network that is too large
+    _, total = torch.cuda.mem_get_info()
+    if data.train.nbytes + data.val.nbytes > share * total / 2:
         return data
-    return replace(data, train=data.train.to(device), val=data.val.to(device))
+    try:
+        return replace(data, train=data.train.to(device), val=data.val.to(device))
+    except torch.OutOfMemoryError:  # somebody else uses the GPU; batches are copied one by one instead
+        torch.cuda.empty_cache()
+        return data
