@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from nas import samplers, schedulers
 from nas.schedulers import Decision
-from nas.schedulers.adaptive import rank_correlation
+from nas.schedulers.adaptive import rank_correlation, unrestricted
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
@@ -57,17 +57,33 @@ def test_the_share_grows_to_its_limit_where_a_rung_says_nothing_or_the_contrary(
 
 @pytest.mark.parametrize("noise", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("n", [3, 20, 60])
-def test_the_share_is_that_of_the_correlation_drawn_to_nine_tenths_by_ten_trials(n, noise):
+def test_the_share_follows_the_correlation_which_ten_trials_draw_to_its_prior(n, noise):
     rng = np.random.default_rng(n)
     pairs = [(v, v + noise * rng.normal()) for v in rng.normal(size=n)]
-    correlation = (10 * 0.9 + n * spearmanr(*np.transpose(pairs)).statistic) / (10 + n)
-    assert share(pairs) == pytest.approx(min(FACTOR ** -max(correlation, 0), 0.6))
+    correlation = (10 * 0.965 + n * spearmanr(*np.transpose(pairs)).statistic) / (10 + n)
+    assert share(pairs) == pytest.approx(min(FACTOR ** -(max(correlation, 0) ** 3), 0.6))
 
 
-def test_only_those_who_went_on_are_asked_what_a_rung_predicts():
-    pairs = [(v, v) for v in range(20)]
-    assert share([*pairs, *[(v,) for v in range(100)]]) == share(pairs)
+def test_trials_that_reached_only_one_rung_say_nothing_by_themselves():
     assert share([(v,) for v in range(100)]) == share([]) == share([(1, 2), (2, 1)])
+
+
+@pytest.mark.parametrize("correlation", [0.95, 0.8, 0.5])
+@pytest.mark.parametrize("promoted", [1 / 3, 0.5, 0.8])
+def test_the_correlation_is_that_over_all_trials_though_only_the_promoted_have_both_values(correlation, promoted):
+    rng, n = np.random.default_rng(0), 120
+    measured, truth, raw = [], [], []
+    for _ in range(200):
+        low, noise = rng.normal(size=(2, n))
+        high = correlation * low + (1 - correlation**2) ** 0.5 * noise
+        order = np.argsort(-low)
+        best = sorted(order[: int(n * promoted)].tolist())
+        among = rank_correlation([dict(enumerate(low)), dict(enumerate(high))], best)
+        measured.append(unrestricted(among, [trial in set(best) for trial in order]))
+        truth.append(spearmanr(low, high).statistic)
+        raw.append(among)
+    assert np.mean(measured) == pytest.approx(np.mean(truth), abs=0.08)
+    assert np.mean(truth) - np.mean(raw) > 2 * abs(np.mean(truth) - np.mean(measured))
 
 
 def test_each_rung_has_a_share_of_its_own():
