@@ -60,8 +60,8 @@ def test_the_share_grows_to_its_limit_where_a_rung_says_nothing_or_the_contrary(
 def test_the_share_follows_the_correlation_which_ten_trials_draw_to_its_prior(n, noise):
     rng = np.random.default_rng(n)
     pairs = [(v, v + noise * rng.normal()) for v in rng.normal(size=n)]
-    correlation = (10 * 0.965 + n * spearmanr(*np.transpose(pairs)).statistic) / (10 + n)
-    assert share(pairs) == pytest.approx(min(FACTOR ** -(max(correlation, 0) ** 3), 0.6))
+    correlation = (10 * 0.95 + n * spearmanr(*np.transpose(pairs)).statistic) / (10 + n)
+    assert share(pairs) == pytest.approx(min(FACTOR ** -(max(correlation, 0) ** 2), 0.6))
 
 
 def test_trials_that_reached_only_one_rung_say_nothing_by_themselves():

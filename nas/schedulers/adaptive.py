@@ -4,11 +4,11 @@ By the paper's rule (`promotion`), every trial that is ever among the best 1/fac
 getting better, that is nearly every trial, as in stopping successive halving. Here a rung of n trials never promotes
 more than share * n in all, and only from among its best share * n.
 
-The share adapts to how well a rung has predicted the next one. It is factor ** -(c ** 3), where c is the rank
-correlation of the two rungs, shrunk towards 0.965 while the promoted trials are few. It is about 1/factor if a rung
-orders its trials correctly, more if it says little about them, and 0.6 at most. The cube counts what c leaves of the
-order among the best third: 0.66 for a correlation of 0.88. Only promoted trials have values at both rungs, so c is
-estimated from the correlation among these (Thorndike 1949, case 2).
+The share adapts to how well a rung has predicted the next one. It is factor ** -(c ** 2), where c is the rank
+correlation of the two rungs, shrunk towards 0.95 while the promoted trials are few. It is about 1/factor if a rung
+orders its trials correctly, more if it says little about them, and 0.6 at most. The square counts about what c leaves
+of the order among the best, whom the share is about. Only promoted trials have values at both rungs, so c is estimated
+from the correlation among these (Thorndike 1949, case 2).
 
 Rungs below a tenth of the full budget are not used: on public learning curves they mislead more than they save.
 """
@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 from nas.schedulers import promotion
 from nas.schedulers.promotion import SUBSTITUTES
 
-PRIOR_CORRELATION, PRIOR_TRIALS = 0.965, 10
+PRIOR_CORRELATION, PRIOR_TRIALS = 0.95, 10
 LARGEST_SHARE = 0.6
 LOWEST_RUNG = 0.1  # of the full budget
 
@@ -63,7 +63,7 @@ class Scheduler(promotion.Scheduler):
                 among_promoted = rank_correlation([self.values[r] for r in (rung, above)], both)
                 measured = unrestricted(among_promoted, [trial in self.values[above] for _, trial in self.order[rung]])
             correlation = (PRIOR_TRIALS * PRIOR_CORRELATION + weight * measured) / (PRIOR_TRIALS + weight)
-            share = self.factor ** -(max(correlation, 0.0) ** 3)
+            share = self.factor ** -(max(correlation, 0.0) ** 2)
             self._shares[rung] = max(min(share, LARGEST_SHARE), 1 / self.factor)
         return self._shares[rung]
 
