@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 
 from nas.searching.optuna_private import CONSTRAINT, EditableStorage, contains, models, storage_id
-from nas.workers.ray_private import SWITCHES, NotPickled, lost_for_good
+from nas.workers.ray_private import SWITCHES, NotPickled, last_error, lost_for_good
 
 
 def test_optuna_keeps_a_constraint_in_a_system_attribute_of_this_name():
@@ -88,21 +88,21 @@ class Ended:
 
     PENDING = Trial.PENDING
 
-    def __init__(self, status, recovers):
-        self.status, self.recovers = status, recovers
+    def __init__(self, status, recovers, error_file=None):
+        self.status, self.recovers, self.error_file = status, recovers, error_file
 
     def should_recover(self):
         return self.recovers
 
-    def get_error(self):
-        return None
 
-
-def test_a_ray_trial_says_whether_its_process_is_started_again():
-    assert {"should_recover", "get_error"} <= set(dir(Trial))
-    assert lost_for_good(Ended(Trial.RUNNING, True)) is None
+def test_a_ray_trial_says_whether_its_process_is_started_again_and_why_it_died(tmp_path):
+    assert {"should_recover", "error_file", "PENDING", "RUNNING"} <= set(dir(Trial))
+    assert not lost_for_good(Ended(Trial.RUNNING, True))
     assert lost_for_good(Ended(Trial.RUNNING, False))
     assert lost_for_good(Ended(Trial.PENDING, True)), "it never got as far as to start"
+    (tmp_path / "error.txt").write_text("Failure # 1\nTraceback\nModuleNotFoundError: No module named 'gone'\n\n")
+    assert last_error(Ended(Trial.RUNNING, True, tmp_path / "error.txt")).endswith("No module named 'gone'")
+    assert last_error(Ended(Trial.RUNNING, True)) == "its process died"
 
 
 def test_our_state_stays_out_of_what_ray_pickles():

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from functools import partial
+import time
 
 import numpy as np
 import optuna
@@ -20,6 +20,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 import nas
 from nas import schedulers
 from nas.commands.cli import main_of
+from nas.errors import SearchFailed
 from nas.models.inference import predict
 from nas.results import read
 from nas.retraining import training as retraining
@@ -34,6 +35,7 @@ from nas.searching.storage import open_storage
 from nas.searching.study import describe
 from nas.workers import training as setting
 from nas.workers.pool import work_through
+from nas.workers.ray_session import ray_session
 from nas.workers.resources import Resources
 from nas.workers.training import Problem
 from search_space import Toy, build_model
@@ -461,17 +463,21 @@ class Recorded:
         self.ends[job] = reason
 
 
-def stretch(job, closed=None):
-    try:
-        yield f"{job} begun"
-    finally:
-        if closed is not None:
+def stretch(closed):
+    """A job's function, which travels to the workers by value: they do not find the modules of tests."""
+
+    def run(job):
+        try:
+            yield f"{job} begun"
+        finally:
             (closed / job).touch()
-    if job == "raises":
-        raise RuntimeError("out of luck")
-    if job == "dies":
-        os._exit(1)
-    yield f"{job} done"
+        if job == "raises":
+            raise RuntimeError("out of luck")
+        if job == "dies":
+            os._exit(1)
+        yield f"{job} done"
+
+    return run
 
 
 @pytest.mark.slow
@@ -479,7 +485,7 @@ def test_neither_an_error_nor_a_dead_worker_stops_the_other_jobs_of_the_pool(tmp
     handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGUSR1)]
     for _ in range(2):  # and a second time in the same process
         work = Recorded(["one", "raises", "two", "dies", "stopped", "three", "four"])
-        work_through(work, partial(stretch, closed=tmp_path), Resources("cpu", 2, 1, 0.0))
+        work_through(work, stretch(tmp_path), Resources("cpu", 2, 1, 0.0))
         assert (tmp_path / "stopped").exists(), "what is stopped is closed, or it would keep its network"
         assert work.ends.pop("raises") == "RuntimeError: out of luck"
         assert work.ends.pop("dies").startswith("the worker process died")
@@ -489,10 +495,32 @@ def test_neither_an_error_nor_a_dead_worker_stops_the_other_jobs_of_the_pool(tmp
 
 
 @pytest.mark.slow
-def test_what_the_work_raises_ends_the_pool_and_is_raised():
+def test_what_the_work_raises_ends_the_pool_and_is_raised(tmp_path):
     class Broken(Recorded):
         def report(self, job, item):
             raise LookupError("this is no job of mine")
 
     with pytest.raises(LookupError, match="no job of mine"):
-        work_through(Broken(["one", "two", "three"]), stretch, Resources("cpu", 2, 1, 0.0))
+        work_through(Broken(["one", "two", "three"]), stretch(tmp_path), Resources("cpu", 2, 1, 0.0))
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_end_the_pool_with_the_reason(tmp_path, monkeypatch):
+    """Here they do not find the module of the function that they are to run."""
+    (tmp_path / "gone.py").write_text("def run(job):\n    yield job\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from gone import run
+
+    with pytest.raises(SearchFailed, match=r"workers cannot start: .*gone"):
+        work_through(Recorded(["one"]), run, Resources("cpu", 1, 1, 0.0))
+
+
+@pytest.mark.slow
+def test_a_worker_that_never_starts_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    """Of three workers on two processors one waits for ever."""
+    monkeypatch.setattr("nas.workers.pool.ray_session", lambda workers: ray_session(2))
+    begin = time.monotonic()
+    work = Recorded(["one", "two", "three"])
+    work_through(work, stretch(tmp_path), Resources("cpu", 3, 1, 0.0))
+    assert set(work.ends) == {"one", "two", "three"}
+    assert time.monotonic() - begin < 120

@@ -1,1 +1,1 @@
-"""The processes that train, placed and renewed by Ray Tune, and what runs in them."""
+"""The worker processes that train. Ray Tune places and renews them."""

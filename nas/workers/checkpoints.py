@@ -1,6 +1,7 @@
-"""The states of paused trials: files `<number>-<epoch>.pt`, each there whole or not at all, removed when a trial ends.
+"""The states of paused trials: files `<number>-<epoch>.pt`, each written whole or not at all.
 
-A trial keeps its last two: the newest may be of an epoch that the study never heard of.
+A trial keeps its last two, because the newest may be of an epoch that the study has not recorded. They are removed when
+the trial ends.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ def epochs_of(folder: Path, number: int) -> list[int]:
 
 
 def newest(folder: Path, number: int, at_most: int) -> int:
-    """From which epoch, not beyond `at_most`, trial `number` can go on; 0 where nothing is kept."""
+    """The epoch, at most `at_most`, from which trial `number` can resume; 0 if nothing is kept."""
     return max((epoch for epoch in epochs_of(folder, number) if epoch <= at_most), default=0)
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
-    """Keep `state` (with its "epoch"), and the one before it."""
+    """Save `state`, which has its "epoch", and keep the one before it."""
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,6 @@ def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
 
 
 def remove(folder: Path, number: int) -> None:
-    """Whatever is kept of a trial, half-written files too."""
+    """Remove all files of a trial, half-written ones too."""
     for path in folder.glob(f"{number}-*"):
         path.unlink(missing_ok=True)

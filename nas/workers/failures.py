@@ -1,4 +1,4 @@
-"""Why a training failed, in one line for the study."""
+"""Describe why a training failed, in one line for the study."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def describe_failure(error: BaseException) -> str:
 
 
 def lost_device(error: BaseException) -> bool:
-    """Whether the process's CUDA context is lost, so that nothing more can run in it."""
+    """Whether the process has lost its CUDA context and can run nothing more on the GPU."""
     return "CUDA error" in str(error)

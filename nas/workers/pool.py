@@ -1,10 +1,10 @@
-"""A pool of warm worker processes on Ray Tune, for searches and retrainings alike.
+"""A pool of warm worker processes on Ray Tune, for searches and for retrainings.
 
-Ray only executes: what to do next, and what becomes of a result, is the `Work`'s to decide. One Ray trial is one
-*worker*, alive until the work is done, so that a process, its imports, its data set and its device context are paid for
-once. (A Ray trial for each training costs 0.1 to 1.9 s each, Ray's cache of actors drops workers whenever two become
-free at once, and its bookkeeping grows with the trials.) Tune places the workers on CPUs and GPUs, where each stays,
-renews those that die, and carries their results. Orders reach a worker through the mailbox.
+Ray only executes. The `Work` decides what to do next and takes the results. One Ray trial is one *worker*, which lives
+until the work is done, so its process, imports, data set and device context are set up once. (A Ray trial per training
+would cost 0.1 to 1.9 s each; Ray's cache of actors drops workers whenever two become free at once; and its bookkeeping
+grows with the trials.) Tune places the workers on CPUs and GPUs, where they stay, renews those that die, and delivers
+their results. Orders reach a worker through the mailbox.
 """
 
 from __future__ import annotations
@@ -18,45 +18,47 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from nas.errors import SearchFailed
-from nas.workers.ray_private import NotPickled, lost_for_good  # before Ray
+from nas.workers.ray_private import NotPickled, last_error, lost_for_good  # before Ray
 from nas.workers.ray_session import ray_session
 from nas.workers.resources import Resources
-from nas.workers.worker import GO_ON, LEAVE, RELEASE, Kind, Mailbox, Worker
+from nas.workers.worker import CONTINUE, LEAVE, RELEASE, Kind, Mailbox, Worker
 
 from ray import tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
+from ray.tune.stopper import Stopper  # isort: skip
 
 J = TypeVar("J")
-DEATH = "the worker process died (killed, perhaps for want of memory)"
-RENEWALS = 50  # of one worker
+DEATH = "the worker process died (perhaps killed because memory ran out)"
+STILLBORN = 3  # processes of one worker that die in a row before they are ready: no other will fare better
+RENEWALS = 50  # restarts of one worker
 
 
 class Work(Protocol[J]):
-    """Jobs, and what becomes of their results. The pool calls it from one thread only."""
+    """Gives out jobs and takes their results. The pool calls it from one thread only."""
 
     @property
     def done(self) -> bool:
-        """Nothing runs, and no job is left."""
+        """Whether nothing runs and no job is left."""
 
     def next(self) -> J | None:
-        """The next job, or None: there is none now or, once `done`, ever."""
+        """The next job; None if there is none now. Once `done`, there never will be."""
 
     def report(self, job: J, item: Any) -> bool:
-        """Take what the job has yielded. False: the job has nothing more to do."""
+        """Take an item that the job yielded. Return False to stop the job."""
 
     def end(self, job: J) -> None:
-        """The job has yielded everything."""
+        """Note that the job has yielded everything."""
 
     def fail(self, job: J, reason: str) -> None:
-        """The job raised an exception, or its worker died."""
+        """Note that the job raised an exception, or that its worker died."""
 
 
 def work_through(work: Work[J], run: Callable[[J], Iterator[Any]], resources: Resources) -> None:
-    """Have `run(job)` yield in a worker for every job of `work`, until the work is done.
+    """Run `run(job)` in a worker for every job of `work`, until the work is done.
 
-    Jobs, items and `run` must pickle. KeyboardInterrupt after Ctrl-C, when the workers have stopped; whatever `work`
-    raises; SearchFailed when no worker is left.
+    `run`, the jobs and the items that it yields must pickle. Raises KeyboardInterrupt after Ctrl-C, once the workers
+    have stopped; SearchFailed if no worker is left; and any exception of `work`.
     """
     with ray_session(resources.workers), restored_signals(), tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
         mailbox = Mailbox.remote()  # type: ignore[attr-defined]
@@ -69,7 +71,10 @@ def work_through(work: Work[J], run: Callable[[J], Iterator[Any]], resources: Re
                 num_samples=-1,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, verbose=0, failure_config=tune.FailureConfig(max_failures=RENEWALS)
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RENEWALS),
+                stop=_WhenOver(dispatcher),
             ),
         ).fit()
     if dispatcher.error is not None:
@@ -79,7 +84,7 @@ def work_through(work: Work[J], run: Callable[[J], Iterator[Any]], resources: Re
 
 
 class _OneTrialPerWorker(NotPickled, Searcher):
-    """Suggests to Tune as many trials as there shall be workers, and no more."""
+    """Suggests one Tune trial per worker."""
 
     def __init__(self, workers: int, **config: Any) -> None:
         super().__init__()
@@ -101,43 +106,65 @@ class _OneTrialPerWorker(NotPickled, Searcher):
         return None
 
 
+class _WhenOver(NotPickled, Stopper):
+    """Ends the run when the dispatcher needs it no more, without waiting for workers that never started."""
+
+    def __init__(self, dispatcher: _Dispatcher) -> None:
+        self.dispatcher = dispatcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.dispatcher.over
+
+
 class _Dispatcher(NotPickled, FIFOScheduler):
-    """Takes the workers' results to the work, and its jobs to the workers' mailboxes."""
+    """Passes the workers' results to the work, and its jobs to the workers' mailboxes."""
 
     def __init__(self, work: Work[Any], mailbox: Any, workers: int) -> None:
         super().__init__()
         self.work, self.mailbox = work, mailbox
-        self.left = workers  # neither lost nor dismissed
-        self.addresses: dict[int, str] = {}  # worker -> where its process takes its orders
-        self.sent: Counter[str] = Counter()  # orders, by address
-        self.jobs: dict[int, Any] = {}  # worker -> what it is at
+        self.left = workers  # workers not lost for good
+        self.addresses: dict[int, str] = {}  # worker -> the mailbox address of its process
+        self.sent: Counter[str] = Counter()  # address -> number of orders
+        self.jobs: dict[int, Any] = {}  # worker -> its current job
         self.idle: list[int] = []
+        self.present: set[int] = set()  # workers that have started and not left
+        self.stillborn: Counter[int] = Counter()  # worker -> processes in a row that died before they were ready
         self.error: BaseException | None = None
+
+    @property
+    def over(self) -> bool:
+        """Something raised, or the work is done and every worker that started has left."""
+        return self.error is not None or (self.work.done and not self.present)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if result["kind"] == Kind.LEFT:
+            self.present.discard(trial.config["worker"])
             return TrialScheduler.STOP
         return self._guarded(self._on_result, trial.config["worker"], result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._guarded(self._on_death, trial.config["worker"], lost_for_good(trial))
+        self._guarded(self._on_death, trial.config["worker"], (lost_for_good(trial), last_error(trial)))
 
     def _guarded(self, react: Callable[[int, Any], None], worker: int, what: Any) -> str:
         try:
             react(worker, what)
-        except Exception as error:  # Ray would bury it in a TuneError; `work_through` raises it
+        except Exception as error:  # Ray would hide it in a TuneError; `work_through` raises it
             self.error = error
-            self._dismiss()
             return TrialScheduler.STOP
         return TrialScheduler.CONTINUE
 
     def _on_result(self, worker: int, result: dict[str, Any]) -> None:
         kind = result["kind"]
-        if kind == Kind.READY:  # a process that has just started, perhaps in place of one that died
+        if kind == Kind.READY:  # its process has just started, perhaps in place of one that died
             self.addresses[worker] = result["address"]
+            self.present.add(worker)
+            del self.stillborn[worker]
         elif kind == Kind.ITEM:
             if self.work.report(self.jobs[worker], result["item"].value):
-                self._order(worker, GO_ON)
+                self._order(worker, CONTINUE)
                 return
             del self.jobs[worker]
             self._order(worker, RELEASE)
@@ -145,18 +172,23 @@ class _Dispatcher(NotPickled, FIFOScheduler):
             self.work.end(self.jobs.pop(worker))
         else:
             self._fail(worker, result["reason"])
-        if kind != Kind.BROKEN:  # else its process is about to be renewed, and will say so
+        if kind != Kind.BROKEN:  # a broken worker is renewed, and then answers READY
             self.idle.append(worker)
         self._hand_out()
 
-    def _on_death(self, worker: int, lost: str | None) -> None:
-        """Ray starts the worker's process anew, unless it is lost for good."""
+    def _on_death(self, worker: int, death: tuple[bool, str]) -> None:
+        """Ray restarts the worker's process, unless it is lost."""
+        lost, error = death
+        self.stillborn[worker] += worker not in self.present
+        if self.stillborn[worker] == STILLBORN:
+            raise SearchFailed(f"workers cannot start: {error}")
+        self.present.discard(worker)
         self._fail(worker, DEATH)
         self.idle = [other for other in self.idle if other != worker]
-        self.left -= lost is not None
+        self.left -= lost
         if not self.left:
-            raise SearchFailed(f"no worker is left; the last one ended with: {lost}")
-        self._hand_out()  # what it was at may have been the last thing running
+            raise SearchFailed(f"no worker is left; the last one ended with: {error}")
+        self._hand_out()  # its job may have been the last one running
 
     def _fail(self, worker: int, reason: str) -> None:
         if worker in self.jobs:
@@ -183,7 +215,7 @@ class _Dispatcher(NotPickled, FIFOScheduler):
 
 @contextmanager
 def restored_signals() -> Iterator[None]:
-    """Tune takes Ctrl-C over and does not give it back."""
+    """Restore the signal handlers at the end: Tune replaces them and keeps its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

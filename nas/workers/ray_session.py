@@ -1,4 +1,4 @@
-"""Ray while it is needed: started quietly on this machine, or the cluster that RAY_ADDRESS names."""
+"""Run Ray while it is needed: quietly on this machine, or on the cluster that RAY_ADDRESS names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["ray", "ray_session"]
 
 @contextmanager
 def ray_session(workers: int) -> Iterator[None]:
-    """Have Ray running, with a CPU for each worker where we start it; what we started, we stop.
+    """Start Ray with a CPU per worker, or connect to the cluster, and stop it at the end.
 
-    Ray that runs already in this process, as in a notebook, is used as it is.
+    If Ray already runs in this process, as in a notebook, use it as it is and leave it running.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     if ray.is_initialized():

@@ -1,4 +1,4 @@
-"""One training set up in a worker, for search and retraining alike. No Ray here."""
+"""Set up one training in a worker, for a search or a retraining. No Ray here."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Problem:
 
     data: Mapping[str, Any]  # a data source, as JSON data
     task: str
-    objective: str = ""  # a metric to evaluate beside the task's usual ones
+    objective: str = ""  # a metric to evaluate besides the task's usual ones
     device: str = "cpu"
     threads: int = 1
-    gpus: float = 0.0  # the share of a GPU that each has
+    gpus: float = 0.0  # share of a GPU per training
     import_path: tuple[str, ...] = ()  # folders of the user's own modules
     checkpoints: str = ""  # folder
 
@@ -38,12 +38,12 @@ class Training:
     config: Configuration
     data: Dataset
     task: Task
-    model: nn.Module  # its initial weights follow from the configuration's seed
+    model: nn.Module  # initialised from the configuration's seed
     device: torch.device
 
 
 def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
-    """The network, data and task of a `Configuration` in this process."""
+    """Set up the network, data and task of a `Configuration` in this process."""
     sys.path += [folder for folder in problem.import_path if folder not in sys.path]
     torch.set_num_threads(problem.threads)
     data = resident(json.dumps(problem.data, sort_keys=True), problem.device, problem.gpus)
@@ -60,19 +60,19 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
 def resident(source: str, device: str, gpus: float = 1.0) -> Dataset:
     """Open the data set of a source in JSON once per worker, and copy it once to a GPU with room for it.
 
-    `gpus` is the worker's share of its GPU. The copy takes at most half of that share, however much is free just now:
-    the workers that start later want as much, and each needs the rest for its networks.
+    `gpus` is the worker's share of its GPU. The copy takes at most half of that share, even if more is free now: other
+    workers will need as much, and each needs the rest for its networks.
     """
     data = load(source_from_dict(json.loads(source)), progress=False)
     if torch.device(device).type != "cuda":
         return data
     share = min(gpus, 1.0) or 1.0
-    torch.cuda.set_per_process_memory_fraction(share)  # so that a neighbour never pays for a network that is too large
+    torch.cuda.set_per_process_memory_fraction(share)  # a network that is too large must not harm other workers
     _, total = torch.cuda.mem_get_info()
     if data.train.nbytes + data.val.nbytes > share * total / 2:
         return data
     try:
         return replace(data, train=data.train.to(device), val=data.val.to(device))
-    except torch.OutOfMemoryError:  # somebody else uses the GPU; batches are copied one by one instead
+    except torch.OutOfMemoryError:  # another program uses the GPU; copy each batch instead
         torch.cuda.empty_cache()
         return data

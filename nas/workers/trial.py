@@ -1,4 +1,4 @@
-"""One trial, as it runs in a worker: a pure function of its configuration and the study's problem. No Ray here."""
+"""One trial in a worker: a pure function of its configuration and the study's problem. No Ray here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trainers.fit import fit
 
 
 def run_trial(job: Job, problem: Problem) -> Iterator[dict[str, float]]:
-    """Train one job, yielding each epoch's number as "epoch" and its metrics.
+    """Train one job and yield the metrics of each epoch, with its number as "epoch".
 
-    A job that ends below the full budget leaves a checkpoint.
+    A job that ends below the full budget saves a checkpoint.
     """
     _reset_peak_memory(torch.device(problem.device))
     training = set_up(job.config, problem)
@@ -44,7 +44,7 @@ def _reset_peak_memory(device: torch.device) -> None:
 
 
 def _peak_memory_mb(device: torch.device) -> float:
-    """Of the trial: device memory on an accelerator, otherwise the process's resident high-water mark."""
+    """The trial's peak memory: of the device on an accelerator, otherwise the process's resident high-water mark."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")

@@ -1,4 +1,7 @@
-"""What a worker process is told and what it answers. One Ray trial runs one `Worker` until the work is done."""
+"""The orders that a worker process takes and the answers that it gives.
+
+One Ray trial runs one `Worker` until the work is done.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,23 @@ from nas.workers.failures import describe_failure, lost_device
 import ray  # isort: skip
 from ray import tune  # isort: skip
 
-GO_ON, RELEASE, LEAVE = "go on", "release", "leave"  # the orders beside a new job
+CONTINUE, RELEASE, LEAVE = "continue", "release", "leave"  # the orders besides a new job
 
 
 class Kind(StrEnum):
-    """What a worker answers."""
+    """The kinds of answer."""
 
-    READY = "ready"  # it has started
-    ITEM = "item"  # its job has yielded something
+    READY = "ready"  # the worker has started
+    ITEM = "item"  # its job has yielded an item
     END = "end"  # its job has yielded everything
     FAILED = "failed"  # its job raised an exception
-    BROKEN = "broken"  # the same, and the process cannot be used any more
+    BROKEN = "broken"  # its job raised an exception, and its process can no longer be used
     LEFT = "left"  # it was dismissed
 
 
 @dataclass(frozen=True)
 class Item:
-    """Hides what a job yields from Tune, which would flatten a mapping and look for metrics in it."""
+    """Hides an item from Tune, which would flatten a mapping and look for metrics in it."""
 
     value: Any
 
@@ -40,8 +43,8 @@ class Item:
 class Mailbox:
     """Orders by address and number.
 
-    Each process has an address of its own, so none takes the orders of one that died. The calls of an actor that is
-    asynchronous may overtake each other, so orders are numbered.
+    Each process has its own address, so it never takes the orders of one that died. Orders are numbered because calls
+    of an asynchronous actor may overtake each other.
     """
 
     def __init__(self) -> None:
@@ -62,20 +65,20 @@ class Mailbox:
 
 
 class Worker(tune.Trainable):
-    """Every step takes one order and gives one answer."""
+    """Takes one order and gives one answer per step."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.mailbox = config["mailbox"]
         self.run: Callable[[Any], Iterator[Any]] = config["run"]
         self.address = uuid.uuid4().hex
         self.taken = 0
-        self._ask()  # ahead: the order arrives while the last item is dealt with
+        self._ask()  # ahead of time: the next order arrives while the last item is being handled
         self.greeted = self.broken = False
         self.items: Iterator[Any] | None = None
 
     def step(self) -> dict[str, Any]:
         if self.broken:
-            raise RuntimeError("the device's context is lost; Ray renews the process")
+            raise RuntimeError("the device context is lost; Ray will renew the process")
         if not self.greeted:
             self.greeted = True
             return {"kind": Kind.READY, "address": self.address}
@@ -85,7 +88,7 @@ class Worker(tune.Trainable):
             self._release()
             return {"kind": Kind.LEFT}
         try:
-            if order != GO_ON:
+            if order != CONTINUE:
                 self._release()
                 self.items = iter(self.run(order))
             assert self.items is not None
@@ -108,7 +111,7 @@ class Worker(tune.Trainable):
         self.order = self.mailbox.take.remote(self.address, self.taken)
 
     def _release(self) -> None:
-        """An idle worker holds no network: a generator that is suspended would keep its own."""
+        """Close the job, so that an idle worker holds no network: a suspended generator would keep its own."""
         if self.items is not None:
             close = getattr(self.items, "close", None)
             if close is not None:
