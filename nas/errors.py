@@ -1,4 +1,4 @@
-"""The two ways in which a call of the library ends without a result, other than by a bug."""
+"""The two errors that a call of the library raises on purpose."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ R = TypeVar("R")
 
 
 class UserError(ValueError):
-    """Something the user can mend. The message names the value, what was expected and what to do."""
+    """A mistake that the user can fix. The message gives the value, what was expected and what to do."""
 
 
 class SearchFailed(RuntimeError):
-    """The search cannot go on; the message shows why."""
+    """The search cannot continue; the message says why."""
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn the errors that the lower packages raise for a user's mistake into a `UserError`.
 
-    They know neither `nas` nor each other, so each has an error of its own. Any other ValueError is a bug and passes.
+    Those packages do not know `nas`, so each has its own error. Any other ValueError is a bug and passes through.
     """
     try:
         yield
     except UserError:
         raise
     except ValueError as error:
-        from studies.errors import StudyError
-
         from search_space.errors import ArchitectureError  # only now: a command's --help must not wait for torch
+        from studies.errors import StudyError
         from trainers.errors import TrainingError
 
         if isinstance(error, ArchitectureError | StudyError | TrainingError):
@@ -41,7 +40,7 @@ def user_errors() -> Iterator[None]:
 
 
 def mendable(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a public function raise `UserError` for every mistake that a user can mend."""
+    """Let a public function raise `UserError` for every mistake that the user can fix."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whenever the process is killed; and who may write them."""
+"""Write files and folders whole or not at all, even if the process is killed, and lock them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nas.errors import UserError
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """An empty folder to be filled, which takes the place of `folder` in the end, or vanishes on an exception.
+    """Yield an empty folder to fill. It replaces `folder` at the end, or vanishes on an exception.
 
-    At every moment the old folder or the new one is whole. Only if the process is killed between two renames is
-    neither at its place; the next call puts the old one back.
+    The old folder or the new one is whole at every moment. If the process is killed between the two renames, `folder`
+    is missing until the next call puts the old one back.
     """
-    scratch, old = (folder.with_name(f".{folder.name}.{what}") for what in (os.getpid(), "old"))
+    scratch, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in (os.getpid(), "old"))
     _put_back(old, folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        _readable_by_whom_the_umask_allows(scratch)
+        _apply_umask(scratch)
         if folder.exists():
             os.replace(folder, old)
         os.replace(scratch, folder)
@@ -41,8 +41,8 @@ def _put_back(old: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _readable_by_whom_the_umask_allows(folder: Path) -> None:
-    """safetensors writes its files for the owner alone."""
+def _apply_umask(folder: Path) -> None:
+    """Give all files the usual permissions: safetensors lets only the owner read its own."""
     umask = os.umask(0)
     os.umask(umask)
     for path in folder.rglob("*"):
@@ -50,13 +50,14 @@ def _readable_by_whom_the_umask_allows(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write the file whole or not at all."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 
 def link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to `target`, which is relative to its folder."""
+    """Make `path` a symbolic link to `target`, relative to the folder of `path`."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
     scratch.symlink_to(target)
@@ -65,14 +66,14 @@ def link(path: Path, target: str) -> None:
 
 @contextmanager
 def exclusive(lock: Path, busy: str) -> Iterator[None]:
-    """Hold the file `lock`, whose folder is made. UserError with the message `busy` where another process holds it."""
+    """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
+    file_lock = FileLock(lock)
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
         raise UserError(busy) from None
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()

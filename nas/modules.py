@@ -1,4 +1,4 @@
-"""Names are modules: ours by a short name, a user's own by a dotted one."""
+"""Find modules by name: ours by a short name, a user's own by a dotted one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainers.user_module import import_named
 
 
 def find_module(name: str, kind: str, package: str, known: Sequence[str], attribute: str) -> ModuleType:
-    """Import the module `package.name` for a known name, else the user's module `name`, which has the `attribute`.
+    """Import the module `package.name` for a known name, else the user's module `name`, which must have `attribute`.
 
-    UserError if there is no such module. Errors raised inside a user's module keep their traceback.
+    UserError if the module or its attribute is missing. Errors raised inside a user's module keep their traceback.
     """
     if name in known:
         return importlib.import_module(f"{package}.{name}")
@@ -24,5 +24,5 @@ def find_module(name: str, kind: str, package: str, known: Sequence[str], attrib
         )
     module = import_named(name, kind)
     if not hasattr(module, attribute):
-        raise UserError(f"{kind} {name!r}: the module has no {attribute}")
+        raise UserError(f"{kind} {name!r}: the module has no {attribute}; define it there")
     return module

@@ -1,4 +1,4 @@
-"""A study as plain data. Everything that reads a study (reports, retraining, warm start, a notebook) reads it here."""
+"""A study as plain data, for everything that reads one: reports, retraining, warm start, a notebook."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration of a study. Values are compared only at rungs, which all trials have in common."""
+    """One configuration of a study. Compare values only at rungs, the epochs that all trials share."""
 
     number: int
     state: str
-    """complete: trained to the full budget; pruned: stopped at a rung; failed; paused at a rung, still to be promoted
-    or pruned; running, or interrupted; skipped: above the study's limits and never trained."""
+    """complete: trained to the full budget; pruned: stopped at a rung; failed; paused: waiting at a rung to be promoted
+    or pruned; running: being trained, or interrupted; skipped: above the study's limits and never trained."""
     curve: Mapping[int, float]  # epoch -> objective, finite values only
-    rung: int  # the highest one it has a value for; 0: none
+    rung: int  # the highest rung with a value; 0: none
     params: Mapping[str, Any]
     distributions: Mapping[str, BaseDistribution]
     config: Mapping[str, Any]  # `studies.Configuration` as JSON data
-    given: bool = False  # by the study or a warm start, not sampled
+    given: bool = False  # by the study or a warm start, instead of sampled
     parameters: int | None = None
     macs: int | None = None  # multiply-accumulates for one image
     seconds: float | None = None  # of training
     peak_memory_mb: float | None = None
-    error: str = ""  # why it failed, or which limits it is above
+    error: str = ""  # why it failed, or the limits that it exceeds
     turned: float | None = None  # the objective at full budget on the validation images turned by 90 degrees
-    history: tuple[Mapping[str, float], ...] = ()  # every metric of every recorded epoch, which it names "epoch"
+    history: tuple[Mapping[str, float], ...] = ()  # per recorded epoch: its number as "epoch", and every metric
 
     @property
     def value(self) -> float:
-        """The objective at `rung`; nan where it has reached none."""
+        """The objective at `rung`; nan if it reached none."""
         return self.curve.get(self.rung, math.nan)
 
     @property
@@ -61,7 +61,7 @@ class Trial:
 
     @property
     def architecture(self) -> str:
-        """Stages as `conv×2(64) → ↓attention×3(96)`: mixer, blocks, channels; ↓ where the grid is halved before it."""
+        """Stages as `conv×2(64) → ↓attention×3(96)`: mixer, blocks, channels; ↓ means that it halves the grid first."""
         return describe_architecture(self.config.get("architecture", {}))
 
     @property
@@ -72,15 +72,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Cell:
-    """The trials of one configuration that were trained in full; the first stands for it."""
+    """The trials of one configuration that were trained in full; the first represents it."""
 
-    trials: tuple[Trial, ...]  # in a grid by seed, so that the first is not the luckiest; elsewhere from best to worst
-    value: float  # by which configurations are ranked: in a grid the mean of the trials, elsewhere that of the best
+    trials: tuple[Trial, ...]  # in a grid by seed, so the first is not the luckiest; elsewhere from best to worst
+    value: float  # ranks the configurations: in a grid the mean over the trials, elsewhere the best trial's value
 
 
 @dataclass(frozen=True)
 class Results:
-    """A study: what was searched, and its trials by number."""
+    """A study and its trials, by number."""
 
     name: str
     question: str
@@ -88,7 +88,7 @@ class Results:
     maximize: bool
     rungs: tuple[int, ...]  # epochs at which trials are compared; the last is the full budget
     trials: tuple[Trial, ...]
-    database: Path | None = None  # None: the study was read from memory
+    database: Path | None = None  # None: read from memory
 
     @property
     def objective(self) -> str:
@@ -111,47 +111,46 @@ class Results:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial at full budget; None while there is none."""
+        """The best trial at full budget, if any."""
         return next(iter(self.ranked()), None)
 
     def trial(self, number: int) -> Trial:
-        """UserError where the study has no trial of this number."""
+        """The trial of this number. UserError if the study has none."""
         for trial in self.trials:
             if trial.number == number:
                 return trial
         raise UserError(f"the study {self.name!r} has no trial {number}; it has {len(self.trials)}, numbered from 0")
 
     def configuration(self, number: int) -> Configuration:
-        """Everything that decides what training trial `number` results in, beside the study's data and task."""
+        """The configuration of trial `number`: with the study's data and task, it determines the training."""
         return Configuration.from_dict(self.trial(number).config)
 
     def counts(self) -> dict[str, int]:
         return {state: sum(trial.state == state for trial in self.trials) for state in STATES}
 
     def ranked(self) -> list[Trial]:
-        """The complete trials at full budget from best to worst; of equals the older comes first."""
+        """The complete trials at full budget from best to worst; the older of equals comes first."""
         full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
         return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
     def cells(self) -> list[Cell]:
-        """The configurations trained in full, whatever the seed, from best to worst.
+        """The configurations trained in full, each with all its seeds, from best to worst.
 
-        In a grid, configurations that lack a seed come after those that have all: the seeds that did not fail would
-        flatter them.
+        In a grid, configurations that lack a seed come last: the seeds that did not fail would flatter them.
         """
-        found: dict[str, list[Trial]] = {}
+        groups: dict[str, list[Trial]] = {}
         for trial in self.ranked():
             configuration = {name: value for name, value in trial.config.items() if name != "seed"}
-            found.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
+            groups.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
         if not self.grid:
-            return [Cell(tuple(trials), trials[0].value) for trials in found.values()]
-        by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in found.values()]
+            return [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
+        by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in groups.values()]
         cells = [Cell(trials, fmean(t.value for t in trials)) for trials in by_seed]
         seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1
         return sorted(cells, key=lambda c: (len(c.trials) < seeds, sign * c.value, c.trials[0].number))
 
     def frame(self) -> pd.DataFrame:
-        """A row a trial, indexed by number: what `Trial` says, then `params_...` and the last epoch's `metrics_...`."""
+        """One row per trial, indexed by number: fields of `Trial`, `params_...` and the last epoch's `metrics_...`."""
         import pandas as pd
 
         columns = ("state", "value", "epochs", "given", "architecture", "parameters", "macs", "seconds", "error")
@@ -165,7 +164,7 @@ class Results:
         return pd.DataFrame(rows, index=numbers) if rows else pd.DataFrame(columns=columns, index=numbers)
 
     def learning_curves(self) -> pd.DataFrame:
-        """A row an epoch, indexed by number and epoch: the objective as `value`, and the other recorded metrics."""
+        """One row per epoch, indexed by number and epoch: the objective as `value`, and the other recorded metrics."""
         import pandas as pd
 
         rows = []
@@ -180,9 +179,9 @@ class Results:
 
 @mendable
 def load_results(folder: str | Path) -> Results:
-    """The study of a run, `runs/<name>` or its study.db, as it stands now: a search may be going on there.
+    """Read the study of a run from `runs/<name>` or its study.db, even while its search is running.
 
-    UserError where there is no study, or one that a search of ours did not make.
+    UserError if there is no study, or if no search of ours made it.
     """
     database = Path(folder) if Path(folder).is_file() else RunFolder(Path(folder)).database
     if not database.is_file():
@@ -191,7 +190,7 @@ def load_results(folder: str | Path) -> Results:
 
 
 def read(study: optuna.Study, database: Path | None = None) -> Results:
-    """An Optuna study as plain data. UserError for a study that no search of ours made."""
+    """Convert an Optuna study to plain data. UserError if no search of ours made it."""
     spec = study.user_attrs.get("spec")
     if spec is None:
         raise UserError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
@@ -233,7 +232,7 @@ def _trial(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
 
 
 def _state(trial: FrozenTrial, rungs: Sequence[int]) -> str:
-    """In the database a paused trial is RUNNING, and a skipped one PRUNED."""
+    """The state of `Trial`. In the database a paused trial is RUNNING, and a skipped one is PRUNED."""
     if "skipped" in trial.user_attrs:
         return "skipped"
     if trial.state in ENDED:

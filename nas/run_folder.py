@@ -12,12 +12,12 @@ class RunFolder:
 
     @property
     def database(self) -> Path:
-        """The study: the only record that a search needs."""
+        """The study, the only record that a search needs."""
         return self.path / "study.db"
 
     @property
     def lock(self) -> Path:
-        """Held by the search that runs here."""
+        """The lock of the search that runs here."""
         return self.path / "lock"
 
     @property
@@ -35,7 +35,7 @@ class RunFolder:
 
     @property
     def retrained(self) -> Path:
-        """What each retraining left: weights, predictions of the test images, a record."""
+        """The result of each retraining: weights, predictions for the test images, a record."""
         return self.path / "retrained"
 
     @property
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def models(self) -> Path:
-        """Exported models: trial-<number>/, and best/, a link to the first by validation."""
+        """Exported models: trial-<number>/, and best/, a link to the best by validation."""
         return self.path / "models"
 
     @property
@@ -59,7 +59,7 @@ class RunFolder:
         return self.models / f"trial-{trial}"
 
     def options(self, study: str) -> list[str]:
-        """The options by which a command finds this run of `study` from the current folder."""
+        """The options with which a command finds this run of `study` from the current folder."""
         words = ["--study", study]
         if self.path.absolute().parent != Path("runs").absolute():
             words += ["--runs", str(self.path.parent)]

@@ -1,4 +1,4 @@
-"""Numbers, architectures and data sources as people read them."""
+"""Numbers, architectures and data sources in words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
-    """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage, ↓ where the grid is halved before it.
+    """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage; ↓ means that it halves the grid first.
 
-    Architectures without stages are called by kind and name.
+    An architecture without stages is its kind and name.
     """
     if "stages" in architecture:
         return " → ".join(
@@ -20,7 +20,7 @@ def describe_architecture(architecture: Mapping[str, Any]) -> str:
 
 
 def describe_data(source: Mapping[str, Any]) -> str:
-    """A data source (`trainers.data.source_to_dict`) in a few words."""
+    """Describe a data source (`trainers.data.source_to_dict`) in a few words."""
     rest = {k: v for k, v in source.items() if v is not None and v is not False and k != "kind"}
     size = f", {rest.pop('image_size')} px" if "image_size" in rest else ""
     if source.get("kind") == "simulated":
@@ -60,13 +60,13 @@ def si(number: float | None) -> str:
 
 
 def describe_size(parameters: int | None, sparsity: float, nonzero: int | None) -> str:
-    """`23.7 k parameters`, and what pruning left of them."""
+    """`23.7 k parameters`, and the number that pruning left."""
     dense = f"{si(parameters)} parameters"
     return f"{dense}, {si(nonzero)} of them not zero (inner layers at sparsity {sparsity:.3g})" if sparsity else dense
 
 
 def override(training: Mapping[str, Any]) -> str:
-    """` with sparsity 0.8 and rewind 1 instead of the search's own`; nothing where nothing is overridden."""
+    """` with sparsity 0.8 and rewind 1 instead of the search's own`; empty if nothing is overridden."""
     if not training:
         return ""
     rewound = f" and rewind {training['rewind']}" if training["sparsity"] else ""
@@ -92,13 +92,13 @@ def count(number: int, noun: str) -> str:
 
 
 def value(number: float, decimals: int = 4) -> str:
-    """An objective to so many decimals, or to as many digits where that would show nothing."""
+    """An objective to `decimals` decimals, or to as many significant digits if it is too small or too large."""
     fixed = number == 0 or 10 ** (1 - decimals) <= abs(number) < 1e4
     return f"{number:.{decimals}f}" if fixed else f"{number:.{decimals - 1}e}"
 
 
 def level(values: Sequence[tuple[str, Any]]) -> str:
-    """A factor's level, (parameter, value) of each of its parameters: `learnable, blocks, shared False`."""
+    """A level of a factor from its (parameter, value) pairs: `learnable, blocks, shared False`."""
     if len(values) == 1:
         return _setting(values[0][1])
     return ", ".join(v if isinstance(v, str) else f"{n.rpartition('.')[2]} {_setting(v)}" for n, v in values)
@@ -109,7 +109,7 @@ def _setting(value: Any) -> str:
 
 
 def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
-    """`0.9123 ± 0.0045`, both to four decimals or to as many as the latter needs to show a digit."""
+    """`0.9123 ± 0.0045`: four decimals, or as many as the second number needs to show a digit."""
     scale = half or abs(number)
-    decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # below it is rounding
+    decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # less is rounding
     return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")

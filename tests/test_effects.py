@@ -331,7 +331,7 @@ def test_the_page_of_a_grid_has_its_effects_and_cells_upright_and_turned(tmp_pat
     assert len(rows) == 1 + 18
     assert rows[1][:6] == ["d4", "0.001", "resnet2", "2", "0.8405 ± 0.0007", "0.7805 ± 0.0007"]
     assert rows[-1][:4] == ["none", "0.003", "mlp", "2"]
-    assert "Left out" not in html
+    assert "Excluded" not in html
     figures = json.loads(html.split('id="figures">')[1].split("</script>")[0])
     assert {trace["name"] for trace in figures["effects"]["data"]} == {"upright", "turned"}
 
@@ -339,7 +339,7 @@ def test_the_page_of_a_grid_has_its_effects_and_cells_upright_and_turned(tmp_pat
 def test_page_and_terminal_say_which_trainings_failed(tmp_path):
     study = searched(fails={3, 20, 21})
     html = write_report(read(study), tmp_path / "report.html").read_text()
-    told = "Left out, with the pairs they would be in: 3 failed of 36 trainings."
+    told = "Excluded with their pairs: 3 failed of 36 trainings."
     assert told in html
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(*tables(read(study)))
@@ -349,8 +349,8 @@ def test_page_and_terminal_say_which_trainings_failed(tmp_path):
 def test_a_grid_of_which_all_failed_has_a_page_that_says_so(tmp_path):
     study = searched(spec=dataclasses.replace(TINY, trials=5), fails=range(5))
     html = write_report(read(study), tmp_path / "report.html").read_text()
-    assert "No two trainings that differ in one factor alone have ended." in html
-    assert "No training has come to its end yet." in html
+    assert "No two finished trainings differ in one factor alone." in html
+    assert "No training has finished yet." in html
     assert "5 failed of 5 trainings" in html
 
 

@@ -107,7 +107,7 @@ def test_the_same_call_extends_a_search_and_goes_on_after_an_interrupt(tmp_path,
         (lambda runs: nas.search(TOY, data="nowhere.at_all:load", runs=runs), "nowhere"),
         (lambda runs: nas.search(TOY, task="my.tasc", runs=runs), "my.tasc"),
         (lambda runs: nas.search(TOY, sampler="tpee", runs=runs), "unknown sampler 'tpee'"),
-        (lambda runs: nas.search(TOY, skip_bad=True, runs=runs), "skip_bad .* leave it out"),
+        (lambda runs: nas.search(TOY, skip_bad=True, runs=runs), "skip_bad .* omit it"),
         (lambda runs: nas.search(TOY, data=(np.zeros((3, 8, 8)), [0, 1]), runs=runs), "3|2"),
         (lambda runs: nas.load_results(runs / "none"), "no study at"),
         (lambda runs: nas.retrain(runs / "none"), "no study at"),
@@ -118,6 +118,17 @@ def test_what_the_caller_can_mend_is_a_user_error_before_any_training(call, says
     with pytest.raises(nas.UserError, match=says):
         call(tmp_path)
     assert not list(tmp_path.rglob("study.db"))
+
+
+def test_the_rungs_of_a_study_are_those_that_its_scheduler_uses(tmp_path, without_ray):
+    """Epoch 1 of 12 lies below a tenth: no trial pauses there, and no page may compare trials there."""
+    training = replace(TOY.training, warmup_epochs=(0.5,))
+    results = nas.search(
+        replace(TOY, training=training, min_epochs=1, epochs=12), trials=3, workers=1, runs=tmp_path, quiet=True
+    )
+    assert results.rungs == tuple(results.spec["rungs"]) == (4, 12)
+    assert {t.epochs for t in results.trials} <= {4, 12}
+    assert "compared after 4, 12 epochs (the rungs)" in (tmp_path / "toy" / "report.html").read_text()
 
 
 def test_images_in_memory_are_searched_and_the_same_arrays_resume(tmp_path, without_ray):

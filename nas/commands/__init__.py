@@ -1,1 +1,1 @@
-"""The commands: what is typed, turned into a call of the library, and what is printed of its result."""
+"""The commands: each turns its options into a call of the library and prints the result."""

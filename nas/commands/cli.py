@@ -1,4 +1,4 @@
-"""What the commands share: a user's mistake is one line and exit code 2; anything else unexpected is a bug of ours."""
+"""What the commands share. A user's mistake is one line and exit code 2; any other unexpected error is our bug."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import NoReturn
 from nas.errors import SearchFailed, UserError, user_errors
 
 COMMANDS = {
-    "run": "search; the same command resumes",
+    "run": "search for networks, or resume a search",
     "retrain": "train the best of a search again over several seeds, test and export them",
-    "predict": "what an exported model says of images",
+    "predict": "classify or measure images with an exported model",
     "evaluate": "measure an exported model on another data set",
-    "report": "write a study's page again",
+    "report": "rewrite the page of a study",
 }
 REPORT_IT = (
-    "This is a bug, not your mistake: please report it with the lines above and the command, at the project's issues."
+    "This is a bug, not your mistake. Please report it in the project's issues, with the command and the lines above."
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a wrong word on the command line is a UserError like any other mistake."""
+    """argparse that raises UserError for a mistake on the command line."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
@@ -48,15 +48,15 @@ def package_version() -> str:
 
 def names_in(package: str) -> list[str]:
     """The modules of a package by name, without importing it: a command's --help must not wait for torch."""
-    found = importlib.util.find_spec(package)
-    assert found is not None
-    return sorted(module.name for module in pkgutil.iter_modules(found.submodule_search_locations))
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    return sorted(module.name for module in pkgutil.iter_modules(spec.submodule_search_locations))
 
 
 def run_command(command: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
-    """Run `command` on the command line's arguments and return the exit code.
+    """Run `command` on `argv` (default: the command line) and return the exit code.
 
-    0: done; 1: the work failed; 2: a mistake that the user can mend, in one line; 70: a bug; 130: Ctrl-C.
+    0: done; 1: the work failed; 2: a mistake of the user, printed in one line; 70: a bug; 130: Ctrl-C.
     """
     try:
         with user_errors():
@@ -85,9 +85,9 @@ def main_of(command: str, argv: list[str] | None = None) -> int:
 
 
 def script(module: str) -> None:
-    """`python -m nas.<command>`: run the command, where `module` is the caller's __name__.
+    """Run the command of `python -m nas.<command>`; `module` is the caller's __name__.
 
-    Such a file is a command only. Imported, it would take the place of the library's function of the same name.
+    The calling file must not be imported: it would hide the library's function of the same name.
     """
     if module == "__main__":
         sys.exit(main_of(sys.modules["__main__"].__spec__.name.rpartition(".")[2]))  # type: ignore[union-attr]

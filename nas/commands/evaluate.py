@@ -1,4 +1,4 @@
-"""`python -m nas.evaluate --model FOLDER --data OTHER`: the table of a retraining for other images. Needs no study."""
+"""`python -m nas.evaluate --model FOLDER --data OTHER`: measure an exported model on other images, without a study."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from nas.commands.cli import Parser, parser
 from nas.errors import UserError
 
 SIMULATED = 2000  # images
-OTHER_SEED = 1_000_000  # other lenses than a training with the default seed saw
+OTHER_SEED = 1_000_000  # for lenses that no training with the default seed saw
 
 
 def options() -> Parser:
     p = parser("evaluate", "Measure an exported model on another data set.")
     p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
-    p.add_argument("--data", help="folder of images, in any layout that nas.run reads; or simulated lenses:")
-    p.add_argument("--preset", help="population of simulated lenses, instead of --data")
+    p.add_argument("--data", help="folder of images, in any layout that nas.run reads")
+    p.add_argument("--preset", help="population of simulated lenses to use instead of --data")
     p.add_argument("--images", type=int, help=f"number of simulated lenses (default {SIMULATED})")
-    p.add_argument("--split", choices=("all", "train", "val", "test"), default="all", help="which images (default all)")
+    p.add_argument(
+        "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
+    )
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics to this file")
     return p
 
 
@@ -42,12 +44,13 @@ def command(argv: list[str]) -> int:
     model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
     data = load(source_of(given, model.image_size, args.skip_bad, args.images))
-    found = evaluate(model, data, args.split)
-    table = Table("metric", "value", "95% interval", title=f"{args.model} on {found.images:,} images of {found.data}")
-    for name, value in found.metrics.items():
-        low, high = found.interval.get(name, (None, None))
+    evaluation = evaluate(model, data, args.split)
+    title = f"{args.model} on {evaluation.images:,} images of {evaluation.data}"
+    table = Table("metric", "value", "95% interval", title=title)
+    for name, value in evaluation.metrics.items():
+        low, high = evaluation.interval.get(name, (None, None))
         table.add_row(metric_name(name), f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
     Console().print(table)
     if args.json:
-        write_text(args.json, json.dumps({"model": str(args.model), **vars(found)}, indent=1) + "\n")
+        write_text(args.json, json.dumps({"model": str(args.model), **vars(evaluation)}, indent=1) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""How commands that read a study find it: --study, --runs, --name."""
+"""The options by which a command finds the study that it reads: --study, --runs, --name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
-    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results are (default runs/)")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
     p.add_argument("--name", help="folder below --runs (default: the study's name)")
 
 
 def find_results(study: str, runs: Path, name: str | None) -> Results:
-    """The study that these options name. UserError where there is none."""
+    """Read the study that these options name. UserError if there is none."""
     import studies
     from nas.results import read
     from nas.run_folder import run_folder
@@ -31,8 +31,8 @@ def find_results(study: str, runs: Path, name: str | None) -> Results:
         raise UserError(
             f"no study at {run.database}: search first (python -m nas.run --study {study}), or give --runs and --name"
         )
-    found = only_study(run.database)
-    if found.study_name != study:
-        other = found.study_name
+    stored = only_study(run.database)
+    if stored.study_name != study:
+        other = stored.study_name
         raise UserError(f"{run.database} holds the study {other!r}, not {study!r}; give --study {other}")
-    return read(found, run.database)
+    return read(stored, run.database)

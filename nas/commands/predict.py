@@ -1,4 +1,4 @@
-"""`python -m nas.predict --model FOLDER images...`: what an exported network says of images. Needs no study."""
+"""`python -m nas.predict --model FOLDER images...`: classify or measure images with a model, without a study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.commands.cli import Parser, parser
 
 
 def options() -> Parser:
-    p = parser("predict", "What an exported model says of images.")
+    p = parser("predict", "Classify or measure images with an exported model.")
     p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
     p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -35,8 +35,8 @@ def command(argv: list[str]) -> int:
     ]
     quantity = tasks.quantity(model.task)
     if args.json:
-        of = {"classes": model.classes} if model.classes else {"quantity": quantity}
-        print(json.dumps({"model": str(args.model), **of, "predictions": predicted}, indent=2))
+        kind = {"classes": model.classes} if model.classes else {"quantity": quantity}
+        print(json.dumps({"model": str(args.model), **kind, "predictions": predicted}, indent=2))
     else:
         print_table(predicted, model.classes, quantity)
     return 0
@@ -56,4 +56,4 @@ def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], qua
         else:
             table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
     console = Console()
-    (console if console.is_terminal else Console(width=10_000)).print(table)  # no file name is cut in a pipe
+    (console if console.is_terminal else Console(width=10_000)).print(table)  # do not cut file names in a pipe

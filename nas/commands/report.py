@@ -1,4 +1,4 @@
-"""`python -m nas.report --study hybrid`: write the report of a study again."""
+"""`python -m nas.report --study hybrid`: rewrite the report of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m nas.retrain --study hybrid --top-k 3 --seeds 3`: train the best found again, test them, export them."""
+"""`python -m nas.retrain --study hybrid --top-k 3 --seeds 3`: train the best again, test them, export them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def options() -> Parser:
-    p = parser("retrain", "Retrain the best of a search on training and validation images, test once, export. Resumes.")
+    p = parser(
+        "retrain",
+        "Train the best configurations of a search again on training and validation images, test them once and export "
+        "them. Run the same command again to resume.",
+    )
     add_options(p)
-    p.add_argument("--top-k", type=int, default=3, help="how many of the best configurations (default 3)")
-    p.add_argument("--seeds", type=int, default=3, help="trainings of each, with fresh seeds (default 3)")
-    p.add_argument("--train-sizes", type=numbers, default=(), metavar="N,N,...", help="train on so few images too")
+    p.add_argument("--top-k", type=int, default=3, help="number of configurations to retrain (default 3)")
+    p.add_argument("--seeds", type=int, default=3, help="trainings per configuration, with fresh seeds (default 3)")
+    p.add_argument(
+        "--train-sizes", type=numbers, default=(), metavar="N,N,...", help="also train on these numbers of images"
+    )
     p.add_argument(
         "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
     )
-    p.add_argument("--rewind", type=int, help="with --sparsity: epoch to whose weights the others go back (default 1)")
-    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or what the GPUs hold)")
-    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
+    p.add_argument(
+        "--rewind", type=int, help="with --sparsity: the epoch to which the other weights return (default 1)"
+    )
+    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
+    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     return p
 
 

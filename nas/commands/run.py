@@ -1,4 +1,4 @@
-"""`python -m nas.run --study hybrid --trials 20`: search, until the study holds that many finished trials."""
+"""`python -m nas.run --study hybrid --trials 20`: search until the study holds 20 finished trials."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
 
 def options() -> Parser:
-    p = parser("run", "Search; the same command resumes a search.")
-    own = "; or the dotted name of a module of yours"
-    p.add_argument("--list", action="store_true", help="show the studies and what each asks, then stop")
+    p = parser("run", "Search for networks. Run the same command again to resume.")
+    own = "; or the dotted name of your own module"
+    p.add_argument("--list", action="store_true", help="list the studies and their questions, then stop")
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
-    p.add_argument("--trials", type=int, help="finished trials the study shall hold (default: the study's own number)")
-    p.add_argument("--task", help=f"what is predicted (default: the study's): {_among(TASKS)}{own}")
-    p.add_argument("--objective", help="the metric searched for, such as auc_d4_mean (default: the task's)")
-    p.add_argument("--balance", help="how classes of different size are made to count alike: none, weights, sampling")
+    p.add_argument("--trials", type=int, help="finished trials of the whole study (default: the study's own number)")
+    p.add_argument("--task", help=f"what to predict (default: the study's): {_among(TASKS)}{own}")
+    p.add_argument("--objective", help="the metric to optimise, such as auc_d4_mean (default: the task's)")
+    p.add_argument("--balance", help="how to balance classes of different size: none, weights, sampling")
     p.add_argument("--sampler", help=f"proposes configurations (default: the study's): {_among(SAMPLERS)}{own}")
     p.add_argument("--scheduler", help=f"stops trials early (default: the study's): {_among(SCHEDULERS)}{own}")
-    p.add_argument("--warm-start", metavar="RUN", help="begin with the best of a former search: its folder or study.db")
     p.add_argument(
-        "--data", help="a folder of images, or my_package.my_images:load, a function; without it, lenses are simulated"
+        "--warm-start", metavar="RUN", help="start with the best of an earlier search: its folder or study.db"
+    )
+    p.add_argument(
+        "--data", help="a folder of images, or a function such as my_package.my_images:load (default: simulated lenses)"
     )
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
-    p.add_argument("--image-size", type=int, help="side in pixels to which images are brought (default 64)")
+    p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
     p.add_argument("--images", type=int, help="number of simulated images")
-    p.add_argument("--epochs", type=int, help="full budget; the lowest rung scales with it")
-    p.add_argument("--max-parameters", type=int, help="larger networks are skipped")
-    p.add_argument("--max-macs", type=int, help="networks that cost more multiply-accumulates an image are skipped")
-    p.add_argument("--seed", type=int, help="of networks, training and sampler")
-    p.add_argument("--seeds", type=int, help="trainings of every cell of a grid; its number of trials scales with it")
-    p.add_argument("--workers", type=int, help="trials trained at once (default: one per CPU, or what the GPUs hold)")
-    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU for each (default 1 where there are GPUs)")
-    p.add_argument("--runs", type=Path, default=Path("runs"), help="where results go (default runs/)")
+    p.add_argument("--epochs", type=int, help="epochs of a full training; the lowest rung scales with it")
+    p.add_argument("--max-parameters", type=int, help="skip networks with more parameters")
+    p.add_argument("--max-macs", type=int, help="skip networks with more multiply-accumulates per image")
+    p.add_argument("--seed", type=int, help="seed of networks, training and sampler")
+    p.add_argument("--seeds", type=int, help="trainings per cell of a grid; the number of trials scales with it")
+    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
+    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
+    p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
     p.add_argument("--name", help="folder below --runs (default: the study's name)")
     return p
 

@@ -1,1 +1,1 @@
-"""Trained networks as folders: written, described, loaded, used and measured."""
+"""Trained networks as folders: write, describe, load, use and measure them."""

@@ -1,4 +1,4 @@
-"""`nas.evaluate`: the metrics of an exported network on another data set. Needs no study."""
+"""`nas.evaluate`: measure an exported network on another data set. It needs no study."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Evaluation:
 
     data: str
     images: int
-    metrics: dict[str, float]  # upright, and of some the mean and the worst over the eight symmetries
-    interval: dict[str, tuple[float, float]]  # 95%, bootstrap over the images
+    metrics: dict[str, float]  # upright; for some, also the mean and the worst over the eight symmetries
+    interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images
 
 
 @mendable
 def evaluate(model: LensModel, data: Dataset, split: str = "all") -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
-    UserError where the two do not belong together.
+    UserError if the model does not fit the data.
     """
     check_data(model, data)
     task = model.task
@@ -39,7 +39,7 @@ def evaluate(model: LensModel, data: Dataset, split: str = "all") -> Evaluation:
     parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
     images = task.select(_with_classes_of(model, data, _joined(parts)))
     if not len(images):
-        raise UserError(f"{data.name} has no image in {split} with what the model measures")
+        raise UserError(f"{data.name} has no image with a target in split {split!r}; give another split or data set")
     truth = task.targets(images).cpu()
     device = next(model.parameters()).device
     views = torch.stack(
@@ -59,7 +59,7 @@ def evaluate(model: LensModel, data: Dataset, split: str = "all") -> Evaluation:
 
 
 def check_data(model: LensModel, data: Dataset) -> None:
-    """UserError unless the data set has the model's classes and channels."""
+    """Raise UserError unless the data set has the model's classes and channels."""
     if model.classes and set(data.classes) != set(model.classes):
         raise UserError(
             f"{data.name} has the classes {', '.join(data.classes) or 'none'}; the model distinguishes "
@@ -70,7 +70,7 @@ def check_data(model: LensModel, data: Dataset) -> None:
 
 
 def _with_classes_of(model: LensModel, data: Dataset, split: Split) -> Split:
-    """The split with its labels as indices into the model's classes: a data set may have them in another order."""
+    """The split with its labels as indices into the model's classes, which the data set may have in another order."""
     if not model.classes or data.classes == model.classes:
         return split
     index = torch.tensor([model.classes.index(name) for name in data.classes])

@@ -1,7 +1,7 @@
-"""A trained network as a folder that can be used without the study, and back again. Needs neither Ray nor Optuna.
+"""Export a trained network to a folder that needs no study, and load it. This needs neither Ray nor Optuna.
 
 * model.safetensors: the weights
-* config.json: all that is needed to build the network and to prepare images for it, and where it comes from
+* config.json: everything needed to build the network and to prepare images for it, and its origin
 * README.md: the model card
 """
 
@@ -35,11 +35,11 @@ RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
 
 
 class LensModel(nn.Module):
-    """A trained network that knows what it was trained on.
+    """A trained network that knows its task and how to prepare images.
 
-    `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and gives raw outputs
-    (N, num_outputs); `model.predict(images)`, the same as `nas.predict(model, images)`, takes images as stored and
-    gives class probabilities, or values in the unit that it was trained on.
+    `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and returns raw outputs
+    (N, num_outputs). `model.predict(images)`, which is `nas.predict(model, images)`, takes images as stored and
+    returns class probabilities, or values in the unit of the training targets.
     """
 
     def __init__(self, network: nn.Module, task: Task, config: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class LensModel(nn.Module):
         return outputs
 
     def predict(self, images: Tensor | np.ndarray) -> Prediction | Measurement:
-        """What the model says of images (N, C, H, W) as stored; see `nas.predict`."""
+        """Predict from images (N, C, H, W) as stored; see `nas.predict`."""
         from nas.models.inference import predict
 
         return predict(self, images)
@@ -74,7 +74,7 @@ def describe_model(
     normalisation: Normalisation,
     **origin: Any,
 ) -> dict[str, Any]:
-    """The contents of config.json. `config` is that of a `Configuration`; `origin` is what else the card shall tell."""
+    """The contents of config.json. `config` is a `Configuration` as a dict; `origin` adds what else the card shows."""
     return {
         "format": FORMAT,
         "architecture": config["architecture"],
@@ -92,7 +92,7 @@ def describe_model(
 
 
 def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write the network with these weights and the `config` of `describe_model`; replaces what was in `folder`."""
+    """Write the network with these weights and the `config` of `describe_model`, in place of any earlier `folder`."""
     with replacing(folder) as scratch:
         save_file(independent(weights), scratch / "model.safetensors")
         (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -100,13 +100,13 @@ def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any
 
 
 def independent(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU that share no memory, which safetensors refuses: tied weights do."""
+    """Copies on the CPU that share no memory. Tied weights share theirs, which safetensors refuses."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
 
 
 @mendable
 def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:
-    """The network exported to `folder`, in evaluation mode. UserError where that holds none that can be used."""
+    """Load the network exported to `folder`, in evaluation mode. UserError if `folder` has no usable one."""
     folder = Path(folder)
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
@@ -117,9 +117,9 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
-            raise UserError(f"its format is {config['format']}, this version reads {FORMAT}")
+            raise UserError(f"its format is {config['format']}; expected {FORMAT}, the one that this version reads")
         task = tasks.from_record(config["task"])
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are not for keeps
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
             network = build_model(
                 from_dict(_without_weights(config["architecture"])),
                 in_chans=config["in_chans"], image_size=config["image_size"], num_outputs=config["num_outputs"],
@@ -132,16 +132,16 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        made = config.get("versions", {}).get("lensing-nas", "an unknown version")
+        writer = config.get("versions", {}).get("lensing-nas", "an unknown version")
         raise UserError(
             f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
-            f"config.json; they were written by {made}"
+            f"config.json; use the version that wrote them ({writer})"
         ) from error
     return LensModel(network, task, config).to(device).eval()
 
 
 def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """An existing network's published weights are neither downloaded nor looked for: the folder has its own."""
+    """Drop the published weights of an existing network: the folder has its own, so none need be downloaded."""
     return {key: value for key, value in architecture.items() if key not in ("pretrained", "checkpoint")}
 
 

@@ -1,4 +1,4 @@
-"""`nas.predict`: what an exported network says of images. Needs no study."""
+"""`nas.predict`: classify or measure images with an exported network. It needs no study."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Measurement:
 
     quantity: str  # with its unit
     values: Tensor  # (N,) float64
-    sigma: Tensor | None  # (N,) float64: standard deviations, where the network gives them
+    sigma: Tensor | None  # (N,) float64: standard deviations, if the network gives them
 
 
 @mendable
 def predict(
     model: LensModel, images: Tensor | np.ndarray | str | Path | Sequence[str | Path], *, batch_size: int = BATCH
 ) -> Prediction | Measurement:
-    """Predict class probabilities, or values in the unit that the model was trained on.
+    """Predict class probabilities, or values in the unit of the training targets.
 
     images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. They are prepared
-    here as in training. UserError where images are not square, have another number of channels than the model, or hold
-    NaN or infinities, and where a file cannot be read.
+    here as in training. UserError if images are not square, have another number of channels than the model, or hold
+    NaN or infinities, or if a file cannot be read.
     """
     if isinstance(images, str | Path):
         images = [images]
@@ -62,13 +62,13 @@ def predict(
 
 
 def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
-    """Some hundred files at a time, and what the model says of them. UserError names a file at fault."""
+    """Yield files and their predictions in batches of at most 256. UserError names a file that cannot be used."""
     for batch, raw in _raw_outputs(model, files, BATCH):
         yield batch, _predicted(model, raw)
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files among `paths`, and the images below the folders among them, sorted. UserError where there is none."""
+    """The files in `paths`, and the sorted images below its folders. UserError if a path is missing or has none."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -79,7 +79,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            raise UserError(f"{path} does not exist")
+            raise UserError(f"{path} does not exist; expected an image file or a folder of images")
     return files
 
 
@@ -113,12 +113,12 @@ def _outputs(model: LensModel, images: Tensor | np.ndarray, batch_size: int) -> 
 
 
 def _native(images: np.ndarray) -> np.ndarray:
-    """The same numbers as torch takes them: FITS files are big-endian, flipped arrays have negative strides."""
+    """The same numbers as torch accepts them: FITS files are big-endian, flipped arrays have negative strides."""
     return np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
 
 
 def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
-    """UserError unless the model takes images of shape (C, H, W)."""
+    """Raise UserError unless the model takes images of shape (C, H, W)."""
     chans, height, width = shape
     if chans != model.in_chans:
         raise UserError(f"{what}: {chans} channels, but the model was trained on {model.in_chans}")
@@ -129,7 +129,7 @@ def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
 def _raw_outputs(model: LensModel, files: Iterable[Path], batch_size: int) -> Iterator[tuple[list[Path], Tensor]]:
     remaining = iter(files)
     while batch := list(islice(remaining, batch_size)):
-        # Integers stay exact in float64, so images of several types may share a batch; normalising ends in float32.
+        # Images of several types may share a batch: integers stay exact in float64, and normalising returns float32.
         yield batch, _outputs(model, np.stack([_prepared(model, file) for file in batch]), batch_size)
 
 

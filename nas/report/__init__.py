@@ -1,1 +1,1 @@
-"""Pages and tables of what a study and its retraining found, from their data alone. The pages need no network."""
+"""Pages and tables of the results of a study and of its retraining. The pages need no network."""

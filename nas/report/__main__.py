@@ -1,4 +1,4 @@
-"""`python -m nas.report`: write the page of a study again. From Python: `nas.write_report(...)`."""
+"""`python -m nas.report`: rewrite the page of a study. From Python: `nas.write_report(...)`."""
 
 import sys
 

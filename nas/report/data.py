@@ -1,4 +1,4 @@
-"""What the report's figures are drawn from: plain values computed from the results. Nothing here draws."""
+"""The values in the report's figures, computed from the results. Nothing here draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.results import Results, Trial
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The best full-budget value so far, by trial number: one entry for every trial that improved on it."""
+    """The best full-budget value so far: one entry for every trial that improved it, by number."""
 
     numbers: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -35,13 +35,13 @@ class Mixers:
     mixers: tuple[str, ...]
     places: tuple[str, ...]
     count: NDArray[np.int64]  # trials in each cell
-    median: NDArray[np.float64]  # nan where there is none
-    low: NDArray[np.float64]  # quartiles
-    high: NDArray[np.float64]
+    median: NDArray[np.float64]  # nan in a cell without trials
+    low: NDArray[np.float64]  # first quartile
+    high: NDArray[np.float64]  # third quartile
 
 
 def mixers(results: Results) -> Mixers:
-    """Every trial counts once in a cell, with its value at the lowest rung, whatever became of it later."""
+    """Count every trial once per cell, with its value at the lowest rung, even if it was pruned or failed later."""
     rung = results.rungs[0]
     cells: dict[tuple[str, int], list[float]] = {}
     for trial in results.trained:
@@ -68,10 +68,10 @@ def mixers(results: Results) -> Mixers:
 
 
 def pareto(results: Results, cost: str = "parameters") -> list[Trial]:
-    """The full-budget trials that no other one beats at the same or lower cost, by rising cost."""
+    """The full-budget trials that no other trial of the same or lower cost beats, by rising cost."""
     front: list[Trial] = []
     known = [trial for trial in results.ranked() if getattr(trial, cost) is not None]
-    for trial in sorted(known, key=lambda t: getattr(t, cost)):  # stable: of equal cost the best comes first
+    for trial in sorted(known, key=lambda t: getattr(t, cost)):  # stable: the best of equal cost comes first
         if not front or (trial.value > front[-1].value if results.maximize else trial.value < front[-1].value):
             front.append(trial)
     return front

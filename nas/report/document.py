@@ -1,9 +1,9 @@
-"""One HTML file that needs no network: the words, the figures' data, and the script that draws them."""
+"""The parts of a page in HTML, and the file that holds them. It needs no network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -13,7 +13,7 @@ from nas.report.style import SCRIPT, STYLE
 
 
 def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: str = "") -> str:
-    """`figures` are drawn into the elements of `body` that have their keys as id; `style` adds to the pages' own."""
+    """Return the whole file. The plot of each key in `body` shows the figure of that key; `style` is extra CSS."""
     data = {key: json.loads(figure.to_json()) for key, figure in figures.items()}
     script = json.dumps(data).replace("</", "<\\/")  # nothing in the data may end the script element
     return f"""<!doctype html>
@@ -34,3 +34,30 @@ def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: 
 </body>
 </html>
 """
+
+
+def header(name: str, title: str, facts: Mapping[str, str]) -> str:
+    """The head of a page, with `facts` in HTML."""
+    rows = "".join(f"<div><dt>{escape(fact)}</dt><dd>{text}</dd></div>" for fact, text in facts.items())
+    return f"<header><p class=name>{escape(name)}</p><h1>{escape(title)}</h1><dl>{rows}</dl></header>"
+
+
+def section(title: str, caption: str, *content: str, attributes: str = "") -> str:
+    """A title and a caption in plain text, above plots and tables in HTML."""
+    text = f"<h2>{escape(title)}</h2><p class=caption>{escape(caption)}</p>" + "\n".join(content)
+    return f"<section{' ' * bool(attributes)}{attributes}>{text}</section>"
+
+
+def plot(key: str, figure: go.Figure) -> str:
+    """The place of a figure."""
+    return f'<div class=plot id="{key}" style="height:{figure.layout.height}px"></div>'
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
+    """A table of plain text. The columns in `words` are aligned left and may wrap; the others hold numbers."""
+    kind = [" class=words" if i in words else "" for i in range(len(head))]
+    top = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, head, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in rows
+    )
+    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -1,12 +1,12 @@
-"""What each factor of a grid does: differences between trainings that are alike in all else, the seed included.
+"""The effect of each factor of a grid: differences between trainings alike in everything else, seed included.
 
 The effect of a level is the mean of its differences to a reference level over all such pairs, with the confidence
-interval of the paired t-test. What a pair has in common, such as an easy seed or a good learning rate, cancels. Where
-an effect varies from cell to cell, so do its differences, and the interval is wider than the seeds alone would make it.
-The pairs are taken for independent draws, and the images are the same in all: it says nothing of other images.
+interval of the paired t-test. Whatever a pair shares, such as an easy seed or a good learning rate, cancels. An effect
+that varies from cell to cell widens the interval beyond the spread of the seeds. The test assumes independent pairs.
+All trainings see the same images, so the interval says nothing about other images.
 
-In some cells a parameter may not exist. Where that leaves a level of a factor without a pair, since a cell of it has
-parameters of its own (a mixer its variants), these are joined to the factor: a level is then a mixer with its variant.
+Some parameters exist only at some levels of a factor, such as the variants of a mixer. If that leaves a level without a
+pair, these parameters are joined to the factor: a level is then a mixer with its variant.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import numpy as np
 from nas.results import Results, Trial
 
 CONFIDENCE = 0.95
-Level = tuple[tuple[str, Any], ...]  # (parameter, value) of those parameters of a factor that a trial has
+Level = tuple[tuple[str, Any], ...]  # (parameter, value) for each parameter of a factor that a trial has
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of paired differences, in units of the objective; `half` is that of the width of its interval."""
+    """The mean of paired differences and its 95% confidence interval, in units of the objective."""
 
     mean: float
-    half: float | None  # None for a single pair
+    half: float | None  # of the interval's width; None for a single pair
     pairs: int
 
     @classmethod
@@ -47,7 +47,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Effect:
-    """One level less the reference; None where there is no pair."""
+    """One level minus the reference, on upright and on turned validation images; None without a pair."""
 
     level: Level
     upright: Difference | None
@@ -56,16 +56,16 @@ class Effect:
 
 @dataclass(frozen=True)
 class Factor:
-    names: tuple[str, ...]  # the parameter, and those that are joined to it
-    reference: Level  # the first in the order of the bounds that has a finished training
-    effects: tuple[Effect, ...]  # of the other levels, in that order
+    names: tuple[str, ...]  # the parameter, and those joined to it
+    reference: Level  # the first level, in the order of the bounds, that has a finished training
+    effects: tuple[Effect, ...]  # of the other levels, in the same order
 
 
 def effects(results: Results) -> list[Factor]:
-    """Every parameter with at least one pair, by name; trainings that did not come to their end are left out."""
+    """Every factor with at least one pair, by name. Unfinished and failed trainings are discarded."""
     names = sorted({name for t in results.trained for name in t.params} - {"seed"})
-    found = [_factor(name, results.trained, results.ranked()) for name in names]
-    return [factor for factor in found if factor is not None and any(e.upright for e in factor.effects)]
+    factors = [_factor(name, results.trained, results.ranked()) for name in names]
+    return [factor for factor in factors if factor is not None and any(e.upright for e in factor.effects)]
 
 
 def _factor(name: str, trials: Sequence[Trial], finished: Sequence[Trial]) -> Factor | None:
@@ -77,15 +77,15 @@ def _factor(name: str, trials: Sequence[Trial], finished: Sequence[Trial]) -> Fa
 
 
 def _only_at_some_levels(name: str, trials: Sequence[Trial]) -> list[str]:
-    """Parameters that exist at some levels of the parameter `name` but not at all of them."""
-    having = [t for t in trials if name in t.params]
-    levels = {t.params[name] for t in having}
-    others = sorted({other for t in having for other in t.params})
-    return [other for other in others if {t.params[name] for t in having if other in t.params} != levels]
+    """Parameters that exist at some levels of the parameter `name`, but not at all of them."""
+    with_name = [t for t in trials if name in t.params]
+    levels = {t.params[name] for t in with_name}
+    others = sorted({other for t in with_name for other in t.params})
+    return [other for other in others if {t.params[name] for t in with_name if other in t.params} != levels]
 
 
 def _compare(names: tuple[str, ...], trials: Iterable[Trial], finished: Sequence[Trial]) -> Factor | None:
-    """Each level of the factor `names` against the first; None if no training with it has come to its end."""
+    """Compare each level of the factor `names` with the first; None if no training with the factor has finished."""
     order = {level_of(t, names): _place(t, names) for t in trials if names[0] in t.params}
     levels = sorted(order, key=lambda level: order[level])
     alike: dict[frozenset[tuple[str, Any]], dict[Level, Trial]] = {}  # trials that differ in the factor alone
@@ -96,14 +96,14 @@ def _compare(names: tuple[str, ...], trials: Iterable[Trial], finished: Sequence
     reference = next((level for level in levels if any(level in group for group in alike.values())), None)
     if reference is None:
         return None
-    found = []
+    compared = []
     for level in levels:
         pairs = [(group[level], group[reference]) for group in alike.values() if level in group and reference in group]
         upright = [a.value - b.value for a, b in pairs]
         turned = [a.turned - b.turned for a, b in pairs if a.turned is not None and b.turned is not None]
         if level != reference:
-            found.append(Effect(level, Difference.of(upright), Difference.of(turned)))
-    return Factor(names, reference, tuple(found))
+            compared.append(Effect(level, Difference.of(upright), Difference.of(turned)))
+    return Factor(names, reference, tuple(compared))
 
 
 def level_of(trial: Trial, names: Sequence[str]) -> Level:
@@ -111,7 +111,7 @@ def level_of(trial: Trial, names: Sequence[str]) -> Level:
 
 
 def _place(trial: Trial, names: Sequence[str]) -> tuple[float, ...]:
-    """Where a level stands in the order of the bounds: of choices as listed, of numbers by size, absent ones first."""
+    """The place of a level in the order of the bounds: choices as listed, numbers by size, absent parameters first."""
     return tuple(
         float(trial.distributions[name].to_internal_repr(trial.params[name])) if name in trial.params else -math.inf
         for name in names

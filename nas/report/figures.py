@@ -1,4 +1,4 @@
-"""The report's figures, drawn from plain values. Ink and grid take their colours from the page, light or dark."""
+"""The figures of the report, drawn from plain values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from plotly.colors import sample_colorscale
 from nas.report.data import Incumbent, Mixers
 from nas.report.effects import Effect, Factor
 from nas.report.importance import Importance
+from nas.report.style import empty_figure
 from nas.results import Results, Trial
 from nas.words import duration, level, objective_name, plus_minus, si, value
 
@@ -20,12 +21,12 @@ BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full 
 BEST, FAILED = "#e8710a", "#cf3f4f"
 HIGHLIGHTS = ["#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]  # the top five
 SHADES, FEW = [[0.0, "#eef3f9"], [1.0, "#7eaae0"]], [[0.0, "#e4e6e9"], [1.0, "#e4e6e9"]]
-FEWEST_IN_CELL = 3  # trials, below which a median says too little for a colour
-SHOWN = 15  # hyperparameters
+FEWEST_IN_CELL = 3  # trials; the median of fewer gets no colour
+SHOWN = 15  # hyperparameters in the figure of importances
 
 
 def budget_colours(rungs: Sequence[int]) -> dict[int, str]:
-    """The full budget is the strongest, whatever the number of rungs."""
+    """A colour per rung. The full budget always has the strongest."""
     steps = np.linspace(0, 1, len(rungs)) if len(rungs) > 1 else [1.0]
     return dict(zip(rungs, sample_colorscale(BUDGETS, list(steps)), strict=True))
 
@@ -35,8 +36,8 @@ def budget_name(results: Results, rung: int) -> str:
 
 
 def history(results: Results, best: Incumbent) -> go.Figure:
-    """Each trial at the highest rung it reached; a line for the best full-budget value so far; failures on the edge."""
-    figure = _figure("trial", objective_name(results.objective))
+    """Each trial at the highest rung it reached, the best full-budget value so far as a line, failures on the edge."""
+    figure = empty_figure("trial", objective_name(results.objective))
     _by_rung(figure, results, [t.number for t in results.trained])
     if len(best.numbers):
         last = max(t.number for t in results.trained)
@@ -57,8 +58,8 @@ def history(results: Results, best: Incumbent) -> go.Figure:
 
 
 def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure:
-    """Every trial's curve; a dot where a pruned one ended; `highlighted` ones in colour, best first."""
-    figure = _figure("epoch", objective_name(results.objective))
+    """The curve of every trial, with a dot at the end of incomplete ones; `highlighted` ones, best first, in colour."""
+    figure = empty_figure("epoch", objective_name(results.objective))
     colours = budget_colours(results.rungs)
     marked = {t.number for t in highlighted}
     groups = {
@@ -103,14 +104,17 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
     return figure
 
 
-def importances(found: Importance) -> go.Figure:
-    """Bars with the spread over repeated cross-validations, the most important hyperparameter on top."""
-    names, mean, spread = found.names[:SHOWN][::-1], found.mean[:SHOWN][::-1], found.spread[:SHOWN][::-1]
-    figure = _figure("share of the variance of rank", "", height=110 + 24 * len(names))
+def importances(importance: Importance) -> go.Figure:
+    """Bars with their spread over repeated cross-validations, the most important hyperparameter on top."""
+    names, mean, spread, present = (
+        values[:SHOWN][::-1] for values in (importance.names, importance.mean, importance.spread, importance.present)
+    )
+    figure = empty_figure("share of the variance of rank", "", height=110 + 24 * len(names))
     figure.add_bar(
-        x=mean, y=names, orientation="h", marker={"color": BUDGETS[2], "opacity": 1.0 if found.explained > 0 else 0.35},
-        error_x={"array": spread, "thickness": 1, "width": 2, "color": "#8b95a1"}, showlegend=False,
-        text=[f"{n} of {found.trials} trials have it" for n in found.present[:SHOWN][::-1]], textposition="none",
+        x=mean, y=names, orientation="h", showlegend=False,
+        marker={"color": BUDGETS[2], "opacity": 1.0 if importance.explained > 0 else 0.35},
+        error_x={"array": spread, "thickness": 1, "width": 2, "color": "#8b95a1"},
+        text=[f"{n} of {importance.trials} trials have it" for n in present], textposition="none",
         hovertemplate="%{y}: %{x:.3f}<br>%{text}<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(showgrid=False, ticks="", automargin=True)
@@ -120,7 +124,7 @@ def importances(found: Importance) -> go.Figure:
 
 
 def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
-    """A dot with its interval for each level, upright and turned, below the name of its factor and the reference."""
+    """For each factor a line with its name and reference, and below it a dot with its interval for each other level."""
     labels: list[str] = []
     lines: list[tuple[int, Effect]] = []
     for factor in factors:
@@ -129,17 +133,17 @@ def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
         for effect in factor.effects:
             lines.append((len(labels), effect))
             labels.append(escape(level(effect.level)))
-    figure = _figure(f"difference in {objective_name(results.objective)}", "", height=110 + 25 * len(labels))
+    figure = empty_figure(f"difference in {objective_name(results.objective)}", "", height=110 + 25 * len(labels))
     for name, colour, symbol, shift in (("upright", BUDGETS[2], "circle", -0.16), ("turned", BEST, "diamond", 0.16)):
-        shown = [(y, e.level, found) for y, e in lines if (found := getattr(e, name)) is not None]
+        shown = [(y, e.level, d) for y, e in lines if (d := getattr(e, name)) is not None]
         if shown:
             figure.add_scatter(
-                x=[found.mean for _, _, found in shown], y=[y + shift for y, _, _ in shown], mode="markers", name=name,
+                x=[d.mean for _, _, d in shown], y=[y + shift for y, _, _ in shown], mode="markers", name=name,
                 marker={"color": colour, "symbol": symbol, "size": 8},
-                error_x={"array": [found.half for _, _, found in shown], "thickness": 1.5, "width": 3, "color": colour},
+                error_x={"array": [d.half for _, _, d in shown], "thickness": 1.5, "width": 3, "color": colour},
                 text=[
-                    f"{escape(level(of))}, {name}: {plus_minus(found.mean, found.half, sign=True)}, n = {found.pairs}"
-                    for _, of, found in shown
+                    f"{escape(level(at))}, {name}: {plus_minus(d.mean, d.half, sign=True)}, n = {d.pairs}"
+                    for _, at, d in shown
                 ],
                 hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
@@ -151,20 +155,21 @@ def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
     return figure
 
 
-def mixer_map(results: Results, found: Mixers) -> go.Figure:
-    """Median at the lowest rung in colour and number, below it spread and number of trials; the best mixer on top."""
-    figure = _figure("", "", height=60 + 58 * len(found.mixers))
-    text = np.full(found.count.shape, "", dtype=object)
+def mixer_map(results: Results, mixers: Mixers) -> go.Figure:
+    """The median at the lowest rung as colour and number, above its spread and the number of trials; the best first."""
+    figure = empty_figure("", "", height=60 + 58 * len(mixers.mixers))
+    text = np.full(mixers.count.shape, "", dtype=object)
     hover = text.copy()
-    for cell in zip(*np.nonzero(found.count), strict=True):
-        n, low, high = int(found.count[cell]), float(found.low[cell]), float(found.high[cell])
+    for cell in zip(*np.nonzero(mixers.count), strict=True):
+        n, median = int(mixers.count[cell]), float(mixers.median[cell])
+        low, high = float(mixers.low[cell]), float(mixers.high[cell])
         spread = f"±{(high - low) / 2:.2g}<br>" if n > 1 else ""
-        text[cell] = f"<b>{value(float(found.median[cell]), 3)}</b><br>{spread}n = {n}"
-        hover[cell] = f"median {value(float(found.median[cell]))}, quartiles {value(low)} and {value(high)}, n = {n}"
-    few = (found.count > 0) & (found.count < FEWEST_IN_CELL)
-    for shown, z, scale in ((~few, found.median, SHADES), (few, np.zeros(few.shape), FEW)):
+        text[cell] = f"<b>{value(median, 3)}</b><br>{spread}n = {n}"
+        hover[cell] = f"median {value(median)}, quartiles {value(low)} and {value(high)}, n = {n}"
+    few = (mixers.count > 0) & (mixers.count < FEWEST_IN_CELL)
+    for shown, z, scale in ((~few, mixers.median, SHADES), (few, np.zeros(few.shape), FEW)):
         figure.add_heatmap(
-            z=np.where(shown, z, np.nan), x=found.places, y=found.mixers, xgap=3, ygap=3, hoverongaps=False,
+            z=np.where(shown, z, np.nan), x=mixers.places, y=mixers.mixers, xgap=3, ygap=3, hoverongaps=False,
             text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11, "color": "#0f1722"},
             customdata=hover, hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
             colorscale=scale, reversescale=not results.maximize, showscale=False,
@@ -176,8 +181,8 @@ def mixer_map(results: Results, found: Mixers) -> go.Figure:
 
 
 def trade_off(results: Results, front: Sequence[Trial]) -> go.Figure:
-    """Objective against parameters (log axis), each trial at its highest rung, with the full-budget Pareto front."""
-    figure = _figure("parameters", objective_name(results.objective))
+    """Objective against parameters (log axis): each trial at its highest rung, and the full-budget Pareto front."""
+    figure = empty_figure("parameters", objective_name(results.objective))
     sizes = [math.nan if t.parameters is None else t.parameters for t in results.trained]
     _by_rung(figure, results, sizes)
     if front:
@@ -197,34 +202,20 @@ def trade_off(results: Results, front: Sequence[Trial]) -> go.Figure:
 
 
 def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
-    """One set of points for every rung: the trials whose last rung it is, faint below the full budget."""
+    """Add a set of points for every rung: the trials whose highest rung it is, faint below the full budget."""
     colours = budget_colours(results.rungs)
     for rung in results.rungs:
         full = rung == results.rungs[-1]
-        at = [(where, trial) for where, trial in zip(x, results.trained, strict=True) if trial.rung == rung]
-        if at:
+        points = [(at, trial) for at, trial in zip(x, results.trained, strict=True) if trial.rung == rung]
+        if points:
             figure.add_scatter(
-                x=[where for where, _ in at], y=[t.value for _, t in at], mode="markers",
+                x=[at for at, _ in points], y=[t.value for _, t in points], mode="markers",
                 name=budget_name(results, rung),
                 marker={"color": colours[rung], "size": 9 if full else 7, "opacity": 0.95 if full else 0.65},
-                text=[_hover(t) for _, t in at], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
+                text=[_hover(t) for _, t in points], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
             )  # fmt: skip
 
 
 def _hover(trial: Trial) -> str:
     cost = f"{si(trial.parameters)} parameters, {si(trial.macs)} MACs, {duration(trial.seconds)}"
     return f"trial {trial.number}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.architecture)}<br>{cost}"
-
-
-def _figure(x: str, y: str, *, height: int = 420) -> go.Figure:
-    axis = {"showline": False, "zeroline": False, "ticks": "outside", "ticklen": 4, "title": {"standoff": 8}}
-    figure = go.Figure()
-    figure.update_layout(
-        template="none", height=height, margin={"l": 58, "r": 12, "t": 12, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"size": 12},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        hoverlabel={"align": "left"},
-    )  # fmt: skip
-    figure.update_xaxes(**axis, title_text=x)
-    figure.update_yaxes(**axis, title_text=y)
-    return figure

@@ -1,15 +1,14 @@
-"""The report: one HTML file that needs no network."""
+"""The report of a search: one HTML file that needs no network."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
 from nas.files import write_text
-from nas.report.document import document
+from nas.report.document import document, header, html_table, plot, section
 from nas.report.sections import Section, sections
 from nas.report.table import cells, headings
 from nas.results import ENDED, Results
@@ -28,7 +27,7 @@ def write_report(results: Results, path: Path) -> Path:
 def page(results: Results, path: Path) -> str:
     drawn = sections(results)
     body = "\n".join([
-        header(results),
+        summary(results),
         best_trials(results, path),
         *(_section(s) for s in drawn),
         failures(results),
@@ -37,53 +36,57 @@ def page(results: Results, path: Path) -> str:
     return document(f"{results.name}: architecture search", body, figures)
 
 
-def header(results: Results) -> str:
-    spec, counts, best = results.spec, results.counts(), results.ranked()[:1]
-    trained = sum(t.epochs for t in results.trained)
+def summary(results: Results) -> str:
+    """The head of the page: what was searched, at what cost, and the best trial."""
+    spec, counts = results.spec, results.counts()
+    epochs = sum(t.epochs for t in results.trained)
     seconds = sum(t.seconds or 0.0 for t in results.trained)
     states = ", ".join(
         f"{n} {state}" for state, n in counts.items() if state != "skipped" and (n or state in ENDED.values())
     )
+    if results.skipped:
+        states += f"; {count(results.skipped, 'configuration')} above the limits, neither trained nor counted"
     goal = "maximise" if results.maximize else "minimise"
     limits = f"at most {si(spec.get('max_parameters'))} parameters and {si(spec.get('max_macs'))} MACs"
-    skipped = f"; {count(results.skipped, 'configuration')} above the limits not trained and not counted"
-    skipped = skipped if results.skipped else ""
-    found = "no trial has reached the full budget yet"
-    if best:
-        found = f"<b>{value(best[0].value)}</b>, trial {best[0].number}: {escape(best[0].architecture)}"
+    rungs = ", ".join(map(str, results.rungs))
+    best = "no trial has reached the full budget yet"
+    if results.best is not None:
+        best = f"<b>{value(results.best.value)}</b>, trial {results.best.number}: {escape(results.best.architecture)}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
         "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
-        "Budget": f"{results.rungs[-1]} epochs in full; rungs at {', '.join(map(str, results.rungs))}; {limits}",
-        "Trials": f"{states}{skipped}",
-        "Spent": f"{count(trained, 'epoch')}, {duration(seconds)} of training",
-        "Best": found,
+        "Budget": f"{results.rungs[-1]} epochs in full; trials compared after {rungs} epochs (the rungs); {limits}",
+        "Trials": states,
+        "Spent": f"{count(epochs, 'epoch')}, {duration(seconds)} of training",
+        "Best": best,
     }
-    rows = "".join(f"<div><dt>{name}</dt><dd>{fact}</dd></div>" for name, fact in facts.items())
-    return (
-        f"<header><p class=name>{escape(results.name)}</p><h1>{escape(results.question)}</h1><dl>{rows}</dl></header>"
-    )
+    return header(results.name, results.question, facts)
 
 
 def best_trials(results: Results, path: Path, k: int = 10) -> str:
     best = results.ranked()[:k]
     if not best:
         return ""
-    table = _table(headings(results), [cells(t) for t in best], words={2})
     complete = len(results.ranked())
     first = f", the first {k} shown" if complete > k else ""
+    caption = (
+        f"Trials trained in full ({complete}{first}), ranked by their last epoch on the validation split. The best of "
+        "many looks better than it is, because it was chosen for this value. For values to quote, retrain with several "
+        "seeds and read the test split once, as the command below does."
+    )
     config = json.dumps(best[0].config, indent=1)
-    return f"""<section id="best"><h2>Best trials</h2>
-<p class=caption>Trials trained in full ({complete}{first}), by their last epoch on the validation split. The best of
-many is flattered by having been chosen: retraining with several seeds and reading the test split once gives the figures
-to quote.</p>
-{table}
-<pre class=command>{escape(retrain_command(results, path))}</pre>
-<details><summary>Configuration of trial {best[0].number}</summary><pre>{escape(config)}</pre></details></section>"""
+    return section(
+        "Best trials",
+        caption,
+        html_table(headings(results), [cells(t) for t in best], words={2}),
+        f"<pre class=command>{escape(retrain_command(results, path))}</pre>",
+        f"<details><summary>Configuration of trial {best[0].number}</summary><pre>{escape(config)}</pre></details>",
+        attributes='id="best"',
+    )
 
 
 def retrain_command(results: Results, path: Path) -> str:
-    """For the study in the folder of `path`, `runs/<name>/report.html`."""
+    """The command that retrains the study in the folder of `path`, `runs/<name>/report.html`."""
     words = ["python", "-m", "nas.retrain", *RunFolder(path.absolute().parent).options(results.name)]
     return shlex.join([*words, "--top-k", "3", "--seeds", "3"])
 
@@ -93,20 +96,11 @@ def failures(results: Results) -> str:
     if not failed:
         return ""
     rows = [[str(t.number), str(t.epochs), t.error or "no reason recorded", t.architecture or "–"] for t in failed]
-    table = _table(["trial", "epochs", "reason", "architecture"], rows, words={2, 3})
-    return f'<section id="failed"><h2>Failed trials</h2><p class=caption>Why each trial failed.</p>{table}</section>'
+    table = html_table(["trial", "epochs", "reason", "architecture"], rows, words={2, 3})
+    return section("Failed trials", "Why each trial failed.", table, attributes='id="failed"')
 
 
 def _section(s: Section) -> str:
-    plot = "" if s.figure is None else f'<div class=plot id="{s.key}" style="height:{s.figure.layout.height}px"></div>'
-    table = "" if s.listing is None else _table(s.listing.headings, s.listing.rows, words=s.listing.words)
-    return f"<section><h2>{escape(s.title)}</h2><p class=caption>{escape(s.caption)}</p>{plot}{table}</section>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int]) -> str:
-    kind = [" class=words" if i in words else "" for i in range(len(head))]
-    top = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, head, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in rows
-    )
-    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    drawing = "" if s.figure is None else plot(s.key, s.figure)
+    table = "" if s.listing is None else html_table(s.listing.headings, s.listing.rows, words=s.listing.words)
+    return section(s.title, s.caption, drawing + table)

@@ -1,25 +1,28 @@
-"""The figures of a retraining's page."""
+"""The figures on the page of a retraining."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
+from nas.report.style import empty_figure
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import metric_name, objective_name
 
 COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
 SHADES = [[0.0, "#e6edf5"], [0.5, "#8fb3df"], [1.0, "#1f4f9c"]]
-TOP = 90  # pixels above a ROC and its confusion matrix, for the legend
+LOOK: dict[str, Any] = {"margin": {"l": 70, "r": 10, "t": 30, "b": 50}, "axis": {"automargin": True}}
+TOP = 90  # pixels above the figures of a configuration, for the legend of the ROC curves
 
 
 def overview(retrained: Retrained) -> go.Figure:
-    """One line per configuration, the best by validation on top."""
+    """One row per configuration, the best by validation on top."""
     metric, shown = retrained.objective, retrained.configurations
     names = [f"trial {c.trial}" for c in shown]
-    figure = _figure(objective_name(metric), "", height=150 + 46 * len(shown))
+    figure = empty_figure(objective_name(metric), "", height=150 + 46 * len(shown), **LOOK)
     spread = [c.spread[metric] for c in shown]
     figure.add_scatter(
         x=[v for c in shown for v in (t[metric] for t in c.test)],
@@ -46,7 +49,7 @@ def overview(retrained: Retrained) -> go.Figure:
 
 
 def roc(c: Scores) -> go.Figure:
-    figure = _figure("false positive rate", "true positive rate", height=480)
+    figure = empty_figure("false positive rate", "true positive rate", height=480, **LOOK)
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "width": 1, "color": "#97a3b2"}, showlegend=False,
         hoverinfo="skip",
@@ -69,7 +72,7 @@ def roc(c: Scores) -> go.Figure:
 
 
 def precision_recall(c: Scores) -> go.Figure:
-    figure = _figure("recall", "precision", height=480)
+    figure = empty_figure("recall", "precision", height=480, **LOOK)
     for k, curve in enumerate(c.roc):
         figure.add_scatter(
             x=curve.precision[0], y=curve.precision[1], mode="lines", name=curve.label,
@@ -83,7 +86,7 @@ def precision_recall(c: Scores) -> go.Figure:
 
 
 def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
-    figure = _figure("predicted", "true", height=480)
+    figure = empty_figure("predicted", "true", height=480, **LOOK)
     share = [[count / max(sum(row), 1) for count in row] for row in c.confusion]
     text = [
         [f"{s:.1%}<br>{n:,}" for s, n in zip(r, row, strict=True)] for r, row in zip(share, c.confusion, strict=True)
@@ -99,7 +102,7 @@ def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
 
 
 def predicted_against_true(c: Scores, quantity: str) -> go.Figure:
-    figure = _figure(f"true {quantity}", "predicted", height=480)
+    figure = empty_figure(f"true {quantity}", "predicted", height=480, **LOOK)
     true, predicted, *sigma = c.points
     ends = [min(true), max(true)]
     figure.add_scatter(
@@ -116,7 +119,7 @@ def predicted_against_true(c: Scores, quantity: str) -> go.Figure:
 
 def learning_curves(retrained: Retrained) -> go.Figure:
     name = retrained.configurations[0].main[0]
-    figure = _figure("images to train on", metric_name(name), height=380)
+    figure = empty_figure("images to train on", metric_name(name), height=380, **LOOK)
     for k, c in enumerate(retrained.configurations):
         own = [size for size in retrained.sizes if size.trial == c.trial]
         points = [*((s.images, s.spread[name]) for s in own), (retrained.data["train"], c.spread[name])]
@@ -128,15 +131,3 @@ def learning_curves(retrained: Retrained) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(type="log")
     return figure
-
-
-def _figure(x: str, y: str, *, height: int) -> go.Figure:
-    """Without colours of its own: ink, grid and background come from the page, light or dark."""
-    layout = go.Layout(
-        template="none", height=height, margin={"l": 70, "r": 10, "t": 30, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        xaxis={"title": {"text": x}, "zeroline": False, "automargin": True},
-        yaxis={"title": {"text": y}, "zeroline": False, "automargin": True},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}, hovermode="closest",
-    )  # fmt: skip
-    return go.Figure(layout=layout)

@@ -1,15 +1,16 @@
-"""What the retrained networks came to, as tables and as one HTML file that needs no network."""
+"""The results of a retraining: a table for the terminal, and a page that needs no network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
+import plotly.graph_objects as go
 from rich import box
 from rich.table import Table
 
-from nas.report.document import document
+from nas.report.document import document, header, html_table, plot, section
 from nas.report.retraining_figures import (
     confusion,
     learning_curves,
@@ -20,42 +21,43 @@ from nas.report.retraining_figures import (
 )
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
-from nas.words import describe_architecture, describe_data, describe_size, metric_name, objective_name, override
+from nas.words import count, describe_architecture, describe_data, describe_size, metric_name, objective_name, override
 
 KINDS = ("roc", "precision", "confusion", "points")
-GRID = """
+STYLE = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 .rank { border-top: 1px solid var(--line); padding-top: .6rem; }
 """
 
 
 def headings(retrained: Retrained) -> list[str]:
-    objective = objective_name(retrained.objective)
     metrics = [f"test {metric_name(m)}" for m in shown(retrained)]
-    return ["trial", "networks", f"validation {objective}", *metrics]
+    return ["trial", "networks", f"validation {objective_name(retrained.objective)}", *metrics]
 
 
 def shown(retrained: Retrained) -> tuple[str, ...]:
-    """The metrics in the table of configurations: the task's main ones, and what the search was after."""
+    """The metrics in the table of configurations: the task's main ones and the objective of the search."""
     first = retrained.configurations[0]
     more = retrained.objective in first.spread and retrained.objective not in first.main
     return (*first.main, retrained.objective) if more else first.main
 
 
 def rows(retrained: Retrained) -> list[list[str]]:
-    """Three for each configuration: the seeds as mean ± sample standard deviation, together, and how sure that is."""
-    lines = []
-    for c, sure in zip(retrained.configurations, retrained.certainty, strict=True):
-        seeds = "1 seed" if len(c.seeds) == 1 else f"{len(c.seeds)} seeds"
-        lines.append([str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in shown(retrained))])
-        lines.append(["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in shown(retrained))])
-        between = [sure.interval.get(m) for m in shown(retrained)]
-        lines.append(["", "its 95%", "", *(f"{b[0]:.3f} to {b[1]:.3f}" if b else "" for b in between)])
+    """Three rows per configuration: mean ± sample standard deviation over the seeds, their ensemble, its interval."""
+    metrics, lines = shown(retrained), []
+    for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
+        intervals = [certainty.interval.get(m) for m in metrics]
+        seeds = count(len(c.seeds), "seed")
+        lines += [
+            [str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in metrics)],
+            ["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in metrics)],
+            ["", "95% CI", "", *(f"{i[0]:.3f} to {i[1]:.3f}" if i else "" for i in intervals)],
+        ]
     return lines
 
 
 def turned_rows(retrained: Retrained) -> list[list[str]]:
-    """One for each configuration: the leading metric on the test images as they are, and under the symmetries."""
+    """One row per configuration: the leading metric on the test images as they are, and over the symmetries."""
     name = retrained.configurations[0].main[0]
     return [
         [str(c.trial), *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
@@ -64,17 +66,17 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
 
 
 def difference_rows(retrained: Retrained) -> list[list[str]]:
-    """The other configurations against the first, seeds together: difference and paired interval of each metric."""
+    """Every other configuration against the first: difference of each metric of the ensembles, and paired interval."""
     return [
-        [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*sure.difference[m]) for m in c.main)]
-        for c, sure in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
+        [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*certainty.difference[m]) for m in c.main)]
+        for c, certainty in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
     ]
 
 
 def table(retrained: Retrained) -> Table:
-    """For the terminal; narrow enough for 80 columns."""
+    """The table for the terminal. Three metrics fit into 80 columns."""
     t = Table(
-        title=f"{retrained.study}: the best, retrained, on {retrained.data['test']:,} test images",
+        title=f"{retrained.study}: best configurations retrained, on {retrained.data['test']:,} test images",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
@@ -87,14 +89,33 @@ def table(retrained: Retrained) -> Table:
 
 
 def describe(c: Scores) -> str:
+    """One line on a configuration: its network, its size, and how it does on turned and mirrored test images."""
     name = c.main[0]
-    turned = f"{metric_name(name)} of the test images turned and mirrored {c.spread[f'{name}_d4_mean']} on average"
-    worst = f"{c.spread[f'{name}_d4_worst']} at worst"
     size = describe_size(c.parameters, c.sparsity, c.nonzero)
-    return f"{describe_architecture(c.config['architecture'])}, {size}; {turned}, {worst}"
+    turned = f"mean {c.spread[f'{name}_d4_mean']}, worst {c.spread[f'{name}_d4_worst']}"
+    architecture = describe_architecture(c.config["architecture"])
+    return f"{architecture}, {size}; {metric_name(name)} on test images turned and mirrored: {turned}"
 
 
 def page(retrained: Retrained) -> str:
+    figures = draw(retrained)
+    plots = {key: plot(key, figure) for key, figure in figures.items()}
+    total = len(retrained.configurations)
+    body = [summary(retrained), on_the_test_images(retrained)]
+    if "overview" in plots:
+        body.append(against_validation(retrained, plots["overview"]))
+    body.append(turned_and_mirrored(retrained))
+    if total > 1:
+        body.append(differences(retrained))
+    if "sizes" in plots:
+        body.append(fewer_images(retrained, plots["sizes"]))
+    body.append(how_to_read(retrained))
+    body += [configuration(c, plots, rank, total) for rank, c in enumerate(retrained.configurations, 1)]
+    body.append(failures(retrained))
+    return document(f"{retrained.study}: best configurations, retrained", "\n".join(body), figures, style=STYLE)
+
+
+def draw(retrained: Retrained) -> dict[str, go.Figure]:
     figures = {}
     if retrained.objective in retrained.configurations[0].spread:
         figures["overview"] = overview(retrained)
@@ -107,85 +128,108 @@ def page(retrained: Retrained) -> str:
             figures[f"confusion-{c.trial}"] = confusion(c, retrained.classes)
         else:
             figures[f"points-{c.trial}"] = predicted_against_true(c, retrained.quantity)
-    plots = {key: f'<div class=plot id="{key}" style="height:{f.layout.height}px"></div>' for key, f in figures.items()}
+    return figures
+
+
+def summary(retrained: Retrained) -> str:
+    """The head of the page: the study, and what the networks were trained and tested on."""
+    data = retrained.data
+    facts = {
+        "Data": describe_data(data["source"]),
+        "Training": f"{data['train']:,} {data['splits']}, {retrained.epochs} epochs{override(retrained.overridden)}, "
+        "no early stopping, weights of the last epoch",
+        "Test": f"{data['test']:,} images, read once by each network, after its training",
+    }
+    title = "The best of the search, retrained"
+    if retrained.question:
+        title += f": {retrained.question}"
+    return header(retrained.study, title, {name: escape(fact) for name, fact in facts.items()})
+
+
+def on_the_test_images(retrained: Retrained) -> str:
     name = objective_name(retrained.objective)
-    n = len(retrained.configurations)
     caption = (
-        f"The best of {retrained.finished} trials by validation {name}, each trained again from scratch with every "
-        "seed. Mean ± sample standard deviation over seeds; ensemble: the seeds' combined prediction, and the middle "
-        f"95% of 1,000 bootstrap resamples of the test images. The validation {name} is the one it was chosen by in "
-        "the search: a value chosen as the best of many is flattered."
+        f"The best of {count(retrained.finished, 'trial')} by validation {name}, each trained again from scratch with "
+        "every seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds. The "
+        "second row gives their ensemble: the seeds' combined prediction. The third row gives the ensemble's 95% "
+        "confidence interval (CI): the middle 95% of 1,000 bootstrap resamples of the test images. The validation "
+        "column gives the value from the search, for which the configuration was chosen. The best of many values "
+        "looks better than it is."
     )
-    leading = metric_name(retrained.configurations[0].main[0])
-    body = f"""{header(retrained)}
-<section><h2>On the test images</h2><p class=caption>{escape(caption)}</p>
-{html_table(headings(retrained), rows(retrained))}</section>
-{overview_section(name, plots["overview"]) if "overview" in plots else ""}
-<section><h2>Turned and mirrored</h2><p class=caption>{escape(leading)} on the test images as they are, and over the
-eight symmetries of the square: the mean and the worst of the eight. A network that has learnt an axis which all images
-share does
-worse here; the sky has none.</p>
-{html_table(["trial", "upright", "mean of eight", "worst of eight"], turned_rows(retrained))}</section>
-{differences(retrained) if n > 1 else ""}
-{sizes_section(leading, plots["sizes"]) if retrained.sizes else ""}
-{CLASSES_CAPTION if retrained.classes else NUMBERS_CAPTION}
-{"".join(configuration(c, plots, rank, n) for rank, c in enumerate(retrained.configurations, 1))}
-{failures(retrained)}"""
-    return document(f"{retrained.study}: the best, retrained", body, figures, style=GRID)
+    return section("On the test images", caption, html_table(headings(retrained), rows(retrained)))
 
 
-CLASSES_CAPTION = """<section><h2>Curves and confusion matrices</h2><p class=caption>Each class against the rest:
-the seeds faint, their ensemble strong; with each class, the area under the curve as mean ± sample standard deviation
-over the seeds, and of the ensemble. Precision against recall: the ensemble. Confusion: the share of each true class,
-and below it the images, summed over the seeds.</p></section>"""
-NUMBERS_CAPTION = """<section><h2>Predicted against true</h2><p class=caption>What the seeds say together of each test
-image, against the truth; on the line they agree. A flat cloud at the mean has learnt nothing.</p></section>"""
+def against_validation(retrained: Retrained, drawing: str) -> str:
+    caption = (
+        f"{objective_name(retrained.objective)} of each configuration: the validation value for which the search chose "
+        "it, and the values of the retrained seeds on the test images. The bar spans one standard deviation to either "
+        "side of the mean."
+    )
+    return section("Chosen on validation, measured on test", caption, drawing)
+
+
+def turned_and_mirrored(retrained: Retrained) -> str:
+    caption = (
+        f"{metric_name(retrained.configurations[0].main[0])} on the test images as they are (upright), and its mean "
+        "and worst value over the eight symmetries of the square. A network that relies on an axis that all images "
+        "share does worse on turned images. The sky has no such axis."
+    )
+    head = ["trial", "upright", "mean of eight", "worst of eight"]
+    return section("Turned and mirrored", caption, html_table(head, turned_rows(retrained)))
 
 
 def differences(retrained: Retrained) -> str:
     first = retrained.configurations[0]
-    return f"""<section><h2>Against trial {first.trial}</h2><p class=caption>The seeds' combined prediction minus that
-of the first configuration, on the same test images, with the middle 95% of paired bootstrap resamples: a difference
-whose interval contains zero may be chance.</p>
-{html_table(["trial", *map(metric_name, first.main)], difference_rows(retrained))}</section>"""
+    caption = (
+        f"Each metric of the seeds' combined prediction minus that of trial {first.trial}, on the same test images. "
+        "Brackets hold the middle 95% of paired bootstrap resamples. A difference whose interval contains zero may be "
+        "chance."
+    )
+    head = ["trial", *map(metric_name, first.main)]
+    return section(f"Against trial {first.trial}", caption, html_table(head, difference_rows(retrained)))
 
 
-def sizes_section(name: str, plot: str) -> str:
-    return f"""<section><h2>With fewer images</h2><p class=caption>Test {escape(name)} of the same configurations, each
-trained for the same epochs on so many images; larger sets contain the smaller. Mean over the seeds, one standard
-deviation to either side.</p>{plot}</section>"""
+def fewer_images(retrained: Retrained, drawing: str) -> str:
+    caption = (
+        f"Test {metric_name(retrained.configurations[0].main[0])} of the same configurations, trained for the same "
+        "number of epochs on fewer images. Larger sets contain the smaller ones. Points are means over the seeds; bars "
+        "are one standard deviation to either side."
+    )
+    return section("With fewer images", caption, drawing)
 
 
-def header(retrained: Retrained) -> str:
-    facts = {
-        "Data": describe_data(retrained.data["source"]),
-        "Training": f"{retrained.data['train']:,} {retrained.data['splits']}, {retrained.epochs} epochs, no "
-        f"early stopping, weights of the last epoch{override(retrained.overridden)}",
-        "Test": f"{retrained.data['test']:,} images, read once by each network, after its training",
-    }
-    lines = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
-    title = f"The best of the search, retrained: {retrained.question}" if retrained.question else "The best, retrained"
-    return f"<header><p class=name>{escape(retrained.study)}</p><h1>{escape(title)}</h1><dl>{lines}</dl></header>"
+def how_to_read(retrained: Retrained) -> str:
+    """The captions of what `configuration` shows."""
+    if not retrained.classes:
+        return section(
+            "Predicted against true",
+            "Each point is a test image: the seeds' combined prediction against the true value. On the line the two "
+            "agree. A network whose points form a flat cloud at the mean has learnt nothing.",
+        )
+    return section(
+        "Curves and confusion matrices",
+        "ROC curves show each class against the rest. Faint curves are the seeds; strong curves are their ensemble. "
+        "The legend gives the area under the curve: mean ± sample standard deviation over the seeds, then the "
+        "ensemble. Curves of precision against recall show the ensemble. Confusion matrices give the share of each "
+        "true class and, below it, the number of images, summed over the seeds.",
+    )
 
 
-def overview_section(name: str, plot: str) -> str:
-    return f"""<section><h2>Chosen on validation, measured on test</h2><p class=caption>{escape(name)} of each
-configuration: the search's validation value that chose it, and what the retrained seeds reach on the test images. The
-line spans one standard deviation to either side of the mean.</p>{plot}</section>"""
-
-
-def configuration(c: Scores, plots: Mapping[str, str], rank: int, of: int) -> str:
-    what = f"Trial {c.trial}: {describe_architecture(c.config['architecture'])}"
-    place = (
-        f"Rank {rank} of {of} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
+def configuration(c: Scores, plots: Mapping[str, str], rank: int, total: int) -> str:
+    caption = (
+        f"Rank {rank} of {total} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
         f"models/trial-{c.trial}, with the weights of seed {c.seeds[0]}."
     )
-    return f"""<section class=rank><h2>{escape(what)}</h2><p class=caption>{escape(place)}</p>
-<div class=pair>{"".join(plots[key] for key in (f"{k}-{c.trial}" for k in KINDS) if key in plots)}</div>
-<details><summary>Every metric</summary>
-{html_table(["metric", "seeds", "ensemble"], [[k, str(v), f"{c.ensemble[k]:.4f}"] for k, v in c.spread.items()])}
-</details>
-<details><summary>Configuration</summary><pre>{escape(json.dumps(c.config, indent=1))}</pre></details></section>"""
+    drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in KINDS) if key in plots)
+    metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]
+    return section(
+        f"Trial {c.trial}: {describe_architecture(c.config['architecture'])}",
+        caption,
+        f"<div class=pair>{drawn}</div>",
+        f"<details><summary>Every metric</summary>{html_table(['metric', 'seeds', 'ensemble'], metrics)}</details>",
+        f"<details><summary>Configuration</summary><pre>{escape(json.dumps(c.config, indent=1))}</pre></details>",
+        attributes="class=rank",
+    )
 
 
 def failures(retrained: Retrained) -> str:
@@ -193,11 +237,3 @@ def failures(retrained: Retrained) -> str:
         return ""
     lines = "".join(f"<li>{escape(reason)}</li>" for reason in retrained.failures)
     return f"<section><h2>Failed trainings</h2><ul>{lines}</ul></section>"
-
-
-def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    def line(cell: str, values: Sequence[str]) -> str:
-        return "".join(f"<{cell}>{escape(value)}</{cell}>" for value in values)
-
-    lines = "".join(f"<tr>{line('td', row)}</tr>" for row in body)
-    return f"<div class=scroll><table><thead><tr>{line('th', head)}</tr></thead><tbody>{lines}</tbody></table></div>"

@@ -1,4 +1,11 @@
-"""The page's look, and the few lines that put the figures into it."""
+"""The look of the pages and of their figures, and the script that draws these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #fdfdfc; --box: #f3f5f7; }
@@ -36,7 +43,7 @@ summary { cursor: pointer; color: var(--soft); font-size: .92rem; }
 }
 """
 
-# Colours are read from the page, and again when the reader's theme changes. A touch on a figure scrolls the page.
+# It reads the colours from the page, and again when the reader's theme changes. Touching a figure scrolls the page.
 SCRIPT = """
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const touch = matchMedia("(pointer: coarse)").matches;
@@ -56,3 +63,21 @@ function draw() {
 draw();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 """
+
+AXIS = {"showline": False, "ticks": "outside", "ticklen": 4, "title": {"standoff": 8}}
+MARGIN = {"l": 58, "r": 12, "t": 12, "b": 48}  # pixels
+
+
+def empty_figure(
+    x: str, y: str, *, height: int = 420, margin: Mapping[str, int] = MARGIN, axis: Mapping[str, Any] = AXIS
+) -> go.Figure:
+    """A figure with titled axes and no colours of its own: the page, light or dark, gives ink, grid and background."""
+    figure = go.Figure()
+    figure.update_layout(
+        template="none", height=height, margin=margin, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 12}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        hoverlabel={"align": "left"}, hovermode="closest",
+    )  # fmt: skip
+    figure.update_xaxes(zeroline=False, **axis, title_text=x)
+    figure.update_yaxes(zeroline=False, **axis, title_text=y)
+    return figure

@@ -1,4 +1,4 @@
-"""Tables: the rows that page and terminal share, and those that a run ends with."""
+"""The rows of the report's tables, and the tables that a run prints at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def headings(results: Results) -> list[str]:
 
 
 def cells(trial: Trial) -> list[str]:
-    """One trial's row below `headings`."""
+    """The row of one trial, under `headings`."""
     return [
         str(trial.number), value(trial.value), trial.architecture or "–", si(trial.parameters), si(trial.macs),
         str(trial.epochs), duration(trial.seconds), memory(trial.peak_memory_mb),
@@ -31,23 +31,23 @@ def effect_headings(results: Results) -> list[str]:
 
 
 def effect_rows(factors: Sequence[Factor]) -> list[list[str]]:
-    """Below `effect_headings`: of each factor the reference, then the other levels with their differences to it."""
+    """Rows under `effect_headings`: for each factor its reference, then its other levels with their differences."""
     rows = []
     for factor in factors:
         rows.append([", ".join(factor.names), level(factor.reference), "", "reference", "reference"])
         for effect in factor.effects:
             pairs = effect.upright.pairs if effect.upright else 0
-            shown = [_difference(found, pairs) for found in (effect.upright, effect.turned)]
-            rows.append(["", level(effect.level), str(pairs), *shown])
+            differences = [_difference(d, pairs) for d in (effect.upright, effect.turned)]
+            rows.append(["", level(effect.level), str(pairs), *differences])
     return rows
 
 
-def _difference(found: Difference | None, pairs: int) -> str:
-    """With the number of its pairs where it is not the row's."""
-    if found is None:
+def _difference(difference: Difference | None, pairs: int) -> str:
+    """The text of a cell. It gives the number of pairs if that is not the row's."""
+    if difference is None:
         return "no pair"
-    fewer = f" ({count(found.pairs, 'pair')})" if found.pairs != pairs else ""
-    return plus_minus(found.mean, found.half, sign=True) + fewer
+    fewer = f" ({count(difference.pairs, 'pair')})" if difference.pairs != pairs else ""
+    return plus_minus(difference.mean, difference.half, sign=True) + fewer
 
 
 def cell_headings(results: Results) -> list[str]:
@@ -55,7 +55,7 @@ def cell_headings(results: Results) -> list[str]:
 
 
 def cell_rows(results: Results) -> list[list[str]]:
-    """Below `cell_headings`: the cells of a grid from best to worst, mean ± standard deviation over the seeds."""
+    """Rows under `cell_headings`: the cells of a grid from best to worst, mean ± standard deviation over the seeds."""
     rows = []
     for cell in results.cells():
         params = cell.trials[0].params
@@ -79,34 +79,34 @@ def _mean_and_sd(values: Iterable[float | None]) -> str:
 
 
 def left_out(results: Results) -> str:
-    """Of a grid, the trainings that are in no mean; nothing where all came to their end."""
+    """The trainings of a grid that no mean includes, in words; empty if all finished."""
     counts = results.counts()
     kinds = {"failed": counts["failed"], "unfinished": counts["paused"] + counts["running"] + counts["pruned"]}
     if not any(kinds.values()):
         return ""
     kind = " and ".join(f"{n} {name}" for name, n in kinds.items() if n)
-    return f"Left out, with the pairs they would be in: {kind} of {count(len(results.trained), 'training')}."
+    return f"Excluded with their pairs: {kind} of {count(len(results.trained), 'training')}."
 
 
 def tables(results: Results, k: int = 5) -> list[Table]:
-    """What a run ends with: the `k` best trials, and of a grid the effects of its factors."""
+    """The tables at the end of a run: the `k` best trials and, for a grid, the effects of its factors."""
     return [top_table(results, k), *([effects_table(results)] if results.grid else [])]
 
 
 def effects_table(results: Results) -> Table:
-    """The effects of a grid's factors, with half the width of their 95% confidence intervals."""
+    """The effects of a grid's factors, ± half their 95% confidence intervals."""
     title = f"{results.name}: effects on {objective_name(results.objective)}, ± half a 95% confidence interval"
     table = _table(title, effect_headings(results), words={"factor", "level"})
-    found = effects(results)
-    for row in effect_rows(found):
+    factors = effects(results)
+    for row in effect_rows(factors):
         table.add_row(*row)
-    table.columns[0].min_width = min(20, max((len(name) for factor in found for name in factor.names), default=0))
+    table.columns[0].min_width = min(20, max((len(name) for factor in factors for name in factor.names), default=0))
     table.caption, table.caption_justify = left_out(results) or None, "left"
     return table
 
 
 def top_table(results: Results, k: int = 5) -> Table:
-    """The `k` best trials among those complete at full budget."""
+    """The `k` best of the trials trained in full."""
     best = results.ranked()[:k]
     complete = f"the best of {count(results.counts()['complete'], 'trial')} at" if best else "no trial has reached"
     title = f"{results.name}: {complete} the full {results.rungs[-1]} epochs"

@@ -1,1 +1,1 @@
-"""The best configurations of a search, trained again over several seeds and tested."""
+"""Train the best configurations of a search again over several seeds, and test them."""

@@ -1,4 +1,4 @@
-"""One retraining: what it depends on, where its result lies, and that result read back."""
+"""One retraining: what its result depends on, where the result is stored, and how it is read back."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from trainers.batch.normalise import Normalisation
 from trainers.data import Dataset
 from trainers.tasks import Task
 
-FORMAT = 2  # of the record: an older one lacks the symmetries
+FORMAT = 2  # of the record; format 1 lacks the symmetries
 
 
 @dataclass(frozen=True)
 class Retraining:
     trial: int
-    config: Mapping[str, Any]  # of `Configuration`, with this training's own seed
+    config: Mapping[str, Any]  # a `Configuration` as a dict, with this training's own seed
     problem: Problem
-    fingerprint: str  # of the images and labels behind the problem's data
+    fingerprint: str  # of the problem's data
     folder: str
-    images: int | None = None  # to train on, of all; None: all
+    images: int | None = None  # the number to train on; None: all
 
     @property
     def seed(self) -> int:
@@ -40,16 +40,16 @@ class Retraining:
 
     @property
     def name(self) -> str:
-        few = "" if self.images is None else f", {self.images} images"
-        return f"trial {self.trial}, seed {self.seed}{few}"
+        size = "" if self.images is None else f", {self.images} images"
+        return f"trial {self.trial}, seed {self.seed}{size}"
 
     @property
     def path(self) -> Path:
-        few = "" if self.images is None else f"-images-{self.images}"
-        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{few}"
+        size = "" if self.images is None else f"-images-{self.images}"
+        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{size}"
 
     def key(self) -> dict[str, Any]:
-        """What the result depends on. A folder whose record has the same key need not be trained again."""
+        """Everything that the result depends on. A record with the same key need not be trained again."""
         key: dict[str, Any] = {
             "format": FORMAT, "config": self.config, "task": self.problem.task, "data": self.fingerprint
         }  # fmt: skip
@@ -60,21 +60,21 @@ class Retraining:
 
 @dataclass(frozen=True)
 class NetworkResult:
-    """What a finished retraining left."""
+    """The result of a finished retraining."""
 
     seed: int
     weights: dict[str, Tensor]
-    predictions: Tensor  # (8, N, ...) float64, what the task predicts of the N test images under each symmetry
-    metrics: dict[str, float]  # all there are, on the test images as they are
+    predictions: Tensor  # (8, N, ...) float64, the task's predictions for the N test images under each symmetry
+    metrics: dict[str, float]  # every test metric, with those over the symmetries
     seconds: float
     normalisation: Normalisation
-    task: Task  # as calibrated
-    sparsity: float = 0.0  # measured, of what trainers.prune prunes
+    task: Task  # calibrated
+    sparsity: float = 0.0  # as measured, of the weights that trainers.prune may prune
     nonzero: int | None = None  # parameters of the whole network
 
 
 def finished(job: Retraining) -> dict[str, Any] | None:
-    """The record of `job` if it was trained before: same configuration, task, data and epochs. None otherwise."""
+    """The record of `job` if it was trained before with the same configuration, task and data; else None."""
     try:
         record = json.loads((job.path / "record.json").read_text())
     except (FileNotFoundError, json.JSONDecodeError):
@@ -99,7 +99,7 @@ def result(job: Retraining) -> NetworkResult:
 
 
 def fingerprint(data: Dataset) -> str:
-    """Hash of every image, label, target and class name: what tells whether a retraining saw the same data."""
+    """Hash every image, label, target and class name, to recognise a retraining on the same data."""
     digest = hashlib.sha256(json.dumps(data.classes).encode())
     for split in (data.train, data.val, data.test):
         digest.update(f"{tuple(split.images.shape)} {split.images.dtype}".encode())

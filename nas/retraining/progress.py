@@ -1,4 +1,4 @@
-"""The trainings that are left, and what a person sees of them."""
+"""The queue of trainings, and its display."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nas.words import metric_name
 
 
 class Trainings:
-    """A queue of retrainings for the pool of workers. `with Trainings(...)` shows a bar for each that runs."""
+    """A queue of retrainings for the pool of workers. `with Trainings(...)` shows a bar for each running one."""
 
     def __init__(self, jobs: Sequence[Retraining], console: Console) -> None:
-        self.failures: dict[str, str] = {}  # the reason, by the training's name
+        self.failures: dict[str, str] = {}  # training's name -> reason
         self._waiting, self._running = deque(jobs), 0
         self._console = console
         self._bars = Progress(
@@ -42,8 +42,7 @@ class Trainings:
 
     def report(self, job: Retraining, item: dict[str, Any]) -> bool:
         if "test" in item:
-            told = ", ".join(f"test {metric_name(metric)} {value:.4f}" for metric, value in item["test"].items())
-            self._say(job, told)
+            self._say(job, ", ".join(f"test {metric_name(name)} {value:.4f}" for name, value in item["test"].items()))
         else:
             description = f"{job.name}, loss {item['train_loss']:.3f}"
             self._bars.update(self._bar[job.name], completed=item["epoch"], description=description)
@@ -68,5 +67,5 @@ class Trainings:
     ) -> None:
         self._bars.stop()
 
-    def _say(self, job: Retraining, what: str) -> None:
-        self._console.print(f"{job.name:20} {what}", markup=False)
+    def _say(self, job: Retraining, message: str) -> None:
+        self._console.print(f"{job.name:20} {message}", markup=False)

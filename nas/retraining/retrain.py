@@ -1,4 +1,4 @@
-"""`nas.retrain`: the best configurations of a search trained again over several seeds, tested once, exported."""
+"""`nas.retrain`: train the best configurations of a search again over several seeds, test them once, export them."""
 
 from __future__ import annotations
 
@@ -47,41 +47,42 @@ def retrain(
 ) -> Retrained:
     """Train the `top_k` best configurations again on training and validation images, test them once, export them.
 
-    results: a study, or the folder of its run, where everything is written; the same call resumes.
-    seeds: trainings of each configuration. train_sizes: numbers of images to train on as well, for a learning curve.
-    sparsity: share of the weights in mixers and MLPs to prune (default: as searched); rewind: the epoch to whose
-        weights the others go back. workers, gpus_per_trial, quiet: as of `search`.
+    results: a study, or the folder of its run. Everything is written there; the same call resumes.
+    seeds: trainings per configuration. train_sizes: further trainings on these numbers of images, for a learning curve.
+    sparsity: share of the weights in mixers and MLPs to prune (default: as searched). rewind: the epoch to which the
+        other weights return. workers, gpus_per_trial, quiet: as in `search`.
 
-    Raises UserError for what the caller can mend, before any training; SearchFailed when every training failed;
-    KeyboardInterrupt after Ctrl-C: what is finished is kept.
+    Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed;
+    KeyboardInterrupt after Ctrl-C, which keeps the finished trainings.
     """
     for name, value in (("top_k", top_k), ("seeds", seeds)):
         at_least(name, value, 1)
     resources = divide(workers, gpus_per_trial)
     results = results if isinstance(results, Results) else load_results(results)
     if results.database is None:
-        raise UserError(f"the study {results.name!r} was not read from a run's folder, where its models would go")
+        raise UserError(f"the study {results.name!r} has no folder for its models; expected one read by load_results")
     run = RunFolder(results.database.parent)
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     overridden = pruning(sparsity, rewind, results.rungs[-1])
     chosen = best(overriding(results, overridden) if overridden else results, top_k)
     if not chosen:
-        raise UserError(f"no trial of {run.path} has reached the full budget yet: search on with python -m nas.run")
+        raise UserError(f"no trial of {run.path} has reached the full budget yet: continue it with python -m nas.run")
     if len(chosen) < top_k:
-        console.print(f"only {count(len(chosen), 'different configuration')} reached the full budget, not {top_k}")
+        reached = count(len(chosen), "different configuration")
+        console.print(f"top_k is {top_k}, but only {reached} reached the full budget")
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
         return _conduct(results, run, chosen, overridden, seeds, tuple(train_sizes), resources, console)
 
 
 def best(results: Results, k: int) -> list[Trial]:
-    """One trial of each of the `k` best configurations at full budget: of a grid the first seed, else the best."""
+    """One trial of each of the `k` best configurations at full budget: the first seed in a grid, else the best."""
     return [cell.trials[0] for cell in results.cells()[:k]]
 
 
 def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str, Any]:
-    """What the options of these names override in a training of so many epochs."""
+    """The options of a training of `epochs` epochs that these two override."""
     if rewind is not None and not sparsity:
-        raise UserError(f"rewind is {rewind}, but only what is pruned is rewound: give sparsity above 0 as well")
+        raise UserError(f"rewind is {rewind}, but only pruned networks are rewound: give sparsity above 0 as well")
     if sparsity is None:
         return {}
     given = {"sparsity": sparsity} if rewind is None else {"sparsity": sparsity, "rewind": rewind}
@@ -90,7 +91,7 @@ def pruning(sparsity: float | None, rewind: int | None, epochs: int) -> dict[str
 
 
 def overriding(results: Results, training: Mapping[str, Any]) -> Results:
-    """The study with these values in the training of every trial: those that differ in no other become the same."""
+    """The study with these values in the training of every trial. Trials that differed only in them become equal."""
     trials = [
         dataclasses.replace(t, config={**t.config, "training": {**t.config.get("training", {}), **training}})
         for t in results.trials
@@ -102,10 +103,10 @@ def plan(
     results: Results, chosen: Sequence[Trial], seeds: int, data: Dataset, run: RunFolder, resources: Resources,
     sizes: Sequence[int],
 ) -> list[Retraining]:  # fmt: skip
-    """Every training of `chosen`, in the order in which they shall start.
+    """Every training of `chosen`, in the order in which they start: on all images, then on each of `sizes` images.
 
-    On all images first, then on so many of them as each of `sizes` says. The seeds follow those of the search: a
-    configuration that was the best of many with its seed would start from the same weights again.
+    The seeds follow those of the search, because a configuration may have been the best only with the initial weights
+    of its seed.
     """
     first = 1 + max(int(trial.config.get("seed", 0)) for trial in results.trials)
     problem = Problem(
@@ -116,9 +117,9 @@ def plan(
         gpus=resources.gpus,
         import_path=tuple(os.path.abspath(folder) for folder in sys.path),
     )
-    seen, folder = fingerprint(data), str(run.retrained.absolute())
+    digest, folder = fingerprint(data), str(run.retrained.absolute())
     return [
-        Retraining(trial.number, {**trial.config, "seed": seed}, problem, seen, folder, images)
+        Retraining(trial.number, {**trial.config, "seed": seed}, problem, digest, folder, images)
         for images in (None, *sizes)
         for trial in chosen
         for seed in range(first, first + seeds)
@@ -135,14 +136,14 @@ def _conduct(
     resources: Resources,
     console: Console,
 ) -> Retrained:
-    from nas.report.retraining_page import page  # only now, since plotly and Ray take seconds to import
+    from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through
 
     data = load(source_from_dict(results.spec["data"]), progress=not console.quiet)
     task = tasks.load(results.spec["task"], data)
-    held = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
-    if few := [size for size in sizes if not 0 < size <= held]:
-        raise UserError(f"train_sizes has {few[0]}; expected 1 to {held}, the images that there are to train on")
+    available = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
+    if impossible := [size for size in sizes if not 0 < size <= available]:
+        raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
     jobs = plan(results, chosen, seeds, data, run, resources, sizes)
     todo = [job for job in jobs if finished(job) is None]
     console.print(f"data: {data.describe()}")
@@ -155,18 +156,18 @@ def _conduct(
     with Trainings(todo, console) as trainings:
         if todo:
             work_through(trainings, train_and_test, resources)
-    found = gather(results, chosen, jobs, data)
+    gathered = gather(results, chosen, jobs, data)
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
-    if not found.scores:
+    if not gathered.scores:
         raise SearchFailed(f"every training failed: {'; '.join(failures)}")
-    images = {"train": held, "test": len(task.select(data.test))}
+    images = {"train": available, "test": len(task.select(data.test))}
     retrained = Retrained(
         study=results.name, question=results.question, objective=results.objective,
         data={"source": results.spec["data"], "splits": trained_on(task), **images},
         task=results.spec["task"], classes=task.classes,
-        quantity=tasks.quantity(task), certainty=found.certainty, sizes=found.sizes, epochs=results.rungs[-1],
+        quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=results.rungs[-1],
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
-        configurations=found.scores, failures=failures, overridden=overridden, run=run,
+        configurations=gathered.scores, failures=failures, overridden=overridden, run=run,
     )  # fmt: skip
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
     write_text(run.retraining_report, page(retrained))
@@ -176,7 +177,7 @@ def _conduct(
 
 @dataclass(frozen=True)
 class Gathered:
-    """The scores of every configuration of which a training on all images is finished."""
+    """The scores of every configuration with a finished training on all images."""
 
     scores: tuple[Scores, ...]
     certainty: tuple[Certainty, ...]
@@ -187,7 +188,7 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
     task = tasks.load(results.spec["task"], data)
     targets = task.targets(task.select(data.test))
     chosen_by = {cell.trials[0].number: cell.value for cell in results.cells()}
-    scores, together, sizes = [], [], []
+    scores, ensembles, sizes = [], [], []
     for trial in chosen:
         done = [job for job in jobs if job.trial == trial.number and finished(job) is not None]
         trained = [result(job) for job in done if job.images is None]
@@ -195,18 +196,18 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
             continue
         cost = {"parameters": trial.parameters, "macs": trial.macs}
         scores.append(score(trial.number, trial.config, chosen_by[trial.number], cost, trained, task, targets))
-        together.append(combined(trained, task)[0])
+        ensembles.append(combined(trained, task)[0])
         for images in sorted({job.images for job in done if job.images is not None}):
-            few = [result(job) for job in done if job.images == images]
-            spread = {name: Spread.of([f.metrics[name] for f in few]) for name in few[0].metrics}
-            sizes.append(Size(trial.number, images, tuple(f.seed for f in few), spread))
-    return Gathered(tuple(scores), tuple(certainty(together, task, targets)) if scores else (), tuple(sizes))
+            networks = [result(job) for job in done if job.images == images]
+            spread = {name: Spread.of([n.metrics[name] for n in networks]) for name in networks[0].metrics}
+            sizes.append(Size(trial.number, images, tuple(n.seed for n in networks), spread))
+    return Gathered(tuple(scores), tuple(certainty(ensembles, task, targets)) if scores else (), tuple(sizes))
 
 
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
-    """A folder for each configuration, with the weights of its first seed: none is picked by what it did on the test.
+    """Export the first seed of each configuration, so that the test images choose no seed.
 
-    `best` is a link to the first by validation.
+    `best` links to the best configuration by validation.
     """
     for scores in retrained.configurations:
         seed = scores.seeds[0]

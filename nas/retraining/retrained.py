@@ -1,4 +1,4 @@
-"""All that a retraining found, as data."""
+"""The results of a retraining, as data."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Retrained:
-    """The best configurations of a study, trained again; `to_dict` of it is retrain.json."""
+    """The best configurations of a study, trained again. `to_dict` gives the contents of retrain.json."""
 
     study: str
     question: str
     objective: str
-    data: Mapping[str, Any]  # source, and the number of images to "train" on, of which "splits", and to "test"
+    data: Mapping[str, Any]  # "source"; numbers of images, "train" and "test"; "splits", the splits trained on
     task: str
     classes: tuple[str, ...]
     epochs: int
     finished: int  # trials of the search
     configurations: tuple[Scores, ...]  # best first, by the search's validation value
-    certainty: tuple[Certainty, ...]  # of each
-    sizes: tuple[Size, ...]  # small-data curves, where they were asked for
-    quantity: str  # what is measured, with its unit; empty for classes
+    certainty: tuple[Certainty, ...]  # one per configuration
+    sizes: tuple[Size, ...]  # trainings on fewer images, if any
+    quantity: str  # the measured quantity with its unit; empty for classes
     failures: tuple[str, ...]
-    overridden: Mapping[str, Any]  # of every training, instead of the search's own: sparsity, rewind
+    overridden: Mapping[str, Any]  # options of every training that replace the search's own: sparsity, rewind
     run: RunFolder
 
     @property
     def best(self) -> Path:
-        """The folder of the exported model that was the best by validation; `nas.load_model` reads it."""
+        """The folder of the best exported model by validation; `nas.load_model` reads it."""
         return self.run.best_model
 
     @property
     def models(self) -> dict[int, Path]:
-        """The folder of each configuration's exported model, by trial, best first."""
+        """trial -> folder of its exported model, best first."""
         return {scores.trial: self.run.model(scores.trial) for scores in self.configurations}
 
     def frame(self) -> pd.DataFrame:
-        """A row for each network, indexed by trial and seed: its metrics on the test images."""
+        """One row per network, indexed by trial and seed: its metrics on the test images."""
         import pandas as pd
 
         rows = [

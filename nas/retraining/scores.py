@@ -1,4 +1,4 @@
-"""What retrained networks are worth on the test split: over seeds, and together."""
+"""The scores of retrained networks on the test split: each seed's, and those of the seeds' combined prediction."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ POINTS_SHOWN = 2000  # images in a plot of predicted against true
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample standard deviation over the seeds; the latter is None for a single one."""
+    """Mean and sample standard deviation over the seeds."""
 
     mean: float
-    sd: float | None
+    sd: float | None  # None for a single seed
     n: int
 
     @classmethod
@@ -40,12 +40,12 @@ class Spread:
 
 @dataclass(frozen=True)
 class Roc:
-    """One class against the rest."""
+    """The ROC and precision-recall curves of one class against the rest."""
 
     label: str
     auc: Spread
     ensemble_auc: float
-    seeds: tuple[tuple[list[float], list[float]], ...]  # (false positive rates, true positive rates) of each
+    seeds: tuple[tuple[list[float], list[float]], ...]  # (false positive rates, true positive rates) of each seed
     ensemble: tuple[list[float], list[float]]
     precision: tuple[list[float], list[float]]  # (recall, precision) of the ensemble
 
@@ -55,20 +55,20 @@ class Scores:
     """One configuration on the test split."""
 
     trial: int
-    config: Mapping[str, Any]  # as retrained, with the seed of the search
-    validation: float  # the search's objective at full budget, by which the configuration was chosen
+    config: Mapping[str, Any]  # as retrained, but with the seed of the search
+    validation: float  # the search's objective at full budget, for which the configuration was chosen
     parameters: int | None
     macs: int | None
-    sparsity: float  # of the first seed's network; those of the others differ by a weight at most
-    nonzero: int | None  # parameters of it
+    sparsity: float  # of the first seed's network; the other seeds differ by at most one weight
+    nonzero: int | None  # parameters of the first seed's network
     seeds: tuple[int, ...]
     test: tuple[Mapping[str, float], ...]  # metrics of each seed
     spread: Mapping[str, Spread]
     ensemble: Mapping[str, float]  # metrics of the seeds' combined prediction
-    main: tuple[str, ...]  # the names of those that are shown first
+    main: tuple[str, ...]  # names of the metrics shown first
     roc: tuple[Roc, ...]  # for classes
     confusion: list[list[int]]  # for classes: [true][predicted], counts summed over the seeds
-    points: tuple[list[float], ...]  # for numbers: true, and predicted by the seeds together, with sigma where there is
+    points: tuple[list[float], ...]  # for numbers: true values, the seeds' combined prediction and, if any, its sigma
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Certainty:
-    """95% bootstrap intervals over the test images, of the seeds' combined prediction of one configuration."""
+    """95% bootstrap intervals over the test images, for the seeds' combined prediction of one configuration."""
 
     interval: Mapping[str, tuple[float, float]]
-    difference: Mapping[str, tuple[float, float, float]]  # to the first configuration, and its interval, paired
+    difference: Mapping[str, tuple[float, float, float]]  # from the first configuration, and its paired interval
 
 
 def score(
@@ -98,11 +98,11 @@ def score(
     task: Task,
     targets: Tensor,
 ) -> Scores:
-    """Everything the report shows of one configuration. AUCs are computed from probabilities."""
+    """Score one configuration. AUCs are computed from probabilities."""
     upright = [network.predictions[0] for network in trained]
     views = combined(trained, task)
-    together, truth = views[0], targets.numpy()
-    found = Scores(
+    ensemble, truth = views[0], targets.numpy()
+    scores = Scores(
         trial=trial,
         config=config,
         validation=validation,
@@ -114,18 +114,18 @@ def score(
         test=tuple(network.metrics for network in trained),
         spread={name: Spread.of([network.metrics[name] for network in trained]) for name in trained[0].metrics},
         ensemble=metrics_of_views(views, targets, task),
-        main=tuple(name for name in task.metrics(together, targets) if name in metrics.TURNED)[:MAIN],
+        main=tuple(name for name in task.metrics(ensemble, targets) if name in metrics.TURNED)[:MAIN],
         roc=(),
         confusion=[],
         points=(),
     )
     if not task.classifies:
-        some = np.random.default_rng(0).permutation(len(truth))[:POINTS_SHOWN]
-        return replace(found, points=tuple(v[some].tolist() for v in (truth, *together.numpy().T)))
+        rows = np.random.default_rng(0).permutation(len(truth))[:POINTS_SHOWN]
+        return replace(scores, points=tuple(v[rows].tolist() for v in (truth, *ensemble.numpy().T)))
     return replace(
-        found,
+        scores,
         roc=tuple(
-            _roc(label, truth == k, [p[:, k].numpy() for p in upright], together[:, k].numpy())
+            _roc(label, truth == k, [p[:, k].numpy() for p in upright], ensemble[:, k].numpy())
             for k, label in enumerate(task.classes)
         ),
         confusion=sum(
@@ -135,19 +135,19 @@ def score(
 
 
 def combined(trained: Sequence[NetworkResult], task: Task) -> Tensor:
-    """What the seeds say together of the test images under each symmetry, (8, N, ...)."""
+    """The seeds' combined prediction for the test images under each symmetry, (8, N, ...)."""
     return task.combine([network.predictions for network in trained])
 
 
-def certainty(together: Sequence[Tensor], task: Task, targets: Tensor) -> list[Certainty]:
-    """Of several configurations' combined predictions, each also against the first."""
+def certainty(ensembles: Sequence[Tensor], task: Task, targets: Tensor) -> list[Certainty]:
+    """Bootstrap the combined predictions of several configurations, and their differences from the first."""
 
     def metric(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         return task.metrics(torch.from_numpy(predicted), torch.from_numpy(truth))
 
     strata = targets.numpy() if task.classifies else None
-    drawn = metrics.bootstrap(metric, [t.numpy() for t in together], targets.numpy(), strata=strata)
-    value = [task.metrics(t, targets) for t in together]
+    drawn = metrics.bootstrap(metric, [e.numpy() for e in ensembles], targets.numpy(), strata=strata)
+    value = [task.metrics(e, targets) for e in ensembles]
     return [
         Certainty(
             interval={name: metrics.interval(values) for name, values in each.items()},
@@ -162,31 +162,31 @@ def certainty(together: Sequence[Tensor], task: Task, targets: Tensor) -> list[C
     ]
 
 
-def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], together: np.ndarray) -> Roc:
+def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], ensemble: np.ndarray) -> Roc:
     return Roc(
         label,
         Spread.of([metrics.auc(positive, p) for p in seeds]),
-        metrics.auc(positive, together),
+        metrics.auc(positive, ensemble),
         tuple(_curve(positive, p) for p in seeds),
-        _curve(positive, together),
-        _precision(positive, together),
+        _curve(positive, ensemble),
+        _precision(positive, ensemble),
     )
 
 
 def _curve(positive: np.ndarray, probability: np.ndarray) -> tuple[list[float], list[float]]:
-    """At most POINTS points of the ROC curve, evenly spaced along it; both ends are among them."""
+    """At most POINTS points of the ROC curve, both ends included, evenly spaced along it."""
     false, true, _ = roc_curve(positive, probability)
-    return _thinned(false, true, false + true)  # grows from 0 to 2 along the curve
+    return _thinned(false, true, false + true)  # the sum grows from 0 to 2 along the curve
 
 
 def _precision(positive: np.ndarray, probability: np.ndarray) -> tuple[list[float], list[float]]:
-    """The same of the precision-recall curve, by recall."""
+    """At most POINTS points of the precision-recall curve, both ends included, evenly spaced in recall."""
     precision, recall, _ = precision_recall_curve(positive, probability)
     return _thinned(recall[::-1], precision[::-1], recall[::-1])
 
 
-def _thinned(x: np.ndarray, y: np.ndarray, way: np.ndarray) -> tuple[list[float], list[float]]:
+def _thinned(x: np.ndarray, y: np.ndarray, along: np.ndarray) -> tuple[list[float], list[float]]:
     if len(x) > POINTS:
-        keep = np.unique(np.searchsorted(way, np.linspace(0, way[-1], POINTS)).clip(max=len(way) - 1))
+        keep = np.unique(np.searchsorted(along, np.linspace(0, along[-1], POINTS)).clip(max=len(along) - 1))
         x, y = x[keep], y[keep]
     return [round(float(v), 6) for v in x], [round(float(v), 6) for v in y]

@@ -1,6 +1,6 @@
-"""One retraining, as it runs in a worker: train and validation images together, then one look at the test split.
+"""One retraining in a worker: train on training and validation images together, then read the test split once.
 
-What it leaves is a folder `trial-<number>/seed-<seed>/` with the weights, the outputs on the test images and a record.
+It writes a folder `trial-<number>/seed-<seed>/` with the weights, the predictions for the test images and a record.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from trainers.evaluate import SYMMETRIES, metrics_of_views, predictions
 from trainers.fit import fit
 from trainers.regression import Regression
 
-MAIN = 3  # metrics told first
+MAIN = 3  # metrics shown first
 
 
 def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
-    """Train to the full budget, yielding each epoch's metrics; the last item is the test's: {"test": metrics}.
+    """Train to the full budget and yield the metrics of each epoch, then those of the test as {"test": metrics}.
 
-    No validation, no early stopping: the weights are those of the last epoch. The test images are read once, after it.
+    There is no validation and no early stopping: the weights are those of the last epoch. After it, the test images
+    are read once under each symmetry.
     """
     training = set_up(job.config, job.problem)
     data, task, model, device = training.data, training.task, training.model, training.device
     train, val, test = (task.select(split) for split in (data.train, data.val, data.test))
-    # Standard deviations are scaled by errors on images that the network has not seen.
+    # Standard deviations are scaled to the errors on validation images, so the network must not see these.
     images = train if task.with_sigma else joined(train, val)
     if job.images is not None:
         images = images.rows(first_images(task.targets(images), task.classifies, job.images))
@@ -54,9 +55,9 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     if task.with_sigma:
         assert isinstance(task, Regression)
         task = task.calibrated(predicted(val), task.targets(val).cpu())
-    seen = torch.stack([predicted(test, k) for k in SYMMETRIES])
+    views = torch.stack([predicted(test, k) for k in SYMMETRIES])
     truth = task.targets(test).cpu()
-    metrics = metrics_of_views(seen, truth, task)
+    metrics = metrics_of_views(views, truth, task)
     record = {
         "key": job.key(),
         "seconds": sum(entry["seconds"] for entry in history),
@@ -69,21 +70,21 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     }
     with replacing(job.path) as folder:
         save_file(independent(model.state_dict()), folder / "model.safetensors")
-        save_file({"predictions": seen.contiguous()}, folder / "test.safetensors")
+        save_file({"predictions": views.contiguous()}, folder / "test.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    yield {"test": {name: metrics[name] for name in list(task.metrics(seen[0], truth))[:MAIN]}}
+    yield {"test": {name: metrics[name] for name in list(task.metrics(views[0], truth))[:MAIN]}}
 
 
 def first_images(targets: Tensor, classifies: bool, count: int) -> Tensor:
-    """Rows of `count` of the images with these targets, (count,): fewer are among more, classes keep their shares."""
+    """Choose the rows of `count` images, (count,). Larger sets contain the smaller; classes keep their shares."""
     if not 0 < count <= len(targets):
-        raise UserError(f"{count} images to train on were asked for; there are {len(targets)}")
+        raise UserError(f"train size is {count}; expected 1 to {len(targets)}, the number of images to train on")
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(targets)))
     if classifies:
         labels = targets[order].cpu()
         place = torch.empty(len(labels))
-        for k in labels.unique():  # each class's images evenly spaced over the whole
-            of_class = (labels == k).nonzero()[:, 0]
-            place[of_class] = (torch.arange(len(of_class)) + 0.5) / len(of_class)
+        for k in labels.unique():  # space the images of each class evenly over the whole
+            rows = (labels == k).nonzero()[:, 0]
+            place[rows] = (torch.arange(len(rows)) + 0.5) / len(rows)
         order = order[place.argsort(stable=True)]
     return order[:count]

@@ -1,4 +1,4 @@
-"""Shows the search to a person: live on a terminal, elsewhere as one line per finished trial."""
+"""Show the search: live on a terminal, elsewhere one line per finished trial."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Display:
         self._better = max if maximize else min
         self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
         self.running: dict[int, tuple[int, float]] = {}  # trial -> epoch, value
-        self.best: tuple[float, int] | None = None  # at full budget: value, trial
-        self.trained = 0
+        self.best: tuple[float, int] | None = None  # value and trial, at full budget
+        self.trained = 0  # epochs
         self.begin = time.monotonic()
         self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
 
@@ -44,7 +44,7 @@ class Display:
         self.console.print(line, markup=False)
 
     def watch(self, history: Sequence[FrozenTrial]) -> None:
-        """Count what the study already holds."""
+        """Count the trials that the study already holds."""
         for trial in history:
             kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
             if kind is not None:

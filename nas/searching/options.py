@@ -1,4 +1,4 @@
-"""A study as the caller asks for it: options, by the names of the command line, that replace what the study says."""
+"""Options of a call, named as on the command line, that replace a study's own values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Arrays, Folder, Function, Simulated, Source, from_arrays
 
-FOLDER_IMAGE_SIZE = 64  # pixels to which a folder's images are brought unless the caller says otherwise
+FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized by default
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load
 
 
@@ -36,7 +36,7 @@ def adapt(
     seed: int | None = None,
     seeds: int | None = None,
 ) -> StudySpec:
-    """`spec` with what is not None in place of its own. UserError for an option that cannot be, or has no effect."""
+    """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect."""
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
         at_least(name, value, 1)
@@ -67,19 +67,19 @@ def adapt(
 
 
 def source_of(data: Any, image_size: int | None, skip_bad: bool, images: int | None) -> Source:
-    """The source that `data` stands for.
+    """The data source that `data` means.
 
-    A source itself; a folder; "my_package.my_images:load", a function; or what such a function may return: images and
-    labels, a torch Dataset, or either by split.
+    `data` is a source; a folder; "my_package.my_images:load", a function; or what such a function may return: images
+    and labels, a torch Dataset, or either by split.
     """
     if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
         data = Function(str(data))
     elif isinstance(data, str | Path):
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
     if images is not None and not isinstance(data, Simulated):
-        raise UserError(f"images counts simulated images, not those of {type(data).__name__}; leave it out")
+        raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if skip_bad and not isinstance(data, Folder):
-        raise UserError("skip_bad discards unreadable files of a folder of images, and there is none; leave it out")
+        raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
     changes: Mapping[str, Any] = {"image_size": image_size, "images": images, "skip_bad": skip_bad or None}

@@ -60,18 +60,20 @@ def search(
     study: the name of one of ours, the path of a .py file with a STUDY, or a StudySpec.
     data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
         either, as "my_package.my_images:load"; or a source of `trainers.data` (default: the study's, simulated lenses).
-    task, sampler, scheduler: the name of one of ours, or the dotted name of a module of yours.
+    task, sampler, scheduler: the name of one of ours, or the dotted name of your own module.
     objective: any metric of the task that has a direction, also with _d4_mean or _d4_worst (default: the task's).
+    balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
-    images: number of simulated images. image_size: side in pixels to which images are brought.
+    skip_bad: discard unreadable images of a folder instead of refusing it.
+    images: number of simulated images. image_size: side in pixels to which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
-    seed: of networks, training and sampler. seeds: trainings of every cell of a grid.
-    workers: trainings at once (default: one a CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
+    seed: of networks, training and sampler. seeds: trainings per cell of a grid.
+    workers: trainings at once (default: one per CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
     runs, name: results go to the folder runs/name (default name: the study's).
     quiet: show nothing.
 
-    Raises UserError for what the caller can mend, before any training; SearchFailed when the search cannot go on;
-    KeyboardInterrupt after Ctrl-C, when the workers have stopped and the study is safe.
+    Raises UserError for mistakes of the caller, before any training; SearchFailed if the search cannot continue;
+    KeyboardInterrupt after Ctrl-C, once the workers have stopped and the study is safe.
     """
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
@@ -79,7 +81,7 @@ def search(
         max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
-    samplers.load(spec.sampler, spec.seed)  # a wrong name is refused before anything is written
+    samplers.load(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
     display = Display(
         trials=spec.trials, objective=spec.objective, maximize=spec.direction == "maximize",
         epochs=schedulers.of_study(spec).expected_epochs(spec.trials), quiet=quiet,
@@ -93,8 +95,8 @@ def search(
 
 
 def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, display: Display) -> Engine:
-    """The engine of a new search, or of one that goes on. UserError where it cannot be what `spec` describes."""
-    study = stored_study(run.database, spec)  # before minutes may go into images
+    """Make the engine of a new or resumed search. UserError if the stored study or the data does not fit `spec`."""
+    study = stored_study(run.database, spec)  # before loading images, which may take minutes
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
     check_task(spec, data)
@@ -102,7 +104,7 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm)
     for trial in ledger.history:
-        if trial.state.is_finished():  # killed between a trial's end and its tidying
+        if trial.state.is_finished():  # an earlier process may have died before removing them
             checkpoints.remove(run.checkpoints, trial.number)
 
     def listen(event: Event) -> None:
@@ -131,8 +133,8 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
 
 
 def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resources, display: Display) -> None:
-    """Train to the end of the search, then write the report, however it ended."""
-    from nas.report.page import write_report  # only now, since plotly and Ray take seconds to import
+    """Train to the end of the search, then write the report, even after an error."""
+    from nas.report.page import write_report  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through
     from nas.workers.trial import run_trial
 
@@ -158,7 +160,7 @@ def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resourc
 
 @dataclass(frozen=True)
 class EngineWork:
-    """The engine's jobs for the pool of workers; an item is the metrics of an epoch."""
+    """The engine's jobs as `Work` for the pool of workers. An item holds the metrics of one epoch."""
 
     engine: Engine
 
@@ -174,7 +176,7 @@ class EngineWork:
         return self.engine.report(job.trial, int(metrics.pop("epoch")), metrics) is Decision.CONTINUE
 
     def end(self, job: Job) -> None:
-        raise SearchFailed(f"trial {job.trial} ended at another epoch than {job.stop}, which it was to reach")
+        raise SearchFailed(f"trial {job.trial} ended before epoch {job.stop}; expected it to reach that epoch")
 
     def fail(self, job: Job, reason: str) -> None:
         self.engine.fail(job.trial, reason)

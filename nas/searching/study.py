@@ -1,4 +1,4 @@
-"""The study in its database: made, found again, and held against what is asked of it."""
+"""The study in its database: create it, find it again, and check that it is the one asked for."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from trainers.data import Dataset
 
 
 def describe(spec: StudySpec) -> dict[str, Any]:
-    """The spec as it comes back from JSON, tuples as lists, with the rungs of its scheduler."""
+    """The spec as JSON returns it, with tuples as lists, and the rungs of its scheduler."""
     record: dict[str, Any] = json.loads(json.dumps({**spec.to_dict(), "rungs": schedulers.of_study(spec).rungs}))
     return record
 
 
 def completed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of an earlier version, with the fields that have come since: it was searched with their defaults."""
+    """Add to the record of an earlier version the fields that it lacks, with their defaults, as it was searched."""
     defaults = describe(StudySpec(name="-", question=""))
     return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
 
 
 def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
-    """The very study that `spec` describes in the database at `path`, None for none yet; UserError for another."""
+    """The study that `spec` describes in the database at `path`; None if there is none. UserError if it differs."""
     if not path.exists():
         return None
     storage, names = open_existing(path)
@@ -59,22 +59,22 @@ def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
 
 
 def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> Ledger:
-    """The study in the database at `path`: a new one, or the very one that `spec` describes, else UserError."""
+    """Open the study in the database at `path`, or create it. UserError if it is not the one that `spec` describes."""
     study = stored_study(path, spec)
-    seen = len(study.get_trials(deepcopy=False)) if study else 0
-    sampler = samplers.load(spec.sampler, spec.seed + seen)  # + seen: never the same start twice
+    known = len(study.get_trials(deepcopy=False)) if study else 0
+    sampler = samplers.load(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
-    begun = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # written before what makes the study resumable
-    for name, value in {**begun, "spec": describe(spec), "question": spec.question}.items():
+    origin = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
+    for name, value in {**origin, "spec": describe(spec), "question": spec.question}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        ledger.study.set_metric_names([spec.objective])  # what the dashboard writes on its axes
+        ledger.study.set_metric_names([spec.objective])  # the titles of the dashboard's axes
     return ledger
 
 
 def check_task(spec: StudySpec, data: Dataset) -> None:
-    """UserError unless the data has what the study's task needs, and the task the metric that the study is after."""
+    """Raise UserError unless the data fits the study's task and the task has the study's objective."""
     task = tasks.load(spec.task, data)
     val = task.select(data.val)
     known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
@@ -90,7 +90,7 @@ def check_task(spec: StudySpec, data: Dataset) -> None:
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:
-    """Counts parameters and multiply-accumulates of a configuration and holds them against the study's limits."""
+    """A function that counts the parameters and multiply-accumulates of a configuration and compares the limits."""
     shape = {
         "in_chans": data.in_chans,
         "image_size": data.image_size,
