@@ -78,7 +78,7 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
         )
 
     spent: dict[str, list[float]] = {"next": [], "propose": [], "report": [], "passed": []}
-    chosen = samplers.load(sampler, 0)
+    chosen = samplers.create(sampler, 0)
     if isinstance(chosen, samplers.Proposer):
         chosen.propose = timed(chosen.propose, spent["propose"])
     engine = Engine(

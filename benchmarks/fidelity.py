@@ -90,7 +90,7 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
 
 def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> dict[str, Any]:
     """Train on every `share`-th image; return the AUC after every epoch and the seconds in all."""
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     unseen = Split(*(torch.cat([getattr(s, name) for s in (data.val, data.test)]) for name in ("images", "labels")), {})
     images = Split(data.train.images[::share], data.train.labels[::share], {})
     torch.manual_seed(seed)

@@ -22,7 +22,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     spec = load_study("hybrid")
     data = load(spec.data)
-    task = tasks.load(spec.task, data)
+    task = tasks.create(spec.task, data)
     for number, given in enumerate(spec.first):
         config = spec.sample(FixedTrial(dict(given)))
         assert isinstance(config.architecture, Hybrid)

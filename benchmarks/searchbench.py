@@ -55,7 +55,7 @@ def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
 def sampler_of(name: str, seed: int) -> Any:
     if name == "tpe_group":
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-    return samplers.load(name, seed)
+    return samplers.create(name, seed)
 
 
 class Ours:
@@ -64,7 +64,7 @@ class Ours:
     def __init__(self, bench: Any, seed: int, sampler: str, scheduler: str, actions: dict[Decision, int]) -> None:
         ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler_of(sampler, seed))
         sample = bench.suggest if hasattr(bench, "suggest") else lambda trial: suggest(trial, bench.space)
-        rungs = schedulers.load(scheduler, tuple(bench.rungs), FACTOR)
+        rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
         self.engine = Engine(ledger, rungs, sample=sample, trials=10**6, objective="value")
         self.actions = actions
 

@@ -83,7 +83,7 @@ def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
             checkpoints.remove(kept, event.trial)
 
     engine = Engine(
-        Ledger(open_storage(folder / "study.db"), spec.name, sampler=samplers.load(spec.sampler, spec.seed)),
+        Ledger(open_storage(folder / "study.db"), spec.name, sampler=samplers.create(spec.sampler, spec.seed)),
         schedulers.of_study(spec),
         sample=spec.sample,
         record=Configuration.to_dict,
@@ -108,7 +108,7 @@ def trainable(config: dict[str, Any], *, spec: StudySpec) -> None:
     if any(excess > 0 for excess in admission(spec, data)(config["config"]).excess.values()):
         tune.report({"auc": SKIPPED})
         return
-    task = tasks.load(spec.task, data)
+    task = tasks.create(spec.task, data)
     training = chosen.training
     torch.manual_seed(chosen.seed)
     model = build_model(

@@ -68,7 +68,7 @@ def main() -> None:
     args = p.parse_args()
     torch.set_num_threads(1)
     data = load(Simulated(images=args.images))
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     config = TrainConfig(epochs=2, warmup_epochs=1, batch_size=64, augmentation=NO_AUGMENTATION)
     ready = normalise(data.train.images[:], resolve(config, data.train.images))
     print(f"{'mixer':12}{'bare, images/s':>16}{'fit / bare':>12}{'quartiles':>16}")

@@ -29,7 +29,7 @@ def train(
     toy: Toy, data: Dataset, split: Split, config: TrainConfig, seed: int, val: Split | None
 ) -> tuple[float, float]:
     """Return the validation AUC after the last epoch and nan or, without validation, nan and the test AUC."""
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     torch.manual_seed(seed)
     model = build_model(toy, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs)
     *_, last = fit(model, split, task, config, seed=seed, val=val)

@@ -20,7 +20,7 @@ FACTOR = 3
 
 
 def make(rungs=RUNGS, factor=FACTOR, name="adaptive"):
-    return schedulers.load(name, rungs, factor)
+    return schedulers.create(name, rungs, factor)
 
 
 def told(scheduler, values, trials=None):
@@ -273,7 +273,7 @@ def search(trials, workers, storage, steps=None):
     def curve(config):
         return config["best"] * (1 - np.exp(-np.arange(1, 19) / 5))
 
-    ledger = Ledger(storage, "study", sampler=samplers.load("random", 0))
+    ledger = Ledger(storage, "study", sampler=samplers.create("random", 0))
     engine = Engine(ledger, make(), sample=lambda trial: {"best": trial.suggest_float("best", 0.0, 1.0)}, trials=trials)
     for _ in itertools.islice(simulate(engine, curve, workers=workers), steps):
         pass

@@ -84,7 +84,7 @@ def test_a_batch_is_prepared_and_judged_on_a_gpu_without_waiting_for_it(monkeypa
     monkeypatch.setattr("torch._sample_dirichlet", torch.rand_like)  # which has no fake
     known = replace(bars(12), targets={"axion_mass": torch.rand(12, dtype=torch.float64)})
     data = Dataset("bars", ("across", "upright"), known, known, known)
-    task, config = tasks.load(name, data), TrainConfig(normalisation="asinh", normalisation_scope=scope)
+    task, config = tasks.create(name, data), TrainConfig(normalisation="asinh", normalisation_scope=scope)
     how = resolve(config, data.train.images)
     with FakeTensorMode():
         x, y = torch.rand(6, 1, 16, 16, device="cuda"), torch.zeros(6, dtype=torch.int64, device="cuda")
@@ -140,7 +140,7 @@ def test_a_batch_goes_to_a_gpu_from_pinned_memory(source, target, expected):
 def test_nothing_holds_a_training_that_has_stopped(stop):
     """Warm workers train one network after another: the memory of the last must be free."""
     data = Dataset("bars", ("across", "upright"), bars(96), bars(40, 1), bars(40, 2))
-    task, model = tasks.load("substructure", data), network()
+    task, model = tasks.create("substructure", data), network()
     config = TrainConfig(epochs=4, batch_size=32, ema=1.0, sparsity=0.5, augmentation=NO_AUGMENTATION)
     model.insert(5, nn.Linear(128, 128))
     training = fit(model, data.train, task, config, seed=0, val=data.val)

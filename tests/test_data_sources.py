@@ -208,7 +208,7 @@ def test_a_task_of_the_users_own_measures_a_target_of_the_users_own(tmp_path, rn
     )
     z = rng.random(60)
     data = opened(tmp_path, z[:, None, None] + np.zeros((60, 8, 8)), {"redshift": z})
-    task = tasks.load("my_package.redshift", data)
+    task = tasks.create("my_package.redshift", data)
     assert torch.equal(task.targets(data.val), data.val.targets["redshift"])
     assert task.mean == pytest.approx(float(data.train.targets["redshift"].mean()))
     record = json.loads(json.dumps(tasks.to_record("my_package.redshift", task)))

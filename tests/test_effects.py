@@ -281,7 +281,7 @@ TINY = dataclasses.replace(studies.load("toys"), seeds=2, trials=36, epochs=3, m
 def searched(spec=TINY, fails=(), storage=None):
     """A study run by the engine to its end; the trials numbered in `fails` raise."""
     storage = storage or optuna.storages.InMemoryStorage()
-    ledger = Ledger(storage, spec.name, sampler=samplers.load(spec.sampler, 0))
+    ledger = Ledger(storage, spec.name, sampler=samplers.create(spec.sampler, 0))
     ledger.study.set_user_attr("spec", describe(spec))
     ledger.study.set_user_attr("question", spec.question)
     engine = Engine(

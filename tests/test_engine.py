@@ -37,7 +37,7 @@ def curve(config):
 def make_engine(path, trials, seed=0, scheduler="promotion", direction="maximize", **options):
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
     ledger = Ledger(open_storage(path), "study", direction=direction, sampler=sampler)
-    return Engine(ledger, schedulers.load(scheduler, RUNGS, 3), sample=sample, trials=trials, **options)
+    return Engine(ledger, schedulers.create(scheduler, RUNGS, 3), sample=sample, trials=trials, **options)
 
 
 def finish(engine, workers=3, curve=curve):
@@ -334,7 +334,7 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
             return super().sample_independent(study, trial, name, distribution)
 
     ledger = Ledger(open_storage(tmp_path / "s.db"), "study", sampler=Spy(seed=0))
-    engine = Engine(ledger, schedulers.load("promotion", RUNGS, 3), sample=sample, trials=9)
+    engine = Engine(ledger, schedulers.create("promotion", RUNGS, 3), sample=sample, trials=9)
     paused = engine.next()
     engine.next()
     for epoch in (1, 2):
@@ -353,7 +353,7 @@ def test_the_sampler_takes_a_paused_trial_for_a_result(tmp_path):
 
 def test_an_unknown_scheduler_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown scheduler 'hyperband'; known: .*promotion"):
-        schedulers.load("hyperband", RUNGS, 3)
+        schedulers.create("hyperband", RUNGS, 3)
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "tpe"])
@@ -362,7 +362,7 @@ def test_a_parameter_whose_choices_change_inside_a_study_is_refused(tmp_path, sa
         depth = trial.suggest_int("depth", 1, 2)
         return {"mixer": trial.suggest_categorical("mixer", ["a", "b", "c"][: 1 + depth]), "rate": 0.0}
 
-    ledger = Ledger(open_storage(tmp_path / "study.db"), "study", sampler=samplers.load(sampler, 0))
+    ledger = Ledger(open_storage(tmp_path / "study.db"), "study", sampler=samplers.create(sampler, 0))
 
     def search():
         for _ in range(20):

@@ -47,7 +47,7 @@ def retrained(folder, task, objective, direction, *arguments):
     ledger = Ledger(storage, "tiny", direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
     ledger.study.set_user_attr("spec", describe(spec))
     config = Configuration(Toy("resnet2"), TrainConfig(epochs=2), seed=0).to_dict()
-    engine = Engine(ledger, schedulers.load("full", (2,), 3), sample=lambda trial: config, trials=1,
+    engine = Engine(ledger, schedulers.create("full", (2,), 3), sample=lambda trial: config, trials=1,
                     objective=objective)  # fmt: skip
     list(simulate(engine, lambda c: [0.5, 0.4], workers=1))
     engine.close()

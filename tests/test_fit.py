@@ -57,7 +57,7 @@ def test_one_step_is_the_reference_step(data):
     )  # fmt: skip
     model, reference = network().eval(), network().eval()
     model[2], reference[2] = nn.Identity(), nn.Identity()  # the order of dropout's draws is no promise
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     next(fit(model, data.train, task, config, seed=0))
 
     x = data.train.images
@@ -89,7 +89,7 @@ def test_sgd_and_lion_step_as_published(data, optimiser, weight_decay):
     )  # fmt: skip
     model, reference = network(), network()
     model[2], reference[2] = nn.Identity(), nn.Identity()
-    last(fit(model, data.train, tasks.load("substructure", data), config, seed=0))
+    last(fit(model, data.train, tasks.create("substructure", data), config, seed=0))
     x, parameters = normalise(data.train.images, "minmax"), list(reference.parameters())
     momentum = [torch.zeros_like(p) for p in parameters]
     for _ in range(epochs):
@@ -112,7 +112,7 @@ def test_mixed_targets_are_soft_targets(data):
     torch.manual_seed(0)
     outputs, first, second = torch.randn(9, 3), torch.randint(3, (9,)), torch.randint(3, (9,))
     weight = torch.rand(9)
-    task = tasks.load("substructure", Dataset("x", ("a", "b", "c"), *[bars(9)] * 3))
+    task = tasks.create("substructure", Dataset("x", ("a", "b", "c"), *[bars(9)] * 3))
     ours = task.loss(outputs, first, 0.1, weight) + task.loss(outputs, second, 0.1, 1 - weight)
     soft = weight[:, None] * F.one_hot(first, 3) + (1 - weight[:, None]) * F.one_hot(second, 3)
     torch.testing.assert_close(ours, F.cross_entropy(outputs, soft, label_smoothing=0.1))
@@ -125,7 +125,7 @@ def test_a_mixed_training_step_is_that_on_soft_targets(data):
     model = network()
     model[2] = nn.Identity()
     initial = [p.detach().clone() for p in model.parameters()]
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     said = last(fit(model, data.train, task, config, seed=4)).metrics["train_loss"]
     with torch.no_grad():
         for p, before in zip(model.parameters(), initial, strict=True):
@@ -142,7 +142,7 @@ def test_the_running_mean_is_what_numpy_averages(data):
     """After every epoch the network is the mean of the weights of all steps, as numpy weighs a plain training's."""
     config = TrainConfig(epochs=5, batch_size=96, learning_rate=3e-2, augmentation=NO_AUGMENTATION)
     averaged = replace(config, ema=3.0)  # one step an epoch: about three steps
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
 
     def epochs(config):
         torch.manual_seed(0)
@@ -166,7 +166,7 @@ def test_the_running_mean_is_what_numpy_averages(data):
 def test_the_running_mean_is_what_a_finished_training_leaves(data):
     """A caller who asks to the end keeps the network that the last epoch's metrics are of."""
     config = TrainConfig(epochs=2, batch_size=32, learning_rate=1e-2, ema=1.0, augmentation=NO_AUGMENTATION)
-    task, model = tasks.load("substructure", data), network()
+    task, model = tasks.create("substructure", data), network()
     end = last(fit(model, data.train, task, config, seed=0, val=data.val))
     assert evaluate(model, data.val, task, normalisation="zscore")["loss"] == end.metrics["loss"]
 
@@ -188,7 +188,7 @@ def test_a_running_mean_keeps_what_layers_share():
 
 def test_an_easy_task_is_learnt(data):
     config = TrainConfig(epochs=12, batch_size=16, learning_rate=1e-2, augmentation=NO_AUGMENTATION)
-    end = last(fit(network(), data.train, tasks.load("substructure", data), config, seed=0, val=data.val))
+    end = last(fit(network(), data.train, tasks.create("substructure", data), config, seed=0, val=data.val))
     assert end.metrics["auc"] > 0.95
     assert end.number == 12
 
@@ -204,7 +204,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(data, stop, ema
         epochs=4, batch_size=32, learning_rate=1e-3, optimiser=optimiser, ema=ema, augmentation=ALL,
         normalisation_scope="global",
     )  # fmt: skip
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     whole = network()
     through = [e.metrics["auc"] for e in fit(whole, data.train, task, config, seed=3, val=data.val)]
 
@@ -224,7 +224,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(data, stop, ema
 
 def test_seeds_differ_and_repeat(data):
     config = TrainConfig(epochs=2, batch_size=32)
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
 
     def train_loss(seed):
         return last(fit(network(), data.train, task, config, seed=seed)).metrics["train_loss"]
@@ -239,7 +239,7 @@ def test_a_diverging_training_is_an_error_not_a_result(data):
     with torch.no_grad():
         model[0].weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="epoch 1"):
-        list(fit(model, data.train, tasks.load("substructure", data), config, seed=0))
+        list(fit(model, data.train, tasks.create("substructure", data), config, seed=0))
 
 
 def test_the_learning_rate_warms_up_then_falls_to_zero():
@@ -269,7 +269,7 @@ def test_schedules_after_the_warm_up_are_torchs_own(schedule, reference):
 def test_the_last_epoch_says_how_turned_images_are_told(data):
     """Bars across and upright change places when turned: who tells them apart gets all of the turned ones wrong."""
     config = TrainConfig(epochs=8, batch_size=16, learning_rate=1e-2, augmentation=NO_AUGMENTATION)
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     model = nn.Sequential(nn.Conv2d(1, 8, (1, 9)), nn.GELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2))
     epochs = list(fit(model, data.train, task, config, seed=0, val=data.val))
     assert not any("turned_auc" in epoch.metrics for epoch in epochs[:-1])
@@ -283,7 +283,7 @@ def test_the_last_epoch_says_how_turned_images_are_told(data):
 def test_evaluation_neither_augments_nor_trains(data):
     model = network().train()
     before = [p.clone() for p in model.parameters()]
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     first, second = (evaluate(model, data.val, task, normalisation="zscore") for _ in range(2))
     assert first == second
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
@@ -341,7 +341,7 @@ def test_global_statistics_are_numpys_and_keep_the_images_differences(kind):
 
 def test_a_training_with_global_statistics_does_not_look_at_the_validation_images(data):
     config = TrainConfig(epochs=1, warmup_epochs=0, normalisation="minmax", normalisation_scope="global")
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
 
     def loss(val):
         return last(fit(network(), data.train, task, config, seed=0, val=val)).metrics

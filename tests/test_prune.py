@@ -20,7 +20,7 @@ from trainers.fit import fit
 from trainers.optimise import learning_rate
 
 DATA = Dataset("bars", ("across", "upright"), bars(96), bars(40, 1), bars(40, 2))
-TASK = tasks.load("substructure", DATA)
+TASK = tasks.create("substructure", DATA)
 CONFIG = TrainConfig(
     epochs=4, batch_size=32, learning_rate=1e-2, augmentation=NO_AUGMENTATION, sparsity=0.6, rewind=1
 )  # fmt: skip

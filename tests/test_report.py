@@ -66,7 +66,7 @@ def search(storage, trials=36, direction="maximize", seed=0):
         return Admission({"parameters": count, "macs": 64 * count}, {"parameters": count / 30_000 - 1})
 
     engine = Engine(
-        ledger, schedulers.load("promotion", RUNGS, 3), trials=trials, admit=admit,
+        ledger, schedulers.create("promotion", RUNGS, 3), trials=trials, admit=admit,
         sample=lambda trial: SPEC.sample(trial).to_dict(),
     )  # fmt: skip
     job = engine.next()

@@ -72,7 +72,7 @@ def make_study(folder, configs, values, spec=SPEC):
     ledger.study.set_user_attr("spec", describe(spec))
     given = iter(configs)
     engine = Engine(
-        ledger, schedulers.load("promotion", (2,), 3), sample=lambda trial: next(given), trials=len(configs)
+        ledger, schedulers.create("promotion", (2,), 3), sample=lambda trial: next(given), trials=len(configs)
     )
     for value in itertools.takewhile(lambda v: v is None, values):
         assert value is None
@@ -148,7 +148,7 @@ def test_a_retraining_is_the_plain_training_on_both_splits_to_the_last_epoch(tmp
     torch.manual_seed(3)
     model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
     both = Split(torch.cat([data.train.images, data.val.images]), torch.cat([data.train.labels, data.val.labels]), {})
-    task = tasks.load(SPEC.task, data)
+    task = tasks.create(SPEC.task, data)
     epochs = list(fit(model, both, task, TrainConfig(epochs=2), seed=3))
     weights = result(job).weights
     assert weights.keys() == model.state_dict().keys()

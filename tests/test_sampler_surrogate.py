@@ -68,8 +68,8 @@ def one(trial):
 
 
 def make_engine(sample, trials, *, seed=0, sampler="surrogate", storage=None, direction="maximize", **options):
-    ledger = Ledger(storage or InMemoryStorage(), "study", direction=direction, sampler=samplers.load(sampler, seed))
-    return Engine(ledger, schedulers.load("adaptive", RUNGS, 3), sample=sample, trials=trials, **options)
+    ledger = Ledger(storage or InMemoryStorage(), "study", direction=direction, sampler=samplers.create(sampler, seed))
+    return Engine(ledger, schedulers.create("adaptive", RUNGS, 3), sample=sample, trials=trials, **options)
 
 
 def search(sample, trials, *, workers=1, curve=curve, steps=None, **options):
@@ -184,8 +184,8 @@ def test_two_samplers_that_are_told_the_same_propose_the_same():
     """Nothing that counts is kept but what a study tells; the pool is drawn when a sampler begins."""
     storage = InMemoryStorage()
     search(mixed, 30, storage=storage)
-    trials = Ledger(storage, "study", sampler=samplers.load("random", 0))._mirror.get_trials(deepcopy=False)
-    proposals = [samplers.load("surrogate", 5).propose(trials, mixed, RUNGS, 1.0) for _ in range(2)]
+    trials = Ledger(storage, "study", sampler=samplers.create("random", 0))._mirror.get_trials(deepcopy=False)
+    proposals = [samplers.create("surrogate", 5).propose(trials, mixed, RUNGS, 1.0) for _ in range(2)]
     assert proposals[0] == proposals[1]
     assert key(proposals[0]) not in keys(trials)
 

@@ -41,8 +41,8 @@ def curve(config):
 
 
 def make_engine(path, trials, scheduler, sampler="random", seed=0, **options):
-    ledger = Ledger(open_storage(path), "study", sampler=samplers.load(sampler, seed))
-    return Engine(ledger, schedulers.load(scheduler, RUNGS, 3), sample=sample, trials=trials, **options)
+    ledger = Ledger(open_storage(path), "study", sampler=samplers.create(sampler, seed))
+    return Engine(ledger, schedulers.create(scheduler, RUNGS, 3), sample=sample, trials=trials, **options)
 
 
 def stored(path):
@@ -73,7 +73,7 @@ def test_asha_stop_decides_as_rays_own_bracket(factor):
     from ray.tune.schedulers.trial_scheduler import TrialScheduler
 
     rungs = tuple(2 * factor**k for k in range(3))
-    ours = schedulers.load("asha_stop", (*rungs, 200), factor)
+    ours = schedulers.create("asha_stop", (*rungs, 200), factor)
     theirs = _Bracket(min_t=2, max_t=200, reduction_factor=factor, s=0)
     theirs._rungs = [(rung, {}) for rung in reversed(rungs)]
     rng, stopped = np.random.default_rng(factor), 0
@@ -166,7 +166,7 @@ def test_quantiles_are_numpys():
 @pytest.mark.parametrize(("module", "rest"), [(schedulers, (RUNGS, 3)), (samplers, (0,))])
 def test_an_unknown_name_is_refused_with_the_known_ones(module, rest):
     with pytest.raises(ValueError, match=r"unknown .* 'hyper'; known: .*, "):
-        module.load("hyper", *rest)
+        module.create("hyper", *rest)
 
 
 def test_a_study_recorded_before_a_field_existed_can_be_resumed(tmp_path):

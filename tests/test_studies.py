@@ -104,7 +104,7 @@ def test_samples_train_a_step(name, count):
         sparse = configuration.training.sparsity > 0
         training = replace(configuration.training, epochs=1 + sparse, warmup_epochs=0.0)
         before = [p.detach().clone() for p in model.parameters()]
-        *_, epoch = fit(model, data.train, tasks.load(spec.task, data), training, seed=0, val=data.val)
+        *_, epoch = fit(model, data.train, tasks.create(spec.task, data), training, seed=0, val=data.val)
         assert spec.objective in epoch.metrics
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
         trained += 1
@@ -129,7 +129,7 @@ def test_a_grid_has_as_many_trials_as_cells_and_compares_them_in_full(name):
     spec = studies.load(name)
     assert spec.scheduler == "full"
     assert rungs(spec.min_epochs, spec.epochs, spec.factor) == (spec.epochs,)
-    grid = samplers.load("grid", 0)
+    grid = samplers.create("grid", 0)
     cells = []
     while (cell := grid.propose([], spec.sample, (spec.epochs,), 1.0)) is not None:
         cells.append(json.dumps(spec.sample(optuna.trial.FixedTrial(cell)).to_dict(), sort_keys=True))
@@ -143,7 +143,7 @@ def result(training, seed=0):
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 4, 3), nn.GELU(), nn.Conv2d(4, 4, 3), nn.GELU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
     model = nn.Sequential(*layers, nn.Linear(64, 2))
-    *_, last = fit(model, data.train, tasks.load("substructure", data), training, seed=seed, val=data.val)
+    *_, last = fit(model, data.train, tasks.create("substructure", data), training, seed=seed, val=data.val)
     return torch.cat([p.detach().flatten() for p in model.parameters()]), last.metrics["loss"]
 
 

@@ -54,7 +54,7 @@ CONFIG = TrainConfig(
 @pytest.mark.parametrize("name", tasks.known())
 def test_every_task_trains_reports_its_objective_and_comes_back_from_its_record(name):
     data = dataset()
-    task = tasks.load(name, data)
+    task = tasks.create(name, data)
     *_, last = fit(network(task.num_outputs), data.train, task, CONFIG, seed=0, val=data.val)
     val = task.select(data.val)
     assert np.isfinite(last.metrics[task.objective])
@@ -67,7 +67,7 @@ def test_every_task_trains_reports_its_objective_and_comes_back_from_its_record(
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_is_learnt_from_the_images_that_have_it_and_told_in_its_own_unit(name):
     data = dataset()
-    task = tasks.load(name, data)
+    task = tasks.create(name, data)
     known = torch.isfinite(data.train.targets[task.target])
     chosen = task.select(data.train)
     assert len(chosen) == known.sum() == 160
@@ -83,7 +83,7 @@ def test_a_number_is_learnt_from_the_images_that_have_it_and_told_in_its_own_uni
 @pytest.mark.parametrize("name", SIGMAS)
 def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
     """A network that is three times too sure of itself; after scaling, its errors have unit z, on other images too."""
-    task = tasks.load(name, dataset())
+    task = tasks.create(name, dataset())
     rng = np.random.default_rng(0)
 
     def said(n):
@@ -105,7 +105,7 @@ def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
 @pytest.mark.parametrize("name", SIGMAS)
 def test_the_network_finds_how_large_the_noise_is(name):
     data = dataset(600, noise=0.4)
-    task = tasks.load(name, data)
+    task = tasks.create(name, data)
     model = network(2)
     *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=20), seed=0, val=data.val)
     assert last.metrics["z_rms"] == pytest.approx(1, abs=0.25)
@@ -115,7 +115,7 @@ def test_the_network_finds_how_large_the_noise_is(name):
 @pytest.mark.parametrize("name", SIGMAS)
 def test_several_networks_are_one_mixture(name):
     """Against draws from the mixture of their normal distributions."""
-    task = tasks.load(name, dataset())
+    task = tasks.create(name, dataset())
     said = [torch.tensor([[0.0, 1.0]]), torch.tensor([[3.0, 0.5]])]
     rng = np.random.default_rng(0)
     drawn = np.concatenate([rng.normal(float(s[0, 0]), float(s[0, 1]), 200_000) for s in said])
@@ -127,11 +127,11 @@ def test_missing_targets_are_one_clear_line():
     data = dataset()
     bare = dataclasses.replace(data, val=dataclasses.replace(data.val, targets={}))
     with pytest.raises(ValueError, match="made up gives axion_mass for 0 images to val; expected 2 or more"):
-        tasks.load("axion_mass", bare)
+        tasks.create("axion_mass", bare)
     with pytest.raises(ValueError, match="made up has the classes a, b; finding lenses needs two"):
-        tasks.load("lens_finding", dataset(classes=("a", "b")))
+        tasks.create("lens_finding", dataset(classes=("a", "b")))
     with pytest.raises(ValueError, match="unknown task 'nosuch'"):
-        tasks.load("nosuch", data)
+        tasks.create("nosuch", data)
 
 
 def test_some_images_of_a_split_are_read_without_copying_the_others():
@@ -170,7 +170,7 @@ def test_balance_finds_a_rare_class_that_is_otherwise_passed_over(balance):
         return Split(torch.from_numpy(images).float(), torch.from_numpy(labels).long(), {})
 
     data = Dataset("rare", ("0", "1"), unbalanced(1200), unbalanced(1200), unbalanced(1200))
-    task = tasks.load("lens_finding", data)
+    task = tasks.create("lens_finding", data)
 
     def mean_probability_of_the_rare_class(how):
         config = dataclasses.replace(CONFIG, epochs=10, learning_rate=5e-2, warmup_epochs=0.5, balance=how)
@@ -187,7 +187,7 @@ def test_balance_finds_a_rare_class_that_is_otherwise_passed_over(balance):
 def test_numbers_cannot_be_balanced():
     data = dataset()
     with pytest.raises(ValueError, match="balance is 'weights', but this task has no classes"):
-        next(fit(network(1), data.train, tasks.load("axion_mass", data), TrainConfig(balance="weights"), seed=0))
+        next(fit(network(1), data.train, tasks.create("axion_mass", data), TrainConfig(balance="weights"), seed=0))
 
 
 def test_the_eight_symmetries_are_all_there_and_differ():
@@ -210,7 +210,7 @@ def test_the_eight_symmetries_are_all_there_and_differ():
 @pytest.mark.parametrize("objective", ["auc_d4_mean", "auc_d4_worst", "ap", "tpr_at_fpr_0.01", "ece_d4_mean"])
 def test_any_metric_can_be_an_objective(objective):
     data = dataset()
-    task = tasks.load("substructure", data)
+    task = tasks.create("substructure", data)
     model = network(2)
     *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=2), seed=0, val=data.val,
                    objective=objective)  # fmt: skip
@@ -265,7 +265,7 @@ def own(tmp_path, monkeypatch):
 
 def test_a_task_of_the_users_own_trains_with_its_own_objective(own):
     data = dataset()
-    task = tasks.load("their_tasks.good", data)
+    task = tasks.create("their_tasks.good", data)
     model = network(2)
     config = dataclasses.replace(CONFIG, epochs=1, warmup_epochs=0)
     for objective, worst in (("confusion_d4_worst", max), ("purity_d4_worst", min)):
@@ -294,7 +294,7 @@ def test_a_task_of_the_users_own_trains_with_its_own_objective(own):
 )
 def test_a_task_that_is_not_there_is_named(own, name, says):
     with pytest.raises(TrainingError, match=says):
-        tasks.load(name, dataset())
+        tasks.create(name, dataset())
 
 
 @pytest.mark.parametrize(("name", "error"), [("needs", ModuleNotFoundError), ("broken", KeyError)])

@@ -140,7 +140,7 @@ def _conduct(
     from nas.workers.pool import work_through
 
     data = load(source_from_dict(results.spec["data"]), progress=not console.quiet)
-    task = tasks.load(results.spec["task"], data)
+    task = tasks.create(results.spec["task"], data)
     available = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
     if impossible := [size for size in sizes if not 0 < size <= available]:
         raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
@@ -185,7 +185,7 @@ class Gathered:
 
 
 def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining], data: Dataset) -> Gathered:
-    task = tasks.load(results.spec["task"], data)
+    task = tasks.create(results.spec["task"], data)
     targets = task.targets(task.select(data.test))
     chosen_by = {cell.trials[0].number: cell.value for cell in results.cells()}
     scores, ensembles, sizes = [], [], []

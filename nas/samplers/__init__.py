@@ -31,7 +31,7 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(name: str, seed: int) -> BaseSampler:
+def create(name: str, seed: int) -> BaseSampler:
     """Return the sampler `name`: one of ours, or the dotted name of a module."""
     sampler: BaseSampler = find_module(name, "sampler", "nas.samplers", known(), "sampler").sampler(seed)
     return sampler

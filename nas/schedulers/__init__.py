@@ -58,7 +58,7 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(name: str, rungs: tuple[int, ...], factor: int) -> Scheduler:
+def create(name: str, rungs: tuple[int, ...], factor: int) -> Scheduler:
     """Return the scheduler `name`: one of ours, or the dotted name of a module. It may use fewer than these rungs."""
     scheduler: Scheduler = find_module(name, "scheduler", "nas.schedulers", known(), "Scheduler").Scheduler(
         rungs, factor
@@ -68,4 +68,4 @@ def load(name: str, rungs: tuple[int, ...], factor: int) -> Scheduler:
 
 def of_study(spec: StudySpec) -> Scheduler:
     """Return a new scheduler for a study. Its `rungs` are the study's."""
-    return load(spec.scheduler, rungs(spec.min_epochs, spec.epochs, spec.factor), spec.factor)
+    return create(spec.scheduler, rungs(spec.min_epochs, spec.epochs, spec.factor), spec.factor)

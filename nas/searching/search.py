@@ -81,7 +81,7 @@ def search(
         max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
-    samplers.load(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
+    samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
     display = Display(
         trials=spec.trials, objective=spec.objective, maximize=spec.direction == "maximize",
         epochs=schedulers.of_study(spec).expected_epochs(spec.trials), quiet=quiet,

@@ -62,7 +62,7 @@ def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> L
     """Open the study in the database at `path`, or create it. UserError if it is not the one that `spec` describes."""
     study = stored_study(path, spec)
     known = len(study.get_trials(deepcopy=False)) if study else 0
-    sampler = samplers.load(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
+    sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
     origin = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
     for name, value in {**origin, "spec": describe(spec), "question": spec.question}.items():
@@ -75,7 +75,7 @@ def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> L
 
 def check_task(spec: StudySpec, data: Dataset) -> None:
     """Raise UserError unless the data fits the study's task and the task has the study's objective."""
-    task = tasks.load(spec.task, data)
+    task = tasks.create(spec.task, data)
     val = task.select(data.val)
     known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
     if metrics.base(spec.objective) not in known or spec.objective.startswith("turned_"):
@@ -94,7 +94,7 @@ def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admi
     shape = {
         "in_chans": data.in_chans,
         "image_size": data.image_size,
-        "num_outputs": tasks.load(spec.task, data).num_outputs,
+        "num_outputs": tasks.create(spec.task, data).num_outputs,
     }
 
     def admit(config: dict[str, Any]) -> Admission:

@@ -47,7 +47,7 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
     sys.path += [folder for folder in problem.import_path if folder not in sys.path]
     torch.set_num_threads(problem.threads)
     data = resident(json.dumps(problem.data, sort_keys=True), problem.device, problem.gpus)
-    task = tasks.load(problem.task, data)
+    task = tasks.create(problem.task, data)
     configuration = Configuration.from_dict(config)
     torch.manual_seed(configuration.seed)
     model = build_model(

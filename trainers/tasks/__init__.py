@@ -90,7 +90,7 @@ def of_name(name: str) -> Any:
     return task
 
 
-def load(name: str, data: Dataset) -> Task:
+def create(name: str, data: Dataset) -> Task:
     """The named task on this data set. TrainingError if there is no such task, or the data do not suit it."""
     task: Task = of_name(name).of(data)
     if not is_dataclass(task):
