@@ -1,12 +1,12 @@
 """What a study's space is worth: random configurations of it, each trained in full.
 
-    python benchmarks/space_quality.py --study hybrid                       # deeplense-1, 1,120 images of 32 px, 8 epochs
+    python benchmarks/space_quality.py --study hybrid    # deeplense-1, 1,120 images of 32 px, 8 epochs
     python benchmarks/space_quality.py --study hybrid --preset fair --images 4000 --image-size 64 --epochs 12
 
 A space is worth searching if few of its configurations stay at chance and architectures differ by more than the noise.
 Configurations above the study's limits are not drawn. The value is the mean AUC of validation and test images, so that
-neither a search nor early stopping is involved. `--good-training` trains all architectures with one good training (batch
-norm, learning rate 2e-3, batches of 32, z-score, d4): their spread is then that of the architectures.
+neither a search nor early stopping is involved. `--good-training` trains all architectures with one good training
+(batch norm, learning rate 2e-3, batches of 32, z-score, d4): their spread is then that of the architectures.
 """
 
 from __future__ import annotations

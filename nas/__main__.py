@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from nas.commands.cli import COMMANDS, main_of, package_version
@@ -9,6 +10,8 @@ from nas.commands.cli import COMMANDS, main_of, package_version
 
 def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, for modules of the user's own
     if words and words[0] in COMMANDS:
         return main_of(words[0], words[1:])
     if words[:1] == ["--version"]:

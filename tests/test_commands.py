@@ -1,9 +1,11 @@
 """The commands as files that are run: what they list, how fast they may start, how they end."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +92,32 @@ def test_only_what_a_user_can_mend_is_shown_as_a_mistake(raised, code, says, cap
     error = capsys.readouterr().err
     assert says in error
     assert ("Traceback" in error) == (code == 70)
+
+
+def test_an_error_in_the_users_own_code_is_not_called_our_bug(tmp_path, capsys):
+    (tmp_path / "slip.py").write_text("from studies import StudySpec\nSTUDY = StudySpc(name='slip', question='?')\n")
+    assert main_of("run", ["--study", str(tmp_path / "slip.py")]) == 70
+    error = capsys.readouterr().err
+    assert "NameError" in error
+    assert "slip.py raised this: it is not part of lensing-nas" in error
+    assert cli.REPORT_IT not in error
+
+
+def test_a_file_in_place_of_the_folder_of_runs_is_one_line(tmp_path, capsys):
+    (tmp_path / "runs").write_text("")
+    assert main_of("run", ["--images", "60", "--image-size", "16", "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_console_script_finds_modules_in_the_current_folder(tmp_path):
+    (tmp_path / "my_images.py").write_text("def load():\n    raise LookupError('found and called')\n")
+    script = "import sys; sys.path.remove(''); sys.argv[0] = 'nas'; from nas.__main__ import main; sys.exit(main())"
+    words = ["run", "--data", "my_images:load", "--runs", str(tmp_path / "runs")]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "NAS_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+    )
+    assert "found and called" in done.stderr
 
 
 def test_the_errors_of_the_lower_packages_are_mistakes_of_the_user(capsys):

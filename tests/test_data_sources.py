@@ -424,3 +424,27 @@ def test_every_source_is_rebuilt_from_json(source):
     assert again == source
     assert json.dumps(source_to_dict(again), sort_keys=True) == json.dumps(record, sort_keys=True)
     assert hash(again) == hash(source)
+
+
+def test_a_target_that_some_images_lack_is_unknown_for_them_whichever_come_first(tmp_path):
+    """As the mass of the axion is, which only one class has."""
+    rng = np.random.default_rng(0)
+    pairs = [(rng.random((16, 16)), {"label": i % 2} | ({"redshift": i / 60} if i % 2 else {})) for i in range(60)]
+    data = load(from_arrays(Pairs(pairs), cache=tmp_path), progress=False, cache=tmp_path)
+    for split in (data.train, data.val, data.test):
+        assert torch.equal(split.targets["redshift"].isnan(), split.labels == 0)
+    with pytest.raises(TrainingError, match="some labels are mappings and some are not"):
+        from_arrays(Pairs([*pairs, (rng.random((16, 16)), 1)]), cache=tmp_path)
+
+
+class Pairs:
+    """The least that a map-style data set has."""
+
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        return self.pairs[index]

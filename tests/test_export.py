@@ -173,6 +173,9 @@ def test_arrays_and_files_are_predicted_alike(tmp_path, model_folder):
     expected = nas.predict(model, images).probabilities
     for same in (images.astype(">f8"), images[..., ::-1][..., ::-1], torch.from_numpy(images), tmp_path):
         assert torch.allclose(nas.predict(model, same).probabilities, expected, rtol=0, atol=1e-6)
+    assert len(nas.predict(model, []).probabilities) == 0
+    half = torch.from_numpy(images).bfloat16().requires_grad_()
+    assert torch.allclose(nas.predict(model, half).probabilities, expected, atol=0.02)
     mirrored = nas.predict(model, images[..., ::-1]).probabilities
     assert torch.equal(mirrored, nas.predict(model, images[..., ::-1].copy()).probabilities)
 

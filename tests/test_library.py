@@ -131,6 +131,35 @@ def test_the_rungs_of_a_study_are_those_that_its_scheduler_uses(tmp_path, withou
     assert "compared after 4, 12 epochs (the rungs)" in (tmp_path / "toy" / "report.html").read_text()
 
 
+def test_a_search_does_not_go_on_with_other_images_in_the_same_folder(tmp_path, without_ray):
+    rng = np.random.default_rng(0)
+
+    def fill(name, brightness):
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        for i in range(30):
+            np.save(tmp_path / "images" / name / f"{i}.npy", rng.random((16, 16)) + brightness)
+
+    fill("arc", 0.0)
+    fill("ring", 1.0)
+    call = {"data": str(tmp_path / "images"), "image_size": 16, "runs": tmp_path, "quiet": True}
+    nas.search(TOY, trials=1, **call)
+    assert len(nas.search(TOY, trials=2, **call).trials) == 2
+    fill("ring", 2.0)
+    with pytest.raises(nas.UserError, match="the images have changed since the study 'toy' was begun"):
+        nas.search(TOY, trials=3, **call)
+
+
+def test_a_pruned_retraining_keeps_the_plain_one(tmp_path, without_ray):
+    results = nas.search(replace(TOY, space=ToySpace(("resnet2",)), first=()), trials=1, runs=tmp_path, quiet=True)
+    call = {"top_k": 1, "seeds": 1, "quiet": True}
+    nas.retrain(results, **call)
+    nas.retrain(results, sparsity=0.5, **call)
+    kept = sorted(path.parent.name for path in (tmp_path / "toy" / "retrained").rglob("record.json"))
+    assert kept == ["seed-1", "seed-1-rewind-1-sparsity-0.5"]
+    nas.retrain(results, train_sizes=[20, 20, np.int64(30)], **call)
+    assert len(list((tmp_path / "toy" / "retrained").rglob("record.json"))) == 4
+
+
 def test_images_in_memory_are_searched_and_the_same_arrays_resume(tmp_path, without_ray):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 100, (60, 16, 16)), np.array(["ring", "arc", "none"] * 20)
@@ -182,6 +211,7 @@ def test_every_kind_of_source_is_searched_retrained_and_evaluated(kind, tmp_path
     from trainers.data import load, source_from_dict
 
     found = nas.evaluate(model, load(source_from_dict(results.spec["data"]), progress=False), "test")
+    assert nas.evaluate(model, data, "test") == found
     assert found.metrics["auc"] == pytest.approx(retrained.configurations[0].test[0]["auc"])
 
 

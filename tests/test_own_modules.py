@@ -347,3 +347,13 @@ def test_a_configuration_with_a_mixer_of_ones_own_survives_json(tmp_path):
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask({})
     configuration = spec.sample(trial)
     assert Configuration.from_dict(json.loads(json.dumps(configuration.to_dict()))) == configuration
+
+
+def test_a_study_file_in_a_linked_folder_is_loaded_twice(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "linked_study.py").write_text(
+        "from studies import StudySpec\nSTUDY = StudySpec(name='linked', question='?')\n"
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for folder in ("real", "link", "real"):
+        assert studies.load(tmp_path / folder / "linked_study.py").name == "linked"

@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NoReturn
 
 from nas.errors import SearchFailed, UserError, user_errors
@@ -61,17 +63,31 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     try:
         with user_errors():
             return command(sys.argv[1:] if argv is None else argv)
-    except (UserError, FileNotFoundError, PermissionError) as error:
+    except UserError as error:
+        return _failed(error, 2)
+    except OSError as error:
+        if error.filename is None:  # not about a file or folder that the user named
+            return _broke(error)
         return _failed(error, 2)
     except SearchFailed as error:
         return _failed(error, 1)
     except KeyboardInterrupt as stop:
-        print(f"{stop or 'stopped'}; run the same command again to resume", file=sys.stderr)
+        print(f"{stop}; run the same command again to resume" if str(stop) else "stopped", file=sys.stderr)
         return 130
-    except Exception:
-        traceback.print_exc()
-        print(REPORT_IT, file=sys.stderr)
-        return 70
+    except Exception as error:
+        return _broke(error)
+
+
+def _broke(error: Exception) -> int:
+    """Show the traceback, and say whose code raised: a study file, mixer or data function of the user's, or ours."""
+    traceback.print_exception(error)
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+    installed = {Path(path).resolve() for path in sysconfig.get_paths().values()} | {
+        Path(__file__).resolve().parents[2]
+    }
+    yours = file.exists() and not any(file.is_relative_to(folder) for folder in installed)
+    print(f"{file} raised this: it is not part of lensing-nas" if yours else REPORT_IT, file=sys.stderr)
+    return 70
 
 
 def _failed(error: Exception, code: int) -> int:

@@ -30,6 +30,8 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     if (args.data is None) == (args.preset is None):
         raise UserError("give either --data, a folder of images, or --preset, a population of simulated lenses")
+    if args.json and not args.json.resolve().parent.is_dir():
+        raise UserError(f"--json is {args.json}, but there is no folder {args.json.resolve().parent}; make it first")
     import torch  # only now: --help must not wait for it
     from rich.console import Console
     from rich.table import Table
@@ -37,7 +39,7 @@ def command(argv: list[str]) -> int:
     from nas.files import write_text
     from nas.models.evaluation import evaluate
     from nas.models.export import load_model
-    from nas.searching.options import source_of
+    from nas.sources import source_of
     from nas.words import metric_name
     from trainers.data import Simulated, load
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from nas.errors import UserError, mendable
 from nas.models.export import LensModel
+from nas.sources import source_of
 from trainers import metrics
-from trainers.data import Dataset, Split, joined
+from trainers.data import Dataset, Split, joined, load
 from trainers.evaluate import SYMMETRIES, metrics_of_views, predictions
 
 SPLITS = ("all", "train", "val", "test")
@@ -27,11 +29,13 @@ class Evaluation:
 
 
 @mendable
-def evaluate(model: LensModel, data: Dataset, split: str = "all") -> Evaluation:
+def evaluate(model: LensModel, data: Any, split: str = "all") -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
-    UserError if the model does not fit the data.
+    `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. UserError if the model does not fit it.
     """
+    if not isinstance(data, Dataset):
+        data = load(source_of(data, model.image_size, skip_bad=False, images=None), progress=False)
     check_data(model, data)
     task = model.task
     if split not in SPLITS:

@@ -57,7 +57,8 @@ def predict(
         images = [images]
     if isinstance(images, Sequence):
         files = image_files([Path(path) for path in images])
-        return _predicted(model, torch.cat([raw for _, raw in _raw_outputs(model, files, batch_size)]))
+        nothing = torch.empty(0, model.task.num_outputs)
+        return _predicted(model, torch.cat([nothing, *(raw for _, raw in _raw_outputs(model, files, batch_size))]))
     return _predicted(model, _outputs(model, images, batch_size))
 
 
@@ -98,7 +99,9 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
 
 def _outputs(model: LensModel, images: Tensor | np.ndarray, batch_size: int) -> Tensor:
     """Raw outputs (N, num_outputs) of images (N, C, H, W) as stored."""
-    pixels = images if isinstance(images, Tensor) else torch.from_numpy(_native(np.asarray(images)))
+    pixels = images.detach() if isinstance(images, Tensor) else torch.from_numpy(_native(np.asarray(images)))
+    if pixels.dtype in (torch.float16, torch.bfloat16):  # numpy has no bfloat16
+        pixels = pixels.float()
     if pixels.ndim != 4:
         raise UserError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
     if len(pixels) == 0:

@@ -29,6 +29,7 @@ class Retraining:
     fingerprint: str  # of the problem's data
     folder: str
     images: int | None = None  # the number to train on; None: all
+    variant: str = ""  # names what overrides the search's own training, so that the results of both are kept
 
     @property
     def seed(self) -> int:
@@ -46,7 +47,7 @@ class Retraining:
     @property
     def path(self) -> Path:
         size = "" if self.images is None else f"-images-{self.images}"
-        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{size}"
+        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{self.variant}{size}"
 
     def key(self) -> dict[str, Any]:
         """Everything that the result depends on. A record with the same key need not be trained again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,19 +60,21 @@ def retrain(
         at_least(name, value, 1)
     resources = divide(workers, gpus_per_trial)
     results = results if isinstance(results, Results) else load_results(results)
+    sizes = tuple(sorted({operator.index(size) for size in train_sizes}))
     if results.database is None:
         raise UserError(f"the study {results.name!r} has no folder for its models; expected one read by load_results")
     run = RunFolder(results.database.parent)
     console = Console(quiet=quiet, soft_wrap=True, highlight=False)
     overridden = pruning(sparsity, rewind, results.rungs[-1])
-    chosen = best(overriding(results, overridden) if overridden else results, top_k)
+    results = overriding(results, overridden) if overridden else results
+    chosen = best(results, top_k)
     if not chosen:
         raise UserError(f"no trial of {run.path} has reached the full budget yet: continue it with python -m nas.run")
     if len(chosen) < top_k:
         reached = count(len(chosen), "different configuration")
         console.print(f"top_k is {top_k}, but only {reached} reached the full budget")
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
-        return _conduct(results, run, chosen, overridden, seeds, tuple(train_sizes), resources, console)
+        return _conduct(results, run, chosen, overridden, seeds, sizes, resources, console)
 
 
 def best(results: Results, k: int) -> list[Trial]:
@@ -101,7 +104,7 @@ def overriding(results: Results, training: Mapping[str, Any]) -> Results:
 
 def plan(
     results: Results, chosen: Sequence[Trial], seeds: int, data: Dataset, run: RunFolder, resources: Resources,
-    sizes: Sequence[int],
+    sizes: Sequence[int], variant: str = "",
 ) -> list[Retraining]:  # fmt: skip
     """Every training of `chosen`, in the order in which they start: on all images, then on each of `sizes` images.
 
@@ -119,7 +122,7 @@ def plan(
     )
     digest, folder = fingerprint(data), str(run.retrained.absolute())
     return [
-        Retraining(trial.number, {**trial.config, "seed": seed}, problem, digest, folder, images)
+        Retraining(trial.number, {**trial.config, "seed": seed}, problem, digest, folder, images, variant)
         for images in (None, *sizes)
         for trial in chosen
         for seed in range(first, first + seeds)
@@ -144,7 +147,8 @@ def _conduct(
     available = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
     if impossible := [size for size in sizes if not 0 < size <= available]:
         raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
-    jobs = plan(results, chosen, seeds, data, run, resources, sizes)
+    variant = "".join(f"-{name}-{value:g}" for name, value in sorted(overridden.items()))
+    jobs = plan(results, chosen, seeds, data, run, resources, sizes, variant)
     todo = [job for job in jobs if finished(job) is None]
     console.print(f"data: {data.describe()}")
     console.print(

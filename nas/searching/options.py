@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
+from nas.sources import source_of
 from studies import StudySpec
 from trainers import metrics, tasks
-from trainers.data import Arrays, Folder, Function, Simulated, Source, from_arrays
-
-FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized by default
-FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load
 
 
 def adapt(
@@ -46,7 +40,7 @@ def adapt(
         "sampler": sampler, "scheduler": scheduler,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
-    if task is not None or objective is not None:
+    if task not in (None, spec.task) or objective is not None:
         of_task = tasks.of_name(task or spec.task)
         objective = objective or of_task.objective
         changes |= {"objective": objective, "direction": metrics.direction(objective, of_task)}
@@ -64,26 +58,6 @@ def adapt(
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
     changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images)
     return replace(spec, **changes)
-
-
-def source_of(data: Any, image_size: int | None, skip_bad: bool, images: int | None) -> Source:
-    """The data source that `data` means.
-
-    `data` is a source; a folder; "my_package.my_images:load", a function; or what such a function may return: images
-    and labels, a torch Dataset, or either by split.
-    """
-    if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
-        data = Function(str(data))
-    elif isinstance(data, str | Path):
-        data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
-    if images is not None and not isinstance(data, Simulated):
-        raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
-    if skip_bad and not isinstance(data, Folder):
-        raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
-    if not isinstance(data, Simulated | Folder | Function | Arrays):
-        return from_arrays(data, image_size=image_size)
-    changes: Mapping[str, Any] = {"image_size": image_size, "images": images, "skip_bad": skip_bad or None}
-    return replace(data, **{name: value for name, value in changes.items() if value is not None})
 
 
 def at_least(name: str, value: int | None, lowest: int) -> None:

@@ -21,7 +21,15 @@ from nas.searching.display import Display
 from nas.searching.engine import Engine, Event, Job
 from nas.searching.options import adapt
 from nas.searching.storage import quiet_optuna
-from nas.searching.study import admission, check_task, open_ledger, stored_study
+from nas.searching.study import (
+    IMAGES,
+    admission,
+    check_same_images,
+    check_task,
+    describe_images,
+    open_ledger,
+    stored_study,
+)
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
 from nas.workers.training import Problem
@@ -61,7 +69,8 @@ def search(
     data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
         either, as "my_package.my_images:load"; or a source of `trainers.data` (default: the study's, simulated lenses).
     task, sampler, scheduler: the name of one of ours, or the dotted name of your own module.
-    objective: any metric of the task that has a direction, also with _d4_mean or _d4_worst (default: the task's).
+    objective: any metric of the task that has a direction, also with _d4_mean or _d4_worst (default: the study's,
+        or the task's with another task).
     balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
     skip_bad: discard unreadable images of a folder instead of refusing it.
@@ -100,9 +109,12 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
     check_task(spec, data)
+    if study is not None:
+        check_same_images(study, data)
     sample = partial(spec.sample, image_size=data.image_size)
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm)
+    ledger.study.set_user_attr(IMAGES, describe_images(data))
     for trial in ledger.history:
         if trial.state.is_finished():  # an earlier process may have died before removing them
             checkpoints.remove(run.checkpoints, trial.number)

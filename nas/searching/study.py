@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from search_space.bounds import values
 from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset
+
+IMAGES = "images"  # the attribute of a study that describes its images
+SAMPLED = 32  # images of each split that enter the digest
 
 
 def describe(spec: StudySpec) -> dict[str, Any]:
@@ -71,6 +75,31 @@ def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> L
         warnings.simplefilter("ignore", ExperimentalWarning)
         ledger.study.set_metric_names([spec.objective])  # the titles of the dashboard's axes
     return ledger
+
+
+def describe_images(data: Dataset) -> dict[str, Any]:
+    """Classes, counts, and a hash of the labels and some images: they change when other images take the same place."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.val, data.test):
+        digest.update(split.labels.numpy().tobytes())
+        digest.update(split.images[:: max(len(split) // SAMPLED, 1)].numpy().tobytes())
+    counts = [len(split) for split in (data.train, data.val, data.test)]
+    return {"classes": list(data.classes), "counts": counts, "digest": digest.hexdigest()[:20]}
+
+
+def check_same_images(study: optuna.Study, data: Dataset) -> None:
+    """UserError if the study was begun with other images: its values and new ones could not be compared."""
+    before, now = study.user_attrs.get(IMAGES), describe_images(data)
+    if before not in (None, now):
+        raise UserError(
+            f"the images have changed since the study {study.study_name!r} was begun: there were "
+            f"{_in_words(before)}, now there are {_in_words(now)}; give this search a --name of its own"
+        )
+
+
+def _in_words(images: dict[str, Any]) -> str:
+    counts = "/".join(map(str, images["counts"]))
+    return f"{counts} images of {', '.join(images['classes'])} (digest {images['digest'][:8]})"
 
 
 def check_task(spec: StudySpec, data: Dataset) -> None:

@@ -21,9 +21,10 @@ class Resources:
 
 
 def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> Resources:
-    """Divide this machine, or the Ray cluster that RAY_ADDRESS names, among the workers.
+    """Divide this machine among the workers.
 
-    By default there is one worker per GPU, or one per CPU without GPUs. UserError for more than the machine has.
+    By default there is one worker per GPU, or one per CPU without GPUs. UserError for more GPUs than the machine has.
+    The machines of a Ray cluster are not counted: with RAY_ADDRESS, give both numbers.
     """
     import torch
 
@@ -35,5 +36,8 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
         raise UserError(f"--gpus-per-trial is {share:g}; expected 0 to {gpus}, the number of GPUs of this machine")
     if share > 1:
         raise UserError(f"--gpus-per-trial is {share:g}; expected at most 1, since a network trains on one GPU")
+    fit = int(1 / share + 1e-9) * gpus if share else None
+    if fit is not None and workers is not None and workers > fit and not os.environ.get("RAY_ADDRESS"):
+        raise UserError(f"workers is {workers}, but {gpus} GPUs hold {fit} at --gpus-per-trial {share:g}; give a share")
     at_once = workers or (max(int(1 / share + 1e-9) * gpus, 1) if share else cores())
     return Resources("cuda" if share else "cpu", at_once, max(cores() // at_once, 1), share)

@@ -89,8 +89,12 @@ def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
     if any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
         raise TrainingError(f"the items of the {type(given).__name__} are not pairs (image, label)")
     labels: Any = [label for _, label in pairs]
-    if labels and isinstance(labels[0], Mapping):
-        labels = {name: [label.get(name, np.nan) for label in labels] for name in labels[0]}
+    mappings = [label for label in labels if isinstance(label, Mapping)]
+    if mappings and len(mappings) < len(labels):
+        raise TrainingError("some labels are mappings and some are not; expected one kind for all images")
+    if mappings:  # what an image lacks is not known of it
+        names = dict.fromkeys(name for label in mappings for name in label)
+        labels = {name: [label.get(name, np.nan) for label in mappings] for name in names}
     return [image for image, _ in pairs], labels, getattr(given, "classes", None)
 
 

@@ -16,7 +16,7 @@ from trainers.data import arrays
 from trainers.data.cache import cached, default_root, open_dataset, place, recognised
 from trainers.data.dataset import Dataset
 from trainers.data.folder.convert import convert
-from trainers.data.folder.listing import scan
+from trainers.data.folder.layouts import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
 from trainers.data.simulated.population import Population, preset, with_snr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -80,10 +81,10 @@ def of_name(name: str) -> Any:
     `name` is one of `known()`, or the dotted path of a user's own module. TrainingError if there is no such module, or
     it has no class `Task`.
     """
-    if "." not in name:
-        if name not in known():
-            raise TrainingError(f"unknown task {name!r}; known: {', '.join(known())}, or the dotted path of your own")
+    if name in known():
         return importlib.import_module(f"trainers.tasks.{name}").Task
+    if "." not in name and importlib.util.find_spec(name) is None:
+        raise TrainingError(f"unknown task {name!r}; known: {', '.join(known())}, or the dotted path of your own")
     task = getattr(import_named(name, "task"), "Task", None)
     if not isinstance(task, type):
         raise TrainingError(f"task {name!r}: the module has no class Task")

@@ -24,9 +24,9 @@ from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS
 from trainers.data.folder.image_file import UNREADABLE, resize
 from trainers.data.folder.journal import Journal, blocks
-from trainers.data.folder.layout import recognise
-from trainers.data.folder.listing import Listing
+from trainers.data.folder.layouts import Listing
 from trainers.data.folder.reader import Form, Reader, common_form
+from trainers.data.folder.recognised import recognise
 from trainers.data.progress import progress_bar
 from trainers.data.splits import assign, recall, refuse_leaks, remember
 from trainers.errors import TrainingError

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainers.data.folder.image_file import UNREADABLE, normal_form, read_stored
-from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.layouts import Entry, Listing
 from trainers.data.folder.stack import open_images
 from trainers.errors import TrainingError
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from trainers.data.cache import SPLITS
-from trainers.data.folder.listing import Listing
+from trainers.data.folder.layouts import Listing
 
 
 def recognise(
