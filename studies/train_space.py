@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from search_space.bounds import Bound, Range, Trial, check, pick, values
 from studies.errors import StudyError
-from trainers.config import NORMALISATIONS, OPTIMISERS, Augmentation, TrainConfig
+from trainers.config import NO_AUGMENTATION, NORMALISATIONS, OPTIMISERS, Augmentation, TrainConfig
 
 STRENGTHS = ("shift", "noise", "zoom", "blur", "brightness", "contrast", "cutout", "mixup", "cutmix")
 
@@ -22,19 +22,20 @@ class TrainSpace:
 
     A parameter is asked for only if it has an effect: each optimiser has parameters of its own name, only SGD has
     momentum, only what is pruned is rewound, a full turn contains the symmetries of the square, and these its mirrors.
-    `policies`, by name, replace all single strengths if there are any.
+    Every augmentation can be off: a strength from a range never is, and a network that is trained with all of them at
+    once learns nothing (studies/README.md). `policies`, by name, replace all single strengths if there are any.
     """
 
     learning_rate: Bound = Range(1e-4, 1e-2, log=True)
     weight_decay: Bound = Range(1e-4, 0.3, log=True)
     warmup_epochs: Bound = (1.0,)
     batch_size: Bound = (32, 64, 128)
-    label_smoothing: Bound = Range(0.0, 0.2)
+    label_smoothing: Bound = (0.0, 0.1)
     normalisation: Bound = NORMALISATIONS
     rotation: Bound = (0.0, 180.0)
     flip: Bound = (False, True)
-    shift: Bound = Range(0.0, 0.1)
-    noise: Bound = Range(0.0, 0.5)
+    shift: Bound = (0.0, 0.05)
+    noise: Bound = (0.0, 0.1)
     optimiser: Bound = ("adamw",)
     sgd_learning_rate: Bound = Range(1e-2, 1.0, log=True)
     sgd_weight_decay: Bound = Range(1e-5, 1e-2, log=True)
@@ -45,7 +46,7 @@ class TrainSpace:
     ema: Bound = (0.0,)
     normalisation_scope: Bound = ("image",)
     balance: Bound = ("none",)
-    d4: Bound = (False,)
+    d4: Bound = (False, True)
     zoom: Bound = (0.0,)
     blur: Bound = (0.0,)
     brightness: Bound = (0.0,)
@@ -116,6 +117,20 @@ def number(trial: Trial, name: str, bound: Bound) -> float:
     return float(pick(trial, name, bound))
 
 
+# Augmentations of which at most one moves, blurs, hides or mixes what the symmetries leave as it is: of nine strengths
+# drawn one by one, most would be on. d4 is in most of them, since it costs nothing upright and the sky has no axis.
+_D4 = Augmentation(rotation=0.0, flip=False, d4=True)
+POLICIES = {
+    "none": NO_AUGMENTATION,
+    "flip": replace(NO_AUGMENTATION, flip=True),
+    "rotation-180+flip": replace(NO_AUGMENTATION, rotation=180.0, flip=True),
+    "d4": _D4,
+    "d4+noise": replace(_D4, noise=0.1),
+    "d4+blur": replace(_D4, blur=0.5),
+    "d4+shift": replace(_D4, shift=0.02),
+    "d4+mixup": replace(_D4, mixup=0.1),
+}
+
 # One training, fixed. A study varies what it asks about with `replace`.
 PLAIN_TRAINING = TrainSpace(
     learning_rate=(2e-3,),
@@ -125,6 +140,7 @@ PLAIN_TRAINING = TrainSpace(
     normalisation=("zscore",),
     rotation=(0.0,),
     flip=(True,),
+    d4=(False,),
     shift=(0.0,),
     noise=(0.0,),
 )

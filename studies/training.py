@@ -51,7 +51,6 @@ STUDY = StudySpec(
         warmup_epochs=(0.5, 1.0, 2.0),
         ema=(0.0, 1.0),
         normalisation_scope=SCOPES,
-        d4=(False, True),
         **STRENGTHS,
     ),
     data=AUGMENTATION.data,

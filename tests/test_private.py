@@ -79,8 +79,11 @@ def test_ray_still_reads_its_switches():
     ]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     for name in SWITCHES:
-        short = name.removeprefix("RAY_").lower() if name not in text else name  # some are made from a config's name
-        assert short in text, name
+        if name != "RAY_worker_niceness":  # read by Ray's own binary; see the test in test_retrain.py
+            short = (
+                name.removeprefix("RAY_").lower() if name not in text else name
+            )  # some are made from a config's name
+            assert short in text, name
 
 
 class Ended:

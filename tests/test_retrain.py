@@ -456,7 +456,7 @@ class Recorded:
 
     def end(self, job):
         self.running -= 1
-        self.ends[job] += " and ended"
+        self.ends[job] = f"{self.ends[job]} and ended"
 
     def fail(self, job, reason):
         self.running -= 1
@@ -524,3 +524,13 @@ def test_a_worker_that_never_starts_does_not_hold_up_the_end(tmp_path, monkeypat
     work_through(work, stretch(tmp_path), Resources("cpu", 3, 1, 0.0))
     assert set(work.ends) == {"one", "two", "three"}
     assert time.monotonic() - begin < 120
+
+
+@pytest.mark.slow
+def test_workers_are_as_nice_as_who_started_them():
+    def run(job):
+        yield os.nice(0)
+
+    work = Recorded(["one"])
+    work_through(work, run, Resources("cpu", 1, 1, 0.0))
+    assert work.ends["one"] == f"{os.nice(0)} and ended"

@@ -306,13 +306,13 @@ def test_a_first_trial_is_refused_just_if_no_trial_can_have_it(first):
             {"learning_rte": 1e-3},
             "first[1] gives 'learning_rte', which the study never asks for; the nearest name is 'l",
         ),
-        ({"learning_rate": 0.5}, "first[1] has learning_rate = 0.5; expected a number from 0.0003 to 0.01"),
-        ({"batch_size": 48}, "first[1] has batch_size = 48; expected one of: 32, 64, 128"),
+        ({"learning_rate": 0.5}, "first[1] has learning_rate = 0.5; expected a number from 0.0005 to 0.01"),
+        ({"batch_size": 48}, "first[1] has batch_size = 48; expected one of: 32, 64"),
         (
             {"stages.0.width": 48},
             "first[1] has stages.0.width = 48; expected a whole number from 32 to 64 in steps of 32",
         ),
-        ({"augment.flip": 1}, "first[1] has augment.flip = 1; expected one of: False, True"),
+        ({"stages.1.downsample": 1}, "first[1] has stages.1.downsample = 1; expected one of: False, True"),
         ({"stages": True}, "first[1] has stages = True; expected a whole number from 1 to 4"),
         ([("stem", "conv")], "first[1] is [('stem', 'conv')]; expected parameters by name"),
     ],
@@ -396,7 +396,12 @@ def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_
     spec = StudySpec("mine", "?", space=space, first=({"batch_size": 32},))
     record = spec.to_dict()
     assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first"}
-    assert json.loads(json.dumps(record))["training"]["shift"] == {"low": 0.0, "high": 0.1, "step": None, "log": False}
+    assert json.loads(json.dumps(record))["training"]["momentum"] == {
+        "low": 0.8,
+        "high": 0.99,
+        "step": None,
+        "log": False,
+    }
     assert replace(spec, trials=3, question="!", first=()).to_dict() == record
     assert replace(spec, training=replace(spec.training, shift=Range(0.0, 0.2))).to_dict() != record
 

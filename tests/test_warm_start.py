@@ -24,7 +24,8 @@ from search_space import Range, ToySpace
 from studies import StudySpec, TrainSpace
 from studies.train_space import PLAIN_TRAINING
 
-SPEC = StudySpec("toy", "?", space=ToySpace(), epochs=6, min_epochs=2, seed=3, sampler="random")
+RANGES = TrainSpace(label_smoothing=Range(0.0, 0.2), shift=Range(0.0, 0.1), noise=Range(0.0, 0.5), d4=(False,))
+SPEC = StudySpec("toy", "?", space=ToySpace(), training=RANGES, epochs=6, min_epochs=2, seed=3, sampler="random")
 TOYS = {"mlp": 0.0, "lenet": 0.05, "resnet2": 0.1}
 COMPLETE, PRUNED, FAIL, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING
 
@@ -159,13 +160,19 @@ COMMON = {"toy", "batch_size", "learning_rate", "weight_decay", "label_smoothing
 COMMON |= {f"augment.{name}" for name in ("rotation", "flip", "shift", "noise")}
 OTHER_SPACES = {  # and the parameters that they lack or forbid
     "fewer choices": (replace(SPEC, space=ToySpace(("lenet", "mlp"))), {"toy"}),
-    "other bounds": (replace(SPEC, training=TrainSpace(learning_rate=Range(1e-2, 1e-1, log=True))), {"learning_rate"}),
-    "choices for a range": (replace(SPEC, training=TrainSpace(learning_rate=(1e-3, 3e-3, 1e-2))), {"learning_rate"}),
+    "other bounds": (
+        replace(SPEC, training=replace(RANGES, learning_rate=Range(1e-2, 1e-1, log=True))),
+        {"learning_rate"},
+    ),
+    "choices for a range": (
+        replace(SPEC, training=replace(RANGES, learning_rate=(1e-3, 3e-3, 1e-2))),
+        {"learning_rate"},
+    ),
     "fixed": (
         replace(SPEC, training=replace(PLAIN_TRAINING, noise=Range(0.0, 0.5))),
         COMMON - {"toy", "augment.noise"},
     ),
-    "more": (replace(SPEC, training=TrainSpace(optimiser=("sgd", "lion", "adamw"), zoom=Range(0.0, 0.2))), set()),
+    "more": (replace(SPEC, training=replace(RANGES, optimiser=("sgd", "lion", "adamw"), zoom=Range(0.0, 0.2))), set()),
 }
 
 

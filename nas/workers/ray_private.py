@@ -16,6 +16,7 @@ SWITCHES = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # csv, json and tensorboard files: 0.8 s a worker
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_worker_niceness": "0",  # Ray adds 15, so that beside any other work a search would starve
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a worker that dies is a line of ours, not a page of Ray's
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots are never read
 }
