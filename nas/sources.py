@@ -24,6 +24,10 @@ def source_of(data: Any, image_size: int | None, skip_bad: bool, images: int | N
     if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
         data = Function(str(data))
     elif isinstance(data, str | Path):
+        if not Path(data).expanduser().exists():
+            raise UserError(
+                f"data folder {data} does not exist; expected a folder of images, or my_package.my_images:load"
+            )
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
     if images is not None and not isinstance(data, Simulated):
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")

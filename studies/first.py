@@ -28,7 +28,10 @@ def check_first(first: Sequence[Mapping[str, Any]], samples: Sequence[Callable[[
             recorder = Recorder(given, rng)
             samples[draw % len(samples)](recorder)
             for name, expected in recorder.refused.items():
-                raise StudyError(f"first[{number}] has {name} = {given[name]!r}; expected {expected}")
+                raise StudyError(
+                    f"first[{number}] has {name} = {given[name]!r}; expected {expected}. A study with another "
+                    "space needs a `first` of its own, or first=()"
+                )
             asked |= recorder.asked
             unasked -= recorder.asked
         for name in sorted(unasked):

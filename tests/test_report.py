@@ -63,7 +63,7 @@ def search(storage, trials=36, direction="maximize", seed=0):
 
     def admit(config):
         count = size(config)
-        return Admission({"parameters": count, "macs": 64 * count}, {"parameters": count / 30_000 - 1})
+        return Admission({"parameters": count, "macs": 64 * count}, {"parameters": count / 20_000 - 1})
 
     engine = Engine(
         ledger, schedulers.create("promotion", RUNGS, 3), trials=trials, admit=admit,
@@ -313,7 +313,7 @@ def test_the_page_needs_no_network_and_shows_every_figure(study, tmp_path):
 def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = read(by_hand([]))
-    plain = "python -m nas.retrain --study hybrid --top-k 3 --seeds 3"
+    plain = "python -m nas.retrain --study hybrid --top-k 1 --seeds 3"
     assert retrain_command(found, tmp_path / "runs/hybrid/report.html") == plain
     elsewhere = retrain_command(found, tmp_path / "other/night 2/report.html")
     assert f"--runs {tmp_path}/other --name 'night 2' " in elsewhere

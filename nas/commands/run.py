@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from nas.commands.cli import Parser, names_in, parser
@@ -53,6 +52,7 @@ def command(argv: list[str]) -> int:
     from rich.console import Console  # only now: --help must not wait for torch
 
     import nas
+    from nas.report.page import retrain_command
     from nas.report.table import tables
     from nas.run_folder import RunFolder
 
@@ -63,8 +63,7 @@ def command(argv: list[str]) -> int:
     assert results.database is not None
     run = RunFolder(results.database.parent)
     console.print(f"report    {run.report}\ndashboard optuna-dashboard sqlite:///{run.database}")
-    words = ["python", "-m", "nas.retrain", *run.options(results.name), "--top-k", "3", "--seeds", "3"]
-    console.print(f"next      {shlex.join(words)}")
+    console.print(f"next      {retrain_command(results, run.report)}")
     return 0
 
 

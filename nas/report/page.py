@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.files import write_text
 from nas.report.document import document, header, html_table, plot, section
 from nas.report.sections import Section, sections
-from nas.report.table import cells, headings
+from nas.report.table import cells, headings, worth_retraining
 from nas.results import ENDED, Results
 from nas.run_folder import RunFolder
 from nas.words import count, describe_data, duration, objective_name, si, value
@@ -88,7 +88,7 @@ def best_trials(results: Results, path: Path, k: int = 10) -> str:
 def retrain_command(results: Results, path: Path) -> str:
     """The command that retrains the study in the folder of `path`, `runs/<name>/report.html`."""
     words = ["python", "-m", "nas.retrain", *RunFolder(path.absolute().parent).options(results.name)]
-    return shlex.join([*words, "--top-k", "3", "--seeds", "3"])
+    return shlex.join([*words, "--top-k", str(worth_retraining(results)), "--seeds", "3"])
 
 
 def failures(results: Results) -> str:

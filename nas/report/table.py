@@ -25,6 +25,11 @@ def cells(trial: Trial) -> list[str]:
     ]  # fmt: skip
 
 
+def worth_retraining(results: Results) -> int:
+    """How many of the best configurations to retrain: three, if so many were trained in full."""
+    return max(min(len(results.cells()), 3), 1)
+
+
 def effect_headings(results: Results) -> list[str]:
     name = objective_name(results.objective)
     return ["factor", "level", "pairs", name, f"{name}, turned"]
