@@ -2,7 +2,7 @@
 
     python benchmarks/norm_layer.py --seeds 1
 
-Everything else is equal: eight epochs of 1,120 images of 32 pixels (`deeplense-1`), d4, z-score, batches of 32. The value
+Everything else is equal: eight epochs of 1,120 images of 32 pixels (`deeplense-1`), d4, z-score, batches of 32. A value
 is the mean AUC of validation and test images after the last epoch, and over seeds.
 """
 

@@ -195,6 +195,7 @@ def test_the_dashboard_finds_the_objective_by_its_name(tmp_path, recwarn):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # several searches, perhaps on a busy machine
 def test_search_stop_resume_and_extend(tmp_path, cache):
     """One study through its life: killed, resumed, finished, asked again, extended, and refused to another space."""
     words, options = command("--trials", "8", runs=tmp_path, cache=cache)
@@ -245,6 +246,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # several searches, perhaps on a busy machine
 def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
     words, options = command("--trials", "40", "--images", "2000", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
