@@ -21,7 +21,7 @@ SPACE = HybridSpace(
     },
 )
 
-# Below 1e-3 a network learns too little in twelve epochs, with either norm (studies/README.md).
+# Rates below 5e-4 learn too slowly for twelve epochs, with either norm (studies/README.md).
 TRAINING = TrainSpace(learning_rate=Range(5e-4, 1e-2, log=True), batch_size=(32, 64), policies=POLICIES)
 
 # The first trials: convolution early and attention late, at learning rates known to be good. The sampler learns from
