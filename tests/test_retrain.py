@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import optuna
@@ -33,6 +34,7 @@ from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
+from nas.workers import ray_session as ray_session_module
 from nas.workers import training as setting
 from nas.workers.pool import work_through
 from nas.workers.ray_session import ray_session
@@ -534,3 +536,34 @@ def test_workers_are_as_nice_as_who_started_them():
     work = Recorded(["one"])
     work_through(work, run, Resources("cpu", 1, 1, 0.0))
     assert work.ends["one"] == f"{os.nice(0)} and ended"
+
+
+@pytest.mark.slow
+def test_every_job_runs_on_the_gpu_that_its_process_began_with(monkeypatch):
+    """Two GPUs that are not there, half of one for each of four workers, one of which dies."""
+
+    @contextmanager
+    def two_gpus(workers):
+        ray_session_module.ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+        try:
+            yield
+        finally:
+            ray_session_module.ray.shutdown()
+
+    def run(job):
+        if job == "dies":
+            os._exit(1)
+        time.sleep(1.0)  # until all four have started, one after the other
+        yield os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+    monkeypatch.setattr("nas.workers.pool.ray_session", two_gpus)
+    work = Recorded([*(f"early {i}" for i in range(12)), "dies", *(f"late {i}" for i in range(12))])
+    work.end = lambda job: setattr(work, "running", work.running - 1)
+    work_through(work, run, Resources("cuda", 4, 1, 0.5))
+    assert work.ends.pop("dies").startswith("the worker process died")
+    gpus = {}
+    for process, gpu in work.ends.values():
+        gpus.setdefault(process, set()).add(gpu)
+    assert len(work.ends) == 24
+    assert all(len(seen) == 1 for seen in gpus.values()), "CUDA stays where a process began"
+    assert {gpu for seen in gpus.values() for gpu in seen} == {"0", "1"}
