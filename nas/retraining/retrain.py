@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from nas.run_folder import RunFolder
 from nas.searching.options import at_least
 from nas.words import count, override
 from nas.workers.resources import Resources, divide
-from nas.workers.training import Problem
+from nas.workers.training import Problem, import_path
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Dataset, load, source_from_dict
@@ -118,7 +116,7 @@ def plan(
         device=resources.device,
         threads=resources.threads,
         gpus=resources.gpus,
-        import_path=tuple(os.path.abspath(folder) for folder in sys.path),
+        import_path=import_path(),
     )
     digest, folder = fingerprint(data), str(run.retrained.absolute())
     return [

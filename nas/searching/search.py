@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +30,7 @@ from nas.searching.study import (
 )
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
-from nas.workers.training import Problem
+from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
 from trainers.data import load, source_to_dict
 
@@ -157,7 +155,7 @@ def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resourc
         device=resources.device,
         threads=resources.threads,
         gpus=resources.gpus,
-        import_path=tuple(os.path.abspath(folder) for folder in sys.path),
+        import_path=import_path(),
         checkpoints=str(run.checkpoints.absolute()),
     )
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,6 +41,11 @@ class Training:
     task: Task
     model: nn.Module  # initialised from the configuration's seed
     device: torch.device
+
+
+def import_path() -> tuple[str, ...]:
+    """The folders in which this process finds modules, for workers that are to find the same."""
+    return tuple(os.path.abspath(folder) for folder in sys.path)
 
 
 def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
