@@ -23,7 +23,7 @@ import optuna
 
 from nas import schedulers
 from nas.searching.engine import Admission, Engine, Event, Job
-from nas.searching.search import EngineWork
+from nas.searching.search import Search
 from nas.searching.study import open_ledger
 from nas.workers.pool import work_through
 from nas.workers.resources import Resources
@@ -96,7 +96,7 @@ def main() -> None:
         engine.report = clock.timed("engine", engine.report)
         print(f"{'trials':>8}{'ms a trial:':>12}{'sampling':>10}{'storage':>10}{'rest':>8}{'Ray':>8}", flush=True)
         marks.append((0, time.perf_counter(), {}))
-        work_through(EngineWork(engine), nothing, Resources("cpu", args.workers, 1, 0.0))
+        work_through(Search(engine), nothing, Resources("cpu", args.workers, 1, 0.0))
 
 
 def show(marks: list[tuple[int, float, dict[str, float]]]) -> None:

@@ -22,7 +22,7 @@ import optuna
 
 from nas import schedulers
 from nas.searching.engine import Engine, Event
-from nas.searching.search import EngineWork
+from nas.searching.search import Search
 from nas.searching.study import admission, open_ledger
 from nas.workers import checkpoints
 from nas.workers.pool import work_through
@@ -63,8 +63,7 @@ def main() -> None:
         )
         problem = Problem(source_to_dict(spec.data), spec.task, checkpoints=str(kept))
         begin = time.perf_counter()
-        work_through(EngineWork(engine), partial(run_trial, problem=problem), Resources("cpu", args.workers, 1, 0.0))
-        engine.close()
+        work_through(Search(engine), partial(run_trial, problem=problem), Resources("cpu", args.workers, 1, 0.0))
         trained = {
             t.number: t.user_attrs["history"] for t in engine.ledger.study.get_trials() if "history" in t.user_attrs
         }

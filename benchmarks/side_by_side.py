@@ -42,7 +42,7 @@ from nas.retraining.job import Retraining, fingerprint
 from nas.retraining.training import train_and_test
 from nas.searching.engine import Engine, Event
 from nas.searching.ledger import Ledger
-from nas.searching.search import EngineWork
+from nas.searching.search import Search
 from nas.searching.storage import open_storage
 from nas.searching.study import admission
 from nas.workers import checkpoints
@@ -95,7 +95,7 @@ def ours(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
     problem = Problem(source_to_dict(spec.data), spec.task, checkpoints=str(kept.absolute()))
     threading.Timer(seconds - time.monotonic(), lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with suppress(KeyboardInterrupt):
-        work_through(EngineWork(engine), partial(run_trial, problem=problem), Resources("cpu", WORKERS, 1, 0.0))
+        work_through(Search(engine), partial(run_trial, problem=problem), Resources("cpu", WORKERS, 1, 0.0))
 
 
 def trainable(config: dict[str, Any], *, spec: StudySpec) -> None:

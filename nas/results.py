@@ -15,8 +15,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError, mendable
+from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
-from nas.searching.engine import GIVEN
+from nas.searching.engine import GIVEN, REPEATS
 from nas.searching.storage import only_study
 from nas.words import describe_architecture
 from studies import Configuration
@@ -42,6 +43,7 @@ class Trial:
     distributions: Mapping[str, BaseDistribution]
     config: Mapping[str, Any]  # `studies.Configuration` as JSON data
     given: bool = False  # by the study or a warm start, instead of sampled
+    repeats: int | None = None  # in the finals: the trial whose configuration this one trains with a fresh seed
     parameters: int | None = None
     macs: int | None = None  # multiply-accumulates for one image
     seconds: float | None = None  # of training
@@ -88,6 +90,7 @@ class Results:
     maximize: bool
     rungs: tuple[int, ...]  # epochs at which trials are compared; the last is the full budget
     trials: tuple[Trial, ...]
+    repeats: tuple[Trial, ...] = ()  # of the finals: trials of some configurations again, with fresh seeds
     database: Path | None = None  # None: read from memory
 
     @property
@@ -111,8 +114,9 @@ class Results:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial at full budget, if any."""
-        return next(iter(self.ranked()), None)
+        """The winner of the finals; without finals, the best trial at full budget; None if there is none."""
+        finalists = self.finalists()
+        return self.trial(finalists[0].trial) if finalists else next(iter(self.ranked()), None)
 
     def trial(self, number: int) -> Trial:
         """The trial of this number. UserError if the study has none."""
@@ -133,17 +137,32 @@ class Results:
         full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
         return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
+    def finalists(self) -> list[Finalist]:
+        """The configurations that the finals trained again, the winner first; none if there were no finals."""
+        failed = {trial.repeats for trial in self.repeats if trial.state == "failed"}
+        fresh: dict[int, list[float]] = {}
+        for trial in self.repeats:
+            if trial.state == "complete" and trial.repeats is not None:
+                fresh.setdefault(trial.repeats, []).append(trial.value)
+        searched = {trial.number: trial.value for trial in self.ranked() if trial.number not in failed}
+        if not fresh or not searched:
+            return []
+        return [f for f in estimate(searched, fresh, maximize=self.maximize) if f.fresh]
+
     def cells(self) -> list[Cell]:
         """The configurations trained in full, each with all its seeds, from best to worst.
 
-        In a grid, configurations that lack a seed come last: the seeds that did not fail would flatter them.
+        The finalists come first, in the order of the finals. In a grid, configurations that lack a seed come last: the
+        seeds that did not fail would flatter them.
         """
         groups: dict[str, list[Trial]] = {}
         for trial in self.ranked():
             configuration = {name: value for name, value in trial.config.items() if name != "seed"}
             groups.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
         if not self.grid:
-            return [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
+            places = {finalist.trial: place for place, finalist in enumerate(self.finalists())}
+            found = [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
+            return sorted(found, key=lambda cell: places.get(cell.trials[0].number, len(places)))
         by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in groups.values()]
         cells = [Cell(trials, fmean(t.value for t in trials)) for trials in by_seed]
         seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1
@@ -195,13 +214,15 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
     if spec is None:
         raise UserError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
     rungs = tuple(spec["rungs"])
+    trials = [_trial(t, rungs, spec["objective"]) for t in study.get_trials(deepcopy=False)]
     return Results(
         name=study.study_name,
         question=study.user_attrs.get("question", ""),
         spec=spec,
         maximize=spec["direction"] == "maximize",
         rungs=rungs,
-        trials=tuple(_trial(t, rungs, spec["objective"]) for t in study.get_trials(deepcopy=False)),
+        trials=tuple(trial for trial in trials if trial.repeats is None),
+        repeats=tuple(trial for trial in trials if trial.repeats is not None),
         database=database,
     )
 
@@ -221,6 +242,7 @@ def _trial(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
         distributions=trial.distributions,
         config=recorded.get("config", {}),
         given=bool(recorded.get(GIVEN, False)),
+        repeats=recorded.get(REPEATS),
         parameters=recorded.get("parameters"),
         macs=recorded.get("macs"),
         seconds=recorded.get("seconds"),

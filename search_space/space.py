@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
@@ -44,6 +45,7 @@ class HybridSpace:
     mlp_ratio: Bound = Range(1, 4)
     downsample: Bound = (False, True)
     patch: Bound = Range(4, 8, 4)  # pixels
+    grid: Bound | None = None  # tokens a side after the stem, in place of `patch`: the same for images of any size
     stem: Bound = ("patch", "conv")
     position: Bound = ABSOLUTE + RELATIONAL
     position_place: Bound = PLACES
@@ -58,8 +60,9 @@ class HybridSpace:
 
     def __post_init__(self) -> None:
         for bounded in fields(self):
-            if bounded.name not in ("options", "smallest_grid"):
-                check(bounded.name, getattr(self, bounded.name))
+            bound = getattr(self, bounded.name)
+            if bounded.name not in ("options", "smallest_grid") and not (bounded.name == "grid" and bound is None):
+                check(bounded.name, bound)
         for name, bounds in self.options.items():
             for option, bound in bounds.items():
                 check(f"options[{name!r}][{option!r}]", bound)
@@ -106,6 +109,9 @@ class HybridSpace:
         )
 
     def sample_patch(self, trial: Trial, image_size: int) -> int:
+        if self.grid is not None:
+            # A power of two, as the convolutional stem needs: at 150 pixels, 16 tokens a side become 19.
+            return 1 << max(math.floor(math.log2(image_size / pick(trial, "grid", self.grid))), 0)
         fitting = [patch for patch in values(self.patch) if -(-image_size // patch) >= self.smallest_grid]
         if not fitting:
             raise ArchitectureError(

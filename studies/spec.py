@@ -47,7 +47,8 @@ class StudySpec:
     1/`factor` of those, and so on, but not below `min_epochs`. Architectures above `max_parameters` or `max_macs`
     (multiply-accumulates for one image) are never trained. `first` holds parameters of the first trials by name; what
     it omits is sampled. With `seeds` above one, the seed is a parameter like any other: the sampler `grid` trains every
-    cell with each seed.
+    cell with each seed. `finals` is the cost, as a share of the search's epochs, of training the best again with fresh
+    seeds at its end.
 
     Raises:
         StudyError: a field of the wrong type or out of bounds, or a `first` that the study does not ask for.
@@ -70,6 +71,7 @@ class StudySpec:
     scheduler: str = "adaptive"
     sampler: str = "surrogate"
     seeds: int = 1
+    finals: float = 0.2
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000
     seed: int = 0
@@ -100,6 +102,8 @@ class StudySpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise StudyError(f"{name} is {value!r}; expected a whole number from {low}")
+        if isinstance(self.finals, bool) or not isinstance(self.finals, int | float) or not 0 <= self.finals <= 1:
+            raise StudyError(f"finals is {self.finals!r}; expected a share of the search's cost, from 0 to 1")
         if self.direction not in ("maximize", "minimize"):
             raise StudyError(f"direction is {self.direction!r}; expected 'maximize' or 'minimize'")
         if isinstance(self.space, type) or not callable(getattr(self.space, "sample", None)):
@@ -129,7 +133,7 @@ class StudySpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data. Runs that share it are of the same study, whatever their number of trials."""
-        names = [f.name for f in fields(self) if f.name not in ("trials", "question", "first")]
+        names = [f.name for f in fields(self) if f.name not in ("trials", "question", "first", "finals")]
         parts = {"space": asdict(self.space), "training": asdict(self.training), "data": source_to_dict(self.data)}
         return {name: parts.get(name, getattr(self, name)) for name in names}
 

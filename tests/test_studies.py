@@ -15,6 +15,8 @@ from torch import nn
 
 import studies
 from nas import samplers
+from nas.errors import UserError
+from nas.searching.settings import apply, parse
 from search_space import ArchitectureError, BackboneSpace, HybridSpace, Range, ToySpace, build_model, cost
 from studies import Configuration, StudyError, StudySpec, TrainSpace, hybrid, training
 from studies.spec import rungs
@@ -310,7 +312,7 @@ def test_a_first_trial_is_refused_just_if_no_trial_can_have_it(first):
         ({"batch_size": 48}, "first[1] has batch_size = 48; expected one of: 32, 64"),
         (
             {"stages.0.width": 48},
-            "first[1] has stages.0.width = 48; expected a whole number from 32 to 64 in steps of 32",
+            "first[1] has stages.0.width = 48; expected a whole number from 32 to 128 in steps of 32",
         ),
         ({"stages.1.downsample": 1}, "first[1] has stages.1.downsample = 1; expected one of: False, True"),
         ({"stages": True}, "first[1] has stages = True; expected a whole number from 1 to 4"),
@@ -395,7 +397,7 @@ def test_a_space_without_a_sample_is_refused_when_the_study_is_made(space):
 def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_start(space):
     spec = StudySpec("mine", "?", space=space, first=({"batch_size": 32},))
     record = spec.to_dict()
-    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first"}
+    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first", "finals"}
     assert json.loads(json.dumps(record))["training"]["momentum"] == {
         "low": 0.8,
         "high": 0.99,
@@ -411,3 +413,45 @@ def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_
 )
 def test_rungs_are_fractions_of_the_budget_down_to_the_lowest(budget, expected):
     assert rungs(*budget) == expected
+
+
+def test_settings_replace_bounds_and_budgets_by_name():
+    text = [
+        "space.width=32..96:32",
+        "space.mixers=conv,window",
+        "training.learning_rate=1e-4..1e-2:log",
+        "min_epochs=2",
+    ]
+    spec = apply(studies.load("hybrid"), dict(parse(t) for t in text))
+    assert spec.space.width == Range(32, 96, 32)
+    assert spec.space.mixers == ("conv", "window")
+    assert spec.training.learning_rate == Range(1e-4, 1e-2, log=True)
+    assert spec.min_epochs == 2
+    before, after = studies.load("hybrid"), apply(studies.load("hybrid"), {})
+    assert before == after
+
+
+def test_given_trials_that_do_not_fit_new_bounds_are_left_out():
+    first = studies.load("hybrid").first
+    spec = apply(studies.load("hybrid"), {"space.width": (32, 64)})
+    widths = [[v for k, v in given.items() if k.endswith("width")] for given in first]
+    assert spec.first == tuple(g for g, w in zip(first, widths, strict=True) if max(w) <= 64)
+    assert 0 < len(spec.first) < len(first)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("width=64", "expected one of: .*trials"),
+        ("space.wdith=64", "expected one of: .*width"),
+        ("space.width", "expected NAME=VALUE"),
+        ("space.width=a..b", "numbers on both sides"),
+        ("min_epochs=2,4", "expected one value"),
+        ("min_epochs=soon", "expected a whole number"),
+        ("nothing.width=2", "expected space"),
+        ("space.mixers=convolution", "convolution"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(text, said):
+    with pytest.raises(UserError, match=said):
+        apply(studies.load("hybrid"), dict([parse(text)]))

@@ -32,8 +32,17 @@ def options() -> Parser:
     p.add_argument("--epochs", type=int, help="epochs of a full training; the lowest rung scales with it")
     p.add_argument("--max-parameters", type=int, help="skip networks with more parameters")
     p.add_argument("--max-macs", type=int, help="skip networks with more multiply-accumulates per image")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE",
+        help="another bound or budget, such as space.width=32..192:32, space.mixers=conv,window, "
+        "training.learning_rate=1e-4..1e-2:log or min_epochs=6; may be given several times",
+    )  # fmt: skip
     p.add_argument("--seed", type=int, help="seed of networks, training and sampler")
     p.add_argument("--seeds", type=int, help="trainings per cell of a grid; the number of trials scales with it")
+    p.add_argument(
+        "--finals", type=float, metavar="SHARE",
+        help="cost of training the best again with fresh seeds, as a share of the search's (default 0.2; 0: none)",
+    )  # fmt: skip
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
@@ -55,7 +64,9 @@ def command(argv: list[str]) -> int:
     from nas.report.page import retrain_command
     from nas.report.table import tables
     from nas.run_folder import RunFolder
+    from nas.searching.settings import parse
 
+    args["settings"] = dict(parse(text) for text in args.pop("set"))
     results = nas.search(**args)
     console = Console(soft_wrap=True, highlight=False)
     for table in tables(results):

@@ -13,7 +13,7 @@ from nas.report.sections import Section, sections
 from nas.report.table import cells, headings, worth_retraining
 from nas.results import ENDED, Results
 from nas.run_folder import RunFolder
-from nas.words import count, describe_data, duration, objective_name, si, value
+from nas.words import count, describe_data, duration, objective_name, plus_minus, si, value
 
 
 def write_report(results: Results, path: Path) -> Path:
@@ -51,7 +51,10 @@ def summary(results: Results) -> str:
     rungs = ", ".join(map(str, results.rungs))
     best = "no trial has reached the full budget yet"
     if results.best is not None:
-        best = f"<b>{value(results.best.value)}</b>, trial {results.best.number}: {escape(results.best.architecture)}"
+        finalist = next((f for f in results.finalists() if f.trial == results.best.number), None)
+        figure = value(results.best.value) if finalist is None else plus_minus(finalist.mean, finalist.sd)
+        how = "" if finalist is None else f" with {count(len(finalist.fresh), 'fresh seed')}"
+        best = f"<b>{figure}</b>{how}, trial {results.best.number}: {escape(results.best.architecture)}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
         "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
@@ -74,13 +77,14 @@ def best_trials(results: Results, path: Path, k: int = 10) -> str:
         "many looks better than it is, because it was chosen for this value. For values to quote, retrain with several "
         "seeds and read the test split once, as the command below does."
     )
-    config = json.dumps(best[0].config, indent=1)
+    winner = results.best or best[0]
+    config = json.dumps(winner.config, indent=1)
     return section(
         "Best trials",
         caption,
         html_table(headings(results), [cells(t) for t in best], words={2}),
         f"<pre class=command>{escape(retrain_command(results, path))}</pre>",
-        f"<details><summary>Configuration of trial {best[0].number}</summary><pre>{escape(config)}</pre></details>",
+        f"<details><summary>Configuration of trial {winner.number}</summary><pre>{escape(config)}</pre></details>",
         attributes='id="best"',
     )
 

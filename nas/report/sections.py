@@ -36,9 +36,21 @@ class Section:
 
 
 def sections(results: Results) -> list[Section]:
-    """Every section, in the order of the page. Only a grid has effects and cells; they come first."""
-    of_grid = [_effects(results), _cells(results)] if results.grid else []
-    return [*of_grid, _history(results), _curves(results), _mixers(results), _importance(results), _trade_off(results)]
+    """Every section, in the order of the page. Effects and cells of a grid, or the finals, come first."""
+    first = [_effects(results), _cells(results)] if results.grid else [_finals(results)] if results.finalists() else []
+    return [*first, _history(results), _curves(results), _mixers(results), _importance(results), _trade_off(results)]
+
+
+def _finals(results: Results) -> Section:
+    caption = (
+        "After the search, the configurations that may be the best were trained in full again with fresh seeds. The "
+        f"estimate is of {objective_name(results.objective)} averaged over seeds: it takes into account that the other "
+        "good configurations make a value far above them likely to be luck. The bound is one standard deviation on the "
+        f"safe side of the estimate, and the configuration with the best bound wins. {table.overtuning(results)}"
+    )
+    columns = table.finals_headings(results)
+    listing = Listing(columns, table.finals_rows(results), frozenset({len(columns) - 1}))
+    return Section("finals", "Finals", caption, listing=listing)
 
 
 def _effects(results: Results) -> Section:

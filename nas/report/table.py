@@ -30,6 +30,36 @@ def worth_retraining(results: Results) -> int:
     return max(min(len(results.cells()), 3), 1)
 
 
+def finals_headings(results: Results) -> list[str]:
+    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound", "architecture"]
+
+
+def finals_rows(results: Results) -> list[list[str]]:
+    """Rows under `finals_headings`: the finalists, the winner first."""
+    return [
+        [
+            str(f.trial), value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh), plus_minus(f.mean, f.sd),
+            value(f.bound), results.trial(f.trial).architecture or "–",
+        ]
+        for f in results.finalists()
+    ]  # fmt: skip
+
+
+def overtuning(results: Results) -> str:
+    """How far the best trial of the search falls with fresh seeds, in a sentence; empty without finals."""
+    again = {f.trial: f for f in results.finalists()}
+    luckiest = next((t for t in results.ranked() if t.number in again), None)
+    if luckiest is None or results.best is None:
+        return ""
+    fresh = statistics.fmean(again[luckiest.number].fresh)
+    seeds, fall = count(len(again[luckiest.number].fresh), "fresh seed"), luckiest.value - fresh
+    same = ", which wins" if luckiest.number == results.best.number else f"; trial {results.best.number} wins"
+    return (
+        f"The search's best value, {value(luckiest.value)} of trial {luckiest.number}, became {value(fresh)} with "
+        f"{seeds} (overtuning {plus_minus(fall, None, sign=True)}){same}."
+    )
+
+
 def effect_headings(results: Results) -> list[str]:
     name = objective_name(results.objective)
     return ["factor", "level", "pairs", name, f"{name}, turned"]
@@ -94,8 +124,18 @@ def left_out(results: Results) -> str:
 
 
 def tables(results: Results, k: int = 5) -> list[Table]:
-    """The tables at the end of a run: the `k` best trials and, for a grid, the effects of its factors."""
-    return [top_table(results, k), *([effects_table(results)] if results.grid else [])]
+    """The tables at the end of a run: the `k` best trials, and the finals or the effects of a grid's factors."""
+    more = [effects_table(results)] if results.grid else [finals_table(results)] if results.finalists() else []
+    return [top_table(results, k), *more]
+
+
+def finals_table(results: Results) -> Table:
+    """The finalists, the winner first."""
+    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words={"architecture"})
+    for row in finals_rows(results):
+        table.add_row(*row)
+    table.caption, table.caption_justify = overtuning(results), "left"
+    return table
 
 
 def effects_table(results: Results) -> Table:

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from nas.searching.engine import Event
+from nas.searching.engine import REPEATS, Event
+from nas.words import count
 
 
 class Display:
@@ -46,6 +47,8 @@ class Display:
     def watch(self, history: Sequence[FrozenTrial]) -> None:
         """Count the trials that the study already holds."""
         for trial in history:
+            if REPEATS in trial.user_attrs:
+                continue
             kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
             if kind is not None:
                 self.counts["skipped" if "skipped" in trial.user_attrs else kind] += 1
@@ -58,10 +61,15 @@ class Display:
             self.running[event.trial] = (event.epoch, event.value)
             self.trained += event.kind == "epoch"
             return
+        if event.kind == "finals":
+            times = count(event.epoch, "training")
+            self.say(f"finals at most {times} of the best configurations with fresh seeds, to find the best of them")
+            return
         self.running.pop(event.trial, None)
         if event.kind == "paused":
             return
-        self.counts[event.kind] += 1
+        if event.kind != "final":
+            self.counts[event.kind] += 1
         if event.kind == "complete":
             self._consider(event.value, event.trial)
         if not self.console.is_terminal and event.kind != "skipped":
@@ -71,7 +79,7 @@ class Display:
         """Describe one finished trial in one line."""
         value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
         best = f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no trial at full budget yet"
-        what = event.reason or value
+        what = f"{event.reason} {value}" if event.kind == "final" else event.reason or value
         return f"trial {event.trial:<4} {event.kind:<9} {what}   [{self.finished}/{self.trials}, {best}]"
 
     @property

@@ -17,6 +17,7 @@ from nas.searching.ledger import Ledger
 GIVE_UP_AFTER = 10  # failed trials without a single success
 SKIPS_IN_A_ROW = 200
 GIVEN = "given"  # the attribute that marks a trial whose parameters were given, not sampled
+REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,11 @@ class Admission:
 
 @dataclass(frozen=True)
 class Event:
-    """News for a person. `kind` is started, resumed, epoch, paused, complete, pruned, failed or skipped."""
+    """News for a person.
+
+    `kind` is started, resumed, epoch, paused, complete, pruned, failed or skipped; finals when these begin, with the
+    number of trainings left as `epoch`; final at the end of one of them.
+    """
 
     kind: str
     trial: int
@@ -80,7 +85,7 @@ class Engine:
     ) -> None:
         self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
         self._first = first
-        self._sample, self._record_of, self._admit, self._listen = sample, record, admit, listen
+        self._sample, self._record_of, self._admit, self.listen = sample, record, admit, listen
         self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
         self.started = 0  # all trials but the skipped
         self.finished = 0
@@ -122,7 +127,7 @@ class Engine:
         if decision is not Decision.CONTINUE:
             self._record(running)  # first: an epoch in the study must have its record whenever we are killed
         self.ledger.report(number, epoch, value)
-        self._listen(Event("epoch", number, epoch, value))
+        self.listen(Event("epoch", number, epoch, value))
         if decision is Decision.CONTINUE:
             return decision
         self._ever_succeeded = True
@@ -130,7 +135,7 @@ class Engine:
         if decision is Decision.PAUSE:
             self._open[number] = (running.job.config, running.history)
             self.ledger.pause(number, value)
-            self._listen(Event("paused", number, epoch, value))
+            self.listen(Event("paused", number, epoch, value))
         elif decision is Decision.COMPLETE:
             self.ledger.complete(number, value)
             self._end("complete", number, epoch)
@@ -169,6 +174,8 @@ class Engine:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int, int], int]) -> None:
+        if REPEATS in trial.user_attrs:
+            return
         if "skipped" in trial.user_attrs:
             self.skipped += 1
             return
@@ -194,10 +201,7 @@ class Engine:
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
 
     def _record(self, running: _Running) -> None:
-        seconds = sum(m.get("seconds", 0.0) for m in running.history)
-        memory = max((m.get("peak_memory_mb", 0.0) for m in running.history), default=0.0)
-        record = {"history": running.history, "seconds": seconds, "peak_memory_mb": memory}
-        self.ledger.annotate(running.job.trial, record)
+        self.ledger.annotate(running.job.trial, record_of(running.history))
 
     def _promotion(self, *, last: bool) -> Job | None:
         number = self.scheduler.promote(last=last)
@@ -212,7 +216,7 @@ class Engine:
         self.started += 1
         job = Job(number, config, 0, self.scheduler.target(0))
         self.running[number] = _Running(job, [])
-        self._listen(Event("started", number))
+        self.listen(Event("started", number))
         return job
 
     def _new(self) -> Job | None:
@@ -238,7 +242,7 @@ class Engine:
             record = {"config": config, **origin, **admission.attributes, "skipped": reason}
             self.ledger.skip(number, record, excess)
             self.skipped += 1
-            self._listen(Event("skipped", number, reason=reason))
+            self.listen(Event("skipped", number, reason=reason))
         raise SearchFailed(
             f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits "
             "and give that search a --name of its own"
@@ -247,7 +251,7 @@ class Engine:
     def _hand_out(self, job: Job) -> Job:
         _, history = self._open.pop(job.trial)
         self.running[job.trial] = _Running(job, history)
-        self._listen(Event("resumed", job.trial, job.start, self.last_values.get(job.trial, math.nan)))
+        self.listen(Event("resumed", job.trial, job.start, self.last_values.get(job.trial, math.nan)))
         return job
 
     def _prune(self, number: int) -> None:
@@ -258,4 +262,11 @@ class Engine:
 
     def _end(self, kind: str, number: int, epoch: int, reason: str = "") -> None:
         self.finished += 1
-        self._listen(Event(kind, number, epoch, self.last_values.pop(number, math.nan), reason))
+        self.listen(Event(kind, number, epoch, self.last_values.pop(number, math.nan), reason))
+
+
+def record_of(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The attributes of a trial that has been trained."""
+    seconds = sum(m.get("seconds", 0.0) for m in history)
+    memory = max((m.get("peak_memory_mb", 0.0) for m in history), default=0.0)
+    return {"history": history, "seconds": seconds, "peak_memory_mb": memory}

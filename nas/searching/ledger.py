@@ -85,6 +85,15 @@ class Ledger:
         """Record an asked trial as RUNNING. UserError if a parameter's choices differ from those of earlier trials."""
         self._add(number, TrialState.RUNNING, attributes, {})
 
+    def repeat(self, number: int, attributes: Mapping[str, Any]) -> int:
+        """Record a new RUNNING trial with the parameters of trial `number`, and return its number."""
+        original = self._mirror_storage.get_trial(self._mirror_trial(number))
+        trial = create_trial(state=TrialState.RUNNING, params=original.params, distributions=original.distributions)
+        trial_id = self._mirror_storage.create_new_trial(self._mirror_id, trial)
+        repeated = self._mirror_storage.get_trial_number_from_id(trial_id)
+        self.start(repeated, attributes)
+        return repeated
+
     def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
         """Record an asked trial as infeasible and untrained: PRUNED, with its violated constraints for the sampler."""
         constraints = {CONSTRAINT + name: value for name, value in excess.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from nas.errors import UserError
+from nas.searching.settings import apply
 from nas.sources import source_of
 from studies import StudySpec
 from trainers import metrics, tasks
@@ -29,15 +31,18 @@ def adapt(
     max_macs: int | None = None,
     seed: int | None = None,
     seeds: int | None = None,
+    finals: float | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> StudySpec:
     """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect."""
+    spec = apply(spec, settings or {})
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
         at_least(name, value, 1)
     at_least("seed", seed, 0)
     same_name = {
         "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "seed": seed, "task": task,
-        "sampler": sampler, "scheduler": scheduler,
+        "sampler": sampler, "scheduler": scheduler, "finals": finals,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
     if task not in (None, spec.task) or objective is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from nas.schedulers import Decision
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
 from nas.searching.engine import Engine, Event, Job
+from nas.searching.finals import Finals
 from nas.searching.options import adapt
 from nas.searching.storage import quiet_optuna
 from nas.searching.study import (
@@ -55,6 +57,8 @@ def search(
     max_macs: int | None = None,
     seed: int | None = None,
     seeds: int | None = None,
+    finals: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
     runs: str | Path = "runs",
@@ -62,6 +66,9 @@ def search(
     quiet: bool = False,
 ) -> Results:
     """Search until the study holds `trials` finished trials. The same call resumes a search; more trials extend it.
+
+    At the end the best configurations are trained again with fresh seeds, and the one with the best lower bound of its
+    mean over seeds is the study's best.
 
     study: the name of one of ours, the path of a .py file with a STUDY, or a StudySpec.
     data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
@@ -75,6 +82,8 @@ def search(
     images: number of simulated images. image_size: side in pixels to which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
     seed: of networks, training and sampler. seeds: trainings per cell of a grid.
+    finals: cost of the finals, as a share of the search's epochs; 0 for none (default 0.2; a grid has none).
+    settings: other values of the study by name: {"space.width": (32, 64), "training.ema": (0.0,), "min_epochs": 6}.
     workers: trainings at once (default: one per CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
     runs, name: results go to the folder runs/name (default name: the study's).
     quiet: show nothing.
@@ -85,7 +94,7 @@ def search(
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
         scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, epochs=epochs,
-        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
+        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
@@ -148,6 +157,7 @@ def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resourc
     from nas.workers.pool import work_through
     from nas.workers.trial import run_trial
 
+    finals = 0.0 if spec.sampler == "grid" else spec.finals
     problem = Problem(
         data=source_to_dict(spec.data),
         task=spec.task,
@@ -160,33 +170,47 @@ def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resourc
     )
     try:
         with display:
-            work_through(EngineWork(engine), partial(run_trial, problem=problem), resources)
-        engine.close()
+            work_through(Search(engine, finals), partial(run_trial, problem=problem), resources)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped at {engine.finished} of {spec.trials} trials") from None
     finally:
         write_report(load_results(run.path), run.report)
 
 
-@dataclass(frozen=True)
-class EngineWork:
-    """The engine's jobs as `Work` for the pool of workers. An item holds the metrics of one epoch."""
+@dataclass
+class Search:
+    """The engine's jobs, then those of the finals, as `Work` for the pool of workers.
+
+    An item holds the metrics of one epoch. `share` is the cost of the finals as a share of the search's epochs.
+    """
 
     engine: Engine
+    share: float = 0.0
+    closed: bool = False  # whether the search itself is over
+    finals: Finals | None = None
 
     @property
     def done(self) -> bool:
-        return self.engine.done
+        return self.closed and (self.finals is None or self.finals.done)
 
     def next(self) -> Job | None:
-        return self.engine.next()
+        job = None if self.engine.done else self.engine.next()
+        if self.engine.done and not self.closed:
+            self.engine.close()
+            self.closed = True
+            if self.share:
+                self.finals = Finals(self.engine.ledger, share=self.share, listen=self.engine.listen)
+        return job if self.finals is None else self.finals.next()
 
     def report(self, job: Job, item: dict[str, float]) -> bool:
         metrics = dict(item)
-        return self.engine.report(job.trial, int(metrics.pop("epoch")), metrics) is Decision.CONTINUE
+        epoch = int(metrics.pop("epoch"))
+        if self.finals is not None:
+            return self.finals.report(job.trial, epoch, metrics)
+        return self.engine.report(job.trial, epoch, metrics) is Decision.CONTINUE
 
     def end(self, job: Job) -> None:
         raise SearchFailed(f"trial {job.trial} ended before epoch {job.stop}; expected it to reach that epoch")
 
     def fail(self, job: Job, reason: str) -> None:
-        self.engine.fail(job.trial, reason)
+        (self.finals or self.engine).fail(job.trial, reason)

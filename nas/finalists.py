@@ -1,0 +1,73 @@
+"""How good the best configurations of a search are over seeds, from their values in the search and with fresh seeds.
+
+The best value of many is the luckiest. What a configuration reaches on average over seeds is estimated with a prior
+(the other good configurations) and the noise between seeds, both learnt from the search itself; an estimate with a
+prior, unlike the value itself, does not suffer from having been picked as the highest (Efron 2011, "Tweedie's formula
+and selection bias").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PRIOR_SEEDS = 2  # the guess of the noise counts as much as this many pairs of seeds
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One configuration. Its mean over seeds is estimated as `mean` with standard deviation `sd`."""
+
+    trial: int
+    searched: float  # the value in the search
+    fresh: tuple[float, ...]  # the values with fresh seeds
+    mean: float
+    sd: float
+    bound: float  # mean - sd, or mean + sd if smaller is better: the finalist whose bound is best wins
+
+
+def estimate(
+    searched: Mapping[int, float],
+    fresh: Mapping[int, Sequence[float]],
+    *,
+    maximize: bool = True,
+    pending: Mapping[int, int] | None = None,
+) -> list[Finalist]:
+    """Every configuration of `searched`, the best bound first.
+
+    searched: the value of each configuration that the search trained in full, by trial; at least one.
+    fresh: values of some of them with other seeds. pending: trainings that will add such values; until then they
+    only lower `sd`.
+
+    The model is value = mean + noise, both normal. The prior of the means is that of the better half of `searched`.
+    """
+    pending, sign = pending or {}, 1.0 if maximize else -1.0
+    values = {trial: sign * np.array([value, *fresh.get(trial, ())]) for trial, value in searched.items()}
+    first = np.sort([v[0] for v in values.values()])
+    good = first[len(first) // 2 :]
+    spread = float(good.var(ddof=1)) if len(good) > 1 else 0.0
+    squares = sum(float(((v - v.mean()) ** 2).sum()) for v in values.values())
+    degrees = sum(len(v) - 1 for v in values.values())
+    noise = max((PRIOR_SEEDS * spread / 2 + squares) / (PRIOR_SEEDS + degrees), 1e-12)
+    between = max(spread - noise, spread / 4, 1e-12)
+    found = []
+    for trial, v in values.items():
+        mean = (good.mean() / between + v.sum() / noise) / (1 / between + len(v) / noise)
+        sd = (1 / between + (len(v) + pending.get(trial, 0)) / noise) ** -0.5
+        found.append(
+            Finalist(trial, searched[trial], tuple(fresh.get(trial, ())), sign * mean, sd, bound=sign * (mean - sd))
+        )
+    return sorted(found, key=lambda f: (-sign * f.bound, f.trial))
+
+
+def next_to_train(finalists: Sequence[Finalist], sign: float) -> tuple[int, float]:
+    """The trial to train again, of two or more finalists, and how many standard deviations the leader is ahead.
+
+    It is the leader or its strongest challenger, whichever is less certain (top-two sampling, Russo 2016).
+    """
+    leader = max(finalists, key=lambda f: (sign * f.mean, -f.trial))
+    ahead = {f.trial: sign * (leader.mean - f.mean) / float(np.hypot(leader.sd, f.sd)) for f in finalists}
+    challenger = min((f for f in finalists if f is not leader), key=lambda f: (ahead[f.trial], f.trial))
+    return max((leader, challenger), key=lambda f: f.sd).trial, ahead[challenger.trial]

@@ -1,0 +1,125 @@
+"""The finals of a search: its best configurations are trained again in full with fresh seeds, and one of them wins.
+
+A winner picked by one seed and a few hundred images is often a lucky one. So at the end of a search a part of its cost
+goes to the configurations that may be the best within the noise: each training goes to the leader or its strongest
+challenger, and the one with the best lower bound wins (`nas.finalists`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nas.finalists import Finalist, estimate, next_to_train
+from nas.results import Results, read
+from nas.searching.engine import REPEATS, Event, Job, record_of
+from nas.searching.ledger import Ledger
+
+MOST_SEEDS = 5  # fresh ones for one configuration
+CLEAR = 3.0  # standard deviations by which a leader with that many fresh seeds ends the finals
+
+
+class Finals:
+    """Hands out the trainings of the finals and takes their results, like `Engine` those of the search.
+
+    Made when the search is over; what an earlier process has finished is found in the study. At most `share` of the
+    epochs of the search are spent. A training that is interrupted starts anew.
+    """
+
+    def __init__(self, ledger: Ledger, *, share: float, listen: Callable[[Event], None] = lambda event: None) -> None:
+        results = read(ledger.study)
+        self.ledger, self.results, self._listen = ledger, results, listen
+        self.epochs = results.rungs[-1]
+        self.sign = 1.0 if results.maximize else -1.0
+        self.configs = {cell.trials[0].number: cell.trials[0] for cell in results.cells()}
+        self.budget = trainings(results, share) if len(self.configs) > 1 else 0
+        self.first_seed = 1 + max((int(t.config.get("seed", 0)) for t in results.trials), default=0)
+        self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
+        self.fresh: defaultdict[int, list[float]] = defaultdict(list)
+        self.dropped: set[int] = set()  # configurations with a seed that failed
+        self.running: dict[int, tuple[int, list[dict[str, Any]]]] = {}  # trial -> the trial it repeats, its history
+        self._interrupted: list[Job] = []
+        for trial in results.repeats:
+            assert trial.repeats is not None
+            if trial.state == "complete":
+                self.fresh[trial.repeats].append(trial.value)
+            elif trial.state == "failed":
+                self.dropped.add(trial.repeats)
+            else:
+                self._interrupted.append(Job(trial.number, dict(trial.config), 0, self.epochs))
+                self.running[trial.number] = (trial.repeats, [])
+        left = max(self.budget - self.attempts.total(), 0) + len(self._interrupted)
+        if left:
+            listen(Event("finals", 0, left))
+
+    @property
+    def done(self) -> bool:
+        return not self.running and self._candidate() is None
+
+    def next(self) -> Job | None:
+        if self._interrupted:
+            job = self._interrupted.pop()
+        else:
+            trial = self._candidate()
+            if trial is None:
+                return None
+            config = {**self.configs[trial].config, "seed": self.first_seed + self.attempts[trial]}
+            number = self.ledger.repeat(trial, {"config": config, REPEATS: trial})
+            self.attempts[trial] += 1
+            self.running[number] = (trial, [])
+            job = Job(number, config, 0, self.epochs)
+        self._listen(Event("started", job.trial))
+        return job
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Record an epoch. Return whether the training goes on."""
+        trial, history = self.running[number]
+        value = float(metrics[self.results.objective])
+        if not math.isfinite(value):
+            self.fail(number, f"{self.results.objective} is {value} at epoch {epoch}")
+            return False
+        history.append({"epoch": epoch, **metrics})
+        if epoch == self.epochs:
+            self.ledger.annotate(number, record_of(history))
+        self.ledger.report(number, epoch, value)
+        self._listen(Event("epoch", number, epoch, value))
+        if epoch < self.epochs:
+            return True
+        self.ledger.complete(number, value)
+        self.fresh[trial].append(value)
+        self._end(number, epoch, value)
+        return False
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a training that failed. Its configuration cannot win: it may fail again in the user's hands."""
+        trial, history = self.running[number]
+        self.dropped.add(trial)
+        self.ledger.annotate(number, record_of(history))
+        self.ledger.fail(number, reason)
+        self._end(number, len(history), math.nan, f": {reason}")
+
+    def standings(self) -> list[Finalist]:
+        pending = Counter(trial for trial, _ in self.running.values())
+        searched = {number: trial.value for number, trial in self.configs.items() if number not in self.dropped}
+        return estimate(searched, self.fresh, maximize=self.results.maximize, pending=pending) if searched else []
+
+    def _candidate(self) -> int | None:
+        """The configuration to train next; None if the budget is spent or the winner is clear."""
+        if self.attempts.total() >= self.budget:
+            return None
+        able = [f for f in self.standings() if self.attempts[f.trial] < MOST_SEEDS]
+        if len(able) < 2:
+            return None
+        trial, ahead = next_to_train(able, self.sign)
+        return None if ahead > CLEAR and self.attempts[trial] >= CLEAR else trial
+
+    def _end(self, number: int, epoch: int, value: float, reason: str = "") -> None:
+        trial, _ = self.running.pop(number)
+        self._listen(Event("final", number, epoch, value, f"trial {trial} again{reason}"))
+
+
+def trainings(results: Results, share: float) -> int:
+    """The number of full trainings that `share` of the epochs of a search pays for."""
+    return int(share * sum(trial.epochs for trial in results.trained) / results.rungs[-1])

@@ -1,0 +1,79 @@
+"""`--set space.width=32..192:32`: bounds and budgets of a study, replaced by name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from nas.errors import UserError
+from search_space import Range
+from search_space.errors import ArchitectureError
+from studies import StudyError, StudySpec
+
+PARTS = ("space", "training")
+
+
+def parse(text: str) -> tuple[str, Any]:
+    """`training.learning_rate=1e-4..1e-2:log` -> its name and Range(1e-4, 1e-2, log=True).
+
+    A value is a range `low..high`, with `:step` or `:log`; choices separated by commas; or one value.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"--set {text!r}: expected NAME=VALUE, such as space.width=32,64,128 or min_epochs=6")
+    low, dots, rest = value.partition("..")
+    if not dots:
+        return name, tuple(_literal(part) for part in value.split(","))
+    high, _, how = rest.partition(":")
+    numbers = [_literal(low), _literal(high), _literal(how or "None")]
+    if not all(isinstance(number, int | float) for number in numbers[:2]):
+        raise UserError(f"--set {text!r}: expected numbers on both sides of '..'")
+    step = None if how in ("", "log") else numbers[2]
+    return name, Range(numbers[0], numbers[1], step, log=how == "log")
+
+
+def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
+    """Replace bounds of the space and the training (`space.…`, `training.…`), and other fields of the study.
+
+    Given trials that do not fit the new bounds are left out. UserError for an unknown name or a value that does not
+    suit it.
+    """
+    changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in PARTS}}
+    for name, value in settings.items():
+        part, _, field = name.rpartition(".")
+        if part not in changes:
+            raise UserError(f"cannot set {name!r}: expected space.…, training.… or a field of the study")
+        owner = getattr(spec, part) if part else spec
+        known = [f.name for f in fields(owner) if f.name not in (*PARTS, "name", "data", "first")]
+        if field not in known:
+            raise UserError(f"cannot set {name!r}: expected one of: {', '.join(known)}")
+        changes[part][field] = value if part else _single(name, value)
+    try:
+        parts = {part: replace(getattr(spec, part), **changes[part]) for part in PARTS if changes[part]}
+        bare = replace(spec, **changes[""], **parts, first=())
+    except (ArchitectureError, StudyError, TypeError) as error:
+        raise UserError(f"--set {', '.join(settings)}: {error}") from error
+    return replace(bare, first=tuple(given for given in spec.first if _fits(bare, given)))
+
+
+def _single(name: str, value: Any) -> Any:
+    if isinstance(value, Range) or (isinstance(value, tuple) and len(value) != 1):
+        raise UserError(f"cannot set {name} to {value!r}: expected one value")
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _fits(spec: StudySpec, given: Mapping[str, Any]) -> bool:
+    try:
+        replace(spec, first=(given,))
+    except StudyError:
+        return False
+    return True
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,27 @@
+"""The study `hybrid` for a laptop's night or a GPU's hour: finer grids, wider and deeper networks, longer trainings."""
+
+from dataclasses import replace
+
+from search_space import Range
+from studies import hybrid
+from studies.hybrid import given, hybrid_space
+
+# Choices that the small size does not have.
+CHOICES = {"norm_layer": "batch", "head.pooled": "average"}
+
+STUDY = replace(
+    hybrid.STUDY,
+    name="hybrid_base",
+    space=hybrid_space(grid=(8, 16, 32), width=Range(32, 192, 32), depth=Range(1, 3)),
+    first=(
+        given("ccc", (32, 64, 128), grid=32, **CHOICES),
+        given("cca", (32, 64, 128), grid=32, **CHOICES),
+        given("ccc", (32, 64, 128), grid=16, **CHOICES),
+        given("cca", (32, 64, 128), grid=16, **CHOICES),
+    ),
+    trials=200,
+    epochs=30,
+    min_epochs=10,
+    max_parameters=8_000_000,
+    max_macs=200_000_000,
+)

@@ -1,0 +1,26 @@
+"""The study `hybrid` for a GPU, or several: finer grids, wider and deeper networks, longer trainings."""
+
+from dataclasses import replace
+
+from search_space import Range
+from studies import hybrid
+from studies.hybrid import given, hybrid_space
+
+# Choices that the small size does not have.
+CHOICES = {"norm_layer": "batch", "head.pooled": "average"}
+
+STUDY = replace(
+    hybrid.STUDY,
+    name="hybrid_large",
+    space=hybrid_space(grid=(8, 16, 32), width=Range(64, 512, 64), depth=Range(1, 6)),
+    first=(
+        given("ccc", (64, 128, 256), grid=32, **CHOICES),
+        given("cca", (64, 128, 256), grid=32, **CHOICES),
+        given("cccc", (64, 128, 256, 512), grid=32, **CHOICES),
+    ),
+    trials=500,
+    epochs=60,
+    min_epochs=6,
+    max_parameters=50_000_000,
+    max_macs=2_000_000_000,
+)

@@ -1,0 +1,163 @@
+"""The finals of a search: who is trained again, who wins, and what a crash leaves."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from here import work_through_here
+
+from nas import samplers, schedulers
+from nas.finalists import estimate, next_to_train
+from nas.results import read
+from nas.searching.engine import Engine
+from nas.searching.finals import trainings
+from nas.searching.ledger import Ledger
+from nas.searching.search import Search
+from nas.searching.storage import open_storage
+
+EPOCHS = 4
+
+
+def sample(trial):
+    return {"quality": trial.suggest_float("quality", 0.0, 1.0), "seed": 0}
+
+
+def value(config, epoch=EPOCHS):
+    """Noise of its own for every quality and seed, as between trainings."""
+    rng = np.random.default_rng([int(config["quality"] * 1e9), config["seed"]])
+    return 0.7 + 0.2 * config["quality"] + 0.03 * rng.standard_normal() - 0.02 * (EPOCHS - epoch)
+
+
+def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, **options):
+    """A search with its finals, in this process."""
+    direction = "maximize" if maximize else "minimize"
+    ledger = Ledger(open_storage(path), "s", direction=direction, sampler=samplers.create("random", seed))
+    ledger.study.set_user_attr("spec", {"rungs": [EPOCHS], "objective": "auc", "direction": direction})
+    scheduler = schedulers.create("full", (EPOCHS,), 3)
+    search = Search(Engine(ledger, scheduler, sample=sample, trials=trials, **options), share)
+
+    def run(job):
+        for epoch in range(job.start + 1, job.stop + 1):
+            yield {"epoch": epoch, "auc": curve(job.config, epoch)}
+
+    work_through_here(search, run, None)
+    return read(ledger.study), search
+
+
+def test_an_estimate_is_the_posterior_of_a_mean_with_normal_noise():
+    found = estimate({0: 0.5, 1: 0.8, 2: 0.9, 3: 0.94}, {3: [0.86, 0.88]})
+    good, noise_guess = np.array([0.9, 0.94]), np.var([0.9, 0.94], ddof=1) / 2
+    of_three = np.array([0.94, 0.86, 0.88])
+    noise = (2 * noise_guess + ((of_three - of_three.mean()) ** 2).sum()) / (2 + 2)
+    between = max(np.var(good, ddof=1) - noise, np.var(good, ddof=1) / 4)
+    grid = np.linspace(0.5, 1.3, 400_001)  # the posterior by brute force
+    density = -((grid - good.mean()) ** 2) / between / 2 - sum((v - grid) ** 2 for v in of_three) / noise / 2
+    density = np.exp(density - density.max())
+    mean = (grid * density).sum() / density.sum()
+    sd = math.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())
+    (three,) = (f for f in found if f.trial == 3)
+    assert (three.mean, three.sd) == pytest.approx((mean, sd), rel=1e-4)
+    assert three.bound == pytest.approx(mean - sd, rel=1e-4)
+
+
+def test_a_loss_is_judged_like_a_gain_upside_down():
+    gains, again = {0: 0.5, 1: 0.8, 2: 0.9}, {2: [0.7], 1: [0.85]}
+    losses = estimate(
+        {t: -v for t, v in gains.items()}, {t: [-v for v in vs] for t, vs in again.items()}, maximize=False
+    )
+    for gain, loss in zip(estimate(gains, again), losses, strict=True):
+        assert (gain.trial, gain.mean, gain.bound) == pytest.approx((loss.trial, -loss.mean, -loss.bound))
+
+
+def test_the_winner_of_finals_is_better_than_the_luckiest_and_its_estimate_is_not_too_high():
+    rng, gains, errors = np.random.default_rng(0), [], {"luckiest": [], "winner": []}
+    for _ in range(200):
+        truth = 0.9 + 0.01 * rng.standard_normal(20)
+
+        def train(trial, truth=truth):
+            return float(truth[trial] + 0.01 * rng.standard_normal())
+
+        searched, fresh = {trial: train(trial) for trial in range(20)}, {}
+        for _ in range(7):
+            trial, _ = next_to_train(estimate(searched, fresh), 1.0)
+            fresh.setdefault(trial, []).append(train(trial))
+        luckiest = max(searched, key=searched.get)
+        winner = next(f for f in estimate(searched, fresh) if f.fresh)
+        gains.append(truth[winner.trial] - truth[luckiest])
+        errors["luckiest"].append(searched[luckiest] - truth[luckiest])
+        errors["winner"].append(winner.mean - truth[winner.trial])
+    assert np.mean(gains) > 3 * np.std(gains) / math.sqrt(len(gains)) > 0
+    assert np.mean(errors["luckiest"]) > 0.01  # as much as a standard deviation of the noise
+    assert abs(np.mean(errors["winner"])) < 0.004
+
+
+def test_the_finals_cost_at_most_their_share_and_use_seeds_that_the_search_did_not(tmp_path):
+    results, search = searched(tmp_path / "study.db", 20)
+    assert 0 < len(results.repeats) <= 4 == trainings(results, 0.2)
+    assert len(results.trials) == 20 == search.engine.finished
+    assert all(repeat.config["seed"] >= 1 for repeat in results.repeats)
+    for repeat in results.repeats:
+        original = results.trial(repeat.repeats)
+        assert repeat.params == original.params
+        assert {**repeat.config, "seed": 0} == original.config
+    of_one = [(r.repeats, r.config["seed"]) for r in results.repeats]
+    assert len(set(of_one)) == len(of_one)
+    assert results.cells()[0].trials[0] == results.best
+
+
+def test_without_a_share_or_a_rival_there_are_no_finals(tmp_path):
+    assert searched(tmp_path / "none.db", 10, share=0.0)[0].repeats == ()
+    assert searched(tmp_path / "one.db", 1, share=1.0)[0].repeats == ()
+
+
+def test_finals_that_were_killed_go_on_where_they_were(tmp_path):
+    whole, _ = searched(tmp_path / "whole.db", 30)
+
+    class Killed(Exception):
+        pass
+
+    for fatal in range(1, 10):
+        countdown = itertools.count()
+
+        def dies(config, epoch, countdown=countdown, fatal=fatal):
+            if config["seed"] and next(countdown) == fatal:
+                raise SystemExit  # not an Exception: no failed trial, like a kill
+            return value(config, epoch)
+
+        with pytest.raises(SystemExit):
+            searched(tmp_path / f"{fatal}.db", 30, curve=dies)
+        resumed, _ = searched(tmp_path / f"{fatal}.db", 30)
+        assert [(r.repeats, r.config["seed"], r.value) for r in resumed.repeats] == [
+            (r.repeats, r.config["seed"], r.value) for r in whole.repeats
+        ]
+        assert resumed.best.number == whole.best.number
+
+
+def test_a_configuration_that_fails_with_a_fresh_seed_does_not_win(tmp_path):
+    luckiest = searched(tmp_path / "search.db", 20, share=0.0)[0].ranked()[0]
+
+    def fails(config, epoch):
+        if config["seed"] and config["quality"] == luckiest.config["quality"]:
+            return math.nan
+        return value(config, epoch)
+
+    results, _ = searched(tmp_path / "search.db", 20, curve=fails)
+    assert [r.state for r in results.repeats if r.repeats == luckiest.number] == ["failed"]
+    assert results.best.number != luckiest.number
+    assert results.finalists()
+
+
+def test_more_trials_after_the_finals_extend_the_search(tmp_path):
+    searched(tmp_path / "study.db", 20)
+    results, search = searched(tmp_path / "study.db", 30)
+    assert len(results.trials) == 30 == search.engine.finished
+    assert len(results.repeats) <= trainings(results, 0.2) == 6
+    assert {t.number for t in results.trials}.isdisjoint(r.number for r in results.repeats)
+
+
+def test_a_search_for_the_smallest_has_finals_too(tmp_path):
+    results, _ = searched(tmp_path / "study.db", 20, curve=lambda c, e: 1 - value(c, e), maximize=False)
+    winner = results.finalists()[0]
+    assert winner.bound == min(f.bound for f in results.finalists())
+    assert winner.bound > winner.mean
