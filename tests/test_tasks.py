@@ -80,6 +80,23 @@ def test_a_number_is_learnt_from_the_images_that_have_it_and_told_in_its_own_uni
     assert last.metrics["r2"] > 0.8
 
 
+def test_what_a_network_adds_to_knowing_the_class_is_said_beside_its_r2():
+    """A number that mostly follows the class: the class means have a high R2 and, within classes, none."""
+    rng = np.random.default_rng(0)
+    labels = torch.arange(600) % 3
+    values = torch.tensor([0.0, 3.0, 3.5])[labels].double() + torch.from_numpy(rng.normal(0, 0.5, 600))
+    split = Split(torch.zeros(600, 1, 8, 8), labels, {"mass_fraction": values})
+    task = tasks.create("mass_fraction", Dataset("made up", ("a", "b", "c"), split, split, split))
+    means = torch.stack([values[labels == k].mean() for k in range(3)])[labels]
+    of_means = task.metrics_in_full(means[:, None], values)
+    assert of_means["r2_within"] == pytest.approx(0, abs=1e-9)
+    assert of_means["r2_class_means"] == pytest.approx(of_means["r2"], abs=0.001) == pytest.approx(0.9, abs=0.02)
+    half = task.metrics_in_full((0.5 * means + 0.5 * values)[:, None], values)  # half of each error is gone
+    assert half["r2_within"] == pytest.approx(0.75)
+    one = Dataset("one", ("a",), *[Split(split.images, torch.zeros_like(labels), split.targets)] * 3)
+    assert "r2_within" not in tasks.create("mass_fraction", one).metrics_in_full(means[:, None], values)
+
+
 @pytest.mark.parametrize("name", SIGMAS)
 def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
     """A network that is three times too sure of itself; after scaling, its errors have unit z, on other images too."""

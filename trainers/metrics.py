@@ -17,11 +17,12 @@ Metric = Callable[[Array, Array], Mapping[str, float]]  # predictions and truths
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3)
 CALIBRATION_BINS = 15
-HIGHER_IS_BETTER = ("auc", "accuracy", "ap", *(f"tpr_at_fpr_{fpr:g}" for fpr in FALSE_POSITIVE_RATES), "r2")
+TPR = tuple(f"tpr_at_fpr_{fpr:g}" for fpr in FALSE_POSITIVE_RATES)
+HIGHER_IS_BETTER = ("auc", "accuracy", "ap", *TPR, "r2", "r2_within")
 OF_ONE_CLASS = ("auc_", "ap_")
 """How the names of one class's metrics begin; higher is better."""
 LOWER_IS_BETTER = ("loss", "ece", "mae", "rmse", "scatter", "nll")
-"""In neither: `bias`, which is best at 0, `z_rms` at 1 and `coverage_68` at 0.683."""
+"""In neither: `bias`, which is best at 0, `z_rms` at 1 and `coverage_68` at 0.683; `r2_class_means`, of no network."""
 TURNED = ("auc", "accuracy", "loss", "ap", "mae", "rmse", "r2", "scatter", "nll")
 """The metrics that are also reported over the eight symmetries of the square."""
 SYMMETRIC = ("_d4_mean", "_d4_worst")

@@ -32,6 +32,7 @@ class Regression:
     mean: float  # of the training targets, in their own unit
     sd: float
     sigma_scale: float = 1.0  # the factor on predicted standard deviations
+    class_mse: float | None = None  # mean squared error of the classes' mean targets; None: fewer than two classes
 
     target: ClassVar[str]  # its name in `Split.targets`
     quantity: ClassVar[str]
@@ -52,8 +53,9 @@ class Regression:
                     "data that give it with the image, such as simulated lenses"
                 )
         values = _values(data.train, cls.target)
-        values = values[torch.isfinite(values)]
-        return cls(mean=float(values.mean()), sd=float(values.std()) or 1.0)
+        finite = torch.isfinite(values)
+        values, labels = values[finite], data.train.labels[finite]
+        return cls(float(values.mean()), float(values.std()) or 1.0, class_mse=_class_mse(values, labels))
 
     @property
     def num_outputs(self) -> int:
@@ -105,7 +107,23 @@ class Regression:
         return metrics.regression(np.asarray(predicted), np.asarray(targets))
 
     def metrics_in_full(self, predicted: Tensor, targets: Tensor) -> dict[str, float]:
-        return self.metrics(predicted, targets)
+        """`metrics`, and where classes differ in the number, what a network adds to knowing the class.
+
+        r2_class_means is the R2 of answering with the mean of the image's class, on the training images; r2_within is
+        the fraction that the network explains of what those means leave.
+        """
+        found = self.metrics(predicted, targets)
+        if self.class_mse:
+            found["r2_class_means"] = 1 - self.class_mse / self.sd**2
+            found["r2_within"] = 1 - found["rmse"] ** 2 / self.class_mse
+        return found
+
+
+def _class_mse(values: Tensor, labels: Tensor) -> float | None:
+    groups = [values[labels == label] for label in labels.unique()]
+    if len(groups) < 2:
+        return None
+    return float(sum(((group - group.mean()) ** 2).sum() for group in groups) / len(values))
 
 
 def _values(split: Split, target: str) -> Tensor:
