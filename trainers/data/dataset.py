@@ -12,7 +12,7 @@ from torch import Tensor
 
 TARGETS = ("axion_mass", "mass_fraction")
 """The regression targets that simulated lenses and DeepLense's files have: log10 of the axion mass in eV, and the
-substructure's fraction of the total mass."""
+substructure's fraction of the total mass; of simulated lenses, that within the halo's Einstein radius."""
 
 
 class Images(Protocol):

@@ -14,6 +14,7 @@ which is the layout of DeepLense's own Model I to III. <bits> is a random number
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from trainers.data.cores import cores
 from trainers.data.progress import progress_bar
 from trainers.data.simulated.chunks import CHUNK, one_torch_thread, simulate_chunk
-from trainers.data.simulated.population import CLASSES, PRESETS
+from trainers.data.simulated.population import CLASSES, NOTES, PRESETS
 from trainers.data.source import Simulated
 from trainers.errors import TrainingError
 
@@ -52,6 +53,8 @@ def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
             np.save(out / label / f"{label}_sim_{bits}.npy", content, allow_pickle=True)
         return count
 
+    if progress and source.preset in NOTES:
+        print(NOTES[source.preset], file=sys.stderr, flush=True)
     title = f"Writing {source.images} lenses ({source.preset}) to {out}"
     with (
         one_torch_thread(),

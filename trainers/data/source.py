@@ -19,7 +19,7 @@ from trainers.data.folder.convert import convert
 from trainers.data.folder.layouts import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
-from trainers.data.simulated.population import Population, preset, with_snr
+from trainers.data.simulated.population import NOTES, Population, preset, with_snr
 from trainers.errors import TrainingError
 from trainers.user_module import UserFunction, is_dotted
 
@@ -185,10 +185,11 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None) ->
 
     `cache` is the folder of caches; by default `$NAS_CACHE`, or `~/.cache/nas-lensing`. A folder whose files have
     changed is converted anew, and a function whose file has changed is called again. With `progress`, one line on
-    stderr says what was recognised. TrainingError if the source cannot be used.
+    stderr says what was recognised, or what to know about a preset. TrainingError if the source cannot be used.
     """
+    line = None
     if isinstance(source, Simulated):
-        name, folder = f"simulated {source.preset}", simulated(source, progress, cache)
+        name, folder, line = f"simulated {source.preset}", simulated(source, progress, cache), NOTES.get(source.preset)
     elif isinstance(source, Folder):
         name, folder = Path(source.path).name, converted(source, progress, cache)
     elif isinstance(source, Function):
@@ -200,7 +201,7 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None) ->
                 f"the cache {folder.parent} no longer holds the arrays {source.digest}, or not with image_size "
                 f"{source.image_size} and seed {source.seed}; give the arrays again (from_arrays)"
             )
-    if progress and (line := recognised(folder)):
+    if progress and (line := line or recognised(folder)):
         print(line, file=sys.stderr, flush=True)
     return open_dataset(name, folder)
 

@@ -57,10 +57,34 @@ def model_2(population: Population, light: np.ndarray, rng: np.random.Generator)
 
 def euclid(population: Population, light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Electrons/s above the sky in four exposures of Euclid VIS, with Poisson and read-out noise."""
+    background = euclid_background(population, light)
+    return (rng.poisson(EUCLID_TIME * flux(population, light)) + rng.normal(0.0, background, light.shape)) / EUCLID_TIME
+
+
+def euclid_background(population: Population, light: np.ndarray) -> float:
+    """The noise of sky and read-out in a pixel, rms in electrons over all exposures."""
     side = pixel(population, light)
     readout = EUCLID_EXPOSURES * (EUCLID_READ_NOISE * side / EUCLID_PIXEL) ** 2
-    background = math.sqrt(readout + EUCLID_TIME * EUCLID_SKY * side**2)
-    return (rng.poisson(EUCLID_TIME * flux(population, light)) + rng.normal(0.0, background, light.shape)) / EUCLID_TIME
+    return math.sqrt(readout + EUCLID_TIME * EUCLID_SKY * side**2)
+
+
+def variance(population: Population, light: np.ndarray) -> np.ndarray | None:
+    """The variance of the stored images about their mean, in units of light squared, (B, H, W). None without noise.
+
+    For `model_1` the exposure is the median one, and the cut of the background at zero is ignored.
+    """
+    p = population
+    if p.camera == "snr":
+        electrons = p.snr**2 * (1 + p.sky) / light.max(axis=(1, 2), keepdims=True)  # for a unit of light
+        return light / electrons + p.sky * light.max(axis=(1, 2), keepdims=True) / electrons
+    if p.camera == "model_2":
+        return None
+    electrons = p.source_brightness * pixel(p, light) ** 2
+    if p.camera == "model_1":
+        time = 10**3.25
+        background = MODEL_I_BACKGROUND * pixel(p, light) / MODEL_I_PIXEL
+        return 2 * light / (time * electrons) + (background / electrons) ** 2
+    return light / (EUCLID_TIME * electrons) + (euclid_background(p, light) / (EUCLID_TIME * electrons)) ** 2
 
 
 def pixel(population: Population, light: np.ndarray) -> float:

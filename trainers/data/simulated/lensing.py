@@ -36,7 +36,7 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
     s = systems
     zero = torch.zeros((), dtype=x.dtype)
     ax, ay = reduced_deflection_angle_sie(
-        zero, zero, column(s.halo_q), column(s.halo_angle), column(s.halo_radius), x, y, core
+        column(s.halo_x), column(s.halo_y), column(s.halo_q), column(s.halo_angle), column(s.halo_radius), x, y, core
     )
     bx, by = reduced_deflection_angle_external_shear(zero, zero, column(s.shear_1), column(s.shear_2), x, y)
     ax, ay = ax + bx, ay + by
@@ -73,6 +73,7 @@ def noiseless(population: Population, systems: Systems, image_size: int, dtype: 
     turn = torch.from_numpy(systems.turn)[:, None, None]
     x = (sky_x * torch.cos(turn) + sky_y * torch.sin(turn)).to(dtype)
     y = (sky_y * torch.cos(turn) - sky_x * torch.sin(turn)).to(dtype)
+    y = torch.where(torch.from_numpy(systems.mirrored)[:, None, None], -y, y)
     ax, ay = deflection(systems, x, y)
     light = surface_brightness(systems, x - ax, y - ay)[:, None]
     kernel = kernel.to(light)

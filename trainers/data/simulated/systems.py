@@ -18,6 +18,9 @@ class Systems:
     """
 
     turn: np.ndarray  # angle at which the system lies on the sky
+    mirrored: np.ndarray  # bool: the system's y axis is flipped before it is turned
+    halo_x: np.ndarray  # 0 when drawn; a fit may move it
+    halo_y: np.ndarray
     halo_radius: np.ndarray
     halo_q: np.ndarray
     halo_angle: np.ndarray
@@ -33,7 +36,7 @@ class Systems:
     point_y: np.ndarray
     point_radius: np.ndarray
     axion_mass: np.ndarray  # log10 eV; NaN without a vortex
-    mass_fraction: np.ndarray  # of the substructure in the halo's mass (and its own, if that comes on top)
+    mass_fraction: np.ndarray  # of the substructure in the mass within the halo's Einstein radius
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,24 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
     shear, shear_angle = uniform(p.shear), uniform(p.shear_angle)
     halo_e, source_e = uniform(p.halo_ellipticity), uniform(p.source_ellipticity)
     points = SUBSTRUCTURE[label](p, draws)
-    substructure = points.mass.sum(axis=1)
     distances = (p.z_lens, p.z_source, p.luminosity_distances)
     ring, point_radius = einstein_radius(total, *distances), einstein_radius(points.mass, *distances)
+    scale, distance = p.deflection_scale, np.hypot(points.x, points.y)
     # An isothermal halo's mass within a *given* radius is proportional to its Einstein radius, not to its square.
     # Taking the substructure from the halo's own mass would remove only half of it, and the ring's size would reveal
     # the class.
-    inside = np.where(np.hypot(points.x, points.y) < ring[:, None], points.mass, 0.0).sum(axis=1)
+    inside = np.where(distance < ring[:, None], points.mass, 0.0).sum(axis=1)
     halo_radius = ring * (1 - inside / total) if p.conserve_mass else ring
     turn = uniform((0, 2 * math.pi)) if p.turned else np.zeros(count)
+    mirrored = rng.random(count) < 0.5 if p.mirrored else np.zeros(count, dtype=bool)
     halo_angle = uniform(p.halo_angle)
     source = draw_source(p, source_e, draws)
-    scale = p.deflection_scale
+    in_ring = np.where(distance < scale * ring[:, None], scale * point_radius**2, 0.0).sum(axis=1)
     return Systems(
         turn=turn,
+        mirrored=mirrored,
+        halo_x=np.zeros(count),
+        halo_y=np.zeros(count),
         halo_radius=scale * halo_radius,
         halo_q=(1 - halo_e) / (1 + halo_e),
         halo_angle=halo_angle,
@@ -89,7 +96,7 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
         point_y=points.y,
         point_radius=math.sqrt(scale) * point_radius,  # a point's deflection is proportional to its radius squared
         axion_mass=points.axion_mass,
-        mass_fraction=substructure / (total if p.conserve_mass else total + substructure),
+        mass_fraction=in_ring / (scale * ring * scale * halo_radius + in_ring),
     )
 
 
@@ -102,7 +109,10 @@ def no_points(population: Population, draws: Draws) -> Points:
 def draw_subhalos(population: Population, draws: Draws) -> Points:
     """Cold-dark-matter subhalos: point masses with a power-law mass function, all around the lens."""
     p, count = population, draws.count
-    numbers = draws.rng.poisson(p.subhalos, size=count) if p.subhalos_poisson else np.full(count, p.subhalos)
+    fewest, most = p.subhalos
+    numbers = np.full(count, fewest) if fewest == most else draws.rng.integers(fewest, most + 1, count)
+    if p.subhalos_poisson:
+        numbers = draws.rng.poisson(numbers)
     shape = (count, int(numbers.max(initial=0)))
     distance, angle = draws.uniform(p.subhalo_radius, shape), draws.uniform((0, 2 * math.pi), shape)
     low, high = sorted(m ** (p.subhalo_slope + 1) for m in p.subhalo_mass)
