@@ -18,17 +18,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from search_space import Toy, build_model
 from trainers.data import Dataset, Simulated, load
-
-
-def plain_cnn(classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    chans = 1
-    for width in widths:
-        for stride in (2, 1):
-            layers += [nn.Conv2d(chans, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-            chans = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(chans, classes))
 
 
 def standardise(images: Tensor) -> Tensor:
@@ -44,7 +35,7 @@ def probabilities(model: nn.Module, images: Tensor) -> np.ndarray:
 def train(data: Dataset, epochs: int, seed: int, batch: int = 32, lr: float = 1e-3) -> tuple[nn.Module, float]:
     """Return the trained network and the seconds that one epoch took."""
     torch.manual_seed(seed)
-    model = plain_cnn(len(data.classes))
+    model = build_model(Toy("cnn"), in_chans=1, image_size=data.image_size, num_outputs=len(data.classes))
     optimiser = torch.optim.AdamW(model.parameters(), lr, weight_decay=0.02)
     steps = epochs * (len(data.train) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, steps)

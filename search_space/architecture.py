@@ -15,7 +15,7 @@ PLACES = ("once", "blocks")
 NORMS = ("pre", "post", "res_post")
 NORM_LAYERS = ("layer", "batch")
 HEADS = ("average", "class_token", "attention")
-TOYS = ("mlp", "lenet", "resnet2")
+TOYS = ("mlp", "lenet", "resnet2", "cnn")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -108,11 +108,11 @@ class Hybrid:
 
 @dataclass(frozen=True)
 class Toy:
-    """A baseline: an MLP, LeNet or a ResNet of two blocks."""
+    """A baseline: an MLP, LeNet, a ResNet of two blocks, or a plain CNN."""
 
     kind: ClassVar[str] = "toy"
 
-    name: str  # "mlp" | "lenet" | "resnet2"
+    name: str  # one of TOYS
 
     def __post_init__(self) -> None:
         _one_of("toy", self.name, TOYS)

@@ -17,7 +17,6 @@ from search_space.architecture import (
     NORMS,
     PLACES,
     RELATIONAL,
-    TOYS,
     Backbone,
     Hybrid,
     Stage,
@@ -218,7 +217,7 @@ class BackboneSpace:
 class ToySpace:
     """The baselines."""
 
-    names: tuple[str, ...] = TOYS
+    names: tuple[str, ...] = ("mlp", "lenet", "resnet2")
 
     def sample(self, trial: Trial, image_size: int = 64) -> Toy:
         """Sample a network; `image_size` has no effect."""

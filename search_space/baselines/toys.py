@@ -1,4 +1,4 @@
-"""Baselines for images of any size: an MLP, LeNet and a ResNet of two blocks."""
+"""Baselines for images of any size: an MLP, LeNet, a ResNet of two blocks and a plain CNN."""
 
 from __future__ import annotations
 
@@ -70,6 +70,15 @@ def resnet2(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
     )
 
 
+def cnn(in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
+    """Four stages of two 3 x 3 convolutions; the first of each halves the grid."""
+    layers: list[nn.Module] = []
+    for c_in, c_out in ((in_chans, 16), (16, 32), (32, 64), (64, 128)):
+        for chans, stride in ((c_in, 2), (c_out, 1)):
+            layers += [nn.Conv2d(chans, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, num_outputs))
+
+
 def build_toy(name: str, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
     """Build a network of (B, in_chans, S, S) -> (B, num_outputs)."""
-    return {"mlp": mlp, "lenet": lenet, "resnet2": resnet2}[name](in_chans, image_size, num_outputs)
+    return {"mlp": mlp, "lenet": lenet, "resnet2": resnet2, "cnn": cnn}[name](in_chans, image_size, num_outputs)
