@@ -18,6 +18,11 @@ SYMMETRIES = range(8)
 """The symmetries of the square: 0-3 are quarter turns, 4-7 the same of the mirror image. 0 is the image as it is."""
 
 
+def turned(images: Tensor, symmetry: int) -> Tensor:
+    """Images (B, C, S, S) under one of the SYMMETRIES."""
+    return (images.flip(3) if symmetry >= 4 else images).rot90(symmetry % 4, (2, 3))
+
+
 @torch.inference_mode()
 def outputs(
     model: nn.Module,
@@ -38,8 +43,7 @@ def outputs(
     parts = []
     for start in range(0, len(images), batch_size):
         x = normalise(images[start : start + batch_size].to(device), normalisation)
-        x = (x.flip(3) if symmetry >= 4 else x).rot90(symmetry % 4, (2, 3))
-        parts.append(model(x).float())
+        parts.append(model(turned(x, symmetry)).float())
     return torch.cat(parts).cpu()
 
 

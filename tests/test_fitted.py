@@ -1,0 +1,96 @@
+"""Trees without a network: features as computed by hand, and predictions that no turn or mirror changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from trainers import metrics
+from trainers.data import Split
+from trainers.evaluate import SYMMETRIES, turned
+from trainers.fitted import FITTED, fit_trees, statistics
+from trainers.tasks.axion_mass import Task as Mass
+from trainers.tasks.axion_mass_sigma import Task as MassSigma
+from trainers.tasks.substructure import Task
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A few trees, on one thread."""
+    for name, settings in FITTED.items():
+        monkeypatch.setitem(FITTED, name, settings | {"trees": settings["trees"] | {"max_iter": 20}})
+    with threadpool_limits(1):
+        yield
+
+
+def by_hand(pixels):
+    """The statistics of one channel, pixel by pixel."""
+    values = sorted(pixels.flatten().tolist())
+    light = pixels - values[0]
+    centre = (len(pixels) - 1) / 2
+    moment = sum(light[y, x] * ((y - centre) ** 2 + (x - centre) ** 2) for y in range(8) for x in range(8))
+    brightest = sum(sorted(light.flatten().tolist())[-3:])  # 5% of 64 pixels
+    return [
+        np.mean(values), np.std(values), stats.skew(values), stats.kurtosis(values, fisher=False),
+        *np.quantile(values, [0, 0.25, 0.5, 0.75, 0.9, 0.99, 1]),
+        (moment / light.sum()) ** 0.5, brightest / light.sum(),
+    ]  # fmt: skip
+
+
+def test_statistics_are_those_computed_by_hand_and_the_same_in_every_view():
+    images = torch.from_numpy(np.random.default_rng(0).gamma(2, 100, (5, 2, 8, 8)).astype(np.int64))
+    found = statistics(images)
+    assert found.numpy() == pytest.approx(np.array([[*by_hand(i[0]), *by_hand(i[1])] for i in images.numpy()]))
+    for k in SYMMETRIES:
+        assert statistics(turned(images, k)).numpy() == pytest.approx(found.numpy())
+    assert torch.isfinite(statistics(torch.full((1, 1, 8, 8), 3.0))).all()
+
+
+def rings(n, classes=3, seed=0):
+    """Rings of a radius and brightness for each class, off the centre and in noise; their target is the radius."""
+    rng = np.random.default_rng(seed)
+    labels = torch.arange(n) % classes
+    y, x = np.mgrid[:16, :16] - 7.5
+    radius = 3 + 1.5 * labels.numpy() + rng.normal(0, 0.2, n)
+    images = [
+        (1 + label) * np.exp(-((np.hypot(y - rng.normal(0, 0.3), x - rng.normal(0, 0.3)) - r) ** 2))
+        + rng.normal(0, 0.3, y.shape)
+        for label, r in zip(labels.tolist(), radius, strict=True)
+    ]
+    pixels = torch.from_numpy(np.stack(images)[:, None].astype(np.float32))
+    return Split(pixels, labels, {"axion_mass": torch.from_numpy(radius)})
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_trees_tell_the_classes_apart_however_the_images_are_turned(name):
+    train, test, task = rings(90), rings(60, seed=1), Task(("a", "b", "c"))
+    trees = fit_trees(name, train, train, task)
+    upright = trees.predict(test.images)
+    assert metrics.macro_auc(upright.numpy(), test.labels.numpy()) > 0.95
+    assert torch.allclose(upright.sum(1), torch.ones(60, dtype=torch.float64))
+    for k in SYMMETRIES:
+        assert trees.predict(turned(test.images, k)).numpy() == pytest.approx(upright.numpy(), abs=1e-6)
+    assert torch.equal(fit_trees(name, train, train, task).predict(test.images), upright), "the same every time"
+
+
+def test_a_class_without_training_images_has_probability_zero():
+    train = rings(60, classes=2)
+    train = replace(train, labels=train.labels * 2)
+    predicted = fit_trees("statistics", train, train, Task(("a", "b", "c"))).predict(rings(9).images)
+    assert predicted.shape == (9, 3)
+    assert (predicted[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_trees_measure_a_number_and_their_sigma_is_the_error_on_validation_images(name):
+    train, val, test = rings(90), rings(60, seed=1), rings(60, seed=2)
+    plain = fit_trees(name, train, val, Mass(mean=0.0, sd=1.0)).predict(test.images)
+    assert metrics.regression(plain.numpy(), test.targets["axion_mass"].numpy())["r2"] > 0.8
+    trees = fit_trees(name, train, val, MassSigma(mean=0.0, sd=1.0))
+    found, on_val = trees.predict(test.images), trees.predict(val.images)
+    assert torch.equal(found[:, :1], plain)
+    assert len(found[:, 1].unique()) == 1
+    assert metrics.regression(on_val.numpy(), val.targets["axion_mass"].numpy())["z_rms"] == pytest.approx(1)
