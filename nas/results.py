@@ -21,6 +21,7 @@ from nas.searching.engine import GIVEN, REPEATS
 from nas.searching.storage import only_study
 from nas.words import describe_architecture
 from studies import Configuration
+from studies.baselines import BASELINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,7 @@ class Results:
     trials: tuple[Trial, ...]
     repeats: tuple[Trial, ...] = ()  # of the finals: trials of some configurations again, with fresh seeds
     database: Path | None = None  # None: read from memory
+    baselines: tuple[str, ...] = BASELINES  # names, for a retraining; old studies have the default ones
 
     @property
     def objective(self) -> str:
@@ -224,6 +226,7 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         trials=tuple(trial for trial in trials if trial.repeats is None),
         repeats=tuple(trial for trial in trials if trial.repeats is not None),
         database=database,
+        baselines=tuple(study.user_attrs.get("baselines", BASELINES)),
     )
 
 

@@ -15,7 +15,7 @@ from search_space import mixers
 from studies.errors import StudyError
 from studies.spec import StudySpec
 
-NOT_STUDIES = ("errors", "first", "loading", "spec", "train_space")  # what studies are made of
+NOT_STUDIES = ("baselines", "errors", "first", "loading", "spec", "train_space")  # what studies are made of
 
 
 def known() -> list[str]:

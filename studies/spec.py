@@ -10,6 +10,7 @@ from typing import Any, Literal
 from search_space import BackboneSpace, HybridSpace, ToySpace, from_dict, to_dict
 from search_space.architecture import Architecture
 from search_space.bounds import values
+from studies.baselines import BASELINES, check_baselines
 from studies.errors import StudyError
 from studies.first import check_first
 from studies.train_space import TrainSpace
@@ -19,6 +20,7 @@ from trainers.data import Simulated, Source, source_to_dict
 
 DEFAULT_SIZE = 64  # pixels; of images whose source names no size
 LARGE = 1024  # pixels; of images at which a space asks for everything that it can
+NOT_IDENTITY = ("trials", "question", "first", "finals", "baselines")  # a study may be resumed with others
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class StudySpec:
     (multiply-accumulates for one image) are never trained. `first` holds parameters of the first trials by name; what
     it omits is sampled. With `seeds` above one, the seed is a parameter like any other: the sampler `grid` trains every
     cell with each seed. `finals` is the cost, as a share of the search's epochs, of training the best again with fresh
-    seeds at its end.
+    seeds at its end. `baselines` are what a retraining compares its configurations with (studies/baselines.py).
 
     Raises:
         StudyError: a field of the wrong type or out of bounds, or a `first` that the study does not ask for.
@@ -75,6 +77,7 @@ class StudySpec:
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000
     seed: int = 0
+    baselines: tuple[str, ...] = BASELINES
 
     def __post_init__(self) -> None:
         self._check_fields()
@@ -112,6 +115,7 @@ class StudySpec:
             raise StudyError(f"training is {self.training!r}; expected a TrainSpace")
         if not isinstance(self.data, Source):
             raise StudyError(f"data is {self.data!r}; expected a source: trainers.data.Simulated or Folder")
+        check_baselines(self.baselines)
         if not isinstance(self.first, tuple):
             raise StudyError(f"first is {self.first!r}; expected a tuple of parameters by name: ({{...}},)")
 
@@ -133,7 +137,7 @@ class StudySpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data. Runs that share it are of the same study, whatever their number of trials."""
-        names = [f.name for f in fields(self) if f.name not in ("trials", "question", "first", "finals")]
+        names = [f.name for f in fields(self) if f.name not in NOT_IDENTITY]
         parts = {"space": asdict(self.space), "training": asdict(self.training), "data": source_to_dict(self.data)}
         return {name: parts.get(name, getattr(self, name)) for name in names}
 

@@ -69,7 +69,8 @@ def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> L
     sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
     origin = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
-    for name, value in {**origin, "spec": describe(spec), "question": spec.question}.items():
+    more = {"question": spec.question, "baselines": spec.baselines}
+    for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -48,7 +48,7 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
         raise ArchitectureError(
             f"checkpoint {checkpoint!r} is not a file: give the path of a .safetensors or .pth file"
         )
-    if name != "alexnet" and not timm.is_model(name):
+    if not is_known(name):
         close = difflib.get_close_matches(name, ["alexnet", *timm.list_models()], n=5, cutoff=0.4)
         raise ArchitectureError(
             f"unknown backbone {name!r}, expected a name of timm or 'alexnet', such as: {', '.join(close)}"
@@ -79,6 +79,10 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
             "give another checkpoint, or set pretrained=False"
         ) from error
     return BackboneNet(net, in_chans, image_size, net_size)
+
+
+def is_known(name: str) -> bool:
+    return name == "alexnet" or bool(timm.is_model(name))
 
 
 def check_loaded(net: nn.Module, checkpoint: str) -> None:
