@@ -39,6 +39,11 @@ class RunFolder:
         return self.path / "retrained"
 
     @property
+    def baselines(self) -> Path:
+        """The results of baselines, for all runs of this folder over the same images."""
+        return self.path.parent / ".baselines"
+
+    @property
     def retraining_record(self) -> Path:
         return self.path / "retrain.json"
 

@@ -49,6 +49,14 @@ def metric_name(metric: str) -> str:
     return name or objective_name(metric)
 
 
+def baseline_name(name: str) -> str:
+    """`resnet18` -> "ResNet-18"; a name of timm that we do not know stays as it is."""
+    return {
+        "statistics": "intensity statistics", "pca": "PCA + boosted trees", "cnn": "plain CNN", "resnet18": "ResNet-18",
+        "densenet121": "DenseNet-121", "vit_tiny_patch16_224": "ViT-Tiny",
+    }.get(name, name)  # fmt: skip
+
+
 def si(number: float | None) -> str:
     """Three significant digits with k, M, G: 166679 -> 167 k."""
     if number is None:

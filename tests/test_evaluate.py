@@ -46,6 +46,7 @@ def retrained(folder, task, objective, direction, *arguments):
     storage = open_storage(folder / "tiny" / "study.db")
     ledger = Ledger(storage, "tiny", direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
     ledger.study.set_user_attr("spec", describe(spec))
+    ledger.study.set_user_attr("baselines", [])
     config = Configuration(Toy("resnet2"), TrainConfig(epochs=2), seed=0).to_dict()
     engine = Engine(ledger, schedulers.create("full", (2,), 3), sample=lambda trial: config, trials=1,
                     objective=objective)  # fmt: skip

@@ -18,7 +18,7 @@ from trainers.data import Simulated
 
 TOY = StudySpec(
     "toy", "Which toy?", space=ToySpace(), data=Simulated(images=60, image_size=16), epochs=6, min_epochs=2,
-    sampler="random", first=({"toy": "lenet", "learning_rate": 1e-3},),
+    sampler="random", first=({"toy": "lenet", "learning_rate": 1e-3},), baselines=(),
 )  # fmt: skip
 
 
@@ -285,6 +285,7 @@ STUDY = StudySpec(
     space=HybridSpace(mixers=("my_lensing.my_mixer", "my_study"), stages=(1,), depth=(1,), width=(32,),
                       patch=(4,), first=("same",), position=("none",)),
     task="my_lensing.redshift", objective="mae", direction="minimize", epochs=4, min_epochs=2, trials=4,
+    baselines=("pca",),
 )
 '''
 

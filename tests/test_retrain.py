@@ -72,6 +72,7 @@ def make_study(folder, configs, values, spec=SPEC):
     folder.mkdir(parents=True)
     ledger = Ledger(open_storage(folder / "study.db"), SPEC.name, sampler=optuna.samplers.RandomSampler(seed=0))
     ledger.study.set_user_attr("spec", describe(spec))
+    ledger.study.set_user_attr("baselines", [])  # tests/test_baselines.py trains some
     given = iter(configs)
     engine = Engine(
         ledger, schedulers.create("promotion", (2,), 3), sample=lambda trial: next(given), trials=len(configs)

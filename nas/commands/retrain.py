@@ -31,6 +31,9 @@ def options() -> Parser:
     p.add_argument(
         "--rewind", type=int, help="with --sparsity: the epoch to which the other weights return (default 1)"
     )
+    p.add_argument(
+        "--no-baselines", dest="baselines", action="store_false", help="do not compare with the study's baselines"
+    )
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     return p
@@ -41,7 +44,8 @@ def command(argv: list[str]) -> int:
     from rich.console import Console  # only now: --help must not wait for torch
 
     import nas
-    from nas.report.retraining_page import describe, table
+    from nas.report import baselines
+    from nas.report.retraining_page import describe, shown, table
 
     results = find_results(args.pop("study"), args.pop("runs"), args.pop("name"))
     retrained = nas.retrain(results, **args)
@@ -49,6 +53,10 @@ def command(argv: list[str]) -> int:
     console.print(table(retrained))
     for scores in retrained.configurations:
         console.print(f"trial {scores.trial}: {describe(scores)}", soft_wrap=True, highlight=False)
+    if retrained.baselines:
+        console.print(baselines.table(retrained, shown(retrained)))
+    for verdict in retrained.verdicts:
+        console.print(baselines.sentence(verdict), soft_wrap=True, highlight=False)
     console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True, highlight=False)
     models = f"models: {retrained.run.models}, the first by validation as best/"
     console.print(models, soft_wrap=True, highlight=False)

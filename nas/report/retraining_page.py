@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from rich import box
 from rich.table import Table
 
+from nas.report.baselines import against_baselines
 from nas.report.document import document, header, html_table, plot, section
 from nas.report.retraining_figures import (
     confusion,
@@ -21,7 +22,16 @@ from nas.report.retraining_figures import (
 )
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
-from nas.words import count, describe_architecture, describe_data, describe_size, metric_name, objective_name, override
+from nas.words import (
+    baseline_name,
+    count,
+    describe_architecture,
+    describe_data,
+    describe_size,
+    metric_name,
+    objective_name,
+    override,
+)
 
 KINDS = ("roc", "precision", "confusion", "points")
 STYLE = """
@@ -62,6 +72,9 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
     return [
         [str(c.trial), *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
         for c in retrained.configurations
+    ] + [
+        [baseline_name(b.name), *(str(b.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
+        for b in retrained.baselines
     ]
 
 
@@ -107,6 +120,8 @@ def page(retrained: Retrained) -> str:
     body.append(turned_and_mirrored(retrained))
     if total > 1:
         body.append(differences(retrained))
+    if retrained.baselines:
+        body.append(against_baselines(retrained, shown(retrained)))
     if "sizes" in plots:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))

@@ -16,11 +16,12 @@ from nas.errors import SearchFailed, UserError, mendable
 from nas.files import exclusive, link, write_text
 from nas.models.export import describe_model, export
 from nas.results import Results, Trial, load_results
+from nas.retraining import baselines as rivals
+from nas.retraining.comparison import compare
 from nas.retraining.job import Retraining, fingerprint, finished, result
 from nas.retraining.progress import Trainings
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Certainty, Scores, Size, Spread, certainty, combined, score
-from nas.retraining.training import train_and_test
 from nas.run_folder import RunFolder
 from nas.searching.options import at_least
 from nas.words import count, override
@@ -40,6 +41,7 @@ def retrain(
     train_sizes: Sequence[int] = (),
     sparsity: float | None = None,
     rewind: int | None = None,
+    baselines: bool = True,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
     quiet: bool = False,
@@ -49,7 +51,8 @@ def retrain(
     results: a study, or the folder of its run. Everything is written there; the same call resumes.
     seeds: trainings per configuration. train_sizes: further trainings on these numbers of images, for a learning curve.
     sparsity: share of the weights in mixers and MLPs to prune (default: as searched). rewind: the epoch to which the
-        other weights return. workers, gpus_per_trial, quiet: as in `search`.
+        other weights return. baselines: also train the study's baselines, after the configurations, unless another
+        retraining on the same images has. workers, gpus_per_trial, quiet: as in `search`.
 
     Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed;
     KeyboardInterrupt after Ctrl-C, which keeps the finished trainings.
@@ -72,7 +75,7 @@ def retrain(
         reached = count(len(chosen), "different configuration")
         console.print(f"top_k is {top_k}, but only {reached} reached the full budget")
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
-        return _conduct(results, run, chosen, overridden, seeds, sizes, resources, console)
+        return _conduct(results, run, chosen, overridden, seeds, sizes, baselines, resources, console)
 
 
 def best(results: Results, k: int) -> list[Trial]:
@@ -134,6 +137,7 @@ def _conduct(
     overridden: Mapping[str, Any],
     seeds: int,
     sizes: Sequence[int],
+    baselines: bool,
     resources: Resources,
     console: Console,
 ) -> Retrained:
@@ -155,13 +159,15 @@ def _conduct(
     )
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
-    with Trainings(todo, console) as trainings:
-        if todo:
-            work_through(trainings, train_and_test, resources)
+    against = rivals.plan(results.baselines if baselines else (), jobs[0], seeds, run.baselines)
+    with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
+        if todo or more:
+            work_through(trainings, rivals.train_or_fit, resources)
     gathered = gather(results, chosen, jobs, data)
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
     if not gathered.scores:
         raise SearchFailed(f"every training failed: {'; '.join(failures)}")
+    compared = compare(against, jobs, results.objective, task, data)
     images = {"train": available, "test": len(task.select(data.test))}
     retrained = Retrained(
         study=results.name, question=results.question, objective=results.objective,
@@ -170,6 +176,7 @@ def _conduct(
         quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=results.rungs[-1],
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         configurations=gathered.scores, failures=failures, overridden=overridden, run=run,
+        baselines=compared[0], verdicts=compared[1],
     )  # fmt: skip
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
     write_text(run.retraining_report, page(retrained))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.scores import Certainty, Scores, Size
 from nas.run_folder import RunFolder
 
@@ -33,6 +34,8 @@ class Retrained:
     failures: tuple[str, ...]
     overridden: Mapping[str, Any]  # options of every training that replace the search's own: sparsity, rewind
     run: RunFolder
+    baselines: tuple[Baseline, ...] = ()  # in the order of the study
+    verdicts: tuple[Verdict, ...] = ()  # one per configuration, if there are baselines
 
     @property
     def best(self) -> Path:

@@ -48,12 +48,17 @@ def import_path() -> tuple[str, ...]:
     return tuple(os.path.abspath(folder) for folder in sys.path)
 
 
-def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
-    """Set up the network, data and task of a `Configuration` in this process."""
+def open_problem(problem: Problem) -> tuple[Dataset, Task]:
+    """Set up the data and the task in this process."""
     sys.path += [folder for folder in problem.import_path if folder not in sys.path]
     torch.set_num_threads(problem.threads)
     data = resident(json.dumps(problem.data, sort_keys=True), problem.device, problem.gpus)
-    task = tasks.create(problem.task, data)
+    return data, tasks.create(problem.task, data)
+
+
+def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
+    """Set up the network, data and task of a `Configuration` in this process."""
+    data, task = open_problem(problem)
     configuration = Configuration.from_dict(config)
     torch.manual_seed(configuration.seed)
     model = build_model(

@@ -1,0 +1,105 @@
+"""The baselines on the test split, and whether the configurations beat the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from nas.retraining.baselines import BaselineTraining, tested
+from nas.retraining.job import NetworkResult, Retraining, finished
+from nas.retraining.scores import Certainty, Spread, certainty, combined
+from search_space import cost
+from studies.baselines import network
+from trainers import metrics
+from trainers.data import Dataset
+from trainers.evaluate import metrics_of_views
+from trainers.fitted import FITTED
+from trainers.tasks import Task
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline on the test split: a network with several seeds, or trees."""
+
+    name: str
+    fitted: bool  # trees, which predict the same under every symmetry
+    parameters: int | None  # of a network
+    seeds: tuple[int, ...]
+    seconds: float  # of one training or fit in its worker
+    test: tuple[Mapping[str, float], ...]  # metrics of each seed
+    spread: Mapping[str, Spread]
+    ensemble: Mapping[str, float]  # metrics of the seeds' combined prediction
+    interval: Mapping[str, tuple[float, float]]  # of the ensemble, as in `Certainty`
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One configuration against the best baseline, on the same test images."""
+
+    trial: int
+    baseline: str
+    metric: str  # that decides
+    difference: Mapping[str, tuple[float, float, float]]  # configuration - baseline, and its paired interval
+    ahead: tuple[float, float, float]  # that of the deciding metric; positive where the configuration is better
+    beats: bool  # the whole interval is positive
+
+
+def compare(
+    baselines: Sequence[BaselineTraining], retrainings: Sequence[Retraining], objective: str, task: Task, data: Dataset
+) -> tuple[tuple[Baseline, ...], tuple[Verdict, ...]]:
+    """Score the finished baselines, and judge every retrained configuration by the best of them.
+
+    The search's objective decides, or the metric that it is a value of: `auc` for `auc_d4_worst`. The best baseline is
+    the best on the test images themselves, which is in its favour.
+    """
+    rivals, configurations = _results(baselines, task), _results(retrainings, task)
+    if not rivals:
+        return (), ()
+    targets = task.targets(task.select(data.test)).cpu()
+    views = {group: combined(trained, task) for group, trained in {**rivals, **configurations}.items()}
+    found = {name: metrics_of_views(views[name], targets, task) for name in rivals}
+    usual = task.metrics(next(iter(views.values()))[0], targets)
+    metric = next(m for m in (objective, metrics.base(objective), *usual) if m in usual)
+    sign = 1 if metrics.direction(metric, task) == "maximize" else -1
+    best = max(rivals, key=lambda name: sign * found[name][metric])
+    order = sorted(views, key=lambda group: group != best)  # differences are from the first
+    certain = dict(zip(order, certainty([views[group][0] for group in order], task, targets), strict=True))
+    return (
+        tuple(_baseline(n, rivals[n], found[n], certain[n], task, data) for n in rivals),
+        tuple(_verdict(int(n), best, metric, sign, certain[n]) for n in configurations),
+    )
+
+
+def _results(jobs: Sequence[Retraining], task: Task) -> dict[str, list[NetworkResult]]:
+    """The finished results on all images of each baseline by name, or of each configuration by the trial's number."""
+    found: dict[str, list[NetworkResult]] = {}
+    for job in jobs:
+        if job.images is None and finished(job) is not None:
+            group = job.baseline if isinstance(job, BaselineTraining) else str(job.trial)
+            found.setdefault(group, []).append(tested(job, task))
+    return found
+
+
+def _baseline(
+    name: str, trained: Sequence[NetworkResult], ensemble: Mapping[str, float], certain: Certainty, task: Task,
+    data: Dataset,
+) -> Baseline:  # fmt: skip
+    shape = {"in_chans": data.in_chans, "image_size": data.image_size, "num_outputs": task.num_outputs}
+    return Baseline(
+        name=name,
+        fitted=name in FITTED,
+        parameters=None if name in FITTED else cost(network(name), **shape).parameters,
+        seeds=tuple(result.seed for result in trained),
+        seconds=fmean(result.seconds for result in trained),
+        test=tuple(result.metrics for result in trained),
+        spread={m: Spread.of([result.metrics[m] for result in trained]) for m in ensemble},
+        ensemble=ensemble,
+        interval=certain.interval,
+    )
+
+
+def _verdict(trial: int, baseline: str, metric: str, sign: int, certain: Certainty) -> Verdict:
+    value, *ends = certain.difference[metric]
+    low, high = sorted(sign * end for end in ends)
+    return Verdict(trial, baseline, metric, certain.difference, (sign * value, low, high), low > 0)
