@@ -68,7 +68,7 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
         f"{metric_name(retrained.verdicts[0].metric)}. Brackets hold the 95% interval, paired over the test images. A "
         "configuration beats the baseline if the whole interval is on its side."
     )
-    head = ["baseline", "networks", *(f"test {metric_name(m)}" for m in metrics), "parameters", "seconds"]
+    head = ["baseline", "networks", *(f"test {metric_name(m)}" for m in metrics), "parameters", "training"]
     costs = {baseline_name(b.name): [si(b.parameters), duration(b.seconds)] for b in retrained.baselines}
     beside = [[*row, *costs.get(row[0], ["", ""])] for row in rows(retrained.baselines, metrics)]
     shown = [m for m in metrics if m in retrained.verdicts[0].difference]

@@ -115,13 +115,13 @@ def page(retrained: Retrained) -> str:
     plots = {key: plot(key, figure) for key, figure in figures.items()}
     total = len(retrained.configurations)
     body = [summary(retrained), on_the_test_images(retrained)]
+    if retrained.baselines:
+        body.append(against_baselines(retrained, shown(retrained)))
     if "overview" in plots:
         body.append(against_validation(retrained, plots["overview"]))
     body.append(turned_and_mirrored(retrained))
     if total > 1:
         body.append(differences(retrained))
-    if retrained.baselines:
-        body.append(against_baselines(retrained, shown(retrained)))
     if "sizes" in plots:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))
