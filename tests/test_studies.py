@@ -20,7 +20,7 @@ from nas.searching.settings import apply, parse
 from search_space import ArchitectureError, BackboneSpace, HybridSpace, Range, ToySpace, build_model, cost
 from studies import Configuration, StudyError, StudySpec, TrainSpace, hybrid, training
 from studies.spec import rungs
-from studies.train_space import PLAIN_TRAINING
+from studies.train_space import PLAIN_TRAINING, STRENGTHS
 from trainers import tasks
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Folder, Simulated, Split
@@ -397,7 +397,7 @@ def test_a_space_without_a_sample_is_refused_when_the_study_is_made(space):
 def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_start(space):
     spec = StudySpec("mine", "?", space=space, first=({"batch_size": 32},))
     record = spec.to_dict()
-    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first", "finals"}
+    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first", "finals", "baselines"}
     assert json.loads(json.dumps(record))["training"]["momentum"] == {
         "low": 0.8,
         "high": 0.99,
@@ -455,3 +455,14 @@ def test_given_trials_that_do_not_fit_new_bounds_are_left_out():
 def test_a_setting_that_cannot_be_is_refused(text, said):
     with pytest.raises(UserError, match=said):
         apply(studies.load("hybrid"), dict([parse(text)]))
+
+
+def test_every_network_of_the_hybrid_studies_is_trained_on_turned_and_mirrored_images_and_few_changes_at_once():
+    for name in ("hybrid", "hybrid_base", "hybrid_large"):
+        counts = []
+        for configuration, _, _ in samples(name):
+            augmentation = configuration.training.augmentation
+            assert augmentation.d4 or (augmentation.rotation == 180 and augmentation.flip)
+            counts.append(sum(getattr(augmentation, strength) > 0 for strength in STRENGTHS))
+        assert max(counts) == 1
+        assert counts.count(0) >= len(counts) / 6
