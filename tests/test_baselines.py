@@ -1,11 +1,13 @@
 """Baselines beside the retrained configurations: trained once per images and budget, and an honest word on who wins."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from filelock import FileLock
+from here import work_through_here
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
@@ -23,6 +25,7 @@ from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.data import Dataset, Simulated, Split
 from trainers.evaluate import metrics_of_views
+from trainers.fitted import FITTED
 
 SPEC = StudySpec(
     "toy", "Which toy?", space=ToySpace(("mlp",)), data=Simulated(images=60, image_size=16), epochs=2, min_epochs=2,
@@ -37,6 +40,8 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         resident.cache_clear()
+        for name, settings in FITTED.items():  # a few trees
+            patch.setitem(FITTED, name, settings | {"trees": settings["trees"] | {"max_iter": 10}})
         yield
 
 
@@ -54,15 +59,32 @@ def done(monkeypatch):
 
 
 def search(runs, spec=SPEC, name="toy"):
-    return nas.search(spec, trials=1, runs=runs, name=name, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.workers.pool.work_through", work_through_here)
+        return nas.search(spec, trials=1, finals=0, runs=runs, name=name, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The folder of a run of SPEC."""
+    folder = tmp_path_factory.mktemp("runs")
+    search(folder)
+    return folder / "toy"
+
+
+def copied(run, folder):
+    shutil.copytree(run, folder)
+    return nas.load_results(folder)
 
 
 def retrain(results, **options):
     return nas.retrain(results, **{"top_k": 1, "seeds": 2, "workers": 2, "quiet": True, **options})
 
 
-def test_baselines_follow_the_configurations_and_serve_every_run_over_the_same_images(tmp_path, without_ray, done):
-    results = search(tmp_path)
+def test_baselines_follow_the_configurations_and_serve_every_run_over_the_same_images(
+    tmp_path, searched, without_ray, done
+):
+    results = copied(searched, tmp_path / "toy")
     retrained = retrain(results)
     assert done == [*OURS, *THEIRS]
     assert [(b.name, b.seeds) for b in retrained.baselines] == [("statistics", (0,)), ("cnn", (0, 1))]
@@ -70,7 +92,7 @@ def test_baselines_follow_the_configurations_and_serve_every_run_over_the_same_i
     assert [b.parameters for b in retrained.baselines] == [None, sum(p.numel() for p in network.parameters())]
     assert retrain(results).to_dict() == retrained.to_dict()
     assert done == [*OURS, *THEIRS], "nothing is trained twice"
-    other = retrain(search(tmp_path, name="other"), seeds=3)
+    other = retrain(copied(searched, tmp_path / "other"), seeds=3)
     assert done[5:] == [*OURS, "trial 0, seed 3", "plain CNN, seed 2"]
     assert other.baselines[0] == retrained.baselines[0]
     assert other.baselines[1].test[:2] == retrained.baselines[1].test
@@ -78,8 +100,8 @@ def test_baselines_follow_the_configurations_and_serve_every_run_over_the_same_i
     assert done[9:] == ["trial 0, seed 1", "plain CNN, seed 0"], "trees know no epochs"
 
 
-def test_the_command_shows_them_and_leaves_them_out_when_asked(tmp_path, without_ray, capsys):
-    search(tmp_path)
+def test_the_command_shows_them_and_leaves_them_out_when_asked(tmp_path, searched, without_ray, capsys):
+    copied(searched, tmp_path / "toy")
     words = ["--study", "toy", "--runs", str(tmp_path), "--seeds", "2", "--top-k", "1", "--workers", "2"]
     assert main_of("retrain", [*words, "--no-baselines"]) == 0
     assert not (tmp_path / ".baselines").exists()
@@ -115,11 +137,11 @@ def test_baselines_of_a_measured_number(tmp_path, without_ray, task):
     assert ("z_rms" in best.ensemble) == task.endswith("sigma")
 
 
-def test_a_failed_baseline_loses_nothing_else(tmp_path, without_ray, monkeypatch):
+def test_a_failed_baseline_loses_nothing_else(tmp_path, searched, without_ray, monkeypatch):
     def fit_trees(*_):
         raise MemoryError("no room for trees")
 
-    results = search(tmp_path)
+    results = copied(searched, tmp_path / "toy")
     with monkeypatch.context() as patch:
         patch.setattr(baselines, "fit_trees", fit_trees)
         retrained = retrain(results)
@@ -129,8 +151,8 @@ def test_a_failed_baseline_loses_nothing_else(tmp_path, without_ray, monkeypatch
     assert len(retrain(results).baselines) == 2, "the next retraining tries again"
 
 
-def test_two_retrainings_at_once_train_a_baseline_once(tmp_path, without_ray, done, capsys):
-    results = search(tmp_path)
+def test_two_retrainings_at_once_train_a_baseline_once(tmp_path, searched, without_ray, done, capsys):
+    results = copied(searched, tmp_path / "toy")
     retrain(results, seeds=1)
     (folder,) = (tmp_path / ".baselines").iterdir()
     del done[:]
@@ -221,9 +243,10 @@ def test_of_errors_the_smaller_is_better(judged):
     assert "its MAE is worse by 0." in sentence(worse)
 
 
-def test_the_baselines_of_a_study_may_change_and_must_exist(tmp_path, without_ray):
-    search(tmp_path)
-    results = nas.search(replace(SPEC, baselines=("densenet121",)), trials=2, runs=tmp_path, quiet=True)
+def test_the_baselines_of_a_study_may_change_and_must_exist(tmp_path, searched, without_ray):
+    copied(searched, tmp_path / "toy")
+    changed = replace(SPEC, baselines=("densenet121",))
+    results = nas.search(changed, trials=2, finals=0, runs=tmp_path, quiet=True)
     assert (len(results.trials), results.baselines) == (2, ("densenet121",))
     for wrong, said in ((("resnet",), "unknown baseline 'resnet'; known: statistics, pca, mlp"), ("cnn", "a tuple")):
         with pytest.raises(StudyError, match=said):
