@@ -23,12 +23,10 @@ from nas.retraining.scores import Spread
 from nas.words import baseline_name
 from nas.workers.training import Problem, set_up
 from studies import Configuration
-from studies.baselines import BASELINES, network, training
+from studies.baselines import LARGER, network, training
 from trainers import tasks
 from trainers.data import Simulated, load, source_to_dict
 from trainers.fit import fit
-
-NAMES = (*BASELINES, "densenet121", "vit_tiny_patch16_224")
 
 
 def ladder(job: BaselineTraining, rates: list[float]) -> dict[float, float]:
@@ -44,7 +42,7 @@ def ladder(job: BaselineTraining, rates: list[float]) -> dict[float, float]:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--names", nargs="+", default=NAMES)
+    p.add_argument("--names", nargs="+", default=LARGER)
     p.add_argument("--preset", default="deeplense-1")
     p.add_argument("--images", type=int, default=1600, help="in all; 70%% to train on, 15%% each for the other splits")
     p.add_argument("--image-size", type=int, default=32)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from search_space import Range
 from studies import hybrid
+from studies.baselines import LARGER
 from studies.hybrid import given, hybrid_space
 
 # Choices that the small size does not have.
@@ -24,4 +25,5 @@ STUDY = replace(
     min_epochs=10,
     max_parameters=8_000_000,
     max_macs=200_000_000,
+    baselines=LARGER,
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from search_space import Range
 from studies import hybrid
+from studies.baselines import LARGER
 from studies.hybrid import given, hybrid_space
 
 # Choices that the small size does not have.
@@ -23,4 +24,5 @@ STUDY = replace(
     min_epochs=6,
     max_parameters=50_000_000,
     max_macs=2_000_000_000,
+    baselines=LARGER,
 )

@@ -46,7 +46,7 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         if part not in changes:
             raise UserError(f"cannot set {name!r}: expected space.…, training.… or a field of the study")
         owner = getattr(spec, part) if part else spec
-        known = [f.name for f in fields(owner) if f.name not in (*PARTS, "name", "data", "first")]
+        known = [f.name for f in fields(owner) if f.name not in (*PARTS, "name", "data", "first", "baselines")]
         if field not in known:
             raise UserError(f"cannot set {name!r}: expected one of: {', '.join(known)}")
         changes[part][field] = value if part else _single(name, value)
