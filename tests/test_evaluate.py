@@ -8,6 +8,7 @@ import optuna
 import pytest
 import torch
 from here import work_through_here
+from safetensors.torch import load_file
 from sklearn.metrics import mean_absolute_error, roc_auc_score
 
 import nas
@@ -24,8 +25,10 @@ from nas.searching.study import describe
 from nas.workers import training as setting
 from search_space import Toy
 from studies import Configuration, StudySpec
+from trainers import metrics
 from trainers.config import TrainConfig
 from trainers.data import Simulated, load
+from trainers.estimate import estimates
 
 SIMULATED = Simulated(images=120, image_size=32)
 
@@ -113,8 +116,20 @@ def test_every_retrained_model_is_judged_turned_and_mirrored(classifier):
         assert of_seed["auc_d4_worst"] <= of_seed["auc_d4_mean"]
         assert of_seed["auc_d4_worst"] <= of_seed["auc"]
     assert "worst of eight" in (classifier / "retrain.html").read_text()
-    low, high = results["certainty"][0]["interval"]["auc"]
-    assert low <= c["ensemble"]["auc"] <= high
+
+
+def test_a_mean_has_an_interval_over_its_seeds_and_an_ensemble_one_over_the_images(classifier):
+    results, page = json.loads((classifier / "retrain.json").read_text()), (classifier / "retrain.html").read_text()
+    (c,), (certainty,) = results["configurations"], results["certainty"]
+    truth = load(SIMULATED, progress=False).test.labels.numpy()
+    stored = [classifier / "retrained" / "trial-0" / f"seed-{seed}" / "test.safetensors" for seed in c["seeds"]]
+    upright = [load_file(path)["predictions"][0].numpy() for path in stored]
+    (expected,) = estimates(metrics.classification, [upright], truth, strata=truth)
+    low, high = expected["auc"].interval()
+    assert certainty["interval"]["auc"] == pytest.approx([max(low, 0), min(high, 1)])
+    (drawn,) = metrics.bootstrap(metrics.classification, [np.mean(upright, 0)], truth, strata=truth)
+    assert certainty["ensemble"]["auc"] == pytest.approx(metrics.interval(drawn["auc"]))
+    assert "of a mean, over test images and seeds; of an ensemble, over test images" in page
 
 
 def test_small_data_curves_train_on_nested_shares_of_all_classes(classifier):

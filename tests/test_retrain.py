@@ -418,6 +418,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said
     assert error.count("\n") == 1
 
 
+def test_the_interval_of_a_single_seed_is_said_to_be_over_images_only(tmp_path, capsys, without_ray):
+    make_study(tmp_path / "tiny", [configuration(1e-3), configuration(2e-3)], [0.6, 0.7])
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--workers", "1", "--seeds"]
+    only = "of a single seed, over test images only"
+    for seeds, said in (("1", True), ("2", False)):
+        assert main([*arguments, seeds]) == 0
+        shown, page = " ".join(capsys.readouterr().out.split()), (tmp_path / "tiny" / "retrain.html").read_text()
+        assert (only in shown, only in page) == (said, said)
+        assert ("knows nothing of other seeds" in page) == said
+        assert ("of an ensemble" in shown) != said
+    difference = json.loads((tmp_path / "tiny" / "retrain.json").read_text())["certainty"][1]["difference"]["auc"]
+    means = [
+        c["spread"]["auc"]["mean"] for c in json.loads((tmp_path / "tiny/retrain.json").read_text())["configurations"]
+    ]
+    assert difference[0] == pytest.approx(means[1] - means[0])
+    assert difference[1] < difference[0] < difference[2]
+
+
 def test_two_retrainings_of_one_study_do_not_run_at_once(tmp_path, capsys):
     make_study(tmp_path / "tiny", [configuration()], [0.6])
     with FileLock(tmp_path / "tiny" / "retrain.lock"):

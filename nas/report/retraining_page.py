@@ -33,6 +33,7 @@ from nas.words import (
     override,
 )
 
+INTERVAL = "95% CI"
 KINDS = ("roc", "precision", "confusion", "points")
 STYLE = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
@@ -53,17 +54,33 @@ def shown(retrained: Retrained) -> tuple[str, ...]:
 
 
 def rows(retrained: Retrained) -> list[list[str]]:
-    """Three rows per configuration: mean ± sample standard deviation over the seeds, their ensemble, its interval."""
+    """Two rows for the seeds of each configuration, mean ± sample standard deviation and its interval; if there are
+    several seeds, two more for their ensemble."""
     metrics, lines = shown(retrained), []
     for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
-        intervals = [certainty.interval.get(m) for m in metrics]
         seeds = count(len(c.seeds), "seed")
         lines += [
             [str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in metrics)],
-            ["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in metrics)],
-            ["", "95% CI", "", *(f"{i[0]:.3f} to {i[1]:.3f}" if i else "" for i in intervals)],
+            ["", INTERVAL, "", *(_interval(certainty.interval, m) for m in metrics)],
         ]
+        if len(c.seeds) > 1:
+            lines += [
+                ["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in metrics)],
+                ["", INTERVAL, "", *(_interval(certainty.ensemble, m) for m in metrics)],
+            ]
     return lines
+
+
+def _interval(of: Mapping[str, tuple[float, float]], metric: str) -> str:
+    return "{:.3f} to {:.3f}".format(*of[metric]) if metric in of else ""
+
+
+def about_intervals(retrained: Retrained) -> str:
+    """What the confidence intervals of the table are over."""
+    several = {len(c.seeds) > 1 for c in retrained.configurations}
+    parts = ["of a mean, over test images and seeds; of an ensemble, over test images"] * (True in several)
+    parts += ["of a single seed, over test images only: another seed may lie outside"] * (False in several)
+    return f"{INTERVAL}: {'; '.join(parts)}"
 
 
 def turned_rows(retrained: Retrained) -> list[list[str]]:
@@ -79,7 +96,7 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
 
 
 def difference_rows(retrained: Retrained) -> list[list[str]]:
-    """Every other configuration against the first: difference of each metric of the ensembles, and paired interval."""
+    """Every other configuration against the first: difference of each metric's means, and paired interval."""
     return [
         [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*certainty.difference[m]) for m in c.main)]
         for c, certainty in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
@@ -90,14 +107,17 @@ def table(retrained: Retrained) -> Table:
     """The table for the terminal. Three metrics fit into 80 columns."""
     t = Table(
         title=f"{retrained.study}: best configurations retrained, on {retrained.data['test']:,} test images",
+        caption=about_intervals(retrained),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
     for heading in headings(retrained):
         short = heading.replace("validation", "valid.").replace(" ", "\n", 1)
         t.add_column(short, justify="left" if heading == "networks" else "right", no_wrap=True)
-    for i, row in enumerate(rows(retrained)):
-        t.add_row(*row, end_section=i % 3 == 2)
+    for row in rows(retrained):
+        if row[0]:
+            t.add_section()
+        t.add_row(*row)
     return t
 
 
@@ -165,11 +185,10 @@ def on_the_test_images(retrained: Retrained) -> str:
     name = objective_name(retrained.objective)
     caption = (
         f"The best of {count(retrained.finished, 'trial')} by validation {name}, each trained again from scratch with "
-        "every seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds. The "
-        "second row gives their ensemble: the seeds' combined prediction. The third row gives the ensemble's 95% "
-        "confidence interval (CI): the middle 95% of 1,000 bootstrap resamples of the test images. The validation "
-        "column gives the value from the search, for which the configuration was chosen. The best of many values "
-        "looks better than it is."
+        "every seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds, and "
+        "below it the 95% confidence interval (CI) of that mean. The ensemble is the seeds' combined prediction. "
+        f"{about_intervals(retrained)}. The validation column gives the value from the search, for which the "
+        "configuration was chosen. The best of many values looks better than it is."
     )
     return section("On the test images", caption, html_table(headings(retrained), rows(retrained)))
 
@@ -195,10 +214,12 @@ def turned_and_mirrored(retrained: Retrained) -> str:
 
 def differences(retrained: Retrained) -> str:
     first = retrained.configurations[0]
+    single = all(len(c.seeds) == 1 for c in retrained.configurations)
+    over_seeds = "; with a single seed it knows nothing of other seeds" if single else " and over the seeds of both"
     caption = (
-        f"Each metric of the seeds' combined prediction minus that of trial {first.trial}, on the same test images. "
-        "Brackets hold the middle 95% of paired bootstrap resamples. A difference whose interval contains zero may be "
-        "chance."
+        f"The mean of each metric over the seeds minus that of trial {first.trial}, on the same test images. Brackets "
+        f"hold the 95% confidence interval, paired over the images{over_seeds}. A difference whose interval contains "
+        "zero may be chance."
     )
     head = ["trial", *map(metric_name, first.main)]
     return section(f"Against trial {first.trial}", caption, html_table(head, difference_rows(retrained)))

@@ -18,10 +18,10 @@ from nas.models.export import describe_model, export
 from nas.results import Results, Trial, load_results
 from nas.retraining import baselines as rivals
 from nas.retraining.comparison import compare
-from nas.retraining.job import Retraining, fingerprint, finished, result
+from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, result
 from nas.retraining.progress import Trainings
 from nas.retraining.retrained import Retrained
-from nas.retraining.scores import Certainty, Scores, Size, Spread, certainty, combined, score
+from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
 from nas.run_folder import RunFolder
 from nas.searching.options import at_least
 from nas.words import count, override
@@ -197,20 +197,33 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
     task = tasks.create(results.spec["task"], data)
     targets = task.targets(task.select(data.test))
     chosen_by = {cell.trials[0].number: cell.value for cell in results.cells()}
-    scores, ensembles, sizes = [], [], []
-    for trial in chosen:
-        done = [job for job in jobs if job.trial == trial.number and finished(job) is not None]
-        trained = [result(job) for job in done if job.images is None]
-        if not trained:
-            continue
-        cost = {"parameters": trial.parameters, "macs": trial.macs}
-        scores.append(score(trial.number, trial.config, chosen_by[trial.number], cost, trained, task, targets))
-        ensembles.append(combined(trained, task)[0])
-        for images in sorted({job.images for job in done if job.images is not None}):
-            networks = [result(job) for job in done if job.images == images]
-            spread = {name: Spread.of([n.metrics[name] for n in networks]) for name in networks[0].metrics}
-            sizes.append(Size(trial.number, images, tuple(n.seed for n in networks), spread))
-    return Gathered(tuple(scores), tuple(certainty(ensembles, task, targets)) if scores else (), tuple(sizes))
+    groups: dict[tuple[int, int | None], list[NetworkResult]] = {}
+    for job in jobs:
+        if finished(job) is not None:
+            groups.setdefault((job.trial, job.images), []).append(result(job))
+    found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
+    trained = [trial for trial in chosen if (trial.number, None) in groups]
+    if not trained:
+        return Gathered((), (), ())
+    scores = [
+        score(
+            trial.number, trial.config, chosen_by[trial.number],
+            {"parameters": trial.parameters, "macs": trial.macs}, groups[trial.number, None], task, targets,
+        )
+        for trial in trained
+    ]  # fmt: skip
+    ensembles = [combined(groups[trial.number, None], task) for trial in trained]
+    sizes = [
+        Size(
+            trial.number, images, tuple(network.seed for network in networks), spread_of(networks),
+            intervals(found[trial.number, images]),
+        )
+        for trial in trained
+        for (number, images), networks in groups.items()
+        if number == trial.number and images is not None
+    ]  # fmt: skip
+    certain = certainty([found[trial.number, None] for trial in trained], ensembles, task, targets)
+    return Gathered(tuple(scores), tuple(certain), tuple(sizes))
 
 
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:

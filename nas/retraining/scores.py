@@ -15,6 +15,7 @@ from torch import Tensor
 from nas.retraining.job import NetworkResult
 from nas.retraining.training import MAIN
 from trainers import metrics
+from trainers.estimate import Estimate, estimates, limited
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
@@ -79,14 +80,21 @@ class Size:
     images: int
     seeds: tuple[int, ...]
     spread: Mapping[str, Spread]  # test metrics
+    interval: Mapping[str, tuple[float, float]]  # of the mean over the seeds, as in `Certainty`
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """95% bootstrap intervals over the test images, for the seeds' combined prediction of one configuration."""
+    """95% confidence intervals for one configuration, by metric.
 
-    interval: Mapping[str, tuple[float, float]]
-    difference: Mapping[str, tuple[float, float, float]]  # from the first configuration, and its paired interval
+    Those of means are over test images and seeds (`trainers.estimate`), of a single seed over images only. That of the
+    ensemble is over images only, since its seeds are part of the model.
+    """
+
+    interval: Mapping[str, tuple[float, float]]  # of the mean over the seeds
+    ensemble: Mapping[str, tuple[float, float]]
+    difference: Mapping[str, tuple[float, float, float]]
+    """The mean over the seeds minus that of the first configuration, and its interval, paired over the images."""
 
 
 def score(
@@ -112,7 +120,7 @@ def score(
         nonzero=trained[0].nonzero,
         seeds=tuple(network.seed for network in trained),
         test=tuple(network.metrics for network in trained),
-        spread={name: Spread.of([network.metrics[name] for network in trained]) for name in trained[0].metrics},
+        spread=spread_of(trained),
         ensemble=metrics_of_views(views, targets, task),
         main=tuple(name for name in task.metrics(ensemble, targets) if name in metrics.TURNED)[:MAIN],
         roc=(),
@@ -134,32 +142,51 @@ def score(
     )
 
 
+def spread_of(trained: Sequence[NetworkResult]) -> dict[str, Spread]:
+    return {name: Spread.of([network.metrics[name] for network in trained]) for name in trained[0].metrics}
+
+
 def combined(trained: Sequence[NetworkResult], task: Task) -> Tensor:
     """The seeds' combined prediction for the test images under each symmetry, (8, N, ...)."""
     return task.combine([network.predictions for network in trained])
 
 
-def certainty(ensembles: Sequence[Tensor], task: Task, targets: Tensor) -> list[Certainty]:
-    """Bootstrap the combined predictions of several configurations, and their differences from the first."""
+def estimated(groups: Sequence[Sequence[NetworkResult]], task: Task, targets: Tensor) -> list[dict[str, Estimate]]:
+    """The test metrics of groups of networks that differ only by seed; their differences are paired over the images."""
+    methods = [[network.predictions[0].numpy() for network in group] for group in groups]
+    return estimates(_metric(task), methods, targets.numpy(), strata=_strata(task, targets))
 
-    def metric(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        return task.metrics(torch.from_numpy(predicted), torch.from_numpy(truth))
 
-    strata = targets.numpy() if task.classifies else None
-    drawn = metrics.bootstrap(metric, [e.numpy() for e in ensembles], targets.numpy(), strata=strata)
-    value = [task.metrics(e, targets) for e in ensembles]
+def intervals(found: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
+    return {name: limited(name, estimate.interval()) for name, estimate in found.items()}
+
+
+def certainty(
+    configurations: Sequence[Mapping[str, Estimate]], ensembles: Sequence[Tensor], task: Task, targets: Tensor
+) -> list[Certainty]:
+    """Intervals for several configurations, and for their differences from the first one.
+
+    ensembles: the seeds' combined predictions under each symmetry, (8, N, ...).
+    """
+    first, upright = configurations[0], [views[0].numpy() for views in ensembles]
+    drawn = metrics.bootstrap(_metric(task), upright, targets.numpy(), strata=_strata(task, targets))
+    differences = [{name: found[name] - first[name] for name in found} for found in configurations]
     return [
         Certainty(
-            interval={name: metrics.interval(values) for name, values in each.items()},
-            difference={}
-            if k == 0
-            else {
-                name: (value[k][name] - value[0][name], *metrics.interval(values - drawn[0][name]))
-                for name, values in each.items()
-            },
+            interval=intervals(found),
+            ensemble={name: metrics.interval(values) for name, values in resampled.items()},
+            difference={name: (d.value, *d.interval()) for name, d in difference.items()} if k else {},
         )
-        for k, each in enumerate(drawn)
+        for k, (found, resampled, difference) in enumerate(zip(configurations, drawn, differences, strict=True))
     ]
+
+
+def _metric(task: Task) -> metrics.Metric:
+    return lambda predicted, truth: task.metrics(torch.from_numpy(predicted), torch.from_numpy(truth))
+
+
+def _strata(task: Task, targets: Tensor) -> np.ndarray | None:
+    return targets.numpy() if task.classifies else None
 
 
 def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], ensemble: np.ndarray) -> Roc:
