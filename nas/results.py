@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+WARM_START = "warm_start"
+"""The attribute of a study that stores from which search it began."""
 STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
 
 
@@ -94,6 +96,7 @@ class Results:
     repeats: tuple[Trial, ...] = ()  # of the finals: trials of some configurations again, with fresh seeds
     database: Path | None = None  # None: read from memory
     baselines: tuple[str, ...] = BASELINES  # names, for a retraining; old studies have the default ones
+    inherited_seed: int = -1  # the largest seed of the searches from which this one began; -1: of none
 
     @property
     def objective(self) -> str:
@@ -119,6 +122,12 @@ class Results:
         """The winner of the finals; without finals, the best trial at full budget; None if there is none."""
         finalists = self.finalists()
         return self.trial(finalists[0].trial) if finalists else next(iter(self.ranked()), None)
+
+    @property
+    def last_seed(self) -> int:
+        """The largest seed by which these configurations were chosen, here or in a search from which this one began."""
+        tried = (int(trial.config.get("seed", 0)) for trial in (*self.trials, *self.repeats))
+        return max(self.inherited_seed, *tried, -1)
 
     def trial(self, number: int) -> Trial:
         """The trial of this number. UserError if the study has none."""
@@ -227,6 +236,7 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         repeats=tuple(trial for trial in trials if trial.repeats is not None),
         database=database,
         baselines=tuple(study.user_attrs.get("baselines", BASELINES)),
+        inherited_seed=study.user_attrs.get(WARM_START, {}).get("last_seed", -1),
     )
 
 

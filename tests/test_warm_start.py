@@ -13,12 +13,13 @@ from optuna.trial import TrialState, create_trial
 
 from nas import schedulers
 from nas.commands.cli import main_of
+from nas.results import WARM_START, load_results
 from nas.searching import search as run
 from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine
 from nas.searching.simulate import simulate
-from nas.searching.storage import open_storage
+from nas.searching.storage import only_study, open_storage
 from nas.searching.study import describe, open_ledger, stored_study
 from search_space import Range, ToySpace
 from studies import StudySpec, TrainSpace
@@ -265,6 +266,20 @@ def test_a_killed_search_goes_on_with_the_same_first_trials_even_when_the_former
     assert [t.params for t in trials[:7]] == [t.params for t in former]
     assert trials[7].params.items() >= spec.first[0].items()
     assert len({str(t.params) for t in trials}) == 11
+
+
+def test_a_search_knows_the_seeds_by_which_its_first_trials_were_chosen(tmp_path):
+    """Through every search from which it began; a record of an earlier version does not have them."""
+    by_hand(tmp_path / "a" / "study.db", [(COMPLETE, [0.1, 0.9], {"toy": "mlp"})], replace(SPEC, seed=7))
+    for name, former in (("b", "a"), ("c", "b")):
+        engine_of(tmp_path / name / "study.db", SPEC, tmp_path / former)
+        engine = engine_of(tmp_path / name / "study.db", SPEC)
+        list(simulate(engine, curve_of(SPEC), workers=1))
+    assert load_results(tmp_path / "c").last_seed == 7
+    study = only_study(tmp_path / "c" / "study.db")
+    study.set_user_attr(WARM_START, {k: v for k, v in study.user_attrs[WARM_START].items() if k != "last_seed"})
+    assert load_results(tmp_path / "c").last_seed == SPEC.seed
+    assert engine_of(tmp_path / "c" / "study.db", SPEC).started
 
 
 def test_another_warm_start_on_resuming_is_refused(tmp_path):

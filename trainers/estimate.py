@@ -59,7 +59,7 @@ def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
     low, high = interval
     name = metrics.base(metric)
     up_to_one = name in metrics.HIGHER_IS_BETTER or name.startswith(metrics.OF_ONE_CLASS)
-    from_zero = name not in ("r2", "nll") and (up_to_one or name in metrics.LOWER_IS_BETTER)
+    from_zero = name not in ("r2", "r2_within", "nll") and (up_to_one or name in metrics.LOWER_IS_BETTER)
     return max(low, 0.0) if from_zero else low, min(high, 1.0) if up_to_one else high
 
 

@@ -112,7 +112,7 @@ def plan(
     The seeds follow those of the search, because a configuration may have been the best only with the initial weights
     of its seed.
     """
-    first = 1 + max(int(trial.config.get("seed", 0)) for trial in results.trials)
+    first = 1 + results.last_seed
     problem = Problem(
         data=results.spec["data"],
         task=results.spec["task"],

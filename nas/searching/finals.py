@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nas.finalists import Finalist, estimate, next_to_train
@@ -35,7 +36,7 @@ class Finals:
         self.sign = 1.0 if results.maximize else -1.0
         self.configs = {cell.trials[0].number: cell.trials[0] for cell in results.cells()}
         self.budget = trainings(results, share) if len(self.configs) > 1 else 0
-        self.first_seed = 1 + max((int(t.config.get("seed", 0)) for t in results.trials), default=0)
+        self.first_seed = 1 + replace(results, repeats=()).last_seed
         self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
         self.fresh: defaultdict[int, list[float]] = defaultdict(list)
         self.dropped: set[int] = set()  # configurations with a seed that failed

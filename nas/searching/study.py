@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from nas import samplers, schedulers
 from nas.errors import UserError
-from nas.searching import warm_start
+from nas.results import WARM_START
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_existing, open_storage
@@ -68,7 +68,7 @@ def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> L
     known = len(study.get_trials(deepcopy=False)) if study else 0
     sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
     ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
-    origin = {warm_start.ATTRIBUTE: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
+    origin = {WARM_START: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
     more = {"question": spec.question, "baselines": spec.baselines}
     for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)

@@ -15,14 +15,13 @@ import numpy as np
 import optuna
 
 from nas.errors import UserError
-from nas.results import Results, Trial, load_results
+from nas.results import WARM_START, Results, Trial, load_results
 from nas.run_folder import RunFolder
 from nas.searching.drafts import Params, Sample, draft, key
 from studies import StudySpec
 
 AT_MOST = 8
 DRAWS = 32
-ATTRIBUTE = "warm_start"  # where the new study stores it
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class WarmStart:
     source: str  # the former study's database
     trials: tuple[int, ...]  # the numbers of the trials used from it, best first
     first: tuple[Mapping[str, Any], ...]  # the new study's first trials: those, made whole, then its own
+    last_seed: int = -1  # the largest by which the former study chose; -1: not recorded
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,8 +46,8 @@ def find(given: str | Path | None, runs: Path, study: optuna.Study | None) -> Wa
     """
     if study is None:
         return None if given is None else former_study(given, runs)
-    record = study.user_attrs.get(ATTRIBUTE)
-    before = None if record is None else WarmStart(record["source"], tuple(record["trials"]), tuple(record["first"]))
+    record = study.user_attrs.get(WARM_START)
+    before = None if record is None else _from_record(record)
     if given is None or (before is not None and before.source in {str(path.resolve()) for path in places(given, runs)}):
         return before
     began = "without a warm start" if before is None else f"from {before.source}"
@@ -55,6 +55,10 @@ def find(given: str | Path | None, runs: Path, study: optuna.Study | None) -> Wa
         f"the study {study.study_name!r} was begun {began}, not with --warm-start {given}; resume without this "
         "option, or give this search a --name of its own"
     )
+
+
+def _from_record(record: Mapping[str, Any]) -> WarmStart:
+    return WarmStart(**{**record, "trials": tuple(record["trials"]), "first": tuple(record["first"])})
 
 
 def former_study(given: str | Path, runs: Path) -> Results:
@@ -88,7 +92,7 @@ def begin(former: WarmStart | Results | None, spec: StudySpec, sample: Sample) -
         )
     rng = np.random.default_rng(spec.seed)
     own = [dict(first) for first in spec.first if draft(sample, rng, first).params not in begun.values()]
-    return WarmStart(str(former.database.resolve()), tuple(begun), (*begun.values(), *own))
+    return WarmStart(str(former.database.resolve()), tuple(begun), (*begun.values(), *own), former.last_seed)
 
 
 def best(former: Results) -> list[Trial]:
