@@ -111,9 +111,9 @@ def test_the_command_shows_them_and_leaves_them_out_when_asked(tmp_path, searche
     record = json.loads((tmp_path / "toy" / "retrain.json").read_text())
     assert [b["name"] for b in record["baselines"]] == ["statistics", "cnn"]
     (verdict,) = record["verdicts"]
-    best = max(record["baselines"], key=lambda b: b["ensemble"]["auc"])
+    best = max(record["baselines"], key=lambda b: b["spread"]["auc"]["mean"])
     assert (verdict["trial"], verdict["baseline"], verdict["metric"]) == (0, best["name"], "auc")
-    difference = record["configurations"][0]["ensemble"]["auc"] - best["ensemble"]["auc"]
+    difference = record["configurations"][0]["spread"]["auc"]["mean"] - best["spread"]["auc"]["mean"]
     assert verdict["ahead"][0] == verdict["difference"]["auc"][0] == pytest.approx(difference)
     assert verdict["beats"] == (verdict["ahead"][1] > 0)
     line = sentence(Verdict(**verdict))
@@ -131,9 +131,9 @@ def test_baselines_of_a_measured_number(tmp_path, without_ray, task):
     retrained = retrain(search(tmp_path, spec))
     assert not retrained.failures
     (verdict,) = retrained.verdicts
-    best = min(retrained.baselines, key=lambda b: b.ensemble["mae"])
+    best = min(retrained.baselines, key=lambda b: b.spread["mae"].mean)
     assert verdict.baseline == best.name
-    assert verdict.ahead[0] == pytest.approx(best.ensemble["mae"] - retrained.configurations[0].ensemble["mae"])
+    assert verdict.ahead[0] == pytest.approx(best.spread["mae"].mean - retrained.configurations[0].spread["mae"].mean)
     assert ("z_rms" in best.ensemble) == task.endswith("sigma")
 
 

@@ -17,7 +17,7 @@ FITTED, INTERVAL = "fitted", "95% CI"
 
 
 def rows(baselines: Sequence[Baseline], metrics: Sequence[str]) -> list[list[str]]:
-    """The rows that a configuration has: mean ± standard deviation over the seeds, their ensemble, its interval.
+    """The rows that a configuration has: mean ± standard deviation over the seeds, its interval, their ensemble.
 
     Trees have no seeds, and so no ensemble.
     """
@@ -25,10 +25,10 @@ def rows(baselines: Sequence[Baseline], metrics: Sequence[str]) -> list[list[str
     for b in baselines:
         name, seeds = baseline_name(b.name), FITTED if b.fitted else count(len(b.seeds), "seed")
         lines.append([name, seeds, *(str(b.spread[m]) for m in metrics)])
-        if not b.fitted:
-            lines.append(["", "ensemble", *(f"{b.ensemble[m]:.4f}" for m in metrics)])
         intervals = [b.interval.get(m) for m in metrics]
         lines.append(["", INTERVAL, *(f"{i[0]:.3f} to {i[1]:.3f}" if i else "" for i in intervals)])
+        if len(b.seeds) > 1:
+            lines.append(["", "ensemble", *(f"{b.ensemble[m]:.4f}" for m in metrics)])
     return lines
 
 
@@ -39,8 +39,9 @@ def table(retrained: Retrained, metrics: Sequence[str]) -> Table:
     for metric in metrics:
         t.add_column(f"test\n{metric_name(metric)}", justify="right", no_wrap=True)
     for name, kind, *values in rows(retrained.baselines, metrics):
-        label = name if kind == FITTED else ", ".join(filter(None, (name, kind)))
-        t.add_row(label, *values, end_section=kind == INTERVAL)
+        if name:
+            t.add_section()
+        t.add_row(name if kind == FITTED else ", ".join(filter(None, (name, kind))), *values)
     return t
 
 
@@ -65,8 +66,8 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
         "same number of epochs, and tested on the same images. Rows as above. Trees predict the same of an image and "
         "of its turned or mirrored copies: those on principal components average eight views, and statistics do not "
         "change. Every configuration is compared with the baseline that is best on these test images by "
-        f"{metric_name(retrained.verdicts[0].metric)}. Brackets hold the 95% interval, paired over the test images. A "
-        "configuration beats the baseline if the whole interval is on its side."
+        f"{metric_name(retrained.verdicts[0].metric)}. Brackets hold the 95% interval over test images and seeds, "
+        "paired over the images. A configuration beats the baseline if the whole interval is on its side."
     )
     head = ["baseline", "networks", *(f"test {metric_name(m)}" for m in metrics), "parameters", "training"]
     costs = {baseline_name(b.name): [si(b.parameters), duration(b.seconds)] for b in retrained.baselines}

@@ -8,11 +8,12 @@ from statistics import fmean
 
 from nas.retraining.baselines import BaselineTraining, tested
 from nas.retraining.job import NetworkResult, Retraining, finished
-from nas.retraining.scores import Certainty, Spread, certainty, combined
+from nas.retraining.scores import Spread, combined, estimated, intervals, spread_of
 from search_space import cost
 from studies.baselines import network
 from trainers import metrics
 from trainers.data import Dataset
+from trainers.estimate import Estimate
 from trainers.evaluate import metrics_of_views
 from trainers.fitted import FITTED
 from trainers.tasks import Task
@@ -30,7 +31,7 @@ class Baseline:
     test: tuple[Mapping[str, float], ...]  # metrics of each seed
     spread: Mapping[str, Spread]
     ensemble: Mapping[str, float]  # metrics of the seeds' combined prediction
-    interval: Mapping[str, tuple[float, float]]  # of the ensemble, as in `Certainty`
+    interval: Mapping[str, tuple[float, float]]  # of the mean over the seeds, as in `Certainty`
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Verdict:
     trial: int
     baseline: str
     metric: str  # that decides
-    difference: Mapping[str, tuple[float, float, float]]  # configuration - baseline, and its paired interval
+    difference: Mapping[str, tuple[float, float, float]]
+    """The configuration's mean over the seeds minus the baseline's, and its interval, as in `Certainty`."""
     ahead: tuple[float, float, float]  # that of the deciding metric; positive where the configuration is better
     beats: bool  # the whole interval is positive
 
@@ -57,17 +59,15 @@ def compare(
     if not rivals:
         return (), ()
     targets = task.targets(task.select(data.test)).cpu()
-    views = {group: combined(trained, task) for group, trained in {**rivals, **configurations}.items()}
-    found = {name: metrics_of_views(views[name], targets, task) for name in rivals}
-    usual = task.metrics(next(iter(views.values()))[0], targets)
+    groups = {**rivals, **configurations}
+    found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
+    usual = found[next(iter(rivals))]
     metric = next(m for m in (objective, metrics.base(objective), *usual) if m in usual)
     sign = 1 if metrics.direction(metric, task) == "maximize" else -1
-    best = max(rivals, key=lambda name: sign * found[name][metric])
-    order = sorted(views, key=lambda group: group != best)  # differences are from the first
-    certain = dict(zip(order, certainty([views[group][0] for group in order], task, targets), strict=True))
+    best = max(rivals, key=lambda name: sign * found[name][metric].value)
     return (
-        tuple(_baseline(n, rivals[n], found[n], certain[n], task, data) for n in rivals),
-        tuple(_verdict(int(n), best, metric, sign, certain[n]) for n in configurations),
+        tuple(_baseline(name, rivals[name], found[name], task, data) for name in rivals),
+        tuple(_verdict(int(number), best, metric, sign, found[number], found[best]) for number in configurations),
     )
 
 
@@ -82,10 +82,10 @@ def _results(jobs: Sequence[Retraining], task: Task) -> dict[str, list[NetworkRe
 
 
 def _baseline(
-    name: str, trained: Sequence[NetworkResult], ensemble: Mapping[str, float], certain: Certainty, task: Task,
-    data: Dataset,
-) -> Baseline:  # fmt: skip
+    name: str, trained: Sequence[NetworkResult], found: Mapping[str, Estimate], task: Task, data: Dataset
+) -> Baseline:
     shape = {"in_chans": data.in_chans, "image_size": data.image_size, "num_outputs": task.num_outputs}
+    targets = task.targets(task.select(data.test)).cpu()
     return Baseline(
         name=name,
         fitted=name in FITTED,
@@ -93,13 +93,17 @@ def _baseline(
         seeds=tuple(result.seed for result in trained),
         seconds=fmean(result.seconds for result in trained),
         test=tuple(result.metrics for result in trained),
-        spread={m: Spread.of([result.metrics[m] for result in trained]) for m in ensemble},
-        ensemble=ensemble,
-        interval=certain.interval,
+        spread=spread_of(trained),
+        ensemble=metrics_of_views(combined(trained, task), targets, task),
+        interval=intervals(found),
     )
 
 
-def _verdict(trial: int, baseline: str, metric: str, sign: int, certain: Certainty) -> Verdict:
-    value, *ends = certain.difference[metric]
+def _verdict(
+    trial: int, baseline: str, metric: str, sign: int, found: Mapping[str, Estimate], rival: Mapping[str, Estimate]
+) -> Verdict:
+    differences = {name: found[name] - rival[name] for name in found}
+    difference = {name: (d.value, *d.interval()) for name, d in differences.items()}
+    value, *ends = difference[metric]
     low, high = sorted(sign * end for end in ends)
-    return Verdict(trial, baseline, metric, certain.difference, (sign * value, low, high), low > 0)
+    return Verdict(trial, baseline, metric, difference, (sign * value, low, high), low > 0)
