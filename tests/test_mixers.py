@@ -232,9 +232,10 @@ def joined(out, mixer, x):
 
 def naive_gaussian(mixer, head, here, there, basis):
     """-1/2 (d - mu)^T L L^T (d - mu) with d in components along the rows of `basis`."""
-    (a, c), b = mixer.log_diagonal[head].tolist(), mixer.shear[head].item()
+    (a, c), b = mixer.log_diagonal[head].tolist(), 0 if mixer.shear is None else mixer.shear[head].item()
     lower = np.array([[np.exp(a), 0], [b, np.exp(c)]])
-    d = basis @ (there - here) - np.array(mixer.centre[head].tolist())
+    mu = mixer.centre[head].tolist() if mixer.centre.ndim == 2 else [mixer.centre[head].item(), 0.0]
+    d = basis @ (there - here) - np.array(mu)
     return -0.5 * d @ lower @ lower.T @ d
 
 
@@ -281,13 +282,26 @@ def test_gaussian_and_polar_attention_start_isotropic_and_wide(variant):
 
 
 @pytest.mark.parametrize("side", [6, 7])
-def test_polar_attention_turns_with_the_image_and_gaussian_does_not(side):
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("quarters", range(4))
+def test_polar_attention_turns_and_mirrors_with_the_image_and_gaussian_does_not(side, mirrored, quarters):
+    def moved(x):
+        return (x.flip(2) if mirrored else x).rot90(quarters, (1, 2))
+
     torch.manual_seed(0)
-    x = torch.randn(2, side, side, WIDTH)
-    for variant, turns in (("polar", True), ("gaussian", False)):
-        mixer = randomise(build("anisotropic", variant, grid=(side, side)))
-        turned = mixer(x.rot90(1, (1, 2)))
-        assert torch.allclose(turned, mixer(x).rot90(1, (1, 2)), atol=1e-4) == turns
+    x = torch.randn(2, side, side, WIDTH, dtype=torch.float64)
+    for variant, follows in (("polar", True), ("gaussian", (mirrored, quarters) == (False, 0))):
+        mixer = randomise(build("anisotropic", variant, grid=(side, side))).double()
+        # The geometry was computed in single precision.
+        assert torch.allclose(mixer(moved(x)), moved(mixer(x)), rtol=1e-5, atol=1e-5) == follows
+
+
+def test_polar_attention_mirrors_with_the_image_on_an_oblong_grid():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 7, WIDTH)
+    mixer = randomise(build("anisotropic", "polar", grid=(4, 7)))
+    for axes in (1,), (2,), (1, 2):
+        torch.testing.assert_close(mixer(x.flip(axes)), mixer(x).flip(axes), rtol=1e-4, atol=1e-5)
 
 
 def test_the_ellipse_of_a_head_can_be_read_out():
