@@ -19,7 +19,7 @@ from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
 from nas.searching.engine import GIVEN, REPEATS
 from nas.searching.storage import only_study
-from nas.words import describe_architecture
+from nas.words import describe_architecture, numbered
 from studies import Configuration
 from studies.baselines import BASELINES
 
@@ -59,6 +59,11 @@ class Trial:
     def value(self) -> float:
         """The objective at `rung`; nan if it reached none."""
         return self.curve.get(self.rung, math.nan)
+
+    @property
+    def label(self) -> str:
+        """`7`, or `7 (given)` if the configuration was given."""
+        return numbered(self.number, self.given)
 
     @property
     def epochs(self) -> int:

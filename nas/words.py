@@ -95,6 +95,11 @@ def memory(megabytes: float | None) -> str:
     return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1024:.1f} GB"
 
 
+def numbered(trial: int, given: bool) -> str:
+    """`7`, or `7 (given)` for a trial whose configuration was given to the search, not found by it."""
+    return f"{trial} (given)" if given else str(trial)
+
+
 def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

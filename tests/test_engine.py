@@ -1,16 +1,20 @@
 """The engine's promises, in virtual time and on a real SQLite file."""
 
+import io
 import itertools
 import math
+import re
 
 import numpy as np
 import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
+from rich.console import Console
 
 from nas import samplers, schedulers
 from nas.schedulers import Decision
+from nas.searching.display import Display
 from nas.searching.engine import Admission, Engine, SearchFailed
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
@@ -240,6 +244,28 @@ def test_the_first_trials_are_those_given_and_are_not_given_twice(tmp_path):
     assert trials[1].params["mixer"] == "attention"
     assert "rate" in trials[1].params
     assert sum(t.params == first[0] for t in trials) == 1
+
+
+def test_the_lines_of_given_trials_say_so_even_after_a_restart(tmp_path):
+    def watched(seed):
+        display = Display(
+            trials=6, objective="auc", maximize=True, epochs=1, console=Console(file=io.StringIO(), width=200)
+        )
+        first = [{"mixer": "conv", "rate": 1e-2, "kernel": 5}, {"mixer": "attention", "rate": 1e-4}]
+        engine = make_engine(tmp_path / "s.db", 6, seed=seed, first=first, listen=display)
+        display.watch(engine.ledger.history)
+        return engine, display.console.file
+
+    killed, before = watched(0)
+    list(itertools.islice(simulate(killed, curve, workers=2), 3))
+    assert not before.getvalue()
+    resumed, out = watched(1)
+    finish(resumed)
+    lines = out.getvalue().splitlines()
+    ended = {line.split()[1]: line for line in lines}
+    assert sorted(ended) == list("012345")
+    assert all((f"trial {number} (given) " in line) == (number in "01") for number, line in ended.items())
+    assert re.search(r"best 0\.9\d+, trial 0 \(given\)\]", lines[-1])
 
 
 def test_a_configuration_that_cannot_be_built_is_a_failed_trial(tmp_path):

@@ -9,12 +9,15 @@ from here import work_through_here
 
 from nas import samplers, schedulers
 from nas.finalists import estimate, next_to_train
+from nas.report.remarks import on_given
+from nas.report.table import finals_rows
 from nas.results import read
 from nas.searching.engine import Engine
 from nas.searching.finals import trainings
 from nas.searching.ledger import Ledger
 from nas.searching.search import Search
 from nas.searching.storage import open_storage
+from nas.words import plus_minus
 
 EPOCHS = 4
 
@@ -104,6 +107,21 @@ def test_the_finals_cost_at_most_their_share_and_use_seeds_that_the_search_did_n
     of_one = [(r.repeats, r.config["seed"]) for r in results.repeats]
     assert len(set(of_one)) == len(of_one)
     assert results.cells()[0].trials[0] == results.best
+
+
+def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_named_with_its_seeds(tmp_path):
+    lines = []
+    results, _ = searched(
+        tmp_path / "study.db", 20, first=({"quality": 1.0},), listen=lambda event: lines.append(event.reason)
+    )
+    assert results.best.number == 0
+    assert finals_rows(results)[0][0] == "0 (given)"
+    assert not any("given" in row[0] for row in finals_rows(results)[1:])
+    assert "trial 0 (given) again" in lines
+    second = results.finalists()[1]
+    assert on_given(results).startswith("The best configuration, trial 0, was given, not found; best found: trial ")
+    told = f"trial {second.trial} with AUC {plus_minus(second.mean, second.sd)} with {len(second.fresh)} fresh seed"
+    assert told in on_given(results)
 
 
 def test_without_a_share_or_a_rival_there_are_no_finals(tmp_path):

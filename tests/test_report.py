@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+import re
 import statistics
 from html.parser import HTMLParser
 
@@ -22,6 +23,7 @@ from nas.report.data import incumbent, mixers, pareto
 from nas.report.figures import history
 from nas.report.importance import encode, importance
 from nas.report.page import retrain_command, write_report
+from nas.report.remarks import on_given
 from nas.report.table import top_table
 from nas.results import read
 from nas.searching.engine import Admission, Engine
@@ -80,6 +82,14 @@ def search(storage, trials=36, direction="maximize", seed=0):
 @pytest.fixture(scope="module", params=["maximize", "minimize"])
 def study(request):
     return search(optuna.storages.InMemoryStorage(), direction=request.param)
+
+
+def given(entry):
+    """A trial of `by_hand` whose configuration was given."""
+    state, curve, config, parameters = entry
+    values = dict(enumerate(curve, 1))
+    attributes = {"config": config, "parameters": parameters, "macs": 64 * parameters, "given": True}
+    return {"state": state, "value": curve[-1], "intermediate_values": values, "user_attrs": attributes}
 
 
 def by_hand(entries, direction="maximize", **changes):
@@ -308,6 +318,39 @@ def test_the_page_needs_no_network_and_shows_every_figure(study, tmp_path):
     assert SPEC.question in words
     assert f"{study.best_value:.4f}" in words
     assert [p.name for p in (tmp_path / "hybrid").iterdir()] == ["report.html"]
+
+
+def full(value, *names):
+    return (TrialState.COMPLETE, [0.5] * 17 + [value], hybrid(*names), 1000)
+
+
+def test_given_trials_are_marked_wherever_a_trial_is_named(tmp_path):
+    lost = (TrialState.PRUNED, [0.5, 0.4], hybrid("fourier"), 1000)
+    found = read(by_hand([given(full(0.9, "conv")), given(lost), full(0.8, "mlp"), full(0.7, "attention")]))
+    text = write_report(found, tmp_path / "report.html").read_text()
+    words = " ".join(Page(text).text)
+    for number, marked in ((0, True), (1, True), (2, False), (3, False)):
+        assert (f"trial {number} (given)" in text) == marked
+        assert not re.search(rf"trial {number}\b(?! \(given\)|, was given)", text) or not marked
+    assert "trial 0, was given, not found; best found: trial 2 with AUC 0.8000." in words
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(top_table(found))
+    lines = console.export_text().splitlines()
+    assert [line.split()[:2] for line in lines[4:7]] == [["0", "(given)"], ["2", "0.8000"], ["3", "0.7000"]]
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([given(full(0.9, "conv")), (TrialState.PRUNED, [0.5, 0.95], hybrid("mlp"), 9)], "no other has reached"),
+        ([given(full(0.7, "conv")), full(0.8, "mlp")], ""),
+        ([], ""),
+    ],
+)
+def test_the_best_is_said_to_be_given_only_if_it_is(entries, says):
+    remark = on_given(read(by_hand(entries)))
+    assert says in remark
+    assert bool(remark) == bool(says)
 
 
 def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):

@@ -67,16 +67,20 @@ def configuration(rate=1e-3, name="resnet2", **training):
     return Configuration(Toy(name), TrainConfig(epochs=2, learning_rate=rate, **training), seed=0).to_dict()
 
 
-def make_study(folder, configs, values, spec=SPEC):
-    """A finished study whose trial i trained configs[i] to the validation value values[i]; None: it failed."""
+def make_study(folder, configs, values, spec=SPEC, given=0):
+    """A finished study whose trial i trained configs[i] to the validation value values[i]; None: it failed.
+
+    The first `given` are marked as given, not found.
+    """
     folder.mkdir(parents=True)
     ledger = Ledger(open_storage(folder / "study.db"), SPEC.name, sampler=optuna.samplers.RandomSampler(seed=0))
     ledger.study.set_user_attr("spec", describe(spec))
     ledger.study.set_user_attr("baselines", [])  # tests/test_baselines.py trains some
-    given = iter(configs)
+    coming = iter(configs)
     engine = Engine(
-        ledger, schedulers.create("promotion", (2,), 3), sample=lambda trial: next(given), trials=len(configs)
-    )
+        ledger, schedulers.create("promotion", (2,), 3), sample=lambda trial: next(coming), trials=len(configs),
+        first=({},) * given,
+    )  # fmt: skip
     for value in itertools.takewhile(lambda v: v is None, values):
         assert value is None
         engine.fail(engine.next().trial, "RuntimeError: no luck")
@@ -316,6 +320,21 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
     check_results(tmp_path / "tiny", [1, 0], [1, 2, 3])
+
+
+def test_what_was_given_to_the_search_is_marked_as_given_when_it_is_retrained(tmp_path, capsys, without_ray):
+    make_study(tmp_path / "tiny", [configuration(2e-3), configuration(1e-3)], [0.7, 0.6], given=1)
+    assert main(["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--seeds", "1", "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "retraining trials 0 (given), 1 of tiny" in said
+    assert "\ntrial 0 (given): " in said
+    page = (tmp_path / "tiny" / "retrain.html").read_text()
+    assert "Against trial 0 (given)" in page
+    assert "Trial 0 (given): toy resnet2" in page
+    assert page.count("<td>0 (given)</td>") == 2
+    assert "1 (given)" not in page
+    cards = [(tmp_path / "tiny" / "models" / f"trial-{i}" / "README.md").read_text() for i in (0, 1)]
+    assert ["given to the search, not found by it" in card for card in cards] == [True, False]
 
 
 def test_the_validation_value_of_a_grid_is_the_mean_over_its_seeds(tmp_path, without_ray):

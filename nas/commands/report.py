@@ -17,6 +17,7 @@ def command(argv: list[str]) -> int:
     from rich.console import Console  # only now: --help must not wait for torch
 
     from nas.report.page import write_report
+    from nas.report.remarks import remarks
     from nas.report.table import tables
     from nas.run_folder import RunFolder
 
@@ -25,6 +26,8 @@ def command(argv: list[str]) -> int:
     console = Console()
     for table in tables(results):
         console.print(table)
+    for line in remarks(results):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     page = write_report(results, RunFolder(results.database.parent).report)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return 0

@@ -52,7 +52,7 @@ def command(argv: list[str]) -> int:
     console = Console()
     console.print(table(retrained))
     for scores in retrained.configurations:
-        console.print(f"trial {scores.trial}: {describe(scores)}", soft_wrap=True, highlight=False)
+        console.print(f"trial {scores.label}: {describe(scores)}", soft_wrap=True, highlight=False)
     if retrained.baselines:
         console.print(baselines.table(retrained, shown(retrained)))
     for verdict in retrained.verdicts:

@@ -62,6 +62,7 @@ def command(argv: list[str]) -> int:
 
     import nas
     from nas.report.page import retrain_command
+    from nas.report.remarks import remarks
     from nas.report.table import tables
     from nas.run_folder import RunFolder
     from nas.searching.settings import parse
@@ -71,6 +72,8 @@ def command(argv: list[str]) -> int:
     console = Console(soft_wrap=True, highlight=False)
     for table in tables(results):
         console.print(table)
+    for line in remarks(results):
+        console.print(line, markup=False)
     assert results.database is not None
     run = RunFolder(results.database.parent)
     console.print(f"report    {run.report}\ndashboard optuna-dashboard sqlite:///{run.database}")

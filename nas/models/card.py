@@ -40,7 +40,8 @@ def model_card(config: Mapping[str, Any]) -> str:
 |---|---|---|---|
 {_rows(config["seed"], test)}
 
-The configuration was chosen by its validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
+The configuration was {"given to the search, not found by it, and " * search.get("given", False)}chosen by its \
+validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
 {count(search["finished"], "finished trial")}, then trained again{override(search.get("overridden", {}))}. \
 The weights here are those of the first seed, not of the best.
 

@@ -54,8 +54,8 @@ def sentence(verdict: Verdict) -> str:
     amount = f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
     rival, metric = f"{baseline_name(verdict.baseline)}, the best baseline", metric_name(verdict.metric)
     if verdict.beats:
-        return f"trial {verdict.trial} beats {rival}, by {amount} in {metric}"
-    return f"trial {verdict.trial} does not beat {rival}: its {metric} is {'worse' if worse else 'better'} by {amount}"
+        return f"trial {verdict.label} beats {rival}, by {amount} in {metric}"
+    return f"trial {verdict.label} does not beat {rival}: its {metric} is {'worse' if worse else 'better'} by {amount}"
 
 
 def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
@@ -74,8 +74,7 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
     beside = [[*row, *costs.get(row[0], ["", ""])] for row in rows(retrained.baselines, metrics)]
     shown = [m for m in metrics if m in retrained.verdicts[0].difference]
     differences = [
-        [str(v.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*v.difference[m]) for m in shown)]
-        for v in retrained.verdicts
+        [v.label, *("{:+.4f} ({:+.4f} to {:+.4f})".format(*v.difference[m]) for m in shown)] for v in retrained.verdicts
     ]
     sentences = "".join(f"<li>{_capital(sentence(v))}.</li>" for v in retrained.verdicts)
     best = baseline_name(retrained.verdicts[0].baseline)

@@ -50,7 +50,7 @@ def history(results: Results, best: Incumbent) -> go.Figure:
         figure.add_scatter(
             x=[t.number for t in failed], y=[0.02] * len(failed), yaxis="y2", mode="markers", name="failed",
             marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": FAILED}},
-            text=[f"trial {t.number} failed after {t.epochs} epochs<br>{escape(t.error[:90])}" for t in failed],
+            text=[f"trial {t.label} failed after {t.epochs} epochs<br>{escape(t.error[:90])}" for t in failed],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
         figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
@@ -93,7 +93,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
             )  # fmt: skip
     for colour, trial in zip(HIGHLIGHTS, highlighted, strict=False):
         figure.add_scatter(
-            x=list(trial.curve), y=list(trial.curve.values()), mode="lines", name=f"trial {trial.number}",
+            x=list(trial.curve), y=list(trial.curve.values()), mode="lines", name=f"trial {trial.label}",
             line={"color": colour, "width": 2.5}, text=[_hover(trial)] * len(trial.curve),
             hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
         )  # fmt: skip
@@ -218,4 +218,4 @@ def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
 
 def _hover(trial: Trial) -> str:
     cost = f"{si(trial.parameters)} parameters, {si(trial.macs)} MACs, {duration(trial.seconds)}"
-    return f"trial {trial.number}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.architecture)}<br>{cost}"
+    return f"trial {trial.label}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.architecture)}<br>{cost}"

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from nas.files import write_text
 from nas.report.document import document, header, html_table, plot, section
+from nas.report.remarks import remarks
 from nas.report.sections import Section, sections
-from nas.report.table import cells, headings, worth_retraining
+from nas.report.table import cells, headings, reached, worth_retraining
 from nas.results import ENDED, Results
 from nas.run_folder import RunFolder
-from nas.words import count, describe_data, duration, objective_name, plus_minus, si, value
+from nas.words import count, describe_data, duration, objective_name, si
 
 
 def write_report(results: Results, path: Path) -> Path:
@@ -51,10 +52,8 @@ def summary(results: Results) -> str:
     rungs = ", ".join(map(str, results.rungs))
     best = "no trial has reached the full budget yet"
     if results.best is not None:
-        finalist = next((f for f in results.finalists() if f.trial == results.best.number), None)
-        figure = value(results.best.value) if finalist is None else plus_minus(finalist.mean, finalist.sd)
-        how = "" if finalist is None else f" with {count(len(finalist.fresh), 'fresh seed')}"
-        best = f"<b>{figure}</b>{how}, trial {results.best.number}: {escape(results.best.architecture)}"
+        figure, how = reached(results, results.best)
+        best = f"<b>{figure}</b>{how}, trial {results.best.label}: {escape(results.best.architecture)}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
         "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
@@ -63,6 +62,8 @@ def summary(results: Results) -> str:
         "Spent": f"{count(epochs, 'epoch')}, {duration(seconds)} of training",
         "Best": best,
     }
+    if notes := remarks(results):
+        facts["Note"] = "<br>".join(map(escape, notes))
     return header(results.name, results.question, facts)
 
 
@@ -84,7 +85,7 @@ def best_trials(results: Results, path: Path, k: int = 10) -> str:
         caption,
         html_table(headings(results), [cells(t) for t in best], words={2}),
         f"<pre class=command>{escape(retrain_command(results, path))}</pre>",
-        f"<details><summary>Configuration of trial {winner.number}</summary><pre>{escape(config)}</pre></details>",
+        f"<details><summary>Configuration of trial {winner.label}</summary><pre>{escape(config)}</pre></details>",
         attributes='id="best"',
     )
 
@@ -99,7 +100,7 @@ def failures(results: Results) -> str:
     failed = [t for t in results.trained if t.state == "failed"]
     if not failed:
         return ""
-    rows = [[str(t.number), str(t.epochs), t.error or "no reason recorded", t.architecture or "–"] for t in failed]
+    rows = [[t.label, str(t.epochs), t.error or "no reason recorded", t.architecture or "–"] for t in failed]
     table = html_table(["trial", "epochs", "reason", "architecture"], rows, words={2, 3})
     return section("Failed trials", "Why each trial failed.", table, attributes='id="failed"')
 

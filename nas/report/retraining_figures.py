@@ -21,7 +21,7 @@ TOP = 90  # pixels above the figures of a configuration, for the legend of the R
 def overview(retrained: Retrained) -> go.Figure:
     """One row per configuration, the best by validation on top."""
     metric, shown = retrained.objective, retrained.configurations
-    names = [f"trial {c.trial}" for c in shown]
+    names = [f"trial {c.label}" for c in shown]
     figure = empty_figure(objective_name(metric), "", height=150 + 46 * len(shown), **LOOK)
     spread = [c.spread[metric] for c in shown]
     figure.add_scatter(
@@ -126,7 +126,7 @@ def learning_curves(retrained: Retrained) -> go.Figure:
         figure.add_scatter(
             x=[n for n, _ in points], y=[spread.mean for _, spread in points], mode="lines+markers",
             error_y={"array": [spread.sd or 0 for _, spread in points], "thickness": 1.5, "width": 4},
-            name=f"trial {c.trial}", line={"color": COLOURS[k % len(COLOURS)]},
+            name=f"trial {c.label}", line={"color": COLOURS[k % len(COLOURS)]},
             hovertemplate="%{x:,} images: %{y:.4f}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(type="log")

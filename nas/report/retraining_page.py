@@ -60,7 +60,7 @@ def rows(retrained: Retrained) -> list[list[str]]:
     for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
         seeds = count(len(c.seeds), "seed")
         lines += [
-            [str(c.trial), seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in metrics)],
+            [c.label, seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in metrics)],
             ["", INTERVAL, "", *(_interval(certainty.interval, m) for m in metrics)],
         ]
         if len(c.seeds) > 1:
@@ -87,7 +87,7 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
     """One row per configuration: the leading metric on the test images as they are, and over the symmetries."""
     name = retrained.configurations[0].main[0]
     return [
-        [str(c.trial), *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
+        [c.label, *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
         for c in retrained.configurations
     ] + [
         [baseline_name(b.name), *(str(b.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
@@ -98,7 +98,7 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
 def difference_rows(retrained: Retrained) -> list[list[str]]:
     """Every other configuration against the first: difference of each metric's means, and paired interval."""
     return [
-        [str(c.trial), *("{:+.4f} ({:+.4f} to {:+.4f})".format(*certainty.difference[m]) for m in c.main)]
+        [c.label, *("{:+.4f} ({:+.4f} to {:+.4f})".format(*certainty.difference[m]) for m in c.main)]
         for c, certainty in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
     ]
 
@@ -217,12 +217,12 @@ def differences(retrained: Retrained) -> str:
     single = all(len(c.seeds) == 1 for c in retrained.configurations)
     over_seeds = "; with a single seed it knows nothing of other seeds" if single else " and over the seeds of both"
     caption = (
-        f"The mean of each metric over the seeds minus that of trial {first.trial}, on the same test images. Brackets "
+        f"The mean of each metric over the seeds minus that of trial {first.label}, on the same test images. Brackets "
         f"hold the 95% confidence interval, paired over the images{over_seeds}. A difference whose interval contains "
         "zero may be chance."
     )
     head = ["trial", *map(metric_name, first.main)]
-    return section(f"Against trial {first.trial}", caption, html_table(head, difference_rows(retrained)))
+    return section(f"Against trial {first.label}", caption, html_table(head, difference_rows(retrained)))
 
 
 def fewer_images(retrained: Retrained, drawing: str) -> str:
@@ -259,7 +259,7 @@ def configuration(c: Scores, plots: Mapping[str, str], rank: int, total: int) ->
     drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in KINDS) if key in plots)
     metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]
     return section(
-        f"Trial {c.trial}: {describe_architecture(c.config['architecture'])}",
+        f"Trial {c.label}: {describe_architecture(c.config['architecture'])}",
         caption,
         f"<div class=pair>{drawn}</div>",
         f"<details><summary>Every metric</summary>{html_table(['metric', 'seeds', 'ensemble'], metrics)}</details>",

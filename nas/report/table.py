@@ -20,7 +20,7 @@ def headings(results: Results) -> list[str]:
 def cells(trial: Trial) -> list[str]:
     """The row of one trial, under `headings`."""
     return [
-        str(trial.number), value(trial.value), trial.architecture or "–", si(trial.parameters), si(trial.macs),
+        trial.label, value(trial.value), trial.architecture or "–", si(trial.parameters), si(trial.macs),
         str(trial.epochs), duration(trial.seconds), memory(trial.peak_memory_mb),
     ]  # fmt: skip
 
@@ -28,6 +28,14 @@ def cells(trial: Trial) -> list[str]:
 def worth_retraining(results: Results) -> int:
     """How many of the best configurations to retrain: three, if so many were trained in full."""
     return max(min(len(results.cells()), 3), 1)
+
+
+def reached(results: Results, trial: Trial) -> tuple[str, str]:
+    """The value of a trial trained in full, and ` with 3 fresh seeds` if the finals have estimated its mean."""
+    finalist = next((f for f in results.finalists() if f.trial == trial.number), None)
+    if finalist is None:
+        return value(trial.value), ""
+    return plus_minus(finalist.mean, finalist.sd), f" with {count(len(finalist.fresh), 'fresh seed')}"
 
 
 def finals_headings(results: Results) -> list[str]:
@@ -38,8 +46,8 @@ def finals_rows(results: Results) -> list[list[str]]:
     """Rows under `finals_headings`: the finalists, the winner first."""
     return [
         [
-            str(f.trial), value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh), plus_minus(f.mean, f.sd),
-            value(f.bound), results.trial(f.trial).architecture or "–",
+            results.trial(f.trial).label, value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh),
+            plus_minus(f.mean, f.sd), value(f.bound), results.trial(f.trial).architecture or "–",
         ]
         for f in results.finalists()
     ]  # fmt: skip
@@ -53,9 +61,9 @@ def overtuning(results: Results) -> str:
         return ""
     fresh = statistics.fmean(again[luckiest.number].fresh)
     seeds, fall = count(len(again[luckiest.number].fresh), "fresh seed"), luckiest.value - fresh
-    same = ", which wins" if luckiest.number == results.best.number else f"; trial {results.best.number} wins"
+    same = ", which wins" if luckiest.number == results.best.number else f"; trial {results.best.label} wins"
     return (
-        f"The search's best value, {value(luckiest.value)} of trial {luckiest.number}, became {value(fresh)} with "
+        f"The search's best value, {value(luckiest.value)} of trial {luckiest.label}, became {value(fresh)} with "
         f"{seeds} (overtuning {plus_minus(fall, None, sign=True)}){same}."
     )
 
@@ -97,7 +105,7 @@ def cell_rows(results: Results) -> list[list[str]]:
         rows.append([
             *(level([(name, params[name])]) if name in params else "–" for name in _parameters(results)),
             str(len(cell.trials)), _mean_and_sd(t.value for t in cell.trials),
-            _mean_and_sd(t.turned for t in cell.trials), ", ".join(str(t.number) for t in cell.trials),
+            _mean_and_sd(t.turned for t in cell.trials), ", ".join(t.label for t in cell.trials),
         ])  # fmt: skip
     return rows
 

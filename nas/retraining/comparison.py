@@ -9,6 +9,7 @@ from statistics import fmean
 from nas.retraining.baselines import BaselineTraining, tested
 from nas.retraining.job import NetworkResult, Retraining, finished
 from nas.retraining.scores import Spread, combined, estimated, intervals, spread_of
+from nas.words import numbered
 from search_space import cost
 from studies.baselines import network
 from trainers import metrics
@@ -45,6 +46,12 @@ class Verdict:
     """The configuration's mean over the seeds minus the baseline's, and its interval, as in `Certainty`."""
     ahead: tuple[float, float, float]  # that of the deciding metric; positive where the configuration is better
     beats: bool  # the whole interval is positive
+    given: bool = False  # the configuration, to the search
+
+    @property
+    def label(self) -> str:
+        """`7`, or `7 (given)` if the configuration was given."""
+        return numbered(self.trial, self.given)
 
 
 def compare(

@@ -154,7 +154,7 @@ def _conduct(
     todo = [job for job in jobs if finished(job) is None]
     console.print(f"data: {data.describe()}")
     console.print(
-        f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(str(t.number) for t in chosen)} of {results.name} with "
+        f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(t.label for t in chosen)} of {results.name} with "
         f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; {resources.describe()}"
     )
     if len(todo) < len(jobs):
@@ -167,7 +167,7 @@ def _conduct(
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
     if not gathered.scores:
         raise SearchFailed(f"every training failed: {'; '.join(failures)}")
-    compared = compare(against, jobs, results.objective, task, data)
+    compared, verdicts = compare(against, jobs, results.objective, task, data)
     images = {"train": available, "test": len(task.select(data.test))}
     retrained = Retrained(
         study=results.name, question=results.question, objective=results.objective,
@@ -176,7 +176,8 @@ def _conduct(
         quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=results.rungs[-1],
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         configurations=gathered.scores, failures=failures, overridden=overridden, run=run,
-        baselines=compared[0], verdicts=compared[1],
+        baselines=compared,
+        verdicts=tuple(dataclasses.replace(v, given=results.trial(v.trial).given) for v in verdicts),
     )  # fmt: skip
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
     write_text(run.retraining_report, page(retrained))
@@ -209,6 +210,7 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
         score(
             trial.number, trial.config, chosen_by[trial.number],
             {"parameters": trial.parameters, "macs": trial.macs}, groups[trial.number, None], task, targets,
+            given=trial.given,
         )
         for trial in trained
     ]  # fmt: skip
@@ -240,7 +242,7 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
             image_size=data.image_size, normalisation=trained.normalisation,
             data={**retrained.data, "fingerprint": job.fingerprint},
             search={
-                "study": retrained.study, "trial": scores.trial, "finished": retrained.finished,
+                "study": retrained.study, "trial": scores.trial, "given": scores.given, "finished": retrained.finished,
                 "objective": retrained.objective, "validation": scores.validation,
                 "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(retrained.overridden),
             },

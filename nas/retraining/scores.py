@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nas.retraining.job import NetworkResult
 from nas.retraining.training import MAIN
+from nas.words import numbered
 from trainers import metrics
 from trainers.estimate import Estimate, estimates, limited
 from trainers.evaluate import metrics_of_views
@@ -70,6 +71,12 @@ class Scores:
     roc: tuple[Roc, ...]  # for classes
     confusion: list[list[int]]  # for classes: [true][predicted], counts summed over the seeds
     points: tuple[list[float], ...]  # for numbers: true values, the seeds' combined prediction and, if any, its sigma
+    given: bool = False  # to the search, not found by it
+
+    @property
+    def label(self) -> str:
+        """`7`, or `7 (given)` if the configuration was given."""
+        return numbered(self.trial, self.given)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ def score(
     trained: Sequence[NetworkResult],
     task: Task,
     targets: Tensor,
+    *,
+    given: bool = False,
 ) -> Scores:
     """Score one configuration. AUCs are computed from probabilities."""
     upright = [network.predictions[0] for network in trained]
@@ -126,6 +135,7 @@ def score(
         roc=(),
         confusion=[],
         points=(),
+        given=given,
     )
     if not task.classifies:
         rows = np.random.default_rng(0).permutation(len(truth))[:POINTS_SHOWN]

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from nas.searching.engine import REPEATS, Event
-from nas.words import count
+from nas.searching.engine import GIVEN, REPEATS, Event
+from nas.words import count, numbered
 
 
 class Display:
@@ -37,6 +37,7 @@ class Display:
         self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
         self.running: dict[int, tuple[int, float]] = {}  # trial -> epoch, value
         self.best: tuple[float, int] | None = None  # value and trial, at full budget
+        self.given: set[int] = set()  # trials whose configuration was given
         self.trained = 0  # epochs
         self.begin = time.monotonic()
         self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
@@ -49,6 +50,8 @@ class Display:
         for trial in history:
             if REPEATS in trial.user_attrs:
                 continue
+            if trial.user_attrs.get(GIVEN):
+                self.given.add(trial.number)
             kind = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(trial.state.name)
             if kind is not None:
                 self.counts["skipped" if "skipped" in trial.user_attrs else kind] += 1
@@ -57,6 +60,8 @@ class Display:
             self.epochs -= len(trial.intermediate_values)
 
     def __call__(self, event: Event) -> None:
+        if event.given:
+            self.given.add(event.trial)
         if event.kind in ("started", "resumed", "epoch"):
             self.running[event.trial] = (event.epoch, event.value)
             self.trained += event.kind == "epoch"
@@ -78,9 +83,11 @@ class Display:
     def line(self, event: Event) -> str:
         """Describe one finished trial in one line."""
         value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
-        best = f"best {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no trial at full budget yet"
+        best = f"best {self._best()}" if self.best else "no trial at full budget yet"
         what = f"{event.reason} {value}" if event.kind == "final" else event.reason or value
-        return f"trial {event.trial:<4} {event.kind:<9} {what}   [{self.finished}/{self.trials}, {best}]"
+        return (
+            f"trial {self._numbered(event.trial):<4} {event.kind:<9} {what}   [{self.finished}/{self.trials}, {best}]"
+        )
 
     @property
     def finished(self) -> int:
@@ -96,13 +103,13 @@ class Display:
         bar.add_task("trials finished", total=self.trials, completed=self.finished)
         left = self.seconds_left()
         facts = [
-            f"best {self.objective} {self.best[0]:.4f} (trial {self.best[1]})" if self.best else "no full training yet",
+            f"best {self.objective} {self._best()}" if self.best else "no full training yet",
             *(f"{count} {kind}" for kind, count in self.counts.items()),
             "" if math.isnan(left) else f"about {left / 60:.0f} min left" if left >= 90 else f"about {left:.0f} s left",
         ]
         table = Table("running trial", "epoch", self.objective, box=None, padding=(0, 2))
         for trial, (epoch, value) in sorted(self.running.items()):
-            table.add_row(str(trial), str(epoch), "" if math.isnan(value) else f"{value:.4f}")
+            table.add_row(self._numbered(trial), str(epoch), "" if math.isnan(value) else f"{value:.4f}")
         return Group(bar, Text("  ".join(fact for fact in facts if fact)), table)
 
     def __enter__(self) -> Display:
@@ -114,6 +121,14 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def _numbered(self, trial: int) -> str:
+        return numbered(trial, trial in self.given)
+
+    def _best(self) -> str:
+        assert self.best is not None
+        value, trial = self.best
+        return f"{value:.4f}, trial {self._numbered(trial)}"
 
     def _consider(self, value: float, trial: int) -> None:
         if self.best is None or (value != self.best[0] and self._better(value, self.best[0]) == value):

@@ -51,6 +51,7 @@ class Event:
     epoch: int = 0
     value: float = math.nan
     reason: str = ""
+    given: bool = False  # known when it starts
 
 
 @dataclass
@@ -216,7 +217,7 @@ class Engine:
         self.started += 1
         job = Job(number, config, 0, self.scheduler.target(0))
         self.running[number] = _Running(job, [])
-        self.listen(Event("started", number))
+        self.listen(Event("started", number, given=GIVEN in attributes))
         return job
 
     def _new(self) -> Job | None:

@@ -118,7 +118,7 @@ class Finals:
 
     def _end(self, number: int, epoch: int, value: float, reason: str = "") -> None:
         trial, _ = self.running.pop(number)
-        self._listen(Event("final", number, epoch, value, f"trial {trial} again{reason}"))
+        self._listen(Event("final", number, epoch, value, f"trial {self.configs[trial].label} again{reason}"))
 
 
 def trainings(results: Results, share: float) -> int:
