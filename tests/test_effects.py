@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 import studies
 from nas import samplers, schedulers
 from nas.commands.cli import main_of
-from nas.report.effects import effects
+from nas.report.effects import effects, holm
 from nas.report.figures import effects as draw
 from nas.report.page import write_report
 from nas.report.table import effect_rows, left_out, tables
@@ -163,6 +163,71 @@ def test_intervals_cover_the_true_effect_95_times_in_100():
     assert all(0.92 < n / 400 < 0.975 for n in covered.values()), covered
 
 
+def naive_holm(p):
+    """Holm's procedure as he states it: reject from the smallest while p <= alpha / (hypotheses left).
+
+    The adjusted p-value of a hypothesis is the smallest alpha at which it is rejected, found by bisection.
+    """
+
+    def rejected(alpha):
+        found = set()
+        for place, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+            if p[i] > alpha / (len(p) - place):
+                break
+            found.add(i)
+        return found
+
+    adjusted = []
+    for i in range(len(p)):
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (low, middle) if i in rejected(middle) else (middle, high)
+        adjusted.append(high)
+    return adjusted
+
+
+def test_p_values_are_adjusted_as_holm_states_it():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # by hand
+    assert holm([]) == []
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7, 30):
+        p = (rng.random(n) ** 3).round(2).tolist()  # some are equal
+        assert holm(p) == pytest.approx(naive_holm(p), abs=1e-9)
+
+
+def test_the_p_values_of_all_differences_of_a_grid_are_one_family():
+    rng = np.random.default_rng(3)
+    params = product_of(**TOYS, seed=[0, 1, 2])
+    worth = {"d4": 0.3, "resnet2": 0.8}
+    values = [0.5 * rng.normal() + sum(worth.get(v, 0) for v in p.values()) for p in params]
+    search = made(params, values, 0.5 * rng.normal(size=len(params)))
+    found = [(f, e) for f in effects(search) for e in f.effects]
+    alone = []
+    for factor, effect in found:
+        pairs = pairs_by_hand(search, dict(effect.level), dict(factor.reference))
+        for of in (lambda t: t.value, lambda t: t.turned):
+            alone.append(ttest_rel([of(a) for a, _ in pairs], [of(b) for _, b in pairs]).pvalue)
+    together = [d for _, e in found for d in (e.upright, e.turned)]
+    assert [d.p for d in together] == pytest.approx(naive_holm(alone))
+    assert [d.differs for d in together] == [p <= 0.05 for p in naive_holm(alone)]
+    assert 0 < sum(d.differs for d in together) < sum(p <= 0.05 for p in alone), "one is taken back"
+
+
+def test_without_any_effect_a_grid_has_a_star_in_at_most_5_of_100():
+    """300 grids of six levels against a seventh; the binomial standard deviation is 1.3%."""
+    rng = np.random.default_rng(0)
+    params = product_of(policy=list("abcdefg"), seed=[0, 1, 2, 3])
+    starred = uncorrected = 0
+    for _ in range(300):
+        (found,) = effects(made(params, *rng.normal(size=(2, len(params)))))
+        differences = [d for e in found.effects for d in (e.upright, e.turned)]
+        starred += any(row[-1].startswith("*") or row[-2].startswith("*") for row in effect_rows([found]))
+        uncorrected += any(abs(d.mean) > d.half for d in differences)
+    assert starred / 300 < 0.09
+    assert uncorrected / 300 > 0.25
+
+
 @pytest.mark.parametrize(
     ("name", "factor", "levels", "pairs"),
     [
@@ -272,6 +337,8 @@ def test_every_effect_is_drawn_in_the_row_of_its_level():
     for trace in figure.data:
         drawn = [(labels[round(y)], x, half) for y, x, half in zip(trace.y, trace.x, trace.error_x.array, strict=True)]
         assert drawn == [(told, getattr(e, trace.name).mean, getattr(e, trace.name).half) for told, e in expected]
+        stands = [not symbol.endswith("open") for symbol in trace.marker.symbol]
+        assert stands == [getattr(e, trace.name).differs for _, e in expected]
 
 
 WORTH = {"mlp": 0.0, "lenet": 0.1, "resnet2": 0.2, "none": 0.0, "d4": 0.03, 3e-4: 0.0, 1e-3: 0.01, 3e-3: -0.02}
@@ -319,13 +386,13 @@ def test_the_page_of_a_grid_has_its_effects_and_cells_upright_and_turned(tmp_pat
     assert shown["Effect of each factor"] == [
         ["factor", "level", "pairs", "AUC", "AUC, turned"],
         ["augmentation", "none", "", "reference", "reference"],
-        ["", "d4", "18", "+0.0300 ± 0.0000", "-0.0300 ± 0.0000"],
+        ["", "d4", "18", "* +0.0300 ± 0.0000", "* -0.0300 ± 0.0000"],
         ["learning_rate", "0.0003", "", "reference", "reference"],
-        ["", "0.001", "12", "+0.0100 ± 0.0000", "+0.0100 ± 0.0000"],
-        ["", "0.003", "12", "-0.0200 ± 0.0000", "-0.0200 ± 0.0000"],
+        ["", "0.001", "12", "* +0.0100 ± 0.0000", "* +0.0100 ± 0.0000"],
+        ["", "0.003", "12", "* -0.0200 ± 0.0000", "* -0.0200 ± 0.0000"],
         ["toy", "mlp", "", "reference", "reference"],
-        ["", "lenet", "12", "+0.1000 ± 0.0000", "+0.1000 ± 0.0000"],
-        ["", "resnet2", "12", "+0.2000 ± 0.0000", "+0.2000 ± 0.0000"],
+        ["", "lenet", "12", "* +0.1000 ± 0.0000", "* +0.1000 ± 0.0000"],
+        ["", "resnet2", "12", "* +0.2000 ± 0.0000", "* +0.2000 ± 0.0000"],
     ]
     rows = shown["Mean of each cell"]
     assert len(rows) == 1 + 18
@@ -368,7 +435,7 @@ def test_the_command_prints_the_effects_of_a_grid_in_80_columns(tmp_path, capsys
     searched(storage=open_storage(tmp_path / "toys" / "study.db"))
     assert main_of("report", ["--study", "toys", "--runs", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"d4 +18 +\+0\.0300 ± 0\.0000 +-0\.0300 ± 0\.0000", said)
+    assert re.search(r"d4 +18 +\* \+0\.0300 ± 0\.0000 +\* -0\.0300 ± 0\.0000", said)
     assert max(len(line) for line in said.splitlines() if "report:" not in line) <= 80
 
 

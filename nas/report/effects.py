@@ -3,7 +3,9 @@
 The effect of a level is the mean of its differences to a reference level over all such pairs, with the confidence
 interval of the paired t-test. Whatever a pair shares, such as an easy seed or a good learning rate, cancels. An effect
 that varies from cell to cell widens the interval beyond the spread of the seeds. The test assumes independent pairs.
-All trainings see the same images, so the interval says nothing about other images.
+All trainings see the same images, so the interval says nothing about other images. An interval holds for one difference
+alone; whether a difference is real is judged by its p-value, corrected for all differences of the grid (Holm 1979,
+Scandinavian Journal of Statistics 6, 65).
 
 Some parameters exist only at some levels of a factor, such as the variants of a mixer. If that leaves a level without a
 pair, these parameters are joined to the factor: a level is then a mixer with its variant.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,12 @@ class Difference:
     mean: float
     half: float | None  # of the interval's width; None for a single pair
     pairs: int
+    p: float | None = None  # of the paired t-test, two-sided; None for a single pair
+
+    @property
+    def differs(self) -> bool:
+        """Whether the mean differs from zero by this p-value."""
+        return self.p is not None and self.p <= 1 - CONFIDENCE
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> Difference | None:
@@ -39,10 +47,12 @@ class Difference:
         n = len(differences)
         if not n:
             return None
-        half = None
-        if n > 1:
-            half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(differences, ddof=1) / math.sqrt(n))
-        return cls(float(np.mean(differences)), half, n)
+        mean = float(np.mean(differences))
+        if n == 1:
+            return cls(mean, None, n)
+        error = float(np.std(differences, ddof=1) / math.sqrt(n))
+        p = 2 * float(t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+        return cls(mean, float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error, n, p)
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,42 @@ class Factor:
 
 
 def effects(results: Results) -> list[Factor]:
-    """Every factor with at least one pair, by name. Unfinished and failed trainings are discarded."""
+    """Every factor with at least one pair, by name, with p-values corrected for all differences of all factors.
+
+    Unfinished and failed trainings are discarded.
+    """
     names = sorted({name for t in results.trained for name in t.params} - {"seed"})
     factors = [_factor(name, results.trained, results.ranked()) for name in names]
-    return [factor for factor in factors if factor is not None and any(e.upright for e in factor.effects)]
+    return corrected([factor for factor in factors if factor is not None and any(e.upright for e in factor.effects)])
+
+
+def corrected(factors: Sequence[Factor]) -> list[Factor]:
+    """The factors with the p-values of all their differences, upright and turned, corrected as one family."""
+    tested = [
+        d.p for f in factors for e in f.effects for d in (e.upright, e.turned) if d is not None and d.p is not None
+    ]
+    adjusted = dict(zip(tested, holm(tested), strict=True))  # equal ones stay equal
+
+    def adjust(difference: Difference | None) -> Difference | None:
+        if difference is None or difference.p is None:
+            return difference
+        return replace(difference, p=adjusted[difference.p])
+
+    return [
+        replace(f, effects=tuple(Effect(e.level, adjust(e.upright), adjust(e.turned)) for e in f.effects))
+        for f in factors
+    ]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values adjusted by Holm's step-down method.
+
+    Where no effect exists, one or more of them is at most a with a probability of at most a, however they depend.
+    """
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1)).clip(max=1.0)
+    return [float(value) for value in adjusted]
 
 
 def _factor(name: str, trials: Sequence[Trial], finished: Sequence[Trial]) -> Factor | None:

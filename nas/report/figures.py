@@ -139,10 +139,14 @@ def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
         if shown:
             figure.add_scatter(
                 x=[d.mean for _, _, d in shown], y=[y + shift for y, _, _ in shown], mode="markers", name=name,
-                marker={"color": colour, "symbol": symbol, "size": 8},
+                marker={
+                    "color": colour, "size": 8,
+                    "symbol": [symbol if d.differs else f"{symbol}-open" for _, _, d in shown],
+                },
                 error_x={"array": [d.half for _, _, d in shown], "thickness": 1.5, "width": 3, "color": colour},
                 text=[
                     f"{escape(level(at))}, {name}: {plus_minus(d.mean, d.half, sign=True)}, n = {d.pairs}"
+                    + ("" if d.p is None else f", p = {d.p:.2g} after Holm's correction")
                     for _, at, d in shown
                 ],
                 hovertemplate="%{text}<extra></extra>",

@@ -65,8 +65,9 @@ def _effects(results: Results) -> Section:
         f"reference level, over all pairs of trainings that are {alike}. It is measured on the validation images "
         f"{images}. Bars are 95% confidence intervals of the paired t-test; a single pair has none. Values "
         f"{'above' if results.maximize else 'below'} zero are better. The intervals assume that pairs are independent. "
-        "They hold for these images, for the mean over these cells and for one level at a time: of twenty levels "
-        f"without an effect, about one will seem to have one. {excluded}"
+        "They hold for these images, for the mean over these cells and for one level at a time. Filled dots, and stars "
+        "in the table, mark the differences that stand after Holm's correction for all comparisons of this section: if "
+        f"no level had an effect, at most one grid of twenty would have a mark. {excluded}"
     )
     rows = Listing(table.effect_headings(results), table.effect_rows(factors), frozenset({0, 1}))
     return Section("effects", title, caption.strip(), figures.effects(results, factors), rows)

@@ -86,11 +86,12 @@ def effect_rows(factors: Sequence[Factor]) -> list[list[str]]:
 
 
 def _difference(difference: Difference | None, pairs: int) -> str:
-    """The text of a cell. It gives the number of pairs if that is not the row's."""
+    """The text of a cell: a star if the difference stands, and the number of pairs if that is not the row's."""
     if difference is None:
         return "no pair"
     fewer = f" ({count(difference.pairs, 'pair')})" if difference.pairs != pairs else ""
-    return plus_minus(difference.mean, difference.half, sign=True) + fewer
+    star = "* " if difference.differs else ""
+    return star + plus_minus(difference.mean, difference.half, sign=True) + fewer
 
 
 def cell_headings(results: Results) -> list[str]:
@@ -148,7 +149,8 @@ def finals_table(results: Results) -> Table:
 
 def effects_table(results: Results) -> Table:
     """The effects of a grid's factors, ± half their 95% confidence intervals."""
-    title = f"{results.name}: effects on {objective_name(results.objective)}, ± half a 95% confidence interval"
+    name = objective_name(results.objective)
+    title = f"{results.name}: effects on {name}, ± half a 95% confidence interval; * differs after Holm's correction"
     table = _table(title, effect_headings(results), words={"factor", "level"})
     factors = effects(results)
     for row in effect_rows(factors):
