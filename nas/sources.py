@@ -15,7 +15,9 @@ FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized b
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load
 
 
-def source_of(data: Any, image_size: int | None, skip_bad: bool, images: int | None) -> Source:
+def source_of(
+    data: Any, image_size: int | None, skip_bad: bool, images: int | None, data_seed: int | None = None
+) -> Source:
     """The data source that `data` means.
 
     `data` is a source; a folder; "my_package.my_images:load", a function; or what such a function may return: images
@@ -31,9 +33,13 @@ def source_of(data: Any, image_size: int | None, skip_bad: bool, images: int | N
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
     if images is not None and not isinstance(data, Simulated):
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
+    if data_seed is not None and not isinstance(data, Simulated):
+        raise UserError(f"data_seed draws simulated images anew, not those of {type(data).__name__}; omit it")
     if skip_bad and not isinstance(data, Folder):
         raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
-    changes: Mapping[str, Any] = {"image_size": image_size, "images": images, "skip_bad": skip_bad or None}
+    changes: Mapping[str, Any] = {
+        "image_size": image_size, "images": images, "skip_bad": skip_bad or None, "seed": data_seed
+    }  # fmt: skip
     return replace(data, **{name: value for name, value in changes.items() if value is not None})

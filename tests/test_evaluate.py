@@ -158,7 +158,10 @@ def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifie
     out = tmp_path / "found.json"
     words = ["--model", str(classifier / "models" / "best"), "--preset", "deeplense-1", "--images", "60"]
     assert main_of("evaluate", [*words, "--json", str(out)]) == 0
-    assert f"{json.loads(out.read_text())['metrics']['auc']:.4f}" in capsys.readouterr().out
+    found = json.loads(out.read_text())["metrics"]
+    assert f"{found['auc']:.4f}" in capsys.readouterr().out
+    assert main_of("evaluate", [*words, "--json", str(out), "--data-seed", "7"]) == 0
+    assert json.loads(out.read_text())["metrics"]["loss"] != found["loss"], "other images"
 
 
 def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(classifier, capsys):

@@ -1,5 +1,6 @@
 """The command `python -m nas.run`, as a user meets it."""
 
+import dataclasses
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from nas.commands.cli import main_of
 from nas.commands.run import options
 from nas.searching.options import adapt
 from nas.searching.study import open_ledger
+from trainers.data import load
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]
@@ -86,6 +88,8 @@ def cache(tmp_path_factory):
         (["--data", "{one}"], "one class|at least two"),
         (["--data", "{bad}"], "3.npy"),
         (["--data", "{good}", "--images", "7"], "images counts simulated images"),
+        (["--data", "{good}", "--data-seed", "1"], "data_seed draws simulated images anew, not those of Folder"),
+        (["--data-seed", "-1"], "data_seed is -1; expected at least 0"),
         (["--study", "{f1}"], "has no metric 'f1'; known: auc"),
         (["--data", "{good}", "--objective", "mae"], "task 'substructure' has no metric 'mae'; known: auc"),
         (["--data", "{good}", "--objective", "turned_auc"], "has no metric 'turned_auc'"),
@@ -148,6 +152,16 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
 def test_what_is_searched_for_and_how_can_be_said_on_the_command_line(words, expected):
     spec = resolve(words)
     assert {name: getattr(spec, name) for name in expected} == expected
+
+
+def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(cache))
+    words = ["--images", "60", "--image-size", "16"]
+    plain, other = resolve(words), resolve([*words, "--data-seed", "3"])
+    assert plain.data.seed == 0
+    assert other == dataclasses.replace(plain, data=dataclasses.replace(plain.data, seed=3))
+    first, second = (load(spec.data, progress=False).test.images[:] for spec in (plain, other))
+    assert not (first.flatten(1)[:, None] == second.flatten(1)).all(-1).any(), "no image is in both"
 
 
 def test_labels_are_smoothed_only_where_there_are_labels():

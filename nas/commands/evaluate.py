@@ -18,6 +18,7 @@ def options() -> Parser:
     p.add_argument("--data", help="folder of images, in any layout that nas.run reads")
     p.add_argument("--preset", help="population of simulated lenses to use instead of --data")
     p.add_argument("--images", type=int, help=f"number of simulated lenses (default {SIMULATED})")
+    p.add_argument("--data-seed", type=int, help=f"seed of the simulated lenses (default {OTHER_SEED})")
     p.add_argument(
         "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
     )
@@ -45,7 +46,7 @@ def command(argv: list[str]) -> int:
 
     model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
-    data = load(source_of(given, model.image_size, args.skip_bad, args.images))
+    data = load(source_of(given, model.image_size, args.skip_bad, args.images, args.data_seed))
     evaluation = evaluate(model, data, args.split)
     title = f"{args.model} on {evaluation.images:,} images of {evaluation.data}"
     table = Table("metric", "value", "95% interval", title=title)

@@ -29,6 +29,7 @@ def options() -> Parser:
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
     p.add_argument("--images", type=int, help="number of simulated images")
+    p.add_argument("--data-seed", type=int, help="draw other simulated images, test images included (default 0)")
     p.add_argument("--epochs", type=int, help="epochs of a full training; the lowest rung scales with it")
     p.add_argument("--max-parameters", type=int, help="skip networks with more parameters")
     p.add_argument("--max-macs", type=int, help="skip networks with more multiply-accumulates per image")

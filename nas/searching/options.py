@@ -26,6 +26,7 @@ def adapt(
     skip_bad: bool = False,
     image_size: int | None = None,
     images: int | None = None,
+    data_seed: int | None = None,
     epochs: int | None = None,
     max_parameters: int | None = None,
     max_macs: int | None = None,
@@ -39,7 +40,8 @@ def adapt(
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
         at_least(name, value, 1)
-    at_least("seed", seed, 0)
+    for name, value in {"seed": seed, "data_seed": data_seed}.items():
+        at_least(name, value, 0)
     same_name = {
         "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "seed": seed, "task": task,
         "sampler": sampler, "scheduler": scheduler, "finals": finals,
@@ -61,7 +63,7 @@ def adapt(
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
-    changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images)
+    changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images, data_seed)
     return replace(spec, **changes)
 
 

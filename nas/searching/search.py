@@ -52,6 +52,7 @@ def search(
     skip_bad: bool = False,
     image_size: int | None = None,
     images: int | None = None,
+    data_seed: int | None = None,
     epochs: int | None = None,
     max_parameters: int | None = None,
     max_macs: int | None = None,
@@ -79,7 +80,8 @@ def search(
     balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
     skip_bad: discard unreadable images of a folder instead of refusing it.
-    images: number of simulated images. image_size: side in pixels to which images are resized.
+    images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
+        which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
     seed: of networks, training and sampler. seeds: trainings per cell of a grid.
     finals: cost of the finals, as a share of the search's epochs; 0 for none (default 0.2; a grid has none).
@@ -93,8 +95,9 @@ def search(
     """
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
-        scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, epochs=epochs,
-        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, settings=settings,
+        scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
+        epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals,
+        settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
