@@ -66,7 +66,7 @@ def main() -> None:
             print(markdown(effect_headings(search), effect_rows(factors)))
             figure = figures.effects(search, factors)
         else:
-            print(markdown(headings(search), [cells(trial) for trial in search.ranked()[: args.top]]))
+            print(markdown(headings(search), [cells(search, trial) for trial in search.ranked()[: args.top]]))
             figure = figures.history(search, incumbent(search))
         if args.figures:
             picture(figure, args.figures / f"{folder.name}.png")

@@ -153,6 +153,11 @@ class Results:
         full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
         return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
+    def mean_metrics(self, trial: Trial) -> dict[str, float]:
+        """The metrics of a trial, as means over its training in the search and those in the finals."""
+        trained = [trial, *(t for t in self.repeats if t.repeats == trial.number and t.state == "complete")]
+        return {name: fmean(t.metrics.get(name, math.nan) for t in trained) for name in trial.metrics}
+
     def finalists(self) -> list[Finalist]:
         """The configurations that the finals trained again, the winner first; none if there were no finals."""
         failed = {trial.repeats for trial in self.repeats if trial.state == "failed"}

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.metrics import base
+
 
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
     """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage; ↓ means that it halves the grid first.
@@ -42,6 +44,19 @@ def objective_name(objective: str) -> str:
         if objective.endswith(ending):
             return objective_name(objective.removesuffix(ending)) + words
     return {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}.get(objective, objective.replace("_", " "))
+
+
+def counterpart(objective: str) -> tuple[str, str]:
+    """The metric that stands beside the objective, and its name there: the worst of an upright one, and vice versa."""
+    upright = base(objective)
+    return (f"{upright}_d4_worst", "worst of eight symmetries") if upright == objective else (upright, "upright")
+
+
+def beside(objective: str, metrics: Mapping[str, float]) -> str:
+    """`worst of eight symmetries 0.7100`: the objective's counterpart; empty if these metrics lack it."""
+    name, words = counterpart(objective)
+    found = metrics.get(name, math.nan)
+    return f"{words} {value(found)}" if math.isfinite(found) else ""
 
 
 def metric_name(metric: str) -> str:

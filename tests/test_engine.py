@@ -268,6 +268,25 @@ def test_the_lines_of_given_trials_say_so_even_after_a_restart(tmp_path):
     assert re.search(r"best 0\.9\d+, trial 0 \(given\)\]", lines[-1])
 
 
+def test_values_over_the_symmetries_are_attributes_of_full_trainings_alone(tmp_path):
+    said = []
+    engine = make_engine(tmp_path / "s.db", 9, listen=lambda event: said.append(event))
+    while (job := engine.next()) is not None:
+        for epoch in range(job.start + 1, job.stop + 1):
+            value = float(curve(job.config)[epoch - 1])
+            over = {"auc_d4_mean": value - 0.1, "auc_d4_worst": value - 0.2}  # as if it were the objective's
+            engine.report(job.trial, epoch, {"auc": value, "loss": 1.0, **over})
+    engine.close()
+    trials = stored(tmp_path / "s.db")
+    for trial in trials:
+        found = {name: v for name, v in trial.user_attrs.items() if "_d4_" in name}
+        full = trial.state == TrialState.COMPLETE
+        assert found == ({"auc_d4_mean": trial.value - 0.1, "auc_d4_worst": trial.value - 0.2} if full else {})
+    complete = {event.trial: event.metrics["auc_d4_worst"] for event in said if event.kind == "complete"}
+    assert complete == {t.number: t.value - 0.2 for t in trials if t.state == TrialState.COMPLETE}
+    assert 0 < len(complete) < 9
+
+
 def test_a_configuration_that_cannot_be_built_is_a_failed_trial(tmp_path):
     def admit(config):
         if config["mixer"] == "conv":

@@ -1,6 +1,7 @@
 """The training loop against a hand-written one, and its promises on seeds, resuming and failing."""
 
 import io
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -266,18 +267,31 @@ def test_schedules_after_the_warm_up_are_torchs_own(schedule, reference):
         scheduler.step()
 
 
-def test_the_last_epoch_says_how_turned_images_are_told(data):
+@pytest.mark.parametrize("objective", ["", "auc", "accuracy", "ap", "auc_d4_mean"])
+def test_the_last_epoch_says_how_turned_images_are_told(data, objective):
     """Bars across and upright change places when turned: who tells them apart gets all of the turned ones wrong."""
     config = TrainConfig(epochs=8, batch_size=16, learning_rate=1e-2, augmentation=NO_AUGMENTATION)
     task = tasks.create("substructure", data)
     model = nn.Sequential(nn.Conv2d(1, 8, (1, 9)), nn.GELU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    epochs = list(fit(model, data.train, task, config, seed=0, val=data.val))
+    epochs = list(fit(model, data.train, task, config, seed=0, val=data.val, objective=objective))
     assert not any("turned_auc" in epoch.metrics for epoch in epochs[:-1])
+    assert any("d4_worst" in name for name in epochs[0].metrics) == ("d4" in objective)
     assert epochs[-1].metrics["auc"] > 0.9
     turned = Split(data.val.images.rot90(1, (2, 3)), data.val.labels, {})
     expected = evaluate(model, turned, task, normalisation="zscore")
     assert epochs[-1].metrics["turned_auc"] == pytest.approx(expected["auc"], abs=1e-6)
     assert epochs[-1].metrics["turned_auc"] < 0.1
+
+    name = objective.removesuffix("_d4_mean") or "auc"
+    each = []
+    for mirrored, quarters in itertools.product((False, True), range(4)):
+        moved = data.val.images.flip(2) if mirrored else data.val.images
+        view = Split(moved.rot90(quarters, (2, 3)), data.val.labels, {})
+        each.append(evaluate(model, view, task, normalisation="zscore", objective=name)[name])
+    found = epochs[-1].metrics
+    assert found[name] == pytest.approx(each[0], abs=1e-6)
+    assert found[f"{name}_d4_worst"] == pytest.approx(min(each), abs=1e-6)
+    assert found[f"{name}_d4_mean"] == pytest.approx(np.mean(each), abs=1e-6)
 
 
 def test_evaluation_neither_augments_nor_trains(data):

@@ -26,7 +26,8 @@ from nas.report.page import retrain_command, write_report
 from nas.report.remarks import on_given
 from nas.report.table import top_table
 from nas.results import read
-from nas.searching.engine import Admission, Engine
+from nas.searching.display import Display
+from nas.searching.engine import Admission, Engine, Event
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
@@ -92,6 +93,13 @@ def given(entry):
     return {"state": state, "value": curve[-1], "intermediate_values": values, "user_attrs": attributes}
 
 
+def printed(table):
+    """The lines of a table on a terminal of 80 columns."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text().splitlines()
+
+
 def by_hand(entries, direction="maximize", **changes):
     """A study in memory of (state, curve, config, parameters) or keyword arguments of create_trial."""
     study = described(optuna.create_study(study_name="hybrid", direction=direction), direction=direction, **changes)
@@ -142,12 +150,11 @@ def test_only_full_budgets_are_ranked_best_first(study):
 
 
 def test_the_table_at_the_end_of_a_run_fits_a_terminal_and_starts_with_the_best(study):
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(top_table(read(study), 3))
-    lines = console.export_text().splitlines()
+    lines = printed(top_table(read(study), 3))
     assert max(map(len, lines)) <= 80
-    assert f" {study.best_trial.number} " in lines[4]
-    assert f" {study.best_value:.4f} " in lines[4]
+    first = lines[1 + next(i for i, line in enumerate(lines) if "───" in line)]
+    assert f" {study.best_trial.number} " in first
+    assert f" {study.best_value:.4f} " in first
 
 
 def test_no_point_of_the_history_mixes_budgets(study):
@@ -333,10 +340,8 @@ def test_given_trials_are_marked_wherever_a_trial_is_named(tmp_path):
         assert (f"trial {number} (given)" in text) == marked
         assert not re.search(rf"trial {number}\b(?! \(given\)|, was given)", text) or not marked
     assert "trial 0, was given, not found; best found: trial 2 with AUC 0.8000." in words
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(top_table(found))
-    lines = console.export_text().splitlines()
-    assert [line.split()[:2] for line in lines[4:7]] == [["0", "(given)"], ["2", "0.8000"], ["3", "0.7000"]]
+    rows = [line.split()[:2] for line in printed(top_table(found))]
+    assert [row for row in rows if row and row[0].isdigit()] == [["0", "(given)"], ["2", "0.8000"], ["3", "0.7000"]]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +356,41 @@ def test_the_best_is_said_to_be_given_only_if_it_is(entries, says):
     remark = on_given(read(by_hand(entries)))
     assert says in remark
     assert bool(remark) == bool(says)
+
+
+def turned(value, objective, **metrics):
+    """A trial trained in full, with these metrics of its last epoch."""
+    curve = dict(enumerate([0.5] * 17 + [value], 1))
+    history = [{"epoch": epoch, objective: v, **(metrics if epoch == 18 else {})} for epoch, v in curve.items()]
+    attributes = {"config": hybrid("conv"), "parameters": 99_100, "macs": 12_300_000, "history": history}
+    return {"state": TrialState.COMPLETE, "value": value, "intermediate_values": curve, "user_attrs": attributes}
+
+
+@pytest.mark.parametrize(
+    ("objective", "metrics", "heading", "shown"),
+    [
+        ("auc", {"auc_d4_mean": 0.8, "auc_d4_worst": 0.7125}, "worst of eight symmetries", "0.7125"),
+        ("ap", {"auc_d4_worst": 0.3, "ap_d4_worst": 0.7125}, "worst of eight symmetries", "0.7125"),
+        ("auc_d4_worst", {"auc": 0.9125, "auc_d4_mean": 0.8}, "upright", "0.9125"),
+        ("auc_d4_mean", {"auc": 0.9125, "auc_d4_worst": 0.7}, "upright", "0.9125"),
+        ("auc", {}, "worst of eight symmetries", "–"),  # of an earlier version
+    ],
+)
+def test_turned_values_stand_beside_upright_ones(objective, metrics, heading, shown, tmp_path):
+    found = read(by_hand([turned(0.75, objective, **metrics)], objective=objective))
+    text = write_report(found, tmp_path / "report.html").read_text()
+    table = text.split("<table>")[1].split("</table>")[0]
+    columns = re.findall(r"<th[^>]*>(.*?)</th>", table)
+    assert re.findall(r"<td[^>]*>(.*?)</td>", table)[columns.index(heading)] == shown
+    said = f"{heading} {shown}"
+    assert text.count(said) == (0 if not metrics else text.count("trial 0, complete, 18 epochs") + 1), "in every hover"
+    lines = printed(top_table(found))
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[1:3] == ["0.7500", shown] for line in lines)
+    line = Display(trials=1, objective=objective, maximize=True, epochs=1, quiet=True).line(
+        Event("complete", 0, 18, 0.75, metrics=found.trials[0].metrics)
+    )
+    assert (f"{objective} 0.7500 at epoch 18, {said}   [" in line) == bool(metrics)
 
 
 def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):

@@ -70,29 +70,33 @@ def evaluate(
     *,
     normalisation: Normalisation | str,
     device: str | torch.device = "cpu",
-    symmetry: int = 0,
     objective: str = "",
+    symmetric: bool = False,
 ) -> dict[str, float]:
-    """The task's metrics on a split whose images are seen once each, under one of the SYMMETRIES.
+    """The task's metrics on a split whose images are seen once each.
 
-    `objective` adds one more metric: any that the task has, or its `_d4_mean` or `_d4_worst`.
+    `objective` adds one more metric: any that the task has, or its `_d4_mean` and `_d4_worst`. With `symmetric`,
+    each image is seen under all SYMMETRIES: this adds those two of the objective, or of the task's own, and every
+    metric on images turned by 90 degrees ("turned_auc").
     """
     split = task.select(split)
     truth = task.targets(split).cpu()
-
-    def predicted(k: int) -> Tensor:
-        return predictions(model, split, task, normalisation=normalisation, device=device, symmetry=k)
-
-    upright = predicted(symmetry)
-    found = task.metrics(upright, truth)
-    if not objective or objective in found:
+    name = metrics.base(objective or task.objective)
+    every_view = symmetric or objective not in ("", name)
+    views = [
+        predictions(model, split, task, normalisation=normalisation, device=device, symmetry=k)
+        for k in (SYMMETRIES if every_view else SYMMETRIES[:1])
+    ]
+    found = task.metrics(views[0], truth)
+    if not every_view and (not objective or objective in found):
         return found
-    name = metrics.base(objective)
-    if objective == name:
-        return {**found, name: task.metrics_in_full(upright, truth)[name]}
-    views = [upright, *(predicted(k) for k in SYMMETRIES if k != symmetry)]
-    values = [task.metrics_in_full(view, truth)[name] for view in views]
-    return {**found, objective: over_symmetries(name, values, task)[objective]}
+    each = [task.metrics_in_full(view, truth) for view in views]
+    found[name] = each[0][name]
+    if symmetric:
+        found |= {f"turned_{usual}": each[1][usual] for usual in found}
+    if every_view:
+        found |= over_symmetries(name, [of_view[name] for of_view in each], task)
+    return found
 
 
 def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:

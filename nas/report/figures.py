@@ -15,7 +15,7 @@ from nas.report.effects import Effect, Factor
 from nas.report.importance import Importance
 from nas.report.style import empty_figure
 from nas.results import Results, Trial
-from nas.words import duration, level, objective_name, plus_minus, si, value
+from nas.words import beside, duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
 BEST, FAILED = "#e8710a", "#cf3f4f"
@@ -81,7 +81,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
         for trial in trials:
             x += [*trial.curve, None]
             y += [*trial.curve.values(), None]
-            text += [_hover(trial)] * (len(trial.curve) + 1)
+            text += [_hover(results, trial)] * (len(trial.curve) + 1)
         figure.add_scatter(
             x=x, y=y, mode="lines", name=name, legendgroup=name, line={"color": colour, "width": 1}, opacity=opacity,
             text=text, hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
@@ -94,7 +94,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
     for colour, trial in zip(HIGHLIGHTS, highlighted, strict=False):
         figure.add_scatter(
             x=list(trial.curve), y=list(trial.curve.values()), mode="lines", name=f"trial {trial.label}",
-            line={"color": colour, "width": 2.5}, text=[_hover(trial)] * len(trial.curve),
+            line={"color": colour, "width": 2.5}, text=[_hover(results, trial)] * len(trial.curve),
             hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
         )  # fmt: skip
     for rung in results.rungs[:-1]:
@@ -216,10 +216,13 @@ def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
                 x=[at for at, _ in points], y=[t.value for _, t in points], mode="markers",
                 name=budget_name(results, rung),
                 marker={"color": colours[rung], "size": 9 if full else 7, "opacity": 0.95 if full else 0.65},
-                text=[_hover(t) for _, t in points], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
+                text=[_hover(results, t) for _, t in points], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
             )  # fmt: skip
 
 
-def _hover(trial: Trial) -> str:
+def _hover(results: Results, trial: Trial) -> str:
+    reached = f"trial {trial.label}, {trial.state}, {trial.epochs} epochs"
+    if other := beside(results.objective, trial.metrics):
+        reached += f", {other}"
     cost = f"{si(trial.parameters)} parameters, {si(trial.macs)} MACs, {duration(trial.seconds)}"
-    return f"trial {trial.label}, {trial.state}, {trial.epochs} epochs<br>{escape(trial.architecture)}<br>{cost}"
+    return f"{reached}<br>{escape(trial.architecture)}<br>{cost}"

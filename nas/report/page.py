@@ -14,7 +14,7 @@ from nas.report.sections import Section, sections
 from nas.report.table import cells, headings, reached, worth_retraining
 from nas.results import ENDED, Results
 from nas.run_folder import RunFolder
-from nas.words import count, describe_data, duration, objective_name, si
+from nas.words import beside, count, counterpart, describe_data, duration, objective_name, si
 
 
 def write_report(results: Results, path: Path) -> Path:
@@ -54,6 +54,8 @@ def summary(results: Results) -> str:
     if results.best is not None:
         figure, how = reached(results, results.best)
         best = f"<b>{figure}</b>{how}, trial {results.best.label}: {escape(results.best.architecture)}"
+        if other := beside(results.objective, results.mean_metrics(results.best)):
+            best += f"; {other}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
         "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
@@ -74,16 +76,18 @@ def best_trials(results: Results, path: Path, k: int = 10) -> str:
     complete = len(results.ranked())
     first = f", the first {k} shown" if complete > k else ""
     caption = (
-        f"Trials trained in full ({complete}{first}), ranked by their last epoch on the validation split. The best of "
-        "many looks better than it is, because it was chosen for this value. For values to quote, retrain with several "
-        "seeds and read the test split once, as the command below does."
+        f"Trials trained in full ({complete}{first}), ranked by their last epoch on the validation split. The "
+        f"next column ({counterpart(results.objective)[1]}) shows whether a network relies on an axis that all images "
+        "share: it then does worse on turned and mirrored images than upright. The best of many looks better than it "
+        "is, because it was chosen for its value. For values to quote, retrain with several seeds and read the test "
+        "split once, as the command below does."
     )
     winner = results.best or best[0]
     config = json.dumps(winner.config, indent=1)
     return section(
         "Best trials",
         caption,
-        html_table(headings(results), [cells(t) for t in best], words={2}),
+        html_table(headings(results), [cells(results, t) for t in best], words={3}),
         f"<pre class=command>{escape(retrain_command(results, path))}</pre>",
         f"<details><summary>Configuration of trial {winner.label}</summary><pre>{escape(config)}</pre></details>",
         attributes='id="best"',

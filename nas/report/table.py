@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 from rich import box
 from rich.table import Table
 
 from nas.report.effects import Difference, Factor, effects
 from nas.results import Results, Trial
-from nas.words import count, duration, level, memory, objective_name, plus_minus, si, value
+from nas.words import count, counterpart, duration, level, memory, objective_name, plus_minus, si, value
 
 
 def headings(results: Results) -> list[str]:
-    return ["trial", objective_name(results.objective), "architecture", "params", "MACs", "epochs", "time", "memory"]
+    _, other = counterpart(results.objective)
+    return ["trial", objective_name(results.objective), other, "architecture", "params", "MACs", "time", "memory"]
 
 
-def cells(trial: Trial) -> list[str]:
-    """The row of one trial, under `headings`."""
+def cells(results: Results, trial: Trial) -> list[str]:
+    """The row of one trial that was trained in full, under `headings`."""
+    other = trial.metrics.get(counterpart(results.objective)[0], math.nan)
     return [
-        trial.label, value(trial.value), trial.architecture or "–", si(trial.parameters), si(trial.macs),
-        str(trial.epochs), duration(trial.seconds), memory(trial.peak_memory_mb),
+        trial.label, value(trial.value), value(other) if math.isfinite(other) else "–", trial.architecture or "–",
+        si(trial.parameters), si(trial.macs), duration(trial.seconds), memory(trial.peak_memory_mb),
     ]  # fmt: skip
 
 
@@ -167,7 +171,7 @@ def top_table(results: Results, k: int = 5) -> Table:
     title = f"{results.name}: {complete} the full {results.rungs[-1]} epochs"
     table = _table(title, headings(results), words={"architecture"})
     for trial in best:
-        table.add_row(*cells(trial))
+        table.add_row(*cells(results, trial))
     return table
 
 
@@ -175,5 +179,7 @@ def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in headings:
         is_words = heading in words
-        table.add_column(heading, justify="left" if is_words else "right", overflow="fold", no_wrap=not is_words)
+        table.add_column(
+            "\n".join(wrap(heading, 12)), justify="left" if is_words else "right", overflow="fold", no_wrap=not is_words
+        )
     return table

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.searching.engine import GIVEN, REPEATS, Event
-from nas.words import count, numbered
+from nas.words import beside, count, numbered
 
 
 class Display:
@@ -83,6 +83,8 @@ class Display:
     def line(self, event: Event) -> str:
         """Describe one finished trial in one line."""
         value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
+        if other := beside(self.objective, event.metrics):
+            value += f", {other}"
         best = f"best {self._best()}" if self.best else "no trial at full budget yet"
         what = f"{event.reason} {value}" if event.kind == "final" else event.reason or value
         return (

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.errors import SearchFailed
 from nas.schedulers import Decision, Scheduler
 from nas.searching.ledger import Ledger
+from trainers.metrics import SYMMETRIC
 
 GIVE_UP_AFTER = 10  # failed trials without a single success
 SKIPS_IN_A_ROW = 200
@@ -52,6 +53,7 @@ class Event:
     value: float = math.nan
     reason: str = ""
     given: bool = False  # known when it starts
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the last epoch of a full training
 
 
 @dataclass
@@ -139,7 +141,7 @@ class Engine:
             self.listen(Event("paused", number, epoch, value))
         elif decision is Decision.COMPLETE:
             self.ledger.complete(number, value)
-            self._end("complete", number, epoch)
+            self._end("complete", number, epoch, metrics=metrics)
         else:
             self.ledger.prune(number, value)
             self._end("pruned", number, epoch)
@@ -202,7 +204,7 @@ class Engine:
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
 
     def _record(self, running: _Running) -> None:
-        self.ledger.annotate(running.job.trial, record_of(running.history))
+        self.ledger.annotate(running.job.trial, record_of(running.history, self.scheduler.rungs[-1]))
 
     def _promotion(self, *, last: bool) -> Job | None:
         number = self.scheduler.promote(last=last)
@@ -261,13 +263,19 @@ class Engine:
         self.ledger.prune(number, self.last_values[number])
         self._end("pruned", number, int(history[-1]["epoch"]))
 
-    def _end(self, kind: str, number: int, epoch: int, reason: str = "") -> None:
+    def _end(
+        self, kind: str, number: int, epoch: int, reason: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
         self.finished += 1
-        self.listen(Event(kind, number, epoch, self.last_values.pop(number, math.nan), reason))
+        value = self.last_values.pop(number, math.nan)
+        self.listen(Event(kind, number, epoch, value, reason, metrics=metrics or {}))
 
 
-def record_of(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The attributes of a trial that has been trained."""
+def record_of(history: list[dict[str, Any]], epochs: int) -> dict[str, Any]:
+    """The attributes of a trial that has been trained; a full training has `epochs`."""
     seconds = sum(m.get("seconds", 0.0) for m in history)
     memory = max((m.get("peak_memory_mb", 0.0) for m in history), default=0.0)
-    return {"history": history, "seconds": seconds, "peak_memory_mb": memory}
+    record: dict[str, Any] = {"history": history, "seconds": seconds, "peak_memory_mb": memory}
+    if history and history[-1]["epoch"] == epochs:  # by themselves too, where the dashboard shows them
+        record |= {name: value for name, value in history[-1].items() if name.endswith(SYMMETRIC)}
+    return record

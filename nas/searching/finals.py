@@ -83,21 +83,21 @@ class Finals:
             return False
         history.append({"epoch": epoch, **metrics})
         if epoch == self.epochs:
-            self.ledger.annotate(number, record_of(history))
+            self.ledger.annotate(number, record_of(history, self.epochs))
         self.ledger.report(number, epoch, value)
         self._listen(Event("epoch", number, epoch, value))
         if epoch < self.epochs:
             return True
         self.ledger.complete(number, value)
         self.fresh[trial].append(value)
-        self._end(number, epoch, value)
+        self._end(number, epoch, value, metrics=metrics)
         return False
 
     def fail(self, number: int, reason: str) -> None:
         """End a training that failed. Its configuration cannot win: it may fail again in the user's hands."""
         trial, history = self.running[number]
         self.dropped.add(trial)
-        self.ledger.annotate(number, record_of(history))
+        self.ledger.annotate(number, record_of(history, self.epochs))
         self.ledger.fail(number, reason)
         self._end(number, len(history), math.nan, f": {reason}")
 
@@ -116,9 +116,12 @@ class Finals:
         trial, ahead = next_to_train(able, self.sign)
         return None if ahead > CLEAR and self.attempts[trial] >= CLEAR else trial
 
-    def _end(self, number: int, epoch: int, value: float, reason: str = "") -> None:
+    def _end(
+        self, number: int, epoch: int, value: float, reason: str = "", metrics: Mapping[str, float] | None = None
+    ) -> None:
         trial, _ = self.running.pop(number)
-        self._listen(Event("final", number, epoch, value, f"trial {self.configs[trial].label} again{reason}"))
+        told = f"trial {self.configs[trial].label} again{reason}"
+        self._listen(Event("final", number, epoch, value, told, metrics=metrics or {}))
 
 
 def trainings(results: Results, share: float) -> int:
