@@ -22,13 +22,14 @@ from nas.searching.storage import only_study
 from nas.words import describe_architecture, numbered
 from studies import Configuration
 from studies.baselines import BASELINES
+from trainers.data.axis import Axis
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-WARM_START = "warm_start"
-"""The attribute of a study that stores from which search it began."""
+WARM_START, AXIS, IMAGES = "warm_start", "axis", "images"
+"""Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers."""
 STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
 
 
@@ -102,6 +103,8 @@ class Results:
     database: Path | None = None  # None: read from memory
     baselines: tuple[str, ...] = BASELINES  # names, for a retraining; old studies have the default ones
     inherited_seed: int = -1  # the largest seed of the searches from which this one began; -1: of none
+    axis: bool = False  # whether the images have a preferred axis; unknown to searches of earlier versions
+    validated: int = 0  # validation images; 0: unknown
 
     @property
     def objective(self) -> str:
@@ -236,6 +239,7 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         raise UserError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
     rungs = tuple(spec["rungs"])
     trials = [_trial(t, rungs, spec["objective"]) for t in study.get_trials(deepcopy=False)]
+    axis, images = study.user_attrs.get(AXIS), study.user_attrs.get(IMAGES)
     return Results(
         name=study.study_name,
         question=study.user_attrs.get("question", ""),
@@ -247,6 +251,8 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         database=database,
         baselines=tuple(study.user_attrs.get("baselines", BASELINES)),
         inherited_seed=study.user_attrs.get(WARM_START, {}).get("last_seed", -1),
+        axis=axis is not None and Axis(**axis).found,
+        validated=images["counts"][1] if images else 0,
     )
 
 

@@ -59,6 +59,16 @@ def beside(objective: str, metrics: Mapping[str, float]) -> str:
     return f"{words} {value(found)}" if math.isfinite(found) else ""
 
 
+def advice_on_axis(objective: str) -> str:
+    """What to do if the images have a preferred axis; empty if the objective is measured over the symmetries anyway."""
+    if objective != base(objective):
+        return ""
+    return (
+        "the images have a preferred axis: a network can score high upright and fail on turned images; consider "
+        f"--objective {objective}_d4_worst"
+    )
+
+
 def metric_name(metric: str) -> str:
     name = {"loss": "log loss", "ap": "average precision", "ece": "calibration error"}.get(metric)
     return name or objective_name(metric)

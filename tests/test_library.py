@@ -149,6 +149,30 @@ def test_a_search_does_not_go_on_with_other_images_in_the_same_folder(tmp_path, 
         nas.search(TOY, trials=3, **call)
 
 
+@pytest.mark.parametrize(
+    ("upright", "objective", "advises"), [(True, "auc", True), (True, "auc_d4_worst", False), (False, "auc", False)]
+)
+def test_a_search_of_images_with_an_axis_advises_another_objective(
+    upright, objective, advises, tmp_path, capsys, without_ray
+):
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((200, 16, 16)), np.arange(200) % 2
+    images[:, 6:10] += 1
+    images[labels == 1, 4:12, 4:12] += 1
+    if not upright:
+        images = np.stack([np.rot90(image, k) for image, k in zip(images, rng.integers(0, 4, 200), strict=True)])
+    call = {"data": (images, labels), "objective": objective, "runs": tmp_path}
+    results = nas.search(replace(TOY, space=ToySpace(("mlp",)), first=()), trials=1, **call)
+    said = capsys.readouterr().out
+    assert ("axis   the images have a preferred axis" in said) == advises
+    assert ("consider --objective auc_d4_worst" in said) == advises
+    assert results.axis == upright
+    (trial,) = results.trials
+    assert trial.metrics["auc_d4_worst"] <= min(trial.metrics["auc_d4_mean"], trial.metrics["auc"])
+    beside = "upright" if objective == "auc_d4_worst" else "worst of eight symmetries"
+    assert f"at epoch 6, {beside} " in said
+
+
 def test_a_pruned_retraining_keeps_the_plain_one(tmp_path, without_ray):
     results = nas.search(replace(TOY, space=ToySpace(("resnet2",)), first=()), trials=1, runs=tmp_path, quiet=True)
     call = {"top_k": 1, "seeds": 1, "quiet": True}

@@ -393,6 +393,51 @@ def test_turned_values_stand_beside_upright_ones(objective, metrics, heading, sh
     assert (f"{objective} 0.7500 at epoch 18, {said}   [" in line) == bool(metrics)
 
 
+@pytest.mark.parametrize(
+    ("objective", "direction", "metrics", "validated", "warns"),
+    [
+        ("auc", "maximize", {"auc": 0.93, "auc_d4_worst": 0.84}, 600, True),
+        ("auc", "maximize", {"auc": 0.93, "auc_d4_worst": 0.84}, 90, False),  # may be noise
+        ("auc", "maximize", {"auc": 0.93, "auc_d4_worst": 0.71}, 90, True),
+        ("auc", "maximize", {"auc": 0.93, "auc_d4_worst": 0.89}, None, False),
+        ("auc", "maximize", {}, 600, False),
+        ("auc_d4_worst", "maximize", {"auc": 0.93, "auc_d4_worst": 0.71}, None, True),
+        ("mae", "minimize", {"mae": 0.2, "mae_d4_worst": 0.26}, 600, True),
+        ("mae", "minimize", {"mae": 0.2, "mae_d4_worst": 0.24}, 600, False),
+    ],
+)
+def test_a_best_trial_that_depends_on_how_images_are_turned_is_said_to(
+    objective, direction, metrics, validated, warns, tmp_path
+):
+    value_ = metrics.get(objective, 0.5)
+    study = by_hand([turned(value_, objective, **metrics)], direction, objective=objective)
+    if validated:
+        study.set_user_attr("images", {"classes": ["a", "b"], "counts": [1000, validated, 10], "digest": "-"})
+    words = " ".join(Page(write_report(read(study), tmp_path / "report.html").read_text()).text)
+    assert ("trial 0, depends on how images are turned" in words) == warns
+    name = objective.removesuffix("_d4_worst")
+    if warns:
+        assert f"{metrics[name]:.4f} upright, {metrics[name + '_d4_worst']:.4f} in the worst" in words
+
+
+@pytest.mark.parametrize(
+    ("axis", "objective", "advises"),
+    [
+        ({"share": 0.95, "images": 1000}, "auc", True),
+        ({"share": 0.95, "images": 1000}, "auc_d4_mean", False),
+        ({"share": 0.51, "images": 1000}, "auc", False),
+        (None, "auc", False),  # of an earlier version
+    ],
+)
+def test_the_page_advises_an_objective_that_an_axis_cannot_serve(axis, objective, advises, tmp_path):
+    study = by_hand([], objective=objective)
+    if axis:
+        study.set_user_attr("axis", axis)
+    text = write_report(read(study), tmp_path / "report.html").read_text()
+    assert ("The images have a preferred axis" in text) == advises
+    assert ("consider --objective auc_d4_worst." in text) == advises
+
+
 def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = read(by_hand([]))

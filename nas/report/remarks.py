@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from nas.report.table import reached
 from nas.results import Results
-from nas.words import objective_name
+from nas.words import advice_on_axis, objective_name, value
+from trainers import metrics
+
+FAR = 0.05  # of a score, if its noise is not larger; an error may grow by a quarter
 
 
 def remarks(results: Results) -> list[str]:
-    return [line for line in (on_given(results),) if line]
+    axis = advice_on_axis(results.objective) if results.axis else ""
+    return [line for line in (on_given(results), on_turned(results), axis and f"{axis[0].upper()}{axis[1:]}.") if line]
 
 
 def on_given(results: Results) -> str:
@@ -21,3 +27,19 @@ def on_given(results: Results) -> str:
         return f"{best}; no other has reached the full budget."
     figure, how = reached(results, found)
     return f"{best}; best found: trial {found.number} with {objective_name(results.objective)} {figure}{how}."
+
+
+def on_turned(results: Results) -> str:
+    """Warn if the best configuration is far worse on turned or mirrored images than upright; else empty."""
+    if results.best is None:
+        return ""
+    name, found = metrics.base(results.objective), results.mean_metrics(results.best)
+    upright, worst = (found.get(metric, math.nan) for metric in (name, f"{name}_d4_worst"))
+    noise = 1 / math.sqrt(results.validated or math.inf)  # two standard errors of a share of the images, at most
+    far = upright - worst > max(FAR, noise) if results.maximize else worst - upright > abs(upright) / 4
+    if not far:
+        return ""
+    return (
+        f"The best configuration, trial {results.best.label}, depends on how images are turned: "
+        f"{objective_name(name)} {value(upright)} upright, {value(worst)} in the worst of the eight symmetries."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import studies
 from nas import samplers, schedulers
 from nas.errors import SearchFailed, mendable
 from nas.files import exclusive
-from nas.results import Results, load_results
+from nas.results import AXIS, IMAGES, Results, load_results
 from nas.run_folder import RunFolder, run_folder
 from nas.schedulers import Decision
 from nas.searching import warm_start as warm_starts
@@ -22,7 +22,6 @@ from nas.searching.finals import Finals
 from nas.searching.options import adapt
 from nas.searching.storage import quiet_optuna
 from nas.searching.study import (
-    IMAGES,
     admission,
     check_same_images,
     check_task,
@@ -30,11 +29,13 @@ from nas.searching.study import (
     open_ledger,
     stored_study,
 )
+from nas.words import advice_on_axis
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
 from trainers.data import load, source_to_dict
+from trainers.data.axis import preferred_axis
 
 
 @mendable
@@ -125,6 +126,8 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm)
     ledger.study.set_user_attr(IMAGES, describe_images(data))
+    axis = preferred_axis(data.train)
+    ledger.study.set_user_attr(AXIS, asdict(axis))
     for trial in ledger.history:
         if trial.state.is_finished():  # an earlier process may have died before removing them
             checkpoints.remove(run.checkpoints, trial.number)
@@ -149,6 +152,8 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     display.watch(ledger.history)
     display.say(f"data   {data.describe()}")
     display.say(f"study  {run.database}: {engine.finished} of {spec.trials} trials finished")
+    if axis.found and (advice := advice_on_axis(spec.objective)):
+        display.say(f"axis   {advice}")
     if warm:
         display.say(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
     return engine

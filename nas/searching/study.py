@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from nas import samplers, schedulers
 from nas.errors import UserError
-from nas.results import WARM_START
+from nas.results import IMAGES, WARM_START
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_existing, open_storage
@@ -26,7 +26,6 @@ from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset
 
-IMAGES = "images"  # the attribute of a study that describes its images
 SAMPLED = 32  # images of each split that enter the digest
 
 
