@@ -20,6 +20,7 @@ import studies
 from nas.commands.cli import main_of
 from nas.commands.run import options
 from nas.searching.options import adapt
+from nas.searching.settings import parse
 from nas.searching.study import open_ledger
 from trainers.data import load
 
@@ -37,6 +38,7 @@ def resolve(words):
     spec = studies.load(args.pop("study"))
     for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start"):
         args.pop(name)
+    args["settings"] = dict(parse(text) for text in args.pop("set"))
     return adapt(spec, **args)
 
 
