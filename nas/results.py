@@ -105,6 +105,8 @@ class Results:
     inherited_seed: int = -1  # the largest seed of the searches from which this one began; -1: of none
     axis: bool = False  # whether the images have a preferred axis; unknown to searches of earlier versions
     validated: int = 0  # validation images; 0: unknown
+    limit: str = ""  # one line on what the noise of simulated images leaves to be found
+    images: Mapping[str, Any] | None = None  # as `describe_images` in nas/searching/study.py; None: not recorded
 
     @property
     def objective(self) -> str:
@@ -253,6 +255,8 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         inherited_seed=study.user_attrs.get(WARM_START, {}).get("last_seed", -1),
         axis=axis is not None and Axis(**axis).found,
         validated=images["counts"][1] if images else 0,
+        limit=study.user_attrs.get("limit", ""),
+        images=study.user_attrs.get("images"),
     )
 
 

@@ -14,3 +14,9 @@ torch.set_num_threads(1)  # tests share the machine's cores with Ray's workers a
 def without_ray(monkeypatch):
     """Searches and retrainings train in this process."""
     monkeypatch.setattr("nas.workers.pool.work_through", work_through_here)
+
+
+@pytest.fixture(autouse=True)
+def few_lenses(monkeypatch):
+    """Every search of simulated lenses measures what can be found in them; in tests, in six of them."""
+    monkeypatch.setattr("trainers.data.limits.IMAGES", 6)

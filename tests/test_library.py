@@ -39,7 +39,8 @@ def test_from_a_study_to_a_prediction(tmp_path, without_ray):
     found = nas.predict(model, images)
 
     assert len(results.trials) == len(frame) == 5
-    assert frame.loc[results.best.number, "value"] == results.best.value == frame["value"].max()
+    assert frame.loc[results.best.number, "value"] == results.best.value
+    assert results.best.value == frame.loc[frame["state"] == "complete", "value"].max()
     assert frame.loc[0, "given"]
     assert not frame.loc[1:, "given"].any()
     assert frame.loc[0, "architecture"] == "toy lenet"
@@ -50,7 +51,9 @@ def test_from_a_study_to_a_prediction(tmp_path, without_ray):
     assert retrained.best.resolve() == next(iter(retrained.models.values())).resolve()
     assert found.probabilities.shape == (5, 3)
     assert torch.equal(found.probabilities, model.predict(images).probabilities)
-    assert (tmp_path / "toy" / "report.html").is_file()
+    assert "signal-to-noise ratio of axion" in results.limit
+    for page in ("report.html", "retrain.html"):  # what there is to find is said beside what was found
+        assert results.limit in (tmp_path / "toy" / page).read_text()
 
 
 def test_a_study_is_read_as_it_was_searched(tmp_path, without_ray):
@@ -131,7 +134,7 @@ def test_the_rungs_of_a_study_are_those_that_its_scheduler_uses(tmp_path, withou
     assert "compared after 4, 12 epochs (the rungs)" in (tmp_path / "toy" / "report.html").read_text()
 
 
-def test_a_search_does_not_go_on_with_other_images_in_the_same_folder(tmp_path, without_ray):
+def test_a_search_does_not_go_on_with_other_images_and_a_retraining_says_so(tmp_path, without_ray, capsys):
     rng = np.random.default_rng(0)
 
     def fill(name, brightness):
@@ -147,6 +150,9 @@ def test_a_search_does_not_go_on_with_other_images_in_the_same_folder(tmp_path, 
     fill("ring", 2.0)
     with pytest.raises(nas.UserError, match="the images have changed since the study 'toy' was begun"):
         nas.search(TOY, trials=3, **call)
+    changed = "the images have changed since the search, whose values do not hold for these"
+    nas.retrain(tmp_path / "toy", top_k=1, seeds=1)
+    assert changed in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def summary(results: Results) -> str:
             best += f"; {other}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
+        **({"Limit": escape(results.limit)} if results.limit else {}),
         "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
         "Budget": f"{results.rungs[-1]} epochs in full; trials compared after {rungs} epochs (the rungs); {limits}",
         "Trials": states,

@@ -171,6 +171,7 @@ def summary(retrained: Retrained) -> str:
     data = retrained.data
     facts = {
         "Data": describe_data(data["source"]),
+        **({"Limit": data["limit"]} if data.get("limit") else {}),
         "Training": f"{data['train']:,} {data['splits']}, {retrained.epochs} epochs{override(retrained.overridden)}, "
         "no early stopping, weights of the last epoch",
         "Test": f"{data['test']:,} images, read once by each network, after its training",

@@ -24,12 +24,13 @@ from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
 from nas.run_folder import RunFolder
 from nas.searching.options import at_least
+from nas.searching.study import other_images
 from nas.words import count, override
 from nas.workers.resources import Resources, divide
 from nas.workers.training import Problem, import_path
 from trainers import tasks
 from trainers.config import TrainConfig
-from trainers.data import Dataset, load, source_from_dict
+from trainers.data import Dataset, limit, load, source_from_dict
 
 
 @mendable
@@ -144,7 +145,8 @@ def _conduct(
     from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through
 
-    data = load(source_from_dict(results.spec["data"]), progress=not console.quiet)
+    source = source_from_dict(results.spec["data"])
+    data = load(source, progress=not console.quiet)
     task = tasks.create(results.spec["task"], data)
     available = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
     if impossible := [size for size in sizes if not 0 < size <= available]:
@@ -153,6 +155,8 @@ def _conduct(
     jobs = plan(results, chosen, seeds, data, run, resources, sizes, variant)
     todo = [job for job in jobs if finished(job) is None]
     console.print(f"data: {data.describe()}")
+    if changed := other_images(results.images, data):
+        console.print(f"the images have changed since the search, whose values do not hold for these: {changed}")
     console.print(
         f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(t.label for t in chosen)} of {results.name} with "
         f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; {resources.describe()}"
@@ -171,7 +175,7 @@ def _conduct(
     images = {"train": available, "test": len(task.select(data.test))}
     retrained = Retrained(
         study=results.name, question=results.question, objective=results.objective,
-        data={"source": results.spec["data"], "splits": trained_on(task), **images},
+        data={"source": results.spec["data"], "splits": trained_on(task), "limit": limit(source), **images},
         task=results.spec["task"], classes=task.classes,
         quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=results.rungs[-1],
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),

@@ -22,7 +22,9 @@ class Retrained:
     study: str
     question: str
     objective: str
-    data: Mapping[str, Any]  # "source"; numbers of images, "train" and "test"; "splits", the splits trained on
+    data: Mapping[str, Any]
+    """The "source"; numbers of images, "train" and "test"; "splits", the splits trained on; "limit", what the noise of
+    simulated images leaves to be found."""
     task: str
     classes: tuple[str, ...]
     epochs: int

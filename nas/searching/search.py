@@ -22,6 +22,7 @@ from nas.searching.finals import Finals
 from nas.searching.options import adapt
 from nas.searching.storage import quiet_optuna
 from nas.searching.study import (
+    LIMIT,
     admission,
     check_same_images,
     check_task,
@@ -34,7 +35,7 @@ from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
-from trainers.data import load, source_to_dict
+from trainers.data import limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
 
 
@@ -128,6 +129,7 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     ledger.study.set_user_attr(IMAGES, describe_images(data))
     axis = preferred_axis(data.train)
     ledger.study.set_user_attr(AXIS, asdict(axis))
+    ledger.study.set_user_attr(LIMIT, found := limit(spec.data, progress=not display.quiet))
     for trial in ledger.history:
         if trial.state.is_finished():  # an earlier process may have died before removing them
             checkpoints.remove(run.checkpoints, trial.number)
@@ -151,6 +153,8 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     )
     display.watch(ledger.history)
     display.say(f"data   {data.describe()}")
+    if found:
+        display.say(f"limit  {found}")
     display.say(f"study  {run.database}: {engine.finished} of {spec.trials} trials finished")
     if axis.found and (advice := advice_on_axis(spec.objective)):
         display.say(f"axis   {advice}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset
 
+LIMIT = "limit"  # the attribute that says what their noise leaves to be found
 SAMPLED = 32  # images of each split that enter the digest
 
 
@@ -89,15 +90,20 @@ def describe_images(data: Dataset) -> dict[str, Any]:
 
 def check_same_images(study: optuna.Study, data: Dataset) -> None:
     """UserError if the study was begun with other images: its values and new ones could not be compared."""
-    before, now = study.user_attrs.get(IMAGES), describe_images(data)
-    if before not in (None, now):
+    if changed := other_images(study.user_attrs.get(IMAGES), data):
         raise UserError(
-            f"the images have changed since the study {study.study_name!r} was begun: there were "
-            f"{_in_words(before)}, now there are {_in_words(now)}; give this search a --name of its own"
+            f"the images have changed since the study {study.study_name!r} was begun: {changed}; give this search a "
+            "--name of its own"
         )
 
 
-def _in_words(images: dict[str, Any]) -> str:
+def other_images(before: Mapping[str, Any] | None, data: Dataset) -> str:
+    """How `data` differs from the images that a study recorded; empty if it does not, or nothing was recorded."""
+    now = describe_images(data)
+    return "" if before in (None, now) else f"there were {_in_words(before)}, now there are {_in_words(now)}"
+
+
+def _in_words(images: Mapping[str, Any]) -> str:
     counts = "/".join(map(str, images["counts"]))
     return f"{counts} images of {', '.join(images['classes'])} (digest {images['digest'][:8]})"
 

@@ -1,6 +1,7 @@
 """Images to train on: simulated lenses, or one's own in a folder, from a function or in memory."""
 
 from trainers.data.dataset import Dataset, Images, Split, joined
+from trainers.data.limits import limit
 from trainers.data.source import (
     Arrays,
     Folder,
@@ -24,6 +25,7 @@ __all__ = [
     "Split",
     "from_arrays",
     "joined",
+    "limit",
     "load",
     "source_from_dict",
     "source_to_dict",

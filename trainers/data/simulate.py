@@ -9,6 +9,10 @@ writes
     DIR/no_sub/no_sub_sim_<bits>.npy
 
 which is the layout of DeepLense's own Model I to III. <bits> is a random number of 128 bits that follows from the seed.
+
+    python -m trainers.data.simulate --preset deeplense-1 --detectability
+
+writes nothing and says how much of the substructure the noise leaves to be found.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers.data.cores import cores
+from trainers.data.limits import IMAGES
 from trainers.data.progress import progress_bar
 from trainers.data.simulated.chunks import CHUNK, one_torch_thread, simulate_chunk
 from trainers.data.simulated.population import CLASSES, NOTES, PRESETS
@@ -70,15 +75,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m trainers.data.simulate", description=__doc__, formatter_class=form)
     parser.add_argument("--preset", default="fair", help=", ".join(sorted(PRESETS)))
-    parser.add_argument("--images", type=int, default=4000, help="number, a third of each class (default 4000)")
+    parser.add_argument("--images", type=int, help="number, a third of each class (default 4000; 90 to measure)")
     parser.add_argument("--image-size", type=int, help="side in pixels (default: the preset's own)")
     parser.add_argument("--snr", type=float, help="of the brightest pixel (default: the preset's own exposure)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, metavar="DIR", help="a new folder")
+    what.add_argument("--detectability", action="store_true", help="measure instead of writing images")
     args = parser.parse_args(arguments)
     try:
         size = args.image_size or (PRESETS[args.preset].pixels if args.preset in PRESETS else 64)
-        write_files(Simulated(args.preset, args.images, size, args.seed, args.snr), args.out)
+        if args.detectability:
+            from trainers.data.simulated.detectability import detectability  # caustics takes a second to import
+
+            source = Simulated(args.preset, args.images or IMAGES, size, args.seed, args.snr)
+            found = detectability(source.population(), size, source.images, args.seed, progress=True)
+            print(f"{args.preset}, {size} px: {found}")
+        else:
+            write_files(Simulated(args.preset, args.images or 4000, size, args.seed, args.snr), args.out)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from trainers.data.simulated.population import Population
 
 MODEL_I_PIXEL, MODEL_I_BACKGROUND = 0.05, 0.01  # arcsec; rms in each such pixel, in units of flux
+MODEL_I_TIME = 10**3.25  # median exposure
 EUCLID_PIXEL = 0.101  # arcsec
 EUCLID_TIME, EUCLID_EXPOSURES = 4 * 566.0, 4  # s in all
 EUCLID_READ_NOISE = 4.2  # electrons, rms in a pixel of each exposure
@@ -68,23 +69,20 @@ def euclid_background(population: Population, light: np.ndarray) -> float:
     return math.sqrt(readout + EUCLID_TIME * EUCLID_SKY * side**2)
 
 
-def variance(population: Population, light: np.ndarray) -> np.ndarray | None:
-    """The variance of the stored images about their mean, in units of light squared, (B, H, W). None without noise.
+def variance(population: Population, light: np.ndarray) -> np.ndarray:
+    """The variance of the stored images about their mean, in units of light squared, (B, H, W); of a NOISY camera.
 
-    For `model_1` the exposure is the median one, and the cut of the background at zero is ignored.
+    For `model_1` the exposure is the median one, and the background's cut at zero is ignored.
     """
     p = population
     if p.camera == "snr":
-        electrons = p.snr**2 * (1 + p.sky) / light.max(axis=(1, 2), keepdims=True)  # for a unit of light
-        return light / electrons + p.sky * light.max(axis=(1, 2), keepdims=True) / electrons
-    if p.camera == "model_2":
-        return None
-    electrons = p.source_brightness * pixel(p, light) ** 2
+        peak = light.max(axis=(1, 2), keepdims=True)
+        return (light + p.sky * peak) * peak / (p.snr**2 * (1 + p.sky))
+    per_light = p.source_brightness * pixel(p, light) ** 2  # flux for a unit of light
     if p.camera == "model_1":
-        time = 10**3.25
         background = MODEL_I_BACKGROUND * pixel(p, light) / MODEL_I_PIXEL
-        return 2 * light / (time * electrons) + (background / electrons) ** 2
-    return light / (EUCLID_TIME * electrons) + (euclid_background(p, light) / (EUCLID_TIME * electrons)) ** 2
+        return 2 * light / (MODEL_I_TIME * per_light) + (background / per_light) ** 2
+    return (EUCLID_TIME * per_light * light + euclid_background(p, light) ** 2) / (EUCLID_TIME * per_light) ** 2
 
 
 def pixel(population: Population, light: np.ndarray) -> float:
@@ -98,3 +96,4 @@ def flux(population: Population, light: np.ndarray) -> np.ndarray:
 
 
 CAMERAS = {"snr": at_snr, "model_1": model_1, "model_2": model_2, "euclid": euclid}
+NOISY = ("snr", "model_1", "euclid")
