@@ -53,7 +53,8 @@ class RunFolder:
 
     @property
     def models(self) -> Path:
-        """Exported models: trial-<number>/, and best/, a link to the best by validation."""
+        """Exported models: trial-<number>/ of all its seeds, trial-<number>-seed-<seed>/ of one, ensemble/ of several
+        trials, and best/, a link to the best trial by validation."""
         return self.path / "models"
 
     @property

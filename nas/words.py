@@ -40,7 +40,10 @@ def describe_data(source: Mapping[str, Any]) -> str:
 
 def objective_name(objective: str) -> str:
     """`auc_d4_worst` -> "AUC, worst of eight symmetries"."""
-    for ending, words in (("_d4_mean", ", mean of eight symmetries"), ("_d4_worst", ", worst of eight symmetries")):
+    for ending, words in (
+        ("_d4_mean", ", mean of eight symmetries"), ("_d4_worst", ", worst of eight symmetries"),
+        ("_d4_views", ", eight views together"),
+    ):  # fmt: skip
         if objective.endswith(ending):
             return objective_name(objective.removesuffix(ending)) + words
     return {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}.get(objective, objective.replace("_", " "))

@@ -81,6 +81,9 @@ def test_a_number_goes_from_the_search_to_a_prediction(measurer, tmp_path, capsy
     said = predict(model, test.images[:])
     truth = model.task.targets(test).numpy()
     mae = mean_absolute_error(truth, said.values)
+    assert mae == pytest.approx(results["exported"][0]["test"][str(model.views)]["mae"], rel=1e-5)
+    alone = nas.load_model(measurer / "models" / "trial-0-seed-1", views=1)
+    mae = mean_absolute_error(truth, predict(alone, test.images[:]).values)
     assert mae == pytest.approx(results["configurations"][0]["test"][0]["mae"], rel=1e-5)
     assert (said.sigma is not None) == model.task.with_sigma
     html = (measurer / "retrain.html").read_text()
@@ -104,7 +107,12 @@ def test_standard_deviations_come_from_images_outside_the_training(tmp_path):
     data = load(SIMULATED, progress=False)
     known = {name: int(getattr(data, name).targets["axion_mass"].isfinite().sum()) for name in ("train", "val")}
     assert config["data"]["train"] == known["train"]
-    assert config["task"]["sigma_scale"] != 1
+    assert all(member["task"]["sigma_scale"] != 1 for member in config["members"])
+    model, val = nas.load_model(folder / "models" / "best"), data.val.where(data.val.targets["axion_mass"].isfinite())
+    for views in (1, 8):
+        said = predict(model, val.images[:], views=views)
+        z = (said.values - val.targets["axion_mass"]) / said.sigma
+        assert float((z**2).mean()) == pytest.approx(1, rel=1e-4), "the ensemble as a whole is scaled to their errors"
     plain = retrained(tmp_path / "plain", "axion_mass", "mae", "minimize")
     assert nas.load_model(plain / "models" / "best").config["data"]["train"] == known["train"] + known["val"]
 
@@ -144,10 +152,13 @@ def test_small_data_curves_train_on_nested_shares_of_all_classes(classifier):
 
 def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifier, tmp_path, capsys, monkeypatch):
     data = load(SIMULATED, progress=False)
+    for exported in json.loads((classifier / "retrain.json").read_text())["exported"]:
+        model = nas.load_model(classifier / "models" / exported["name"])
+        for views in (None, 1, 8):
+            found = evaluating.evaluate(model, data, "test", views=views)
+            assert found.views == (views or exported["views"])
+            assert found.metrics == pytest.approx(exported["test"][str(found.views)], abs=1e-6)
     model = nas.load_model(classifier / "models" / "best")
-    found = evaluating.evaluate(model, data, "test")
-    kept = json.loads((classifier / "retrain.json").read_text())["configurations"][0]["test"][0]
-    assert found.metrics == pytest.approx(kept, abs=1e-6)
     whole = evaluating.evaluate(model, data)
     assert whole.images == 120
     seen = [getattr(data, name) for name in ("train", "val", "test")]

@@ -11,29 +11,33 @@ import optuna
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import nas
 from nas.commands.cli import main_of
 from nas.models import inference as predicting
 from nas.models.card import model_card
-from nas.models.export import describe_model, export
+from nas.models.export import describe_member, describe_model, export
 from nas.models.inference import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
-from trainers.batch.normalise import Normalisation, resolve
+from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load
 from trainers.evaluate import outputs
+from trainers.tasks.axion_mass_sigma import Task as MassWithSigma
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("axion", "cdm", "no_sub"))
-METRICS = {"auc": 0.91, "accuracy": 0.8, "loss": 0.5}
+METRICS = {"auc": 0.91, "accuracy": 0.8, "loss": 0.5, "ece": 0.1, "nll": 0.2, "coverage_68": 0.6}
+SPREAD = {name: {"mean": value, "sd": 0.012, "n": 2} for name, value in METRICS.items()}
 ORIGIN = {
+    "name": "trial 7",
     "data": {"source": {"kind": "simulated", "images": 60, "preset": "fair"}, "train": 51, "test": 9},
-    "search": {"study": "tiny", "trial": 7, "finished": 9, "objective": "auc", "validation": 0.95, "parameters": 10,
-               "macs": 20},
-    "test": {"seeds": [0, 1], "of_seed": {"0": METRICS, "1": METRICS}, "mean": METRICS,
-             "sd": {"auc": 0.012, "accuracy": 0.1, "loss": 0.1}, "ensemble": METRICS},
-}  # fmt: skip
+    "search": {"study": "tiny", "finished": 9, "objective": "auc", "greedy": False},
+    "held_out": {"images": 0, "networks": 0},
+    "test": {"views": {"1": METRICS, "8": METRICS}, "before": METRICS, "alone": SPREAD},
+}
+OF_MEMBER = {"trial": 7, "validation": 0.95, "parameters": 10, "macs": 20}
 
 
 def randomised(model, images):
@@ -50,17 +54,24 @@ def randomised(model, images):
     return model.eval()
 
 
-def exported(folder, architecture, kind="zscore", in_chans=1, image_size=32, statistics=None):
-    torch.manual_seed(0)
+def built(architecture, in_chans=1, image_size=32, seed=0):
+    torch.manual_seed(seed)
     model = build_model(architecture, in_chans=in_chans, image_size=image_size, num_outputs=3)
-    model = randomised(model, torch.randn(16, in_chans, image_size, image_size))
-    config = {
-        "architecture": to_dict(architecture),
-        "training": TrainConfig(normalisation=kind).to_dict(),
-        "seed": 0,
-    }
-    shape = {"in_chans": in_chans, "image_size": image_size, "normalisation": Normalisation(kind, statistics)}
-    export(folder, model.state_dict(), describe_model(config, task_name="substructure", task=TASK, **shape, **ORIGIN))
+    return randomised(model, torch.randn(16, in_chans, image_size, image_size))
+
+
+def described(architecture, normalisation, task=TASK, name="substructure", **more):
+    training = TrainConfig(normalisation=normalisation.kind).to_dict()
+    config = {"architecture": to_dict(architecture), "training": training, "seed": 0}
+    return describe_member(config, task_name=name, task=task, normalisation=normalisation, **OF_MEMBER, **more)
+
+
+def exported(folder, architecture, kind="zscore", in_chans=1, image_size=32, statistics=None, **more):
+    model = built(architecture, in_chans, image_size)
+    member = described(architecture, Normalisation(kind, statistics))
+    shape = {"in_chans": in_chans, "image_size": image_size}
+    config = describe_model([member], task_name="substructure", task=TASK, **shape, **{**ORIGIN, **more})
+    export(folder, [model.state_dict()], config)
     return model
 
 
@@ -118,7 +129,7 @@ def test_the_statistics_of_the_training_images_go_with_the_network(tmp_path, kin
 def test_the_card_says_how_far_training_images_were_turned(tmp_path, augmentation, says):
     exported(tmp_path / "m", Toy("lenet"))
     config = json.loads((tmp_path / "m" / "config.json").read_text())
-    config["training"]["augmentation"] = dataclasses.asdict(augmentation)
+    config["members"][0]["training"]["augmentation"] = dataclasses.asdict(augmentation)
     assert f"Training images were turned {says}" in model_card(config)
 
 
@@ -183,11 +194,145 @@ def test_arrays_and_files_are_predicted_alike(tmp_path, model_folder):
 def test_a_network_that_began_with_published_weights_is_loaded_without_them(tmp_path):
     model = exported(tmp_path / "m", Backbone("resnet10t"))
     config = json.loads((tmp_path / "m" / "config.json").read_text())
-    config["architecture"] |= {"pretrained": True, "checkpoint": str(tmp_path / "gone.pth")}
+    config["members"][0]["architecture"] |= {"pretrained": True, "checkpoint": str(tmp_path / "gone.pth")}
     (tmp_path / "m" / "config.json").write_text(json.dumps(config))
     images = torch.rand(2, 1, 32, 32)
     expected = TASK.predict(outputs(model, images, normalisation="zscore", device="cpu"))
     assert torch.equal(predict(nas.load_model(tmp_path / "m"), images).probabilities, expected)
+
+
+def turned(images, k):
+    """The eight symmetries of the square, by numpy."""
+    images = np.asarray(images)
+    return torch.from_numpy(np.rot90(images[..., ::-1] if k >= 4 else images, k % 4, (2, 3)).copy())
+
+
+NORMALISED = (Normalisation("log"), Normalisation("minmax"), Normalisation("zscore"))
+TIMES = (1, 3, 2)
+
+
+def ensemble(folder, views, calibration=None, task=TASK, name="substructure"):
+    """Three different networks with different preparations, which count differently."""
+    architectures = (Toy("resnet2"), Toy("lenet"), random_architecture(3))
+    models = []
+    for seed, architecture in enumerate(architectures):
+        torch.manual_seed(seed)
+        model = build_model(architecture, in_chans=1, image_size=32, num_outputs=task.num_outputs)
+        models.append(model.eval() if task.with_sigma else randomised(model, torch.randn(16, 1, 32, 32)))
+    members = [
+        described(architecture, how, task=dataclasses.replace(task, **of), name=name, times=times)
+        for architecture, how, times, of in zip(
+            architectures, NORMALISED, TIMES,
+            [{"sigma_scale": 1.0 + k} if name.endswith("sigma") else {} for k in range(3)],
+            strict=True,
+        )
+    ]  # fmt: skip
+    config = describe_model(
+        members, task_name=name, task=task, in_chans=1, image_size=32, views=views, calibration=calibration, **ORIGIN
+    )
+    export(folder, [model.state_dict() for model in models], config)
+    return models
+
+
+@pytest.mark.parametrize("views", [1, 8])
+def test_an_ensemble_is_the_mean_over_its_members_and_views(tmp_path, views):
+    models = ensemble(tmp_path / "m", views)
+    images = torch.rand(5, 1, 32, 32) * 100
+    with torch.inference_mode():
+        each = [
+            model(normalise(turned(images, k), how)).double().softmax(-1).numpy()
+            for model, how, times in zip(models, NORMALISED, TIMES, strict=True)
+            for _ in range(times)
+            for k in range(views)
+        ]
+    said = nas.predict(nas.load_model(tmp_path / "m"), images).probabilities
+    assert said.numpy() == pytest.approx(np.mean(each, axis=0), abs=1e-6)
+    assert np.std(each, axis=0).max() > 1e-2, "the members differ"
+    other = nas.load_model(tmp_path / "m", views=9 - views)
+    assert not torch.allclose(nas.predict(other, images).probabilities, said, atol=1e-4)
+    assert torch.equal(nas.predict(other, images, views=views).probabilities, said), "whoever asks for the views"
+
+
+def test_with_eight_views_a_turned_or_mirrored_image_gets_the_same_prediction(tmp_path):
+    ensemble(tmp_path / "m", 8)
+    model, images = nas.load_model(tmp_path / "m"), torch.rand(4, 1, 32, 32)
+    said = nas.predict(model, images).probabilities
+    for k in range(8):
+        assert nas.predict(model, turned(images, k)).probabilities.numpy() == pytest.approx(said.numpy(), abs=1e-6)
+    upright = [nas.predict(model, turned(images, k), views=1).probabilities for k in range(8)]
+    assert torch.stack(upright).std(0).max() > 1e-3
+
+
+def test_an_ensemble_with_standard_deviations_is_a_mixture_scaled_as_a_whole(tmp_path):
+    """Mean and standard deviation of many draws from all members under all symmetries."""
+    task = MassWithSigma(mean=-23.0, sd=0.5)
+    models = ensemble(tmp_path / "m", 8, {"8": 0.5}, task, "axion_mass_sigma")
+    images = torch.rand(3, 1, 32, 32)
+    rng, draws = np.random.default_rng(0), []
+    with torch.inference_mode():
+        for i, (model, how, times) in enumerate(zip(models, NORMALISED, TIMES, strict=True)):
+            for k in range(8):
+                value, log_variance = model(normalise(turned(images, k), how)).double().numpy().T
+                sigma = (1 + i) * 0.5 * np.exp(log_variance / 2)
+                draws.append(-23 + 0.5 * value + sigma * rng.standard_normal((times * 20_000, 3)))
+    draws = np.concatenate(draws)
+    said = nas.predict(nas.load_model(tmp_path / "m"), images)
+    assert said.values.numpy() == pytest.approx(draws.mean(0), abs=0.02)
+    assert said.sigma.numpy() == pytest.approx(0.5 * draws.std(0), rel=0.02)
+
+
+def test_the_temperature_is_that_of_the_number_of_views(tmp_path):
+    ensemble(tmp_path / "plain", 8)
+    ensemble(tmp_path / "calibrated", 8, {"8": 0.5})
+    images = torch.rand(3, 1, 32, 32)
+    plain, calibrated = (nas.load_model(tmp_path / name) for name in ("plain", "calibrated"))
+    p = nas.predict(plain, images).probabilities ** 2
+    assert torch.allclose(nas.predict(calibrated, images).probabilities, p / p.sum(1, keepdim=True), atol=1e-12)
+    one = nas.predict(plain, images, views=1).probabilities
+    assert torch.equal(nas.predict(calibrated, images, views=1).probabilities, one), "none is known for one view"
+
+
+def test_a_model_is_a_torch_module_with_its_weights_in_the_file(tmp_path):
+    ensemble(tmp_path / "m", 8)
+    model, stored = nas.load_model(tmp_path / "m"), load_file(tmp_path / "m" / "model.safetensors")
+    assert stored.keys() == model.state_dict().keys()
+    images = torch.rand(2, 1, 32, 32, requires_grad=True)
+    predicted = model(images)
+    assert torch.allclose(predicted, nas.predict(model, images).probabilities, atol=1e-6)
+    predicted[:, 0].sum().backward()
+    assert images.grad.abs().min() >= 0
+    assert images.grad.abs().max() > 0, "what of the image decides can be asked"
+
+
+def test_a_folder_of_the_first_format_still_loads(tmp_path):
+    """One network, its weights without a prefix, with the figures of that version."""
+    model = built(Toy("resnet2"))
+    (tmp_path / "old").mkdir()
+    config = {
+        "format": 1, "architecture": {"kind": "toy", "name": "resnet2"}, "in_chans": 1, "image_size": 32,
+        "num_outputs": 3, "task": {"name": "substructure", "classes": ["axion", "cdm", "no_sub"]},
+        "resize": "bilinear, antialiased", "normalisation": "log", "training": TrainConfig().to_dict(), "seed": 11,
+        "data": {"train": 51}, "search": {"study": "tiny", "trial": 7, "parameters": 10, "macs": 20}, "versions": {},
+    }  # fmt: skip
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    save_file(model.state_dict(), tmp_path / "old" / "model.safetensors")
+    images = torch.rand(4, 1, 32, 32)
+    expected = TASK.predict(outputs(model, images, normalisation="log", device="cpu"))
+    loaded = nas.load_model(tmp_path / "old")
+    assert loaded.views == 1
+    assert torch.equal(nas.predict(loaded, images).probabilities, expected)
+    assert nas.load_model(tmp_path / "old", views=8).views == 8
+
+
+@pytest.mark.parametrize("call", [nas.predict, nas.evaluate, lambda model, images, views: model(images, views)])
+def test_another_number_of_views_is_refused(model_folder, call):
+    images = torch.rand(2, 1, 32, 32)
+    for attempt in (
+        lambda: nas.load_model(model_folder, views=4),
+        lambda: call(nas.load_model(model_folder), images, views=4),
+    ):
+        with pytest.raises(nas.UserError, match=r"views is 4; expected 1, .* or 8, "):
+            attempt()
 
 
 def test_loading_a_network_draws_nothing_from_the_random_generator(model_folder):
@@ -198,7 +343,7 @@ def test_loading_a_network_draws_nothing_from_the_random_generator(model_folder)
 
 def test_the_card_tells_the_figures_and_how_the_weights_were_chosen(model_folder):
     card = (model_folder / "README.md").read_text()
-    for words in ("0.9100 ± 0.0120", "seed 0", "axion, cdm, no_sub", "first seed", "random angles", "0.9500"):
+    for words in ("0.9100 ± 0.0120", "seed 0", "axion, cdm, no_sub", "random angles", "0.9500", "1 forward pass, 20 "):
         assert words in card
 
 
@@ -214,9 +359,9 @@ def damage(folder, kind):
         config = json.loads((folder / "config.json").read_text())
         change = {
             "other format": {"format": 99},
-            "other network": {"architecture": {"kind": "toy", "name": "lenet"}},
+            "other network": {"members": [{**config["members"][0], "architecture": {"kind": "toy", "name": "lenet"}}]},
             "unknown task": {"task": {"name": "astrology"}},
-            "unknown architecture": {"architecture": {"kind": "oracle"}},
+            "unknown architecture": {"members": [{**config["members"][0], "architecture": {"kind": "oracle"}}]},
         }[kind]
         (folder / "config.json").write_text(json.dumps({**config, **change}))
 
@@ -270,6 +415,22 @@ def test_an_image_that_cannot_be_used_is_named_in_one_line(tmp_path, capsys, mod
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not captured.out, "no half of a result"
+
+
+def test_the_commands_take_the_number_of_views(tmp_path, capsys):
+    ensemble(tmp_path / "m", 1)
+    image = torch.rand(1, 1, 32, 32)
+    np.save(tmp_path / "lens.npy", image[0].numpy())
+    said = {}
+    for views in (None, 1, 8):
+        words = ["--model", str(tmp_path / "m"), *(["--views", str(views)] if views else []), "--json"]
+        assert main_of("predict", [*words, str(tmp_path / "lens.npy")]) == 0
+        said[views] = list(json.loads(capsys.readouterr().out)["predictions"][0]["probabilities"].values())
+        expected = nas.predict(nas.load_model(tmp_path / "m", views=views), image).probabilities[0]
+        assert said[views] == pytest.approx(expected.tolist())
+    assert said[None] == said[1] != said[8]
+    assert main_of("predict", ["--model", str(tmp_path / "m"), "--views", "4", str(tmp_path / "lens.npy")]) == 2
+    assert "choose from 1, 8" in capsys.readouterr().err
 
 
 def test_predict_prints_a_table_and_json_of_files_and_folders(tmp_path, capsys, model_folder):

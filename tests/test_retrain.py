@@ -25,7 +25,7 @@ from nas.errors import SearchFailed
 from nas.models.inference import predict
 from nas.results import read
 from nas.retraining import training as retraining
-from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, result
+from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, held_out_predictions, result
 from nas.retraining.retrain import best
 from nas.retraining.scores import POINTS, score
 from nas.retraining.training import train_and_test
@@ -46,7 +46,7 @@ from trainers import tasks
 from trainers.batch.normalise import Normalisation, resolve
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Simulated, Split, joined, load, source_to_dict
-from trainers.evaluate import metrics_of_views
+from trainers.evaluate import metrics_of_views, predictions
 from trainers.fit import fit
 from trainers.tasks.substructure import Task
 
@@ -197,6 +197,25 @@ def test_the_test_images_are_read_only_after_the_last_epoch_and_once_under_each_
     assert reads == [2] * 8
 
 
+def test_a_training_that_holds_the_validation_images_out_sees_only_the_training_images_and_reads_no_test(
+    tmp_path, monkeypatch
+):
+    data = load(SPEC.data, progress=False)
+    blind = dataclasses.replace(data, test=dataclasses.replace(data.test, images=None))
+    monkeypatch.setattr(setting, "resident", lambda *_: blind)
+    (job,) = jobs_for(tmp_path, configuration(), seed=3)
+    job = dataclasses.replace(job, held_out=True)
+    *_, last = train_and_test(job)
+    torch.manual_seed(3)
+    model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
+    task = tasks.create(SPEC.task, data)
+    list(fit(model, data.train, task, TrainConfig(epochs=2), seed=3))
+    views = [predictions(model, data.val, task, normalisation="zscore", symmetry=k) for k in range(8)]
+    assert torch.equal(held_out_predictions(job), torch.stack(views))
+    assert last["validation"]["auc"] == pytest.approx(roc_auc_score(data.val.labels, views[0], multi_class="ovr"))
+    assert finished(dataclasses.replace(job, held_out=False)) is None
+
+
 def test_what_is_finished_is_not_trained_again_unless_it_would_come_out_otherwise(tmp_path):
     (job,) = jobs_for(tmp_path, configuration())
     assert finished(job) is None
@@ -275,10 +294,10 @@ def test_one_seed_has_no_standard_deviation():
     assert str(found.spread["auc"]) == f"{found.spread['auc'].mean:.4f}"
 
 
-def check_results(folder, trials, seeds, tolerance=0.0):
-    """What the command leaves: a report with all figures, and models that repeat the stored test outputs bit for bit.
+def check_results(folder, trials, seeds, tolerance=1e-12):
+    """What the command leaves: a report with all figures, and models that repeat the stored test predictions.
 
-    Only where the worker had another number of threads than this process may the last bits differ.
+    Only where the worker had another number of threads than this process may more than the last bits differ.
     """
     results = json.loads((folder / "retrain.json").read_text())
     assert [c["trial"] for c in results["configurations"]] == trials
@@ -286,22 +305,40 @@ def check_results(folder, trials, seeds, tolerance=0.0):
     own = html.replace(get_plotlyjs(), "")
     assert len(own) < len(html) / 2, "plotly is inside"
     assert not re.search(r"\b(src|href|url)\b\s*[=(]", own), "works offline"
-    data = load(SPEC.data, progress=False)
     for c in results["configurations"]:
         assert c["seeds"] == seeds
         assert f"roc-{c['trial']}" in html
         values = [metrics["auc"] for metrics in c["test"]]
         assert c["spread"]["auc"]["mean"] == pytest.approx(np.mean(values))
         assert f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}" in html
-        model = nas.load_model(folder / "models" / f"trial-{c['trial']}")
-        config = model.config
-        first = seeds[0]
-        assert config["seed"] == first, "the first seed, whatever the test says"
-        assert config["test"]["of_seed"][str(first)] == c["test"][0]
-        trained = folder / "retrained" / f"trial-{c['trial']}" / f"seed-{first}"
-        kept = load_file(trained / "test.safetensors")["predictions"][0]
-        assert torch.allclose(predict(model, data.test.images).probabilities, kept, rtol=0, atol=tolerance)
+    names = [name for t in trials for name in (f"trial-{t}", *(f"trial-{t}-seed-{s}" for s in seeds))]
+    assert [model["name"] for model in results["exported"]] == [*names, "ensemble"]
+    for model in results["exported"]:
+        check_model(folder, model, tolerance)
     assert (folder / "models" / "best").resolve().name == f"trial-{trials[0]}"
+
+
+def check_model(folder, model, tolerance):
+    """Predictions and figures of an exported model, from what its networks said of the test images, by numpy alone."""
+    data = load(SPEC.data, progress=False)
+    loaded = nas.load_model(folder / "models" / model["name"])
+    assert loaded.views == model["views"]
+    networks = [
+        load_file(folder / "retrained" / f"trial-{m['trial']}" / f"seed-{m['seed']}" / "test.safetensors")[
+            "predictions"
+        ]
+        for m in model["members"]
+        for _ in range(m["times"])
+    ]
+    for views in (1, 8):
+        expected = np.mean([network[:views].numpy() for network in networks], axis=(0, 1))
+        if (factor := model["calibration"].get(str(views))) is not None:
+            expected = expected ** (1 / factor)
+            expected /= expected.sum(1, keepdims=True)
+        found = predict(loaded, data.test.images, views=views).probabilities.numpy()
+        assert found == pytest.approx(expected, abs=max(tolerance, 1e-6 if views > 1 else 0))
+        assert model["test"][str(views)]["loss"] == pytest.approx(log_loss(data.test.labels, expected))
+    assert ("8" in model["calibration"]) == bool(model["held_out"]["networks"])
 
 
 def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, capsys, without_ray):
@@ -315,7 +352,7 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     check_results(tmp_path / "tiny", [1, 0], [1, 2])
     first = (tmp_path / "tiny" / "retrain.json").read_text()
     assert main([*arguments, "2"]) == 0
-    assert "4 of 4 trainings were finished before" in capsys.readouterr().out
+    assert "6 of 6 trainings were finished before" in capsys.readouterr().out
     assert (tmp_path / "tiny" / "retrain.json").read_text() == first
     assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
@@ -368,11 +405,12 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
         code = main(["--study", "tiny", "--runs", str(tmp_path), "--seeds", "2", "--workers", "1"])
     assert code == 1
     captured = capsys.readouterr()
-    assert captured.err.count("the training loss is nan at epoch 1") == 2
+    assert captured.err.count("the training loss is nan at epoch 1") == 3
     check_results(tmp_path / "tiny", [0], [1, 2])
     results = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
-    assert len(results["failures"]) == 2
-    assert results["failures"][0].startswith("trial 1, seed 1: ")
+    assert [failure.split(": ")[0] for failure in results["failures"]] == [
+        "trial 1, seed 1", "trial 1, seed 1, validation held out", "trial 1, seed 2"
+    ]  # fmt: skip
 
 
 def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_path, capsys, without_ray):
@@ -380,7 +418,10 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
     make_study(tmp_path / "tiny", [configuration(), configuration(sparsity=0.5)], [0.6, 0.7])
     arguments = ["--study", "tiny", "--runs", str(tmp_path), "--seeds", "1", "--workers", "1", "--top-k", "2"]
     assert main(arguments) == 0
-    kept = [json.loads((tmp_path / f"tiny/models/trial-{i}/config.json").read_text())["pruning"] for i in (0, 1)]
+    kept = [
+        json.loads((tmp_path / f"tiny/models/trial-{i}/config.json").read_text())["members"][0]["pruning"]
+        for i in (0, 1)
+    ]
     assert kept[0]["sparsity"] == 0
     assert kept[1]["sparsity"] == pytest.approx(0.5, abs=1e-4)
     capsys.readouterr()
@@ -393,16 +434,17 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
     config, card = json.loads((folder / "config.json").read_text()), (folder / "README.md").read_text()
     page, weights = (tmp_path / "tiny" / "retrain.html").read_text(), load_file(folder / "model.safetensors")
     model = build_model(Toy("resnet2"), in_chans=1, image_size=32, num_outputs=3)
-    names = [name for name, _ in model.named_parameters()]
+    names = [f"networks.0.{name}" for name, _ in model.named_parameters()]
+    (member,) = config["members"]
     convolutions = [n for n in names if n.endswith("weight") and weights[n].ndim == 4][1:]
     zeros = sum(int((weights[name] == 0).sum()) for name in convolutions)
     nonzero = sum(int((weights[name] != 0).sum()) for name in names)
-    assert config["pruning"] == {
+    assert member["pruning"] == {
         "sparsity": pytest.approx(zeros / sum(weights[name].numel() for name in convolutions)),
         "nonzero_parameters": nonzero,
     }
-    assert config["pruning"]["sparsity"] == pytest.approx(0.8, abs=1e-4)
-    assert config["training"]["rewind"] == 0
+    assert member["pruning"]["sparsity"] == pytest.approx(0.8, abs=1e-4)
+    assert member["training"]["rewind"] == 0
     left = f"{nonzero / 1e3:.3g} k of them not zero (inner layers at sparsity 0.8)"
     assert left in shown
     assert left in page

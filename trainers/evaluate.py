@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,9 +76,9 @@ def evaluate(
 ) -> dict[str, float]:
     """The task's metrics on a split whose images are seen once each.
 
-    `objective` adds one more metric: any that the task has, or its `_d4_mean` and `_d4_worst`. With `symmetric`,
-    each image is seen under all SYMMETRIES: this adds those two of the objective, or of the task's own, and every
-    metric on images turned by 90 degrees ("turned_auc").
+    `objective` adds one more metric: any that the task has, or one of its values over the eight symmetries. With
+    `symmetric`, each image is seen under all SYMMETRIES: this adds those values of the objective, or of the task's own,
+    and every metric on images turned by 90 degrees ("turned_auc").
     """
     split = task.select(split)
     truth = task.targets(split).cpu()
@@ -90,26 +91,35 @@ def evaluate(
     found = task.metrics(views[0], truth)
     if not every_view and (not objective or objective in found):
         return found
-    each = [task.metrics_in_full(view, truth) for view in views]
-    found[name] = each[0][name]
+    found[name] = task.metrics_in_full(views[0], truth)[name]
     if symmetric:
-        found |= {f"turned_{usual}": each[1][usual] for usual in found}
+        a_quarter = task.metrics_in_full(views[1], truth)
+        found |= {f"turned_{usual}": a_quarter[usual] for usual in found}
     if every_view:
-        found |= over_symmetries(name, [of_view[name] for of_view in each], task)
+        found |= over_symmetries([name], torch.stack(views), truth, task)
     return found
 
 
 def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
-    """Every metric of the upright view, and the mean and worst of some, from predictions (8, N, ...) by symmetry."""
-    each = [task.metrics_in_full(view, truth) for view in views]
-    found = dict(each[0])
-    for name in metrics.TURNED:
-        if name in found:
-            found |= over_symmetries(name, [of_view[name] for of_view in each], task)
+    """Every metric of the upright view, and some over all symmetries, from predictions (8, N, ...) by symmetry.
+
+    One view (1, N, ...) is enough for a prediction that is the same under every symmetry.
+    """
+    found = task.metrics_in_full(views[0], truth)
+    return found | over_symmetries([name for name in metrics.TURNED if name in found], views, truth, task)
+
+
+def over_symmetries(names: Iterable[str], views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
+    """The mean and worst of metrics over views (8, N, ...), and their values for the views' combined prediction.
+
+    They are named as objectives are.
+    """
+    each = [task.metrics_in_full(predicted, truth) for predicted in views]
+    together = task.metrics_in_full(task.combine(list(views)), truth)
+    found = {}
+    for name in names:
+        values = [of_view[name] for of_view in each]
+        found[f"{name}_d4_mean"] = sum(values) / len(values)
+        found[f"{name}_d4_worst"] = metrics.worst(name, values, task)
+        found[f"{name}_d4_views"] = together[name]
     return found
-
-
-def over_symmetries(name: str, values: list[float], task: Task | None = None) -> dict[str, float]:
-    """Mean and worst of one metric's values under each symmetry, named as objectives are."""
-    worst = metrics.worst(name, values, task)
-    return {f"{name}_d4_mean": sum(values) / len(values), f"{name}_d4_worst": worst}

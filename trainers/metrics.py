@@ -25,8 +25,9 @@ LOWER_IS_BETTER = ("loss", "ece", "mae", "rmse", "scatter", "nll")
 """In neither: `bias`, which is best at 0, `z_rms` at 1 and `coverage_68` at 0.683; `r2_class_means`, of no network."""
 TURNED = ("auc", "accuracy", "loss", "ap", "mae", "rmse", "r2", "scatter", "nll")
 """The metrics that are also reported over the eight symmetries of the square."""
-SYMMETRIC = ("_d4_mean", "_d4_worst")
-"""Endings of a metric's name: its mean and its worst value over the eight symmetries of the square."""
+SYMMETRIC = ("_d4_mean", "_d4_worst", "_d4_views")
+"""Endings of a metric's name: its mean and its worst value over the eight symmetries of the square, and its value for
+the eight views' combined prediction."""
 
 
 def base(metric: str) -> str:

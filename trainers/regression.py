@@ -95,7 +95,7 @@ class Regression:
         value = stacked[..., :1].mean(0)
         if not self.with_sigma:
             return value
-        variance = (stacked[..., 1:] ** 2 + stacked[..., :1] ** 2).mean(0) - value**2
+        variance = (stacked[..., 1:] ** 2 + (stacked[..., :1] - value) ** 2).mean(0)
         return torch.cat([value, variance.sqrt()], -1)
 
     def calibrated(self, predicted: Tensor, targets: Tensor) -> Self:

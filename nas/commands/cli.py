@@ -41,6 +41,14 @@ def parser(command: str, description: str) -> Parser:
     return p
 
 
+def add_model_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
+    p.add_argument(
+        "--views", type=int, choices=(1, 8),
+        help="combine the predictions for this many symmetries of the square (default: as exported)",
+    )  # fmt: skip
+
+
 def package_version() -> str:
     try:
         return version("lensing-nas")

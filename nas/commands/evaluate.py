@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nas.commands.cli import Parser, parser
+from nas.commands.cli import Parser, add_model_options, parser
 from nas.errors import UserError
 
 SIMULATED = 2000  # images
@@ -14,7 +14,7 @@ OTHER_SEED = 1_000_000  # for lenses that no training with the default seed saw
 
 def options() -> Parser:
     p = parser("evaluate", "Measure an exported model on another data set.")
-    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
+    add_model_options(p)
     p.add_argument("--data", help="folder of images, in any layout that nas.run reads")
     p.add_argument("--preset", help="population of simulated lenses to use instead of --data")
     p.add_argument("--images", type=int, help=f"number of simulated lenses (default {SIMULATED})")
@@ -41,14 +41,15 @@ def command(argv: list[str]) -> int:
     from nas.models.evaluation import evaluate
     from nas.models.export import load_model
     from nas.sources import source_of
-    from nas.words import metric_name
+    from nas.words import count, metric_name
     from trainers.data import Simulated, load
 
-    model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
     data = load(source_of(given, model.image_size, args.skip_bad, args.images, args.data_seed))
     evaluation = evaluate(model, data, args.split)
-    title = f"{args.model} on {evaluation.images:,} images of {evaluation.data}"
+    how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"
+    title = f"{args.model} ({how}) on {evaluation.images:,} images of {evaluation.data}"
     table = Table("metric", "value", "95% interval", title=title)
     for name, value in evaluation.metrics.items():
         low, high = evaluation.interval.get(name, (None, None))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.commands.cli import Parser, parser
+from nas.commands.cli import Parser, add_model_options, parser
 
 
 def options() -> Parser:
     p = parser("predict", "Classify or measure images with an exported model.")
-    p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
+    add_model_options(p)
     p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
@@ -26,7 +26,7 @@ def command(argv: list[str]) -> int:
     from nas.models.inference import image_files, predict_files, rows
     from trainers import tasks
 
-    model = load_model(args.model, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
     predicted = [
         {"file": str(file), **row}

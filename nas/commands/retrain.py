@@ -46,6 +46,7 @@ def command(argv: list[str]) -> int:
     import nas
     from nas.report import baselines
     from nas.report.retraining_page import describe, shown, table
+    from nas.words import count
 
     results = find_results(args.pop("study"), args.pop("runs"), args.pop("name"))
     retrained = nas.retrain(results, **args)
@@ -58,7 +59,9 @@ def command(argv: list[str]) -> int:
     for verdict in retrained.verdicts:
         console.print(baselines.sentence(verdict), soft_wrap=True, highlight=False)
     console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True, highlight=False)
-    models = f"models: {retrained.run.models}, the first by validation as best/"
+    best = retrained.exported[0]
+    networks, views = count(len(best.members), "network"), count(best.views, "view")
+    models = f"models: {retrained.run.models}, with all seeds of the first by validation as best/ ({networks}, {views})"
     console.print(models, soft_wrap=True, highlight=False)
     for reason in retrained.failures:
         print(f"error: {reason}", file=sys.stderr)

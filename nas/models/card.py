@@ -1,49 +1,54 @@
-"""The model card: what to know before using an exported network."""
+"""The model card: what to know before using an exported model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from nas.words import count, describe_architecture, describe_data, describe_size, metric_name, override, si
+from nas.words import (
+    count,
+    describe_architecture,
+    describe_data,
+    describe_size,
+    metric_name,
+    objective_name,
+    override,
+    si,
+)
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.config import TrainConfig
-from trainers.metrics import SYMMETRIC
+from trainers.metrics import CALIBRATION_BINS, base
 
 LEADING = ("auc", "mae")  # shown for the turned and mirrored test images too
-SHOWN = ("auc", "accuracy", "loss", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
+SHOWN = ("auc", "accuracy", "loss", "ece", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
+TURNED = tuple(f"{name}_d4_{of}" for name in LEADING for of in ("mean", "worst"))
 
 
 def model_card(config: Mapping[str, Any]) -> str:
     """Write the card in Markdown from the contents of config.json."""
-    search, test, data, task = config["search"], config["test"], config["data"], config["task"]
-    size, training = config["image_size"], config["training"]
-    seeds = ", ".join(map(str, test["seeds"]))
-    pruning = config.get("pruning", {"sparsity": 0.0, "nonzero_parameters": None})
-    parameters = describe_size(search["parameters"], pruning["sparsity"], pruning["nonzero_parameters"])
-    cost = f"{parameters}, {si(search['macs'])} multiply-accumulates per image"
-    normalisation = Normalisation.from_json(config["normalisation"])
-    prepared = f"resized ({config['resize']}) if necessary, then normalised ({normalisation.describe()})"
-    return f"""# {search["study"]}, trial {search["trial"]}
+    search, data, task = config["search"], config["data"], config["task"]
+    size, members = config["image_size"], config["members"]
+    trials = [list(of_trial) for _, of_trial in groupby(members, key=lambda member: member["trial"])]
+    networks = "\n".join(f"  * {_about_networks(of_trial)}" for of_trial in trials)
+    training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(_about_axis(m["training"]) for m in members))
+    return f"""# {search["study"]}, {config["name"]}
 
 {_about_task(task)}
 
-* **Network**: {describe_architecture(config["architecture"])}; {cost}.
-* **Images**: {config["in_chans"]} x {size} x {size}; {prepared}. `nas.predict` does both.
-* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, \
-{training["epochs"]} epochs, weights of the last epoch.{_about_pruning(training)}
+* **Model**: {_about_model(config)}
+{networks}
+* **Images**: {config["in_chans"]} x {size} x {size}; resized ({config["resize"]}) if necessary, then \
+normalised. `nas.predict` does both.
+* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, weights of the last epoch.
+* **Cost**: {_about_cost(config)}
 
 ## On {data["test"]:,} test images, read once after training
 
-| | this network (seed {config["seed"]}) | mean ± standard deviation of seeds {seeds} | ensemble of all seeds |
-|---|---|---|---|
-{_rows(config["seed"], test)}
+{_table(config)}
 
-The configuration was {"given to the search, not found by it, and " * search.get("given", False)}chosen by its \
-validation {search["objective"]} ({search["validation"]:.4f} at full budget) among \
-{count(search["finished"], "finished trial")}, then trained again{override(search.get("overridden", {}))}. \
-The weights here are those of the first seed, not of the best.
+{_about_choice(config)}
 
 ## Use
 
@@ -55,27 +60,91 @@ print(nas.predict(model, ["lens.npy"]))  # files, folders, or arrays (N, {config
 ```
 
 From a shell, use `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`. For the metrics on
-other images, use `python -m nas.evaluate --model path/of/this/folder --data another/set`.
+other images, use `python -m nas.evaluate --model path/of/this/folder --data another/set`. `views=` and `--views`
+choose another number of views.
 
 ## Limits
 
 * {_about_data(data["source"])}
-* {_about_axis(training["augmentation"])}
-* {_about_answers(task)}
+{training}
+* {_about_answers(config)}
 
 {", ".join(f"{name} {value}" for name, value in config["versions"].items())}
 """
 
 
-def _rows(seed: int, test: Mapping[str, Any]) -> str:
-    own = test["of_seed"][str(seed)]
-    turned = {f"{name}{ending}" for name in LEADING for ending in SYMMETRIC}
-    names = [name for name in own if name in SHOWN or name in turned]
-    return "\n".join(
-        f"| {metric_name(name)} | {own[name]:.4f} | {test['mean'][name]:.4f} ± "
-        f"{'–' if test['sd'][name] is None else format(test['sd'][name], '.4f')} | {test['ensemble'][name]:.4f} |"
-        for name in names
+def _about_model(config: Mapping[str, Any]) -> str:
+    networks, views = len(config["members"]), config["views"]
+    of = "one network" if networks == 1 else f"the combined prediction of {networks} networks"
+    if views == 1:
+        return f"{of}, which sees each image as it is."
+    each = "which sees" if networks == 1 else "each of which sees"
+    return (
+        f"{of}, {each} all eight symmetries of the square; the prediction is the same for a turned or mirrored image."
     )
+
+
+def _about_networks(members: Sequence[Mapping[str, Any]]) -> str:
+    first = members[0]
+    pruning = first.get("pruning", {"sparsity": 0.0, "nonzero_parameters": None})
+    size = describe_size(first["parameters"], pruning["sparsity"], pruning["nonzero_parameters"])
+    normalisation = Normalisation.from_json(first["normalisation"])
+    seeds = f"seed{'s'[: len(members) > 1]} {', '.join(str(member['seed']) for member in members)}"
+    counted = f", counted {first['times']} times each" if first["times"] > 1 else ""
+    return (
+        f"trial {first['trial']}, {seeds}{counted}: {describe_architecture(first['architecture'])}; {size}; images "
+        f"normalised by {normalisation.describe()}; {first['training']['epochs']} epochs."
+        f"{_about_pruning(first['training'])}"
+    )
+
+
+def _about_cost(config: Mapping[str, Any]) -> str:
+    networks, views = len(config["members"]), config["views"]
+    macs = [member["macs"] for member in config["members"]]
+    total = None if None in macs else views * sum(macs)
+    passes = f"{count(networks, 'network')} x {count(views, 'view')} = " if networks * views > 1 else ""
+    once = count(networks * views, "forward pass").replace("passs", "passes")
+    return f"{passes}{once}, {si(total)} multiply-accumulates per image."
+
+
+def _table(config: Mapping[str, Any]) -> str:
+    test, views = config["test"], config["views"]
+    columns = [f"this model ({count(views, 'view')})", *(["with 1 view"] if views > 1 else [])]
+    alone = test["alone"]
+    n = next(iter(alone.values()))["n"]
+    columns.append(f"one network, 1 view: mean ± standard deviation of {n}")
+    lines = [f"| | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
+    for name in (name for name in alone if name in SHOWN + TURNED):
+        values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
+        sd = alone[name]["sd"]
+        values.append(f"{alone[name]['mean']:.4f} ± {'–' if sd is None else format(sd, '.4f')}")
+        lines.append(f"| {metric_name(name)} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def _about_choice(config: Mapping[str, Any]) -> str:
+    search, members, held_out = config["search"], config["members"], config["held_out"]
+    among = f"among {count(search['finished'], 'finished trial')}"
+    again = f"then trained again{override(search.get('overridden', {}))}"
+    judged = f"{objective_name(base(search['objective']))} of {_held_out(config)}"
+    if search["greedy"]:
+        return (
+            f"The best configurations by validation {search['objective']} {among} were {again}. Forward selection with "
+            f"replacement (Caruana et al. 2004) chose those in this model, how often each counts, and the number of "
+            f"views by the {judged}. All seeds of a chosen configuration take part."
+        )
+    value = f"validation {search['objective']} ({members[0]['validation']:.4f} at full budget)"
+    given = "given to the search, not found by it, and " * members[0].get("given", False)
+    chosen = f"The configuration was {given}chosen by its {value} {among}, {again}."
+    seeds = " All its seeds take part, so the test images chose none."
+    views = f" The number of views was chosen by the {judged}."
+    return chosen + seeds * (len(members) > 1) + views * (held_out["networks"] > 0)
+
+
+def _held_out(config: Mapping[str, Any]) -> str:
+    held_out = config["held_out"]
+    networks = count(held_out["networks"], "network")
+    return f"{held_out['images']:,} validation images that {networks} predicted without having been trained on them"
 
 
 def _about_task(task: Mapping[str, Any]) -> str:
@@ -86,16 +155,32 @@ def _about_task(task: Mapping[str, Any]) -> str:
     return f"Measures the {kind.quantity}{f' [{kind.unit}]' * bool(kind.unit)} from images of lenses{sigma}."
 
 
-def _about_answers(task: Mapping[str, Any]) -> str:
+def _about_answers(config: Mapping[str, Any]) -> str:
+    task, factor = config["task"], config["calibration"].get(str(config["views"]))
     if task.get("classes"):
         every = "Every image gets one of the classes above, whether or not it shows a lens."
-        return f"{every} Probabilities were not calibrated."
+        if factor is None:
+            return f"{every} Probabilities were not calibrated."
+        return (
+            f"{every} Probabilities were calibrated with temperature {factor:.2f} (Guo et al. 2017), fitted to "
+            f"{_held_out(config)}. On the test images the log loss went from {_went(config, 'loss')} and the "
+            f"calibration error (ECE, equation 3 there, {CALIBRATION_BINS} bins) from {_went(config, 'ece')}."
+        )
     every = "Every image gets a value, whether or not it shows a lens that has the quantity."
     if not tasks.of_name(task["name"]).with_sigma:
         return every
+    if factor is None:
+        return f"{every} Standard deviations were scaled for each network alone."
     return (
-        f"{every} Standard deviations were scaled by {task['sigma_scale']:.2f} to fit the errors on validation images."
+        f"{every} Standard deviations were scaled by {factor:.2f} to fit the errors on {_held_out(config)}. On the "
+        f"test images the negative log-likelihood went from {_went(config, 'nll')} and the share of errors below one "
+        f"standard deviation (0.683 if right) from {_went(config, 'coverage_68')}."
     )
+
+
+def _went(config: Mapping[str, Any], metric: str) -> str:
+    test = config["test"]
+    return f"{test['before'][metric]:.4f} to {test['views'][str(config['views'])][metric]:.4f}"
 
 
 def _about_pruning(training: Mapping[str, Any]) -> str:
@@ -117,7 +202,8 @@ def _about_data(source: Mapping[str, Any]) -> str:
     )
 
 
-def _about_axis(augmentation: Mapping[str, Any]) -> str:
+def _about_axis(training: Mapping[str, Any]) -> str:
+    augmentation = training["augmentation"]
     most, quarters = augmentation["rotation"], augmentation.get("d4", False)
     if most >= 180 or (quarters and most >= 45):
         return "Training images were turned by random angles, so no direction on the sky is preferred."

@@ -1,4 +1,4 @@
-"""`nas.evaluate`: measure an exported network on another data set. It needs no study."""
+"""`nas.evaluate`: measure an exported model on another data set. It needs no study."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from nas.errors import UserError, mendable
-from nas.models.export import LensModel
+from nas.models.export import LensModel, checked
+from nas.models.inference import predictions
 from nas.sources import source_of
 from trainers import metrics
 from trainers.data import Dataset, Split, joined, load
-from trainers.evaluate import SYMMETRIES, metrics_of_views, predictions
+from trainers.evaluate import SYMMETRIES, metrics_of_views
 
 SPLITS = ("all", "train", "val", "test")
 
@@ -24,16 +25,19 @@ class Evaluation:
 
     data: str
     images: int
-    metrics: dict[str, float]  # upright; for some, also the mean and the worst over the eight symmetries
+    views: int  # whose predictions are combined
+    metrics: dict[str, float]  # upright; for some, also over the eight symmetries of the square
     interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images
 
 
 @mendable
-def evaluate(model: LensModel, data: Any, split: str = "all") -> Evaluation:
+def evaluate(model: LensModel, data: Any, split: str = "all", *, views: int | None = None) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
-    `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. UserError if the model does not fit it.
+    `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. `views` is as in `nas.predict`. UserError
+    if the model does not fit the data.
     """
+    views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
         data = load(source_of(data, model.image_size, skip_bad=False, images=None), progress=False)
     check_data(model, data)
@@ -45,21 +49,20 @@ def evaluate(model: LensModel, data: Any, split: str = "all") -> Evaluation:
     if not len(images):
         raise UserError(f"{data.name} has no image with a target in split {split!r}; give another split or data set")
     truth = task.targets(images).cpu()
-    device = next(model.parameters()).device
-    views = torch.stack(
-        [
-            predictions(model, images, task, normalisation=model.normalisation, device=device, symmetry=k)
-            for k in SYMMETRIES
-        ]
-    )
+    if views == 1:
+        predicted = torch.stack([predictions(model, images.images, views=1, symmetry=k) for k in SYMMETRIES])
+    else:  # the same under every symmetry
+        predicted = predictions(model, images.images, views=views)[None]
+    if not torch.isfinite(predicted).all():
+        raise FloatingPointError("the model's predictions are not finite")
     (drawn,) = metrics.bootstrap(
-        lambda predicted, true: task.metrics(torch.from_numpy(predicted), torch.from_numpy(true)),
-        [views[0].numpy()],
+        lambda some, true: task.metrics(torch.from_numpy(some), torch.from_numpy(true)),
+        [predicted[0].numpy()],
         truth.numpy(),
         strata=truth.numpy() if task.classifies else None,
     )
     interval = {name: metrics.interval(values) for name, values in drawn.items()}
-    return Evaluation(data.name, len(images), metrics_of_views(views, truth, task), interval)
+    return Evaluation(data.name, len(images), views, metrics_of_views(predicted, truth, task), interval)
 
 
 def check_data(model: LensModel, data: Dataset) -> None:

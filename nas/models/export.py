@@ -1,14 +1,15 @@
-"""Export a trained network to a folder that needs no study, and load it. This needs neither Ray nor Optuna.
+"""Export trained networks to a folder that needs no study, and load it. This needs neither Ray nor Optuna.
 
-* model.safetensors: the weights
-* config.json: everything needed to build the network and to prepare images for it, and its origin
+* model.safetensors: the weights of one network, or of the several of an ensemble
+* config.json: everything needed to build the networks and to prepare images for them, and their origin
 * README.md: the model card
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,39 +24,66 @@ from nas.errors import UserError, mendable
 from nas.files import replacing
 from nas.models.card import model_card
 from search_space import build_model, from_dict
-from trainers import tasks
-from trainers.batch.normalise import Normalisation
+from trainers import calibrate, tasks
+from trainers.batch.normalise import Normalisation, normalise
+from trainers.evaluate import turned
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
     from nas.models.inference import Measurement, Prediction
 
-FORMAT = 1
+FORMAT = 2  # format 1 held one network, whose weights had no prefix
 RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
+VIEWS = (1, 8)
+
+
+@dataclass(frozen=True)
+class Member:
+    """How a network of a model prepares images and what its outputs mean."""
+
+    normalisation: Normalisation
+    task: Task
+    times: int  # that it counts in the combined prediction
 
 
 class LensModel(nn.Module):
-    """A trained network that knows its task and how to prepare images.
+    """A trained network, or an ensemble of several, that knows its task and how to prepare images.
 
-    `model(images)` takes prepared float32 images (N, in_chans, image_size, image_size) and returns raw outputs
-    (N, num_outputs). `model.predict(images)`, which is `nas.predict(model, images)`, takes images as stored and
-    returns class probabilities, or values in the unit of the training targets.
+    `model(images)` takes images of any real type and unit as stored, brought to (N, in_chans, image_size, image_size).
+    It returns the task's predictions in float64: class probabilities (N, classes), or values in the unit of the
+    training targets (N, 1), with standard deviations (N, 2). They combine those of all networks, with 8 `views` for
+    every symmetry of the square, and are calibrated. `model.networks` are the bare networks.
+    `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size, and files.
     """
 
-    def __init__(self, network: nn.Module, task: Task, config: Mapping[str, Any]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], config: Mapping[str, Any], views: int | None = None) -> None:
         super().__init__()
-        self.network, self.task, self.config = network, task, config
+        self.networks, self.config = nn.ModuleList(networks), config
+        self.views = checked(config["views"] if views is None else views)
+        self.task = tasks.from_record(config["task"])
         self.in_chans = int(config["in_chans"])
         self.image_size = int(config["image_size"])
-        self.normalisation = Normalisation.from_json(config["normalisation"])
+        self.calibration: Mapping[str, float] = config["calibration"]  # number of views -> factor of trainers.calibrate
+        self.members = [
+            Member(Normalisation.from_json(m["normalisation"]), tasks.from_record(m["task"]), int(m["times"]))
+            for m in config["members"]
+        ]
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.task.classes
 
-    def forward(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.network(images)
-        return outputs
+    def forward(self, images: Tensor, views: int | None = None) -> Tensor:
+        views = self.views if views is None else checked(views)
+        each: list[list[Tensor]] = [[] for _ in range(views)]  # the networks' predictions under each symmetry
+        for network, member in zip(self.networks, self.members, strict=True):
+            prepared = normalise(images, member.normalisation)
+            for symmetry, found in enumerate(each):
+                raw = network(turned(prepared, symmetry)).float()
+                raw = raw.cpu() if raw.device.type == "mps" else raw  # which has no float64
+                found += [member.task.predict(raw)] * member.times
+        predicted = self.task.combine([self.task.combine(found) for found in each])
+        return calibrate.apply(self.calibration.get(str(views)), predicted, self.task)
 
     def predict(self, images: Tensor | np.ndarray) -> Prediction | Measurement:
         """Predict from images (N, C, H, W) as stored; see `nas.predict`."""
@@ -64,39 +92,79 @@ class LensModel(nn.Module):
         return predict(self, images)
 
 
-def describe_model(
+def checked(views: int) -> int:
+    """`views`. UserError unless it is 1 or 8."""
+    if views not in VIEWS:
+        raise UserError(f"views is {views!r}; expected 1, the image as it is, or 8, all symmetries of the square")
+    return views
+
+
+def describe_member(
     config: Mapping[str, Any],
+    *,
+    task_name: str,
+    task: Task,
+    normalisation: Normalisation,
+    times: int = 1,
+    **origin: Any,
+) -> dict[str, Any]:
+    """One of the `members` in config.json. `config` is a `Configuration` as a dict; `origin` adds what the card shows.
+
+    The network counts `times` in the combined prediction.
+    """
+    return {
+        "times": times,
+        "architecture": config["architecture"],
+        "normalisation": normalisation.to_json(),
+        "task": tasks.to_record(task_name, task),
+        "training": config["training"],
+        "seed": config["seed"],
+        **origin,
+    }
+
+
+def describe_model(
+    members: Sequence[Mapping[str, Any]],
     *,
     task_name: str,
     task: Task,
     in_chans: int,
     image_size: int,
-    normalisation: Normalisation,
+    views: int = 1,
+    calibration: Mapping[str, float] | None = None,
     **origin: Any,
 ) -> dict[str, Any]:
-    """The contents of config.json. `config` is a `Configuration` as a dict; `origin` adds what else the card shows."""
+    """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.
+
+    `calibration` holds the factor of `trainers.calibrate` for "1" view or "8", where it is known.
+    """
     return {
         "format": FORMAT,
-        "architecture": config["architecture"],
         "in_chans": in_chans,
         "image_size": image_size,
         "num_outputs": task.num_outputs,
         "task": tasks.to_record(task_name, task),
         "resize": RESIZE,
-        "normalisation": normalisation.to_json(),
-        "training": config["training"],
-        "seed": config["seed"],
+        "views": views,
+        "calibration": dict(calibration or {}),
+        "members": list(members),
         **origin,
         "versions": {name: _version(name) for name in ("lensing-nas", "torch", "timm")},
     }
 
 
-def export(folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write the network with these weights and the `config` of `describe_model`, in place of any earlier `folder`."""
+def export(folder: Path, weights: Sequence[Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
+    """Write networks with these weights and the `config` of `describe_model`, in place of any earlier `folder`."""
+    named = {f"{_prefix(i)}{name}": tensor for i, each in enumerate(weights) for name, tensor in each.items()}
     with replacing(folder) as scratch:
-        save_file(independent(weights), scratch / "model.safetensors")
+        save_file(independent(named), scratch / "model.safetensors")
         (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+
+
+def _prefix(network: int) -> str:
+    """How the names of a network's weights begin in a model's state."""
+    return f"networks.{network}."
 
 
 def independent(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -105,8 +173,14 @@ def independent(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @mendable
-def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> LensModel:
-    """Load the network exported to `folder`, in evaluation mode. UserError if `folder` has no usable one."""
+def load_model(folder: str | Path, *, views: int | None = None, device: str | torch.device = "cpu") -> LensModel:
+    """Load the model exported to `folder`, in evaluation mode.
+
+    views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it is; None: as
+        exported. UserError if `folder` has no usable model.
+    """
+    if views is not None:
+        checked(views)
     folder = Path(folder)
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
@@ -116,28 +190,39 @@ def load_model(folder: str | Path, *, device: str | torch.device = "cpu") -> Len
             )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if config["format"] != FORMAT:
-            raise UserError(f"its format is {config['format']}; expected {FORMAT}, the one that this version reads")
-        task = tasks.from_record(config["task"])
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
-            network = build_model(
-                from_dict(_without_weights(config["architecture"])),
-                in_chans=config["in_chans"], image_size=config["image_size"], num_outputs=config["num_outputs"],
-            )  # fmt: skip
         weights = load_file(folder / "model.safetensors")
+        if config["format"] == 1:
+            config = _of_format_1(config)
+            weights = {f"{_prefix(0)}{name}": tensor for name, tensor in weights.items()}
+        if config["format"] != FORMAT:
+            raise UserError(f"its format is {config['format']}; expected at most {FORMAT}, which this version writes")
+        shape = {name: config[name] for name in ("in_chans", "image_size", "num_outputs")}
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
+            networks = [
+                build_model(from_dict(_without_weights(member["architecture"])), **shape)
+                for member in config["members"]
+            ]
+        model = LensModel(networks, config, views)
     except KeyError as error:
         raise UserError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
     except (ValueError, TypeError, SafetensorError) as error:
         raise UserError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
     try:
-        network.load_state_dict(weights)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         writer = config.get("versions", {}).get("lensing-nas", "an unknown version")
         raise UserError(
             f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
             f"config.json; use the version that wrote them ({writer})"
         ) from error
-    return LensModel(network, task, config).to(device).eval()
+    return model.to(device).eval()
+
+
+def _of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of a config.json of format 1 in today's format."""
+    of_network = ("architecture", "normalisation", "task", "training", "seed", "pruning")
+    member = {"times": 1, **{name: config[name] for name in of_network if name in config}}
+    return {**config, "format": FORMAT, "views": 1, "calibration": {}, "members": [member]}
 
 
 def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:

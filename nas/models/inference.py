@@ -1,4 +1,4 @@
-"""`nas.predict`: classify or measure images with an exported network. It needs no study."""
+"""`nas.predict`: classify or measure images with an exported model. It needs no study."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from nas.errors import UserError, mendable
-from nas.models.export import LensModel
+from nas.models.export import LensModel, checked
 from trainers import tasks
+from trainers.data import Images
 from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, is_image, read_image, resize
-from trainers.evaluate import outputs
+from trainers.evaluate import turned
 
 BATCH = 256
 
@@ -45,27 +46,42 @@ class Measurement:
 
 @mendable
 def predict(
-    model: LensModel, images: Tensor | np.ndarray | str | Path | Sequence[str | Path], *, batch_size: int = BATCH
+    model: LensModel,
+    images: Tensor | np.ndarray | str | Path | Sequence[str | Path],
+    *,
+    views: int | None = None,
+    batch_size: int = BATCH,
 ) -> Prediction | Measurement:
     """Predict class probabilities, or values in the unit of the training targets.
 
     images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. They are prepared
-    here as in training. UserError if images are not square, have another number of channels than the model, or hold
+    here as in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it
+    is; None: `model.views`. UserError if images are not square, have another number of channels than the model, or hold
     NaN or infinities, or if a file cannot be read.
     """
+    views = model.views if views is None else checked(views)
     if isinstance(images, str | Path):
         images = [images]
     if isinstance(images, Sequence):
         files = image_files([Path(path) for path in images])
-        nothing = torch.empty(0, model.task.num_outputs)
-        return _predicted(model, torch.cat([nothing, *(raw for _, raw in _raw_outputs(model, files, batch_size))]))
-    return _predicted(model, _outputs(model, images, batch_size))
+        each = [predicted for _, predicted in _of_files(model, files, views, batch_size)]
+        return _named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
+    return _named(model, _of_arrays(model, images, views, batch_size))
 
 
 def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
     """Yield files and their predictions in batches of at most 256. UserError names a file that cannot be used."""
-    for batch, raw in _raw_outputs(model, files, BATCH):
-        yield batch, _predicted(model, raw)
+    for batch, predicted in _of_files(model, files, model.views, BATCH):
+        yield batch, _named(model, predicted)
+
+
+@torch.inference_mode()
+def predictions(model: LensModel, images: Images, *, views: int, symmetry: int = 0, batch_size: int = BATCH) -> Tensor:
+    """What the model predicts, float64 on the CPU, for images (N, C, image_size, image_size) under one symmetry."""
+    device = next(model.parameters()).device
+    starts = range(0, len(images), batch_size)
+    batches = (images[start : start + batch_size].to(device) for start in starts)
+    return torch.cat([model(turned(batch, symmetry), views).cpu() for batch in batches])
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
@@ -97,22 +113,21 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
     return [{"value": value, "sigma": sigma} for value, sigma in both]
 
 
-def _outputs(model: LensModel, images: Tensor | np.ndarray, batch_size: int) -> Tensor:
-    """Raw outputs (N, num_outputs) of images (N, C, H, W) as stored."""
+def _of_arrays(model: LensModel, images: Tensor | np.ndarray, views: int, batch_size: int) -> Tensor:
+    """Predictions (N, ...) of images (N, C, H, W) as stored."""
     pixels = images.detach() if isinstance(images, Tensor) else torch.from_numpy(_native(np.asarray(images)))
     if pixels.dtype in (torch.float16, torch.bfloat16):  # numpy has no bfloat16
         pixels = pixels.float()
     if pixels.ndim != 4:
         raise UserError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
     if len(pixels) == 0:
-        return torch.empty(0, model.task.num_outputs)
+        return model.task.predict(torch.empty(0, model.task.num_outputs))
     check_shape(model, tuple(pixels.shape[1:]), "the images")
     if not torch.isfinite(pixels).all():
         raise UserError("the images hold NaN or infinite values")
     if pixels.shape[-1] != model.image_size:
         pixels = torch.from_numpy(np.stack([resize(image, model.image_size) for image in pixels.cpu().numpy()]))
-    device = next(model.parameters()).device
-    return outputs(model, pixels, normalisation=model.normalisation, device=device, batch_size=batch_size)
+    return predictions(model, pixels, views=views, batch_size=batch_size)
 
 
 def _native(images: np.ndarray) -> np.ndarray:
@@ -129,11 +144,13 @@ def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
         raise UserError(f"{what}: {width}x{height} pixels; expected square images")
 
 
-def _raw_outputs(model: LensModel, files: Iterable[Path], batch_size: int) -> Iterator[tuple[list[Path], Tensor]]:
+def _of_files(
+    model: LensModel, files: Iterable[Path], views: int, batch_size: int
+) -> Iterator[tuple[list[Path], Tensor]]:
     remaining = iter(files)
     while batch := list(islice(remaining, batch_size)):
         # Images of several types may share a batch: integers stay exact in float64, and normalising returns float32.
-        yield batch, _outputs(model, np.stack([_prepared(model, file) for file in batch]), batch_size)
+        yield batch, _of_arrays(model, np.stack([_prepared(model, file) for file in batch]), views, batch_size)
 
 
 def _prepared(model: LensModel, file: Path) -> np.ndarray:
@@ -145,8 +162,7 @@ def _prepared(model: LensModel, file: Path) -> np.ndarray:
     return image if image.shape[-1] == model.image_size else resize(image, model.image_size)
 
 
-def _predicted(model: LensModel, raw: Tensor) -> Prediction | Measurement:
-    predicted = model.task.predict(raw)
+def _named(model: LensModel, predicted: Tensor) -> Prediction | Measurement:
     if model.task.classifies:
         return Prediction(model.classes, predicted)
     sigma = predicted[:, 1] if model.task.with_sigma else None

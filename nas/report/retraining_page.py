@@ -20,6 +20,7 @@ from nas.report.retraining_figures import (
     predicted_against_true,
     roc,
 )
+from nas.report.retraining_models import exported_models, views_and_ensembles
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import (
@@ -139,7 +140,7 @@ def page(retrained: Retrained) -> str:
         body.append(against_baselines(retrained, shown(retrained)))
     if "overview" in plots:
         body.append(against_validation(retrained, plots["overview"]))
-    body.append(turned_and_mirrored(retrained))
+    body += [turned_and_mirrored(retrained), views_and_ensembles(retrained), exported_models(retrained)]
     if total > 1:
         body.append(differences(retrained))
     if "sizes" in plots:
@@ -255,7 +256,7 @@ def how_to_read(retrained: Retrained) -> str:
 def configuration(c: Scores, plots: Mapping[str, str], rank: int, total: int) -> str:
     caption = (
         f"Rank {rank} of {total} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
-        f"models/trial-{c.trial}, with the weights of seed {c.seeds[0]}."
+        f"models/trial-{c.trial}."
     )
     drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in KINDS) if key in plots)
     metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]

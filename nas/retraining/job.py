@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from nas.workers.training import Problem
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.data import Dataset
+from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
 FORMAT = 2  # of the record; format 1 lacks the symmetries
@@ -30,6 +31,7 @@ class Retraining:
     folder: str
     images: int | None = None  # the number to train on; None: all
     variant: str = ""  # names what overrides the search's own training, so that the results of both are kept
+    held_out: bool = False  # keep the validation images out of the training, and predict them instead of the test's
 
     @property
     def seed(self) -> int:
@@ -42,12 +44,13 @@ class Retraining:
     @property
     def name(self) -> str:
         size = "" if self.images is None else f", {self.images} images"
-        return f"trial {self.trial}, seed {self.seed}{size}"
+        return f"trial {self.trial}, seed {self.seed}{size}{', validation held out' * self.held_out}"
 
     @property
     def path(self) -> Path:
         size = "" if self.images is None else f"-images-{self.images}"
-        return Path(self.folder) / f"trial-{self.trial}" / f"seed-{self.seed}{self.variant}{size}"
+        name = f"seed-{self.seed}{self.variant}{size}{'-held-out' * self.held_out}"
+        return Path(self.folder) / f"trial-{self.trial}" / name
 
     def key(self) -> dict[str, Any]:
         """Everything that the result depends on. A record with the same key need not be trained again."""
@@ -56,6 +59,8 @@ class Retraining:
         }  # fmt: skip
         if self.images is not None:
             key["images"] = self.images
+        if self.held_out:
+            key["held_out"] = True
         return cast("dict[str, Any]", json.loads(json.dumps(key)))
 
 
@@ -97,6 +102,17 @@ def result(job: Retraining) -> NetworkResult:
         record["sparsity"],
         record["nonzero"],
     )
+
+
+def remeasured(network: NetworkResult, truth: Tensor) -> NetworkResult:
+    """The result with every test metric of today: the record of an earlier version lacks some."""
+    return replace(network, metrics=metrics_of_views(network.predictions, truth, network.task))
+
+
+def held_out_predictions(job: Retraining) -> Tensor | None:
+    """The predictions (8, N, ...) for the validation images under each symmetry, if `job` did not train on these."""
+    file = job.path / "validation.safetensors"
+    return load_file(file)["predictions"] if finished(job) is not None and file.is_file() else None
 
 
 def fingerprint(data: Dataset) -> str:

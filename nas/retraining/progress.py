@@ -41,8 +41,9 @@ class Trainings:
         return job
 
     def report(self, job: Retraining, item: dict[str, Any]) -> bool:
-        if "test" in item:
-            self._say(job, ", ".join(f"test {metric_name(name)} {value:.4f}" for name, value in item["test"].items()))
+        if "epoch" not in item:
+            ((split, metrics),) = item.items()
+            self._say(job, ", ".join(f"{split} {metric_name(name)} {value:.4f}" for name, value in metrics.items()))
         else:
             description = f"{job.name}, loss {item['train_loss']:.3f}"
             self._bars.update(self._bar[job.name], completed=item["epoch"], description=description)

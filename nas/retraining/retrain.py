@@ -13,12 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from nas.errors import SearchFailed, UserError, mendable
-from nas.files import exclusive, link, write_text
-from nas.models.export import describe_model, export
+from nas.files import exclusive, write_text
 from nas.results import Results, Trial, load_results
 from nas.retraining import baselines as rivals
 from nas.retraining.comparison import compare
-from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, result
+from nas.retraining.handing_out import export_all, hand_out, held_out_jobs
+from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, remeasured, result
 from nas.retraining.progress import Trainings
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
@@ -153,7 +153,8 @@ def _conduct(
         raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
     variant = "".join(f"-{name}-{value:g}" for name, value in sorted(overridden.items()))
     jobs = plan(results, chosen, seeds, data, run, resources, sizes, variant)
-    todo = [job for job in jobs if finished(job) is None]
+    held_out = held_out_jobs(jobs, task)
+    todo = [job for job in (*jobs, *held_out) if finished(job) is None]
     console.print(f"data: {data.describe()}")
     if changed := other_images(results.images, data):
         console.print(f"the images have changed since the search, whose values do not hold for these: {changed}")
@@ -161,8 +162,10 @@ def _conduct(
         f"retraining trial{'s'[: len(chosen) > 1]} {', '.join(t.label for t in chosen)} of {results.name} with "
         f"{count(seeds, 'seed')} each on {trained_on(task)}{override(overridden)}; {resources.describe()}"
     )
-    if len(todo) < len(jobs):
-        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} trainings were finished before")
+    if held_out:
+        console.print("one more training of each without the validation images, to choose views and calibrate on these")
+    if len(todo) < (total := len(jobs) + len(held_out)):
+        console.print(f"{total - len(todo)} of {total} trainings were finished before")
     against = rivals.plan(results.baselines if baselines else (), jobs[0], seeds, run.baselines)
     with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
         if todo or more:
@@ -172,6 +175,7 @@ def _conduct(
     if not gathered.scores:
         raise SearchFailed(f"every training failed: {'; '.join(failures)}")
     compared, verdicts = compare(against, jobs, results.objective, task, data)
+    whole = [job for job in jobs if job.images is None and finished(job) is not None]
     images = {"train": available, "test": len(task.select(data.test))}
     retrained = Retrained(
         study=results.name, question=results.question, objective=results.objective,
@@ -179,13 +183,14 @@ def _conduct(
         task=results.spec["task"], classes=task.classes,
         quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=results.rungs[-1],
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
+        exported=hand_out(whole, held_out, task, data, results.objective),
         configurations=gathered.scores, failures=failures, overridden=overridden, run=run,
         baselines=compared,
         verdicts=tuple(dataclasses.replace(v, given=results.trial(v.trial).given) for v in verdicts),
     )  # fmt: skip
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
     write_text(run.retraining_report, page(retrained))
-    export_all(retrained, jobs, data)
+    export_all(retrained, whole, data)
     return retrained
 
 
@@ -205,7 +210,7 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
     groups: dict[tuple[int, int | None], list[NetworkResult]] = {}
     for job in jobs:
         if finished(job) is not None:
-            groups.setdefault((job.trial, job.images), []).append(result(job))
+            groups.setdefault((job.trial, job.images), []).append(remeasured(result(job), targets))
     found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
     trained = [trial for trial in chosen if (trial.number, None) in groups]
     if not trained:
@@ -230,37 +235,6 @@ def gather(results: Results, chosen: Sequence[Trial], jobs: Sequence[Retraining]
     ]  # fmt: skip
     certain = certainty([found[trial.number, None] for trial in trained], ensembles, task, targets)
     return Gathered(tuple(scores), tuple(certain), tuple(sizes))
-
-
-def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
-    """Export the first seed of each configuration, so that the test images choose no seed.
-
-    `best` links to the best configuration by validation.
-    """
-    for scores in retrained.configurations:
-        seed = scores.seeds[0]
-        job = next(job for job in jobs if (job.trial, job.seed, job.images) == (scores.trial, seed, None))
-        trained = result(job)
-        config = describe_model(
-            job.config, task_name=retrained.task, task=trained.task, in_chans=data.in_chans,
-            image_size=data.image_size, normalisation=trained.normalisation,
-            data={**retrained.data, "fingerprint": job.fingerprint},
-            search={
-                "study": retrained.study, "trial": scores.trial, "given": scores.given, "finished": retrained.finished,
-                "objective": retrained.objective, "validation": scores.validation,
-                "parameters": scores.parameters, "macs": scores.macs, "overridden": dict(retrained.overridden),
-            },
-            pruning={"sparsity": trained.sparsity, "nonzero_parameters": trained.nonzero},
-            test={
-                "seeds": scores.seeds,
-                "of_seed": {str(s): dict(metrics) for s, metrics in zip(scores.seeds, scores.test, strict=True)},
-                "mean": {name: spread.mean for name, spread in scores.spread.items()},
-                "sd": {name: spread.sd for name, spread in scores.spread.items()},
-                "ensemble": dict(scores.ensemble),
-            },
-        )  # fmt: skip
-        export(retrained.run.model(scores.trial), trained.weights, config)
-    link(retrained.run.best_model, retrained.run.model(retrained.configurations[0].trial).name)
 
 
 def trained_on(task: tasks.Task) -> str:

@@ -8,11 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.retraining.comparison import Baseline, Verdict
-from nas.retraining.scores import Certainty, Scores, Size
+from nas.retraining.scores import Certainty, Scores, Size, Spread
 from nas.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of an exported model."""
+
+    trial: int
+    seed: int
+    times: int = 1  # that it counts in the combined prediction
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model as it was handed out, and its figures."""
+
+    name: str  # of its folder below models/
+    members: tuple[Member, ...]
+    views: int
+    calibration: Mapping[str, float]  # number of views -> temperature, or factor on standard deviations, where known
+    held_out: Mapping[str, int]
+    """"images" and "networks": the number of validation images by which views and calibration were chosen, and of the
+    networks that predicted them without having been trained on them; none if views and calibration were not chosen."""
+    test: Mapping[str, Mapping[str, float]]  # number of views -> metrics on the test images, calibrated where it can be
+    before: Mapping[str, float]  # the same for its own number of views, before calibration
+    alone: Mapping[str, Spread]  # over the seeds of its configurations: metrics of one network with one view
 
 
 @dataclass(frozen=True)
@@ -32,6 +57,7 @@ class Retrained:
     configurations: tuple[Scores, ...]  # best first, by the search's validation value
     certainty: tuple[Certainty, ...]  # one per configuration
     sizes: tuple[Size, ...]  # trainings on fewer images, if any
+    exported: tuple[Exported, ...]
     quantity: str  # the measured quantity with its unit; empty for classes
     failures: tuple[str, ...]
     overridden: Mapping[str, Any]  # options of every training that replace the search's own: sparsity, rewind
@@ -41,12 +67,12 @@ class Retrained:
 
     @property
     def best(self) -> Path:
-        """The folder of the best exported model by validation; `nas.load_model` reads it."""
+        """The folder of the model to use: the seeds of the best configuration by validation, for `nas.load_model`."""
         return self.run.best_model
 
     @property
     def models(self) -> dict[int, Path]:
-        """trial -> folder of its exported model, best first."""
+        """trial -> folder of the ensemble of its seeds, best first."""
         return {scores.trial: self.run.model(scores.trial) for scores in self.configurations}
 
     def frame(self) -> pd.DataFrame:

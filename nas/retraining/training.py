@@ -1,6 +1,7 @@
 """One retraining in a worker: train on training and validation images together, then read the test split once.
 
 It writes a folder `trial-<number>/seed-<seed>/` with the weights, the predictions for the test images and a record.
+Where the validation images are held out, their predictions are there too, or in place of those for the test images.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     """Train to the full budget and yield the metrics of each epoch, then those of the test as {"test": metrics}.
 
     There is no validation and no early stopping: the weights are those of the last epoch. After it, the test images
-    are read once under each symmetry.
+    are read once under each symmetry; if `job.held_out`, the validation images instead, as {"validation": metrics}.
     """
     training = set_up(job.config, job.problem)
     data, task, model, device = training.data, training.task, training.model, training.device
     train, val, test = (task.select(split) for split in (data.train, data.val, data.test))
     # Standard deviations are scaled to the errors on validation images, so the network must not see these.
-    images = train if task.with_sigma else joined(train, val)
+    held_out = task.with_sigma or job.held_out
+    images = train if held_out else joined(train, val)
     if job.images is not None:
         images = images.rows(first_images(task.targets(images), task.classifies, job.images))
     config = training.config
@@ -55,24 +57,28 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     if task.with_sigma:
         assert isinstance(task, Regression)
         task = task.calibrated(predicted(val), task.targets(val).cpu())
-    views = torch.stack([predicted(test, k) for k in SYMMETRIES])
-    truth = task.targets(test).cpu()
-    metrics = metrics_of_views(views, truth, task)
+    splits = {"validation": val} if held_out else {}
+    splits |= {} if job.held_out else {"test": test}
+    views = {name: torch.stack([predicted(split, k) for k in SYMMETRIES]) for name, split in splits.items()}
+    measured = "validation" if job.held_out else "test"
+    truth = task.targets(splits[measured]).cpu()
+    metrics = metrics_of_views(views[measured], truth, task)
     record = {
         "key": job.key(),
         "seconds": sum(entry["seconds"] for entry in history),
         "normalisation": normalisation.to_json(),
         "task": tasks.to_record(job.problem.task, task),
-        "test": metrics,
+        measured: metrics,
         "sparsity": history[-1].get("sparsity", 0.0),
         "nonzero": sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
         "history": history,
     }
     with replacing(job.path) as folder:
         save_file(independent(model.state_dict()), folder / "model.safetensors")
-        save_file({"predictions": views.contiguous()}, folder / "test.safetensors")
+        for name, tensor in views.items():
+            save_file({"predictions": tensor.contiguous()}, folder / f"{name}.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    yield {"test": {name: metrics[name] for name in list(task.metrics(views[0], truth))[:MAIN]}}
+    yield {measured: {name: metrics[name] for name in list(task.metrics(views[measured][0], truth))[:MAIN]}}
 
 
 def first_images(targets: Tensor, classifies: bool, count: int) -> Tensor:

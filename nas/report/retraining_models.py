@@ -1,0 +1,87 @@
+"""The sections on exported models, on the page of a retraining: what views, seeds and calibration are worth."""
+
+from __future__ import annotations
+
+from nas.report.document import html_table, section
+from nas.retraining.retrained import Exported, Retrained
+from nas.words import count, metric_name, objective_name
+from trainers import metrics, tasks
+
+
+def views_and_ensembles(retrained: Retrained) -> str:
+    """One network and the ensemble of each configuration, with one and with eight views."""
+    main = retrained.configurations[0].main
+    lines = []
+    for c in retrained.configurations:
+        pairs = [(name, f"{name}_d4_views") for name in main]
+        lines.append([str(c.trial), "one network", *(str(c.spread[m]) for pair in pairs for m in pair)])
+        if len(c.seeds) > 1:
+            seeds = count(len(c.seeds), "network")
+            lines.append(["", f"{seeds} together", *(f"{c.ensemble[m]:.4f}" for pair in pairs for m in pair)])
+    head = ["trial", "networks", *(f"{metric_name(name)}, {views}" for name in main for views in ("1 view", "8 views"))]
+    caption = (
+        "The same test images, as they are (1 view) and under all eight symmetries of the square, with the predictions "
+        "combined (8 views). One network: mean ± sample standard deviation over the seeds. Nothing is calibrated here."
+    )
+    return section("Views and ensembles", caption, html_table(head, lines))
+
+
+def exported_models(retrained: Retrained) -> str:
+    """Every model: its networks, views and calibration, and its test metrics as it was exported."""
+    main, calibrated = retrained.configurations[0].main, _calibrated(retrained)
+    head = ["models/", "networks", "views", *(metric_name(name) for name in main if name not in calibrated)]
+    if calibrated:
+        head.append("temperature" if retrained.classes else "factor on sigma")
+        head += [f"{metric_name(name)}, before → after" for name in calibrated]
+    lines = []
+    for model in retrained.exported:
+        views = str(model.views)
+        lines.append(
+            [
+                model.name, describe_members(model), views,
+                *(f"{model.test[views][name]:.4f}" for name in main if name not in calibrated),
+            ]
+        )  # fmt: skip
+        if calibrated:
+            factor = model.calibration.get(views)
+            lines[-1].append("–" if factor is None else f"{factor:.3f}")
+            lines[-1] += [f"{model.before[name]:.4f} → {model.test[views][name]:.4f}" for name in calibrated]
+    return section("Exported models", _caption(retrained), html_table(head, lines))
+
+
+def describe_members(model: Exported) -> str:
+    """`3 of trial 4 (2x), 3 of trial 1`: the networks of each trial, and how often each counts."""
+    found: dict[tuple[int, int], int] = {}
+    for member in model.members:
+        found[member.trial, member.times] = found.get((member.trial, member.times), 0) + 1
+    return ", ".join(f"{n} of trial {trial}" + f" ({times}x)" * (times > 1) for (trial, times), n in found.items())
+
+
+def _calibrated(retrained: Retrained) -> tuple[str, ...]:
+    """The metrics that show what calibration does."""
+    if retrained.classes:
+        return ("loss", "ece")
+    return ("nll", "coverage_68") if tasks.of_name(retrained.task).with_sigma else ()
+
+
+def _caption(retrained: Retrained) -> str:
+    first, judged = retrained.exported[0], objective_name(metrics.base(retrained.objective))
+    images, chosen = first.held_out["images"], ""
+    if first.held_out["networks"]:
+        by = (
+            "each network" if not retrained.classes and _calibrated(retrained)
+            else "one more network of each configuration"
+        )  # fmt: skip
+        chosen = (
+            f" The number of views, the calibration and the members of ensemble/ (forward selection with replacement, "
+            f"Caruana et al. 2004, by the {judged}) were chosen on {images:,} validation images, as predicted by {by}, "
+            "which was not trained on them."
+        )
+    classes = (
+        " Probabilities are calibrated by a temperature (Guo et al. 2017); the calibration error is equation 3 there, "
+        f"with {metrics.CALIBRATION_BINS} bins."
+    )
+    return (
+        f"Test metrics of each model as it is exported; best/ is {first.name}/, all seeds of the best configuration by "
+        f"validation.{chosen}{classes if retrained.classes else ''}"
+    )

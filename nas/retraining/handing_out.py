@@ -1,0 +1,233 @@
+"""What a retraining hands out: the networks, the ensemble of each configuration's seeds, and one of configurations.
+
+The number of views, the calibration and the members of the last are chosen on validation images, as predicted by
+networks that were not trained on them. The test images choose nothing; they measure what was chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from torch import Tensor
+
+from nas.files import link
+from nas.models.export import VIEWS, describe_member, describe_model, export
+from nas.retraining.job import NetworkResult, Retraining, held_out_predictions, result
+from nas.retraining.retrained import Exported, Member, Retrained
+from nas.retraining.scores import Spread
+from trainers import calibrate, metrics, tasks
+from trainers.data import Dataset
+from trainers.evaluate import metrics_of_views
+from trainers.tasks import Task
+
+ROUNDS = 20  # of greedy selection
+GREEDY = "ensemble"  # the name of its folder
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks whose predictions are combined, and what their number of views and calibration are chosen by."""
+
+    members: tuple[Member, ...]
+    networks: tuple[NetworkResult, ...]  # of the members
+    held_out: Tensor | None = None
+    """(8, N, ...): the validation images under each symmetry, as predicted together by networks of the same
+    configurations that were not trained on them: the members themselves, or fewer others. None: there are none."""
+    predicted_by: int = 0  # the number of these networks
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges predictions of the validation images by the objective of the search: higher is better."""
+
+    task: Task
+    truth: Tensor
+    objective: str
+
+    def __call__(self, predicted: Tensor) -> float:
+        value = self.task.metrics_in_full(predicted, self.truth)[metrics.base(self.objective)]
+        sign = 1 if metrics.direction(self.objective, self.task) == "maximize" else -1
+        return -math.inf if math.isnan(value) else float(f"{sign * value:.9g}")  # more digits are rounding
+
+    def best_views(self, held_out: Tensor) -> int:
+        """8, unless one view is better: turned copies harm a network that relies on an axis."""
+        return max(VIEWS, key=lambda views: (self(seen(held_out, views, self.task)), views))
+
+
+def held_out_jobs(jobs: Sequence[Retraining], task: Task) -> list[Retraining]:
+    """One more training of each configuration, with its first seed, that keeps the validation images out.
+
+    A task with standard deviations keeps them out of every training and needs none.
+    """
+    if task.with_sigma:
+        return []
+    first = {job.trial: job for job in reversed(jobs) if job.images is None}
+    return [replace(job, held_out=True) for job in reversed(first.values())]
+
+
+def hand_out(
+    jobs: Sequence[Retraining], held_out: Sequence[Retraining], task: Task, data: Dataset, objective: str
+) -> tuple[Exported, ...]:
+    """Choose and measure every model: of each configuration the ensemble and its networks, then the greedy ensemble.
+
+    jobs: the finished trainings on all images. held_out: those of `held_out_jobs`, finished or failed.
+    """
+    val, test = (task.select(split) for split in (data.val, data.test))
+    judge, truth = Judge(task, task.targets(val).cpu(), objective), task.targets(test).cpu()
+    models, groups = [], []
+    for trial in dict.fromkeys(job.trial for job in jobs):
+        group, *alone = of_trial(trial, jobs, held_out, task)
+        models.append(_exported(f"trial-{trial}", group, group, judge, truth))
+        for one in alone:
+            (member,) = one.members
+            models.append(_exported(f"trial-{trial}-seed-{member.seed}", one, group, judge, truth))
+        groups.append(group)
+    if known := [group for group in groups if group.held_out is not None]:
+        times, views = select(known, judge)
+        together = pooled(known, times, task)
+        models.append(_exported(GREEDY, together, together, judge, truth, views))
+    return tuple(models)
+
+
+def of_trial(trial: int, jobs: Sequence[Retraining], held_out: Sequence[Retraining], task: Task) -> list[Group]:
+    """All seeds of one configuration together; if there are several, then each alone."""
+    own = [job for job in jobs if job.trial == trial]
+    members, networks = [Member(trial, job.seed) for job in own], [result(job) for job in own]
+    found = [held_out_predictions(job) for job in (*own, *held_out) if job.trial == trial]
+    predicted = [tensor for tensor in found if tensor is not None]
+    together = task.combine(predicted) if predicted else None
+    groups = [Group(tuple(members), tuple(networks), together, len(predicted))]
+    if len(own) == 1:
+        return groups
+    by_itself = len(predicted) == len(own)  # otherwise other networks stand for it
+    for i, (member, network) in enumerate(zip(members, networks, strict=True)):
+        alone = (predicted[i], 1) if by_itself else (together, len(predicted))
+        groups.append(Group((member,), (network,), *alone))
+    return groups
+
+
+def select(groups: Sequence[Group], judge: Judge) -> tuple[list[int], int]:
+    """The times that each configuration counts in the greedy ensemble, and its number of views."""
+    task, known = judge.task, [group.held_out for group in groups if group.held_out is not None]
+    found = {views: greedy([seen(p, views, task) for p in known], judge, task.combine) for views in VIEWS}
+    views = max(VIEWS, key=lambda views: (found[views][1], views))
+    return found[views][0], views
+
+
+def greedy(
+    predictions: Sequence[Tensor],
+    judge: Callable[[Tensor], float],
+    combine: Callable[[Sequence[Tensor]], Tensor],
+    rounds: int = ROUNDS,
+) -> tuple[list[int], float]:
+    """Choose an ensemble by forward selection with replacement (Caruana et al. 2004): the times that each one counts.
+
+    Each of the `rounds` adds the prediction that makes the ensemble best by `judge`. The best ensemble on the way is
+    returned, with its value; of equals it is the smallest.
+    """
+    chosen: list[int] = []
+    path: list[float] = []
+    for _ in range(rounds):
+        values = [judge(combine([*(predictions[i] for i in chosen), each])) for each in predictions]
+        best = max(range(len(values)), key=values.__getitem__)
+        chosen.append(best)
+        path.append(values[best])
+    size = 1 + max(range(rounds), key=path.__getitem__)
+    return [chosen[:size].count(i) for i in range(len(predictions))], path[size - 1]
+
+
+def pooled(groups: Sequence[Group], times: Sequence[int], task: Task) -> Group:
+    """The networks of all configurations that count, each so often that its configuration counts `times`."""
+    counted = [(group, n) for group, n in zip(groups, times, strict=True) if n]
+    most = math.lcm(*(len(group.members) for group, _ in counted))
+    weights = [n * most // len(group.members) for group, n in counted]
+    members = [
+        replace(member, times=weight // math.gcd(*weights))
+        for (group, _), weight in zip(counted, weights, strict=True)
+        for member in group.members
+    ]
+    held_out = [group.held_out for group, n in counted for _ in range(n) if group.held_out is not None]
+    return Group(
+        tuple(members),
+        tuple(network for group, _ in counted for network in group.networks),
+        task.combine(held_out),
+        sum(group.predicted_by for group, _ in counted),
+    )
+
+
+def seen(predicted: Tensor, views: int, task: Task) -> Tensor:
+    """Combine predictions (8, N, ...) by symmetry into one for the first `views`."""
+    return task.combine(list(predicted[:views]))
+
+
+def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor, views: int | None = None) -> Exported:
+    """`peers` are the networks whose mean the model is compared with."""
+    task = judge.task
+    calibration: dict[str, float] = {}
+    if group.held_out is not None:
+        views = views or judge.best_views(group.held_out)
+        for number in VIEWS:
+            # The combined prediction of several networks for one view is far less confident than that of each alone.
+            # That of eight views is not: a temperature for fewer networks fits.
+            if number > 1 or group.predicted_by == len(group.members):
+                factor = calibrate.fit(seen(group.held_out, number, task), judge.truth, task)
+                calibration |= {} if factor is None else {str(number): factor}
+    views = views or 1
+    repeated = [n.predictions for m, n in zip(group.members, group.networks, strict=True) for _ in range(m.times)]
+    predicted = task.combine(repeated)
+
+    def test(views: int, factor: float | None) -> dict[str, float]:
+        of_views = seen(predicted, views, task)[None] if views > 1 else predicted
+        return metrics_of_views(calibrate.apply(factor, of_views, task), truth, task)
+
+    alone = [metrics_of_views(network.predictions, truth, task) for network in peers.networks]
+    return Exported(
+        name=name,
+        members=group.members,
+        views=views,
+        calibration=calibration,
+        held_out={"images": len(judge.truth), "networks": group.predicted_by},
+        test={str(number): test(number, calibration.get(str(number))) for number in VIEWS},
+        before=test(views, None),
+        alone={metric: Spread.of([of_network[metric] for of_network in alone]) for metric in alone[0]},
+    )
+
+
+def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
+    """Write every model. `best` links to the ensemble of the seeds of the best configuration by validation."""
+    task = tasks.create(retrained.task, data)
+    job_of = {(job.trial, job.seed): job for job in jobs}
+    scores_of = {scores.trial: scores for scores in retrained.configurations}
+    for model in retrained.exported:
+        members, weights = [], []
+        for member in model.members:
+            job, scores = job_of[member.trial, member.seed], scores_of[member.trial]
+            network = result(job)
+            weights.append(network.weights)
+            members.append(
+                describe_member(
+                    job.config, task_name=retrained.task, task=network.task, normalisation=network.normalisation,
+                    times=member.times, trial=member.trial, given=scores.given, validation=scores.validation,
+                    parameters=scores.parameters, macs=scores.macs,
+                    pruning={"sparsity": network.sparsity, "nonzero_parameters": network.nonzero},
+                )
+            )  # fmt: skip
+        config = describe_model(
+            members, task_name=retrained.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
+            views=model.views, calibration=model.calibration, name=model.name.replace("-", " "),
+            data={**retrained.data, "fingerprint": job.fingerprint},
+            search={
+                "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,
+                "overridden": dict(retrained.overridden), "greedy": model.name == GREEDY,
+            },
+            held_out=dict(model.held_out),
+            test={
+                "views": {views: dict(found) for views, found in model.test.items()},
+                "before": dict(model.before),
+                "alone": {metric: asdict(spread) for metric, spread in model.alone.items()},
+            },
+        )  # fmt: skip
+        export(retrained.run.models / model.name, weights, config)
+    link(retrained.run.best_model, retrained.run.model(retrained.configurations[0].trial).name)

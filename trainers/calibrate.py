@@ -1,0 +1,66 @@
+"""Calibrate what a task predicts by one factor, fitted to images that were not trained on.
+
+For classes it is a temperature (Guo et al. 2017, section 4.2), for numbers with standard deviations a factor on these.
+It acts on the combined prediction of several views or networks, because the mean of calibrated probabilities is not
+calibrated itself (Rahaman & Thiery 2021).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from trainers.tasks import Task
+
+LARGEST = 20.0  # temperature, and one over the smallest
+
+
+def fit(predicted: Tensor, truth: Tensor, task: Task) -> float | None:
+    """The factor for predictions (N, ...) of held-out images; None if the task has nothing to calibrate."""
+    if task.classifies:
+        return temperature(predicted, truth)
+    if task.with_sigma:
+        return task.metrics(predicted, truth)["z_rms"]
+    return None
+
+
+def apply(factor: float | None, predicted: Tensor, task: Task) -> Tensor:
+    """Predictions (N, ...) as they are after calibration."""
+    if factor is None:
+        return predicted
+    if task.classifies:
+        return tempered(predicted, factor)
+    return torch.cat([predicted[..., :1], factor * predicted[..., 1:]], -1)
+
+
+def tempered(probabilities: Tensor, temperature: float) -> Tensor:
+    """Probabilities (..., classes) as if their logits were divided by the temperature."""
+    return (_logarithm(probabilities) / temperature).softmax(-1)
+
+
+def temperature(probabilities: Tensor, labels: Tensor) -> float:
+    """The temperature with the smallest log loss on probabilities (N, classes) and labels (N,).
+
+    The labels are smoothed as by Platt (1999): a class of n images out of K counts as (n + 1) / (n + K) itself and
+    1 / (n + K) each other class. Otherwise a network without a mistake in N images would be given certainty, and the
+    first mistake would cost it dearly.
+    """
+    classes = probabilities.shape[-1]
+    n = torch.bincount(labels, minlength=classes)[labels, None].double()
+    target = (1 + n * torch.nn.functional.one_hot(labels, classes)) / (n + classes)
+    logits = _logarithm(probabilities)
+
+    def loss(log_temperature: float) -> float:
+        return -float((target * (logits / np.exp(log_temperature)).log_softmax(-1)).sum(-1).mean())
+
+    bounds = (-np.log(LARGEST), np.log(LARGEST))  # the loss is convex in 1 / temperature, so it has one minimum
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
