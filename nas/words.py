@@ -42,7 +42,7 @@ def objective_name(objective: str) -> str:
     """`auc_d4_worst` -> "AUC, worst of eight symmetries"."""
     for ending, words in (
         ("_d4_mean", ", mean of eight symmetries"), ("_d4_worst", ", worst of eight symmetries"),
-        ("_d4_views", ", eight views together"),
+        ("_d4_views", ", eight views"),
     ):  # fmt: skip
         if objective.endswith(ending):
             return objective_name(objective.removesuffix(ending)) + words

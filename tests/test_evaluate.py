@@ -113,6 +113,12 @@ def test_standard_deviations_come_from_images_outside_the_training(tmp_path):
         said = predict(model, val.images[:], views=views)
         z = (said.values - val.targets["axion_mass"]) / said.sigma
         assert float((z**2).mean()) == pytest.approx(1, rel=1e-4), "the ensemble as a whole is scaled to their errors"
+    for file in folder.rglob("validation.safetensors"):  # an earlier version kept none
+        file.unlink()
+    assert main_of("retrain", ["--study", "tiny", "--runs", str(tmp_path), "--seeds", "2", "--workers", "1"]) == 0
+    model = nas.load_model(folder / "models" / "best")
+    assert (model.views, model.calibration) == (1, {})
+    assert "scaled for each network alone" in (folder / "models" / "best" / "README.md").read_text()
     plain = retrained(tmp_path / "plain", "axion_mass", "mae", "minimize")
     assert nas.load_model(plain / "models" / "best").config["data"]["train"] == known["train"] + known["val"]
 

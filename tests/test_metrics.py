@@ -133,6 +133,7 @@ def test_a_stratum_keeps_its_number_of_images():
         ("loss", "loss", "minimize"), ("mae_d4_mean", "mae", "minimize"), ("auc_cdm", "auc_cdm", "maximize"),
         ("ap_lens", "ap_lens", "maximize"), ("tpr_at_fpr_0.01", "tpr_at_fpr_0.01", "maximize"),
         ("tpr_at_fpr_0.001_d4_worst", "tpr_at_fpr_0.001", "maximize"), ("r2", "r2", "maximize"),
+        ("ap_lens_d4_views", "ap_lens", "maximize"), ("nll_d4_views", "nll", "minimize"),
     ],
 )  # fmt: skip
 def test_the_name_of_a_metric_says_what_is_better(name, base, direction):
@@ -142,7 +143,7 @@ def test_the_name_of_a_metric_says_what_is_better(name, base, direction):
 
 
 @pytest.mark.parametrize("name", ["bias", "z_rms", "coverage_68", "made_up"])
-@pytest.mark.parametrize("ending", ["", "_d4_mean", "_d4_worst"])
+@pytest.mark.parametrize("ending", ["", "_d4_mean", "_d4_worst", "_d4_views"])
 def test_a_metric_without_a_best_end_cannot_be_an_objective(name, ending):
     with pytest.raises(TrainingError, match=f"'{name}{ending}' cannot be an objective.* one of auc, .*, mae, rmse, "):
         metrics.direction(name + ending)

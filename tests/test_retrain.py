@@ -341,6 +341,13 @@ def check_model(folder, model, tolerance):
     assert ("8" in model["calibration"]) == bool(model["held_out"]["networks"])
 
 
+def an_earlier_version_wrote(file):
+    """A record without the metrics of eight views."""
+    record = json.loads(file.read_text())
+    record["test"] = {name: value for name, value in record["test"].items() if not name.endswith("_d4_views")}
+    file.write_text(json.dumps(record))
+
+
 def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, capsys, without_ray):
     configs = [configuration(1e-3), configuration(2e-3, "mlp")]
     make_study(tmp_path / "tiny", configs, [0.6, 0.7])
@@ -351,6 +358,7 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     assert "0.7000" in said, "the validation value stands beside the test's"
     check_results(tmp_path / "tiny", [1, 0], [1, 2])
     first = (tmp_path / "tiny" / "retrain.json").read_text()
+    an_earlier_version_wrote(tmp_path / "tiny" / "retrained" / "trial-0" / "seed-2" / "record.json")
     assert main([*arguments, "2"]) == 0
     assert "6 of 6 trainings were finished before" in capsys.readouterr().out
     assert (tmp_path / "tiny" / "retrain.json").read_text() == first

@@ -224,7 +224,9 @@ def test_the_eight_symmetries_are_all_there_and_differ():
     assert seen == expected
 
 
-@pytest.mark.parametrize("objective", ["auc_d4_mean", "auc_d4_worst", "ap", "tpr_at_fpr_0.01", "ece_d4_mean"])
+@pytest.mark.parametrize(
+    "objective", ["auc_d4_mean", "auc_d4_worst", "auc_d4_views", "ap", "tpr_at_fpr_0.01", "ece_d4_mean", "ap_d4_views"]
+)
 def test_any_metric_can_be_an_objective(objective):
     data = dataset()
     task = tasks.create("substructure", data)
@@ -236,7 +238,9 @@ def test_any_metric_can_be_an_objective(objective):
     views = torch.stack([predictions(model, data.val, task, **how, symmetry=k) for k in SYMMETRIES])
     each = [task.metrics_in_full(view, data.val.labels) for view in views]
     name = objective.split("_d4")[0]
-    expected = {"mean": np.mean, "worst": np.min}.get(objective.rsplit("_", 1)[-1], lambda v: v[0])
+    together = task.metrics_in_full(torch.from_numpy(np.mean(views.numpy(), axis=0)), data.val.labels)[name]
+    of = {"mean": np.mean, "worst": np.min, "views": lambda v: together}
+    expected = of.get(objective.rsplit("_", 1)[-1], lambda v: v[0])
     assert last.metrics[objective] == pytest.approx(expected([e[name] for e in each]), abs=1e-6)
     if name == "auc":
         assert metrics_of_views(views, data.val.labels, task)[objective] == pytest.approx(last.metrics[objective])

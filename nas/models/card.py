@@ -109,7 +109,10 @@ def _about_cost(config: Mapping[str, Any]) -> str:
 
 def _table(config: Mapping[str, Any]) -> str:
     test, views = config["test"], config["views"]
-    columns = [f"this model ({count(views, 'view')})", *(["with 1 view"] if views > 1 else [])]
+    columns = [f"this model ({count(views, 'view')})"]
+    if views > 1:
+        known = "1" in config["calibration"] or not config["calibration"]
+        columns.append("with 1 view" if known else "with 1 view, not calibrated")
     alone = test["alone"]
     n = next(iter(alone.values()))["n"]
     columns.append(f"one network, 1 view: mean ± standard deviation of {n}")

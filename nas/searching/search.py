@@ -77,8 +77,8 @@ def search(
     data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
         either, as "my_package.my_images:load"; or a source of `trainers.data` (default: the study's, simulated lenses).
     task, sampler, scheduler: the name of one of ours, or the dotted name of your own module.
-    objective: any metric of the task that has a direction, also with _d4_mean or _d4_worst (default: the study's,
-        or the task's with another task).
+    objective: any metric of the task that has a direction, also with _d4_mean, _d4_worst or _d4_views (default: the
+        study's, or the task's with another task).
     balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
     skip_bad: discard unreadable images of a folder instead of refusing it.
