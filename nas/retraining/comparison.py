@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from torch import Tensor
+
 from nas.retraining.baselines import BaselineTraining, tested
-from nas.retraining.job import NetworkResult, Retraining, finished
+from nas.retraining.job import NetworkResult, Retraining, finished, remeasured
 from nas.retraining.scores import Spread, combined, estimated, intervals, spread_of
 from nas.words import numbered
 from search_space import cost
@@ -62,10 +64,10 @@ def compare(
     The search's objective decides, or the metric that it is a value of: `auc` for `auc_d4_worst`. The best baseline is
     the best on the test images themselves, which is in its favour.
     """
-    rivals, configurations = _results(baselines, task), _results(retrainings, task)
+    targets = task.targets(task.select(data.test)).cpu()
+    rivals, configurations = _results(baselines, task, targets), _results(retrainings, task, targets)
     if not rivals:
         return (), ()
-    targets = task.targets(task.select(data.test)).cpu()
     groups = {**rivals, **configurations}
     found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
     usual = found[next(iter(rivals))]
@@ -78,13 +80,13 @@ def compare(
     )
 
 
-def _results(jobs: Sequence[Retraining], task: Task) -> dict[str, list[NetworkResult]]:
+def _results(jobs: Sequence[Retraining], task: Task, targets: Tensor) -> dict[str, list[NetworkResult]]:
     """The finished results on all images of each baseline by name, or of each configuration by the trial's number."""
     found: dict[str, list[NetworkResult]] = {}
     for job in jobs:
         if job.images is None and finished(job) is not None:
             group = job.baseline if isinstance(job, BaselineTraining) else str(job.trial)
-            found.setdefault(group, []).append(tested(job, task))
+            found.setdefault(group, []).append(remeasured(tested(job, task), targets))
     return found
 
 
