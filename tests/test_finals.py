@@ -4,12 +4,13 @@ import itertools
 import math
 
 import numpy as np
+import optuna
 import pytest
 from here import work_through_here
 
 from nas import samplers, schedulers
 from nas.finalists import estimate, next_to_train
-from nas.report.remarks import on_given
+from nas.report.remarks import on_given, on_turned
 from nas.report.table import finals_rows
 from nas.results import read
 from nas.searching.engine import Engine
@@ -32,7 +33,7 @@ def value(config, epoch=EPOCHS):
     return 0.7 + 0.2 * config["quality"] + 0.03 * rng.standard_normal() - 0.02 * (EPOCHS - epoch)
 
 
-def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, **options):
+def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, gap=None, **options):
     """A search with its finals, in this process."""
     direction = "maximize" if maximize else "minimize"
     ledger = Ledger(open_storage(path), "s", direction=direction, sampler=samplers.create("random", seed))
@@ -42,7 +43,8 @@ def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, **opti
 
     def run(job):
         for epoch in range(job.start + 1, job.stop + 1):
-            yield {"epoch": epoch, "auc": curve(job.config, epoch)}
+            found = {"epoch": epoch, "auc": curve(job.config, epoch)}
+            yield found if gap is None else {**found, "auc_d4_worst": found["auc"] - gap}
 
     work_through_here(search, run, None)
     return read(ledger.study), search
@@ -122,6 +124,17 @@ def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_name
     assert on_given(results).startswith("The best configuration, trial 0, was given, not found; best found: trial ")
     told = f"trial {second.trial} with AUC {plus_minus(second.mean, second.sd)} with {len(second.fresh)} fresh seed"
     assert told in on_given(results)
+
+
+def test_turned_values_of_the_winner_are_means_over_the_search_and_the_finals(tmp_path):
+    results, _ = searched(tmp_path / "study.db", 20, gap=0.3)
+    again = [repeat for repeat in results.repeats if repeat.repeats == results.best.number]
+    assert again
+    mean = np.mean([trial.value for trial in (results.best, *again)])
+    assert results.mean_metrics(results.best)["auc"] == pytest.approx(mean)
+    assert f"AUC {mean:.4f} upright, {mean - 0.3:.4f} in the worst of the eight symmetries" in on_turned(results)
+    stored = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "study.db")).get_trials()
+    assert all(t.user_attrs["auc_d4_worst"] == t.value - 0.3 for t in stored)
 
 
 def test_without_a_share_or_a_rival_there_are_no_finals(tmp_path):

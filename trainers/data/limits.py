@@ -10,8 +10,8 @@ from trainers.data.cache import cached
 from trainers.data.source import Simulated, Source
 
 FILE = "detectability.json"
-IMAGES = 90
-"""Lenses that are measured: seconds, and medians to about a tenth."""
+IMAGES = 150
+"""Lenses that are measured: some ten seconds, and medians to about a seventh."""
 
 
 def limit(source: Source, *, progress: bool = False, cache: Path | None = None) -> str:

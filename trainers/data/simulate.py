@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m trainers.data.simulate", description=__doc__, formatter_class=form)
     parser.add_argument("--preset", default="fair", help=", ".join(sorted(PRESETS)))
-    parser.add_argument("--images", type=int, help="number, a third of each class (default 4000; 90 to measure)")
+    parser.add_argument("--images", type=int, help="number, a third of each class (default 4000; 150 to measure)")
     parser.add_argument("--image-size", type=int, help="side in pixels (default: the preset's own)")
     parser.add_argument("--snr", type=float, help="of the brightest pixel (default: the preset's own exposure)")
     parser.add_argument("--seed", type=int, default=0)
