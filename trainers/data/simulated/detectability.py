@@ -69,10 +69,10 @@ class Detectability:
         if not self.chi:
             return "the images have no noise, so nothing limits what can be found in them"
         chi = ", ".join(f"{label} {value:.2g}" for label, value in self.chi.items())
-        auc = f"{self.auc:.3f}" if self.auc < 0.9995 else "above 0.999"
+        auc = f"of {self.auc:.3f}" if self.auc < 0.9995 else "above 0.999"
         return (
-            f"what no smooth lens can imitate has a median signal-to-noise ratio of {chi}; whoever knew where to look "
-            f"would reach an AUC of {auc} by it ({self.images} lenses)"
+            f"the substructure differs from the best smooth lens by {chi} times the noise (median of {self.images} "
+            f"lenses); a classifier that knew where to look would reach an AUC {auc}"
         )
 
 
