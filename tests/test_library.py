@@ -51,7 +51,7 @@ def test_from_a_study_to_a_prediction(tmp_path, without_ray):
     assert retrained.best.resolve() == next(iter(retrained.models.values())).resolve()
     assert found.probabilities.shape == (5, 3)
     assert torch.equal(found.probabilities, model.predict(images).probabilities)
-    assert "signal-to-noise ratio of axion" in results.limit
+    assert "the substructure differs from the best smooth lens by axion" in results.limit
     for page in ("report.html", "retrain.html"):  # what there is to find is said beside what was found
         assert results.limit in (tmp_path / "toy" / page).read_text()
 
