@@ -41,23 +41,32 @@ def estimate(
     fresh: values of some of them with other seeds. pending: trainings that will add such values; until then they
     only lower `sd`.
 
-    The model is value = mean + noise, both normal. The prior of the means is that of the better half of `searched`.
+    The model is value = mean + noise, both normal. The centre and spread of the prior are the median of `searched` and
+    the values above it: those far below, which hardly learnt, tell nothing of the best. The noise begins as a guess,
+    half of the variance, and the means are taken to differ by half as much as seeds, at least.
     """
     pending, sign = pending or {}, 1.0 if maximize else -1.0
     values = {trial: sign * np.array([value, *fresh.get(trial, ())]) for trial, value in searched.items()}
-    first = np.sort([v[0] for v in values.values()])
-    good = first[len(first) // 2 :]
-    spread = float(good.var(ddof=1)) if len(good) > 1 else 0.0
+    first = np.array([v[0] for v in values.values()])
+    centre = float(np.median(first))
+    spread = float(((first[first >= centre] - centre) ** 2).mean())
     squares = sum(float(((v - v.mean()) ** 2).sum()) for v in values.values())
     degrees = sum(len(v) - 1 for v in values.values())
     noise = max((PRIOR_SEEDS * spread / 2 + squares) / (PRIOR_SEEDS + degrees), 1e-12)
-    between = max(spread - noise, spread / 4, 1e-12)
+    between = max(spread - noise, noise / 4)
     found = []
     for trial, v in values.items():
-        mean = (good.mean() / between + v.sum() / noise) / (1 / between + len(v) / noise)
+        mean = (centre / between + v.sum() / noise) / (1 / between + len(v) / noise)
         sd = (1 / between + (len(v) + pending.get(trial, 0)) / noise) ** -0.5
         found.append(
-            Finalist(trial, searched[trial], tuple(fresh.get(trial, ())), sign * mean, sd, bound=sign * (mean - sd))
+            Finalist(
+                trial,
+                searched[trial],
+                tuple(fresh.get(trial, ())),
+                float(sign * mean),
+                sd,
+                bound=float(sign * (mean - sd)),
+            )
         )
     return sorted(found, key=lambda f: (-sign * f.bound, f.trial))
 

@@ -52,12 +52,13 @@ def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, gap=No
 
 def test_an_estimate_is_the_posterior_of_a_mean_with_normal_noise():
     found = estimate({0: 0.5, 1: 0.8, 2: 0.9, 3: 0.94}, {3: [0.86, 0.88]})
-    good, noise_guess = np.array([0.9, 0.94]), np.var([0.9, 0.94], ddof=1) / 2
+    centre, above = 0.85, np.array([0.9, 0.94])  # of the four values
+    spread = ((above - centre) ** 2).mean()
     of_three = np.array([0.94, 0.86, 0.88])
-    noise = (2 * noise_guess + ((of_three - of_three.mean()) ** 2).sum()) / (2 + 2)
-    between = max(np.var(good, ddof=1) - noise, np.var(good, ddof=1) / 4)
+    noise = (2 * spread / 2 + ((of_three - of_three.mean()) ** 2).sum()) / (2 + 2)
+    between = max(spread - noise, noise / 4)
     grid = np.linspace(0.5, 1.3, 400_001)  # the posterior by brute force
-    density = -((grid - good.mean()) ** 2) / between / 2 - sum((v - grid) ** 2 for v in of_three) / noise / 2
+    density = -((grid - centre) ** 2) / between / 2 - sum((v - grid) ** 2 for v in of_three) / noise / 2
     density = np.exp(density - density.max())
     mean = (grid * density).sum() / density.sum()
     sd = math.sqrt(((grid - mean) ** 2 * density).sum() / density.sum())

@@ -48,8 +48,7 @@ def _finals(results: Results) -> Section:
         "good configurations make a value far above them likely to be luck. The bound is one standard deviation on the "
         f"safe side of the estimate, and the configuration with the best bound wins. {table.overtuning(results)}"
     )
-    columns = table.finals_headings(results)
-    listing = Listing(columns, table.finals_rows(results), frozenset({len(columns) - 1}))
+    listing = Listing(table.finals_headings(results), table.finals_rows(results))
     return Section("finals", "Finals", caption, listing=listing)
 
 

@@ -43,7 +43,7 @@ def reached(results: Results, trial: Trial) -> tuple[str, str]:
 
 
 def finals_headings(results: Results) -> list[str]:
-    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound", "architecture"]
+    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound"]
 
 
 def finals_rows(results: Results) -> list[list[str]]:
@@ -51,7 +51,7 @@ def finals_rows(results: Results) -> list[list[str]]:
     return [
         [
             results.trial(f.trial).label, value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh),
-            plus_minus(f.mean, f.sd), value(f.bound), results.trial(f.trial).architecture or "–",
+            plus_minus(f.mean, f.sd), value(f.bound),
         ]
         for f in results.finalists()
     ]  # fmt: skip
@@ -144,7 +144,7 @@ def tables(results: Results, k: int = 5) -> list[Table]:
 
 def finals_table(results: Results) -> Table:
     """The finalists, the winner first."""
-    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words={"architecture"})
+    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words=set())
     for row in finals_rows(results):
         table.add_row(*row)
     table.caption, table.caption_justify = overtuning(results), "left"
