@@ -22,7 +22,7 @@ from trainers.data import Dataset
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
-ROUNDS = 20  # of greedy selection
+ROUNDS = 10  # of greedy selection
 GREEDY = "ensemble"  # the name of its folder
 
 
