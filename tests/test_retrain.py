@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from contextlib import contextmanager
@@ -357,11 +358,13 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     assert said.count("test AUC") == 4
     assert "0.7000" in said, "the validation value stands beside the test's"
     check_results(tmp_path / "tiny", [1, 0], [1, 2])
-    first = (tmp_path / "tiny" / "retrain.json").read_text()
+    first = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
     an_earlier_version_wrote(tmp_path / "tiny" / "retrained" / "trial-0" / "seed-2" / "record.json")
     assert main([*arguments, "2"]) == 0
     assert "6 of 6 trainings were finished before" in capsys.readouterr().out
-    assert (tmp_path / "tiny" / "retrain.json").read_text() == first
+    again = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
+    assert (first["test_reads"].pop("calls"), again["test_reads"].pop("calls")) == (1, 2)
+    assert again == first
     assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
     check_results(tmp_path / "tiny", [1, 0], [1, 2, 3])
@@ -503,6 +506,30 @@ def test_the_interval_of_a_single_seed_is_said_to_be_over_images_only(tmp_path, 
     ]
     assert difference[0] == pytest.approx(means[1] - means[0])
     assert difference[1] < difference[0] < difference[2]
+
+
+def test_the_test_images_are_counted_over_the_life_of_the_folder(tmp_path, without_ray):
+    make_study(tmp_path / "tiny", [configuration(1e-3), configuration(2e-3, "mlp")], [0.6, 0.7])
+    record, page = tmp_path / "tiny" / "retrain.json", tmp_path / "tiny" / "retrain.html"
+
+    def reads(**options):
+        nas.retrain(tmp_path / "tiny", **{"top_k": 1, "seeds": 1, "workers": 1, "quiet": True, **options})
+        found = json.loads(record.read_text())["test_reads"]
+        assert (
+            f"{found['networks']} network{'s' * (found['networks'] > 1)} in {found['calls']} call" in page.read_text()
+        )
+        return found["networks"], found["calls"]
+
+    without = {"baselines": False}
+    assert reads(**without) == (1, 1)
+    assert reads(**without) == (1, 2), "what is finished is not read again"
+    assert reads(seeds=2, **without) == (2, 3)
+    shutil.rmtree(tmp_path / "tiny" / "retrained")
+    assert reads(top_k=2, **without) == (3, 4), "the same network counts once, and none is forgotten"
+    old = json.loads(record.read_text())
+    del old["test_reads"]
+    record.write_text(json.dumps(old))
+    assert reads(top_k=2, **without) == (2, 2), "of an earlier version: what is on disk, and one call at least"
 
 
 def test_two_retrainings_of_one_study_do_not_run_at_once(tmp_path, capsys):

@@ -175,7 +175,8 @@ def summary(retrained: Retrained) -> str:
         **({"Limit": data["limit"]} if data.get("limit") else {}),
         "Training": f"{data['train']:,} {data['splits']}, {retrained.epochs} epochs{override(retrained.overridden)}, "
         "no early stopping, weights of the last epoch",
-        "Test": f"{data['test']:,} images, read once by each network, after its training",
+        "Test": f"{data['test']:,} images, read once by each network, after its training: so far by "
+        f"{retrained.test_reads.describe()}. The more are compared, the more the best of them owes to chance",
     }
     title = "The best of the search, retrained"
     if retrained.question:

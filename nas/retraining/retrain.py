@@ -20,6 +20,7 @@ from nas.retraining.comparison import compare
 from nas.retraining.handing_out import export_all, hand_out, held_out_jobs
 from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, remeasured, result
 from nas.retraining.progress import Trainings
+from nas.retraining.reads import count_call, recall
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
 from nas.run_folder import RunFolder
@@ -167,6 +168,7 @@ def _conduct(
     if len(todo) < (total := len(jobs) + len(held_out)):
         console.print(f"{total - len(todo)} of {total} trainings were finished before")
     against = rivals.plan(results.baselines if baselines else (), jobs[0], seeds, run.baselines)
+    before = recall(run)
     with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
         if todo or more:
             work_through(trainings, rivals.train_or_fit, resources)
@@ -185,6 +187,7 @@ def _conduct(
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         exported=hand_out(whole, held_out, task, data, results.objective),
         configurations=gathered.scores, failures=failures, overridden=overridden, run=run,
+        test_reads=count_call(before, run),
         baselines=compared,
         verdicts=tuple(dataclasses.replace(v, given=results.trial(v.trial).given) for v in verdicts),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.retraining.comparison import Baseline, Verdict
+from nas.retraining.reads import TestReads
 from nas.retraining.scores import Certainty, Scores, Size, Spread
 from nas.run_folder import RunFolder
 
@@ -62,6 +63,7 @@ class Retrained:
     failures: tuple[str, ...]
     overridden: Mapping[str, Any]  # options of every training that replace the search's own: sparsity, rewind
     run: RunFolder
+    test_reads: TestReads
     baselines: tuple[Baseline, ...] = ()  # in the order of the study
     verdicts: tuple[Verdict, ...] = ()  # one per configuration, if there are baselines
 
@@ -89,4 +91,5 @@ class Retrained:
     def to_dict(self) -> dict[str, Any]:
         record = asdict(self)
         del record["run"]
+        record["test_reads"] = self.test_reads.to_dict()
         return record
