@@ -1,8 +1,8 @@
 """How often the test images were read, over the life of a run's folder: retrain.json keeps the count.
 
 Every reading is a chance to choose by it, and the best of many values looks better than it is, so the page says how
-many networks were tested. Baselines, which nobody chooses among, do not count. A network counts once, by everything that
-its result depends on, even if its files are replaced or removed after the retraining that showed it.
+many networks were tested. Baselines, which nobody chooses among, do not count. A network counts once, by everything
+that its result depends on, even if its files are replaced or removed after the retraining that showed it.
 """
 
 from __future__ import annotations
