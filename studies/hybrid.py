@@ -64,19 +64,23 @@ def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
     return {**network, **training, "normalisation": "zscore", "augmentation": "d4", **stages, **more}
 
 
-# What an expert would write down: convolutions that double the width as they halve the grid. Then one with attention
-# late, and a smaller one.
+# What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
+# from the start. Then one with attention late.
 FIRST = (
     given("ccc", (32, 64, 128), grid=16, head="average"),
+    given("cccc", (16, 32, 64, 128), grid=32, head="average"),
     given("cca", (32, 64, 128), grid=16, head="average"),
-    given("cc", (32, 32), grid=16, head="average", learning_rate=3e-3),
 )
 
 STUDY = StudySpec(
     name="hybrid",
     question=QUESTION,
     space=hybrid_space(
-        grid=(8, 16), width=Range(32, 128, 32), depth=Range(1, 3), norm_layer=("batch",), head=("average", "attention")
+        grid=(8, 16, 32),
+        width=Range(16, 128, 16),
+        depth=Range(1, 3),
+        norm_layer=("batch",),
+        head=("average", "attention"),
     ),
     training=TRAINING,
     first=FIRST,
@@ -84,5 +88,5 @@ STUDY = StudySpec(
     epochs=12,
     min_epochs=4,
     max_parameters=2_000_000,
-    max_macs=30_000_000,
+    max_macs=40_000_000,
 )

@@ -13,7 +13,7 @@ CHOICES = {"norm_layer": "batch", "head.pooled": "average"}
 STUDY = replace(
     hybrid.STUDY,
     name="hybrid_base",
-    space=hybrid_space(grid=(8, 16, 32), width=Range(32, 192, 32), depth=Range(1, 3)),
+    space=hybrid_space(grid=(8, 16, 32), width=Range(16, 192, 16), depth=Range(1, 3)),
     first=(
         given("ccc", (32, 64, 128), grid=32, **CHOICES),
         given("cca", (32, 64, 128), grid=32, **CHOICES),
