@@ -150,8 +150,11 @@ def test_small_data_curves_train_on_nested_shares_of_all_classes(classifier):
     results = json.loads((classifier / "retrain.json").read_text())
     assert [(s["images"], s["seeds"]) for s in results["sizes"]] == [(30, [1, 2]), (60, [1, 2])]
     labels = load(SIMULATED, progress=False).train.labels
-    few, more = (retraining.first_images(labels, True, n) for n in (30, 60))
+    few, more = (retraining.first_images(labels, True, n, 1) for n in (30, 60))
     assert set(few.tolist()) < set(more.tolist())
+    assert set(few.tolist()) != set(retraining.first_images(labels, True, 30, 2).tolist()), "every seed has its own"
+    often = np.bincount(retraining.repeated(few, 100), minlength=len(labels))
+    assert (often.sum(), set(often[few])) == (100, {3, 4}), "as many steps an epoch as with 100 images"
     shares = np.bincount(labels[few]) / 30 - np.bincount(labels) / len(labels)
     assert np.abs(shares).max() < 0.05
 

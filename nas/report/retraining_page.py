@@ -231,7 +231,8 @@ def differences(retrained: Retrained) -> str:
 def fewer_images(retrained: Retrained, drawing: str) -> str:
     caption = (
         f"Test {metric_name(retrained.configurations[0].main[0])} of the same configurations, trained for the same "
-        "number of epochs on fewer images. Larger sets contain the smaller ones. Points are means over the seeds; bars "
+        "number of steps on fewer images, which are repeated as often as needed. Each seed draws its own images, the "
+        "same for every configuration; its larger sets contain the smaller ones. Points are means over the seeds; bars "
         "are one standard deviation to either side."
     )
     return section("With fewer images", caption, drawing)

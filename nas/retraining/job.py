@@ -58,7 +58,7 @@ class Retraining:
             "format": FORMAT, "config": self.config, "task": self.problem.task, "data": self.fingerprint
         }  # fmt: skip
         if self.images is not None:
-            key["images"] = self.images
+            key |= {"images": self.images, "subset": "of the seed, repeated"}  # before: one for all seeds, fewer steps
         if self.held_out:
             key["held_out"] = True
         return cast("dict[str, Any]", json.loads(json.dumps(key)))

@@ -43,7 +43,8 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     held_out = task.with_sigma or job.held_out
     images = train if held_out else joined(train, val)
     if job.images is not None:
-        images = images.rows(first_images(task.targets(images), task.classifies, job.images))
+        some = first_images(task.targets(images), task.classifies, job.images, job.seed)
+        images = images.rows(repeated(some, len(images)))
     config = training.config
     normalisation = resolve(config.training, images.images)
     history = []
@@ -81,11 +82,19 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     yield {measured: {name: metrics[name] for name in list(task.metrics(views[measured][0], truth))[:MAIN]}}
 
 
-def first_images(targets: Tensor, classifies: bool, count: int) -> Tensor:
-    """Choose the rows of `count` images, (count,). Larger sets contain the smaller; classes keep their shares."""
+def repeated(rows: Tensor, total: int) -> Tensor:
+    """The rows as often as needed for `total`, so that a training on fewer images has as many steps as one on all."""
+    return rows.repeat(-(-total // len(rows)))[:total]
+
+
+def first_images(targets: Tensor, classifies: bool, count: int, seed: int) -> Tensor:
+    """Choose the rows of `count` images, (count,), other ones for every seed.
+
+    Of one seed, larger sets contain the smaller. Classes keep their shares.
+    """
     if not 0 < count <= len(targets):
         raise UserError(f"train size is {count}; expected 1 to {len(targets)}, the number of images to train on")
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(targets)))
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(targets)))
     if classifies:
         labels = targets[order].cpu()
         place = torch.empty(len(labels))
