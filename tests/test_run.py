@@ -38,7 +38,7 @@ def resolve(words):
     spec = studies.load(args.pop("study"))
     for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start"):
         args.pop(name)
-    args["settings"] = dict(parse(text) for text in args.pop("set"))
+    args["settings"] = dict(parse(text) for text in args["settings"])
     return adapt(spec, **args)
 
 

@@ -34,7 +34,7 @@ def options() -> Parser:
     p.add_argument("--max-parameters", type=int, help="skip networks with more parameters")
     p.add_argument("--max-macs", type=int, help="skip networks with more multiply-accumulates per image")
     p.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE",
+        "--set", action="append", default=[], dest="settings", metavar="NAME=VALUE",
         help="another bound or budget, such as space.width=32..192:32, space.mixers=conv,window, "
         "training.learning_rate=1e-4..1e-2:log or min_epochs=6; may be given several times",
     )  # fmt: skip
@@ -68,7 +68,7 @@ def command(argv: list[str]) -> int:
     from nas.run_folder import RunFolder
     from nas.searching.settings import parse
 
-    args["settings"] = dict(parse(text) for text in args.pop("set"))
+    args["settings"] = dict(parse(text) for text in args["settings"])
     results = nas.search(**args)
     console = Console(soft_wrap=True, highlight=False)
     for table in tables(results):
