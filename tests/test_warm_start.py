@@ -336,7 +336,9 @@ def command(tmp_path, monkeypatch):
     def main(*words, epochs=None):
         def virtual(work, run, resources):
             list(itertools.islice(simulate(work.engine, curve_of(SPEC), workers=resources.workers), epochs))
-            if not work.done:
+            if work.engine.done:
+                work.engine.close()  # as `Search` does before the finals
+            else:
                 raise KeyboardInterrupt
 
         monkeypatch.setattr("nas.workers.pool.work_through", virtual)
