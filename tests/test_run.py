@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from nas.searching.study import open_ledger
 from trainers.data import load
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "300000", "--workers", "2"]
+TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "15000000", "--workers", "2"]
 
 
 def main(words):
@@ -264,14 +265,18 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # several searches, perhaps on a busy machine
 def test_workers_that_die_cost_their_trials_and_no_more(tmp_path, cache):
-    words, options = command("--trials", "40", "--images", "2000", runs=tmp_path, cache=cache)
+    words, options = command("--trials", "40", "--images", "600", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     database = tmp_path / "hybrid" / "study.db"
 
     def workers():
         """Ray titles a process by what it is at: ResourceTrainable.train while it trains, Worker in between."""
         titles = ("ray::Worker", "ray::ResourceTrainable")
-        return [p for p in psutil.Process(process.pid).children(recursive=True) if p.name().startswith(titles)]
+        found = []
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it may end between two calls
+                found += [child] if child.name().startswith(titles) else []
+        return found
 
     wait_until(lambda: len(workers()) == 2 and epochs_stored(database) >= 2, process)
     for victim in workers():
