@@ -163,13 +163,21 @@ class Results:
         trained = [trial, *(t for t in self.repeats if t.repeats == trial.number and t.state == "complete")]
         return {name: fmean(t.metrics.get(name, math.nan) for t in trained) for name in trial.metrics}
 
+    def again(self) -> tuple[dict[int, list[float]], set[int]]:
+        """The values that the finals added to each configuration, by trial; and those of which a training failed."""
+        fresh: dict[int, list[float]] = {}
+        failed = set()
+        for trial in self.repeats:
+            assert trial.repeats is not None
+            if trial.state == "complete":
+                fresh.setdefault(trial.repeats, []).append(trial.value)
+            elif trial.state == "failed":
+                failed.add(trial.repeats)
+        return fresh, failed
+
     def finalists(self) -> list[Finalist]:
         """The configurations that the finals trained again, the winner first; none if there were no finals."""
-        failed = {trial.repeats for trial in self.repeats if trial.state == "failed"}
-        fresh: dict[int, list[float]] = {}
-        for trial in self.repeats:
-            if trial.state == "complete" and trial.repeats is not None:
-                fresh.setdefault(trial.repeats, []).append(trial.value)
+        fresh, failed = self.again()
         searched = {trial.number: trial.value for trial in self.ranked() if trial.number not in failed}
         if not fresh or not searched:
             return []

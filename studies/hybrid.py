@@ -64,6 +64,9 @@ def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
     return {**network, **training, "normalisation": "zscore", "augmentation": "d4", **stages, **more}
 
 
+# What the given networks have besides, in a size that also asks for the norm.
+WITH_NORM = {"norm_layer": "batch", "head.pooled": "average"}
+
 # What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
 # from the start. Then one with attention late. A position embedding costs the convolutions much: 0.852 instead of 0.941
 # (validation AUC of the second on `fair`).

@@ -5,19 +5,16 @@ from dataclasses import replace
 from search_space import Range
 from studies import hybrid
 from studies.baselines import LARGER
-from studies.hybrid import given, hybrid_space
-
-# Choices that the small size does not have.
-CHOICES = {"norm_layer": "batch", "head.pooled": "average"}
+from studies.hybrid import WITH_NORM, given, hybrid_space
 
 STUDY = replace(
     hybrid.STUDY,
     name="hybrid_large",
     space=hybrid_space(grid=(8, 16, 32), width=Range(64, 512, 64), depth=Range(1, 6)),
     first=(
-        given("ccc", (64, 128, 256), grid=32, **CHOICES),
-        given("cca", (64, 128, 256), grid=32, **CHOICES),
-        given("cccc", (64, 128, 256, 512), grid=32, **CHOICES),
+        given("ccc", (64, 128, 256), grid=32, **WITH_NORM),
+        given("cca", (64, 128, 256), grid=32, **WITH_NORM),
+        given("cccc", (64, 128, 256, 512), grid=32, **WITH_NORM),
     ),
     trials=500,
     epochs=60,

@@ -38,17 +38,13 @@ class Finals:
         self.budget = trainings(results, share) if len(self.configs) > 1 else 0
         self.first_seed = 1 + replace(results, repeats=()).last_seed
         self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
-        self.fresh: defaultdict[int, list[float]] = defaultdict(list)
-        self.dropped: set[int] = set()  # configurations with a seed that failed
+        fresh, self.dropped = results.again()  # dropped: configurations with a seed that failed
+        self.fresh = defaultdict(list, fresh)
         self.running: dict[int, tuple[int, list[dict[str, Any]]]] = {}  # trial -> the trial it repeats, its history
         self._interrupted: list[Job] = []
         for trial in results.repeats:
-            assert trial.repeats is not None
-            if trial.state == "complete":
-                self.fresh[trial.repeats].append(trial.value)
-            elif trial.state == "failed":
-                self.dropped.add(trial.repeats)
-            else:
+            if trial.state not in ("complete", "failed"):
+                assert trial.repeats is not None
                 self._interrupted.append(Job(trial.number, dict(trial.config), 0, self.epochs))
                 self.running[trial.number] = (trial.repeats, [])
         left = max(self.budget - self.attempts.total(), 0) + len(self._interrupted)
