@@ -153,8 +153,14 @@ class HybridSpace:
         )
 
     def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
-        """Sample the position embedding; relational kinds are a choice only if some mixer takes them."""
+        """Sample the position embedding; it is a choice only if some mixer does not know positions by itself.
+
+        That is attention, which alone takes the relational kinds. A network of other mixers has none if the bound
+        allows that: an embedding costs convolutions much (benchmarks/README.md).
+        """
         attentions = max(sum(mixers.trait(*block, "takes_relation") for block in stage.blocks()) for stage in stages)
+        if not attentions and "none" in values(self.position):
+            return {"position": "none"}
         kind = pick_among(trial, "position", self.position, "absolute", () if attentions else RELATIONAL)
         place, shared = "once", False
         if kind not in (*RELATIONAL, "none") and sum(stage.depth for stage in stages) > 1:
