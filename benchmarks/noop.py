@@ -22,7 +22,7 @@ from typing import Any
 import optuna
 
 from nas import schedulers
-from nas.searching.engine import Admission, Engine, Event, Job
+from nas.searching.engine import Admission, Engine, Epoch, Event, Job
 from nas.searching.search import Search
 from nas.searching.study import open_ledger
 from nas.workers.pool import work_through
@@ -33,11 +33,11 @@ from studies import load as load_study
 STORAGE = ("start", "skip", "report", "annotate", "pause", "complete", "prune", "fail")
 
 
-def nothing(job: Job) -> Generator[dict[str, float]]:
+def nothing(job: Job) -> Generator[Epoch]:
     """Yield epochs without training. Their values follow from the configuration, so there is something to learn."""
     good = zlib.crc32(repr(sorted(job.config["training"].items(), key=str)).encode()) / 2**32
     for epoch in range(job.start, job.stop):
-        yield {"epoch": epoch + 1, "auc": good * (1 - 0.5 ** (epoch + 1)), "seconds": 0.0}
+        yield Epoch(epoch + 1, {"auc": good * (1 - 0.5 ** (epoch + 1)), "seconds": 0.0})
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The two errors that a call of the library raises on purpose."""
+"""The errors that a call of the library raises on purpose."""
 
 from __future__ import annotations
 
@@ -17,6 +17,23 @@ class UserError(ValueError):
 
 class SearchFailed(RuntimeError):
     """The search cannot continue; the message says why."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The work was ended before it was done: by Ctrl-C, a signal or the time limit. What is finished is kept.
+
+    code: the exit code of a command that ends so.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.reason, self.code = reason, code
+
+    def told(self, message: str) -> Stopped:
+        """The same with another message."""
+        stopped = Stopped(self.reason, self.code)
+        stopped.args = (message,)
+        return stopped
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from nas.workers.failures import describe_failure
 
 
-def work_through_here(work, run, resources):
+def work_through_here(work, run, resources, **limits):
     """`nas.workers.pool.work_through`, one job after the other."""
     while (job := work.next()) is not None:
         try:

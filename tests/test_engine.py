@@ -339,6 +339,75 @@ def test_a_failed_trial_has_its_reason_and_the_study_goes_on(tmp_path):
     assert "auc is nan at epoch 1" in trials[1].user_attrs["error"]
 
 
+def losing(path, when, memory=False, trials=12, kept=None):
+    """A search in which the workers die under a trial whenever `when(trial, epoch)`, once its epoch is in the study."""
+    kept = {} if kept is None else kept
+    engine = make_engine(
+        path, trials, checkpoint=lambda n, at_most: max((e for e in kept.get(n, ()) if e <= at_most), default=0)
+    )
+    trained = []
+    while (job := engine.next()) is not None:
+        for epoch in range(job.start + 1, job.stop + 1):
+            saved = epoch % 3 == 0 or epoch in RUNGS  # by the clock, or because it pauses
+            if saved:
+                kept.setdefault(job.trial, []).append(epoch)
+            decision = engine.report(job.trial, epoch, {"auc": curve(job.config)[epoch - 1]}, saved=saved)
+            trained.append((job.trial, epoch))
+            if decision is Decision.CONTINUE and when(job.trial, epoch):
+                engine.lost(job.trial, "the worker process died", memory=memory)
+                break
+    engine.close()
+    return trained
+
+
+def test_a_trial_that_loses_its_worker_goes_on_from_its_newest_checkpoint(tmp_path):
+    deaths = []
+
+    def when(trial, epoch):
+        dies = epoch in (5, 11) and (trial, epoch) not in deaths
+        deaths.extend([(trial, epoch)] * dies)
+        return dies
+
+    trained = losing(tmp_path / "s.db", when)
+    finish(make_engine(tmp_path / "undisturbed.db", 12), workers=1)
+    assert {epoch for _, epoch in deaths} == {5, 11}
+    for trial, epoch in deaths:
+        assert trained.count((trial, epoch)) == 2, "only the epochs after the last checkpoint are trained again"
+        assert trained.count((trial, epoch - 2)) == 1
+    for trial, other in zip(stored(tmp_path / "s.db"), stored(tmp_path / "undisturbed.db"), strict=True):
+        assert (trial.state, trial.params, trial.value) == (other.state, other.params, other.value)
+        assert trial.intermediate_values == other.intermediate_values
+        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == sorted(trial.intermediate_values)
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_trial_under_which_three_workers_die_fails_and_only_memory_is_held_against_it(tmp_path, memory):
+    trained = losing(tmp_path / "s.db", lambda trial, epoch: trial == 0, memory)
+    assert trained.count((0, 1)) == 3
+    first, *others = stored(tmp_path / "s.db")
+    assert first.state == TrialState.FAIL
+    assert first.user_attrs["error"] == "the worker process died; so did 2 before it"
+    assert bool(first.constraints) == memory, "the sampler avoids what is infeasible"
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in others)
+
+
+def test_a_killed_search_goes_on_from_a_checkpoint_between_two_rungs(tmp_path):
+    class Dies(Exception):
+        pass
+
+    def when(trial, epoch):
+        if epoch == 11:
+            raise Dies
+
+    kept = {}
+    with pytest.raises(Dies):
+        losing(tmp_path / "s.db", when, kept=kept)
+    again = losing(tmp_path / "s.db", lambda trial, epoch: False, kept=kept)
+    (first, _) = again[0]
+    assert again[0] == (first, 10), "epoch 9 was kept"
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in stored(tmp_path / "s.db"))
+
+
 def test_a_study_in_which_the_first_ten_fail_stops_and_shows_why(tmp_path):
     engine = make_engine(tmp_path / "s.db", 50)
     failed = 0

@@ -13,7 +13,7 @@ from nas.finalists import estimate, next_to_train
 from nas.report.remarks import on_given, on_turned
 from nas.report.table import finals_rows
 from nas.results import read
-from nas.searching.engine import Engine
+from nas.searching.engine import Engine, Epoch
 from nas.searching.finals import trainings
 from nas.searching.ledger import Ledger
 from nas.searching.search import Search
@@ -43,8 +43,8 @@ def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, gap=No
 
     def run(job):
         for epoch in range(job.start + 1, job.stop + 1):
-            found = {"epoch": epoch, "auc": curve(job.config, epoch)}
-            yield found if gap is None else {**found, "auc_d4_worst": found["auc"] - gap}
+            auc = curve(job.config, epoch)
+            yield Epoch(epoch, {"auc": auc} if gap is None else {"auc": auc, "auc_d4_worst": auc - gap})
 
     work_through_here(search, run, None)
     return read(ledger.study), search

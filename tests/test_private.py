@@ -1,5 +1,6 @@
 """What we rely on beyond the public interfaces of Optuna and Ray: a new version that changes it is noticed here."""
 
+import inspect
 import pickle
 from pathlib import Path
 
@@ -84,6 +85,10 @@ def test_ray_still_reads_its_switches():
                 name.removeprefix("RAY_").lower() if name not in text else name
             )  # some are made from a config's name
             assert short in text, name
+
+
+def test_ray_prints_its_news_by_the_function_that_we_replace():
+    assert "print_to_stdstream(" in inspect.getsource(ray._private.worker.listen_error_messages)
 
 
 class Ended:

@@ -33,8 +33,8 @@ def configurations(count):
     return [SPEC.sample(study.ask()).to_dict() for _ in range(count)]
 
 
-def values(metrics):
-    return [{k: v for k, v in m.items() if k not in ("seconds", "peak_memory_mb")} for m in metrics]
+def values(epochs):
+    return [{k: v for k, v in e.metrics.items() if k not in ("seconds", "peak_memory_mb")} for e in epochs]
 
 
 def test_a_trial_does_not_depend_on_what_its_worker_did_before(problem):
@@ -53,6 +53,21 @@ def test_a_promoted_trial_goes_on_as_if_it_had_never_paused(problem, tmp_path):
     assert checkpoints.epochs_of(tmp_path / "checkpoints", 1) == [2]
     assert low + values(run_trial(Job(1, config, 2, 4), problem)) == whole
     assert not checkpoints.epochs_of(tmp_path / "checkpoints", 0), "nothing is kept of a full training"
+
+
+def test_a_trial_keeps_its_last_minutes_and_goes_on_from_them_number_for_number(problem, tmp_path, monkeypatch):
+    (config,) = configurations(1)
+    whole = list(run_trial(Job(0, config, 0, 4), problem))
+    assert not any(epoch.saved for epoch in whole), "these epochs take a fraction of a second"
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    killed = run_trial(Job(1, config, 0, 4), problem)
+    first = [next(killed) for _ in range(3)]
+    killed.close()
+    assert first[0].saved
+    kept = checkpoints.epochs_of(tmp_path / "checkpoints", 1)
+    assert kept == [1], "saving takes a hundredth of the time, so there was no time for another"
+    rest = run_trial(Job(1, config, 1, 4), problem)
+    assert values(first[:1]) + values(rest) == values(whole)
 
 
 def networks():
@@ -76,9 +91,9 @@ def test_peak_memory_is_that_of_the_trial_not_of_the_process(problem):
     (config,) = configurations(1)
     list(run_trial(Job(0, config, 0, 1), problem))  # imports and data
     ballast = torch.ones(150_000_000)  # 600 MB
-    during = [m["peak_memory_mb"] for m in run_trial(Job(0, config, 0, 2), problem)]
+    during = [epoch.metrics["peak_memory_mb"] for epoch in run_trial(Job(0, config, 0, 2), problem)]
     del ballast
-    after = [m["peak_memory_mb"] for m in run_trial(Job(0, config, 0, 2), problem)]
+    after = [epoch.metrics["peak_memory_mb"] for epoch in run_trial(Job(0, config, 0, 2), problem)]
     assert min(during) - max(after) > 300
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.util
 import pkgutil
+import re
 import sys
 import sysconfig
 import traceback
@@ -14,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from nas.errors import SearchFailed, UserError, user_errors
+from nas.errors import SearchFailed, Stopped, UserError, user_errors
+from nas.workers.stopping import interrupting_signals
 
 COMMANDS = {
     "run": "search for networks, or resume a search",
@@ -49,6 +51,15 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def seconds(text: str) -> float:
+    """`2h`, `1h30m`, `90m`, `5400s` or `5400` -> 5400.0."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    if not text.strip() or found is None:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2h, 90m or 1h30m, not {text!r}")
+    hours, minutes, rest = (int(part or 0) for part in found.groups())
+    return 3600.0 * hours + 60.0 * minutes + rest
+
+
 def package_version() -> str:
     try:
         return version("lensing-nas")
@@ -66,10 +77,11 @@ def names_in(package: str) -> list[str]:
 def run_command(command: Callable[[list[str]], int], argv: list[str] | None = None) -> int:
     """Run `command` on `argv` (default: the command line) and return the exit code.
 
-    0: done; 1: the work failed; 2: a mistake of the user, printed in one line; 70: a bug; 130: Ctrl-C.
+    0: done, or stopped by the time limit or SIGUSR1; 1: the work failed; 2: a mistake of the user, printed in one line;
+    70: a bug; 130: Ctrl-C; 143: SIGTERM.
     """
     try:
-        with user_errors():
+        with user_errors(), interrupting_signals():
             return command(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         return _failed(error, 2)
@@ -81,7 +93,7 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
         return _failed(error, 1)
     except KeyboardInterrupt as stop:
         print(f"{stop}; run the same command again to resume" if str(stop) else "stopped", file=sys.stderr)
-        return 130
+        return stop.code if isinstance(stop, Stopped) else 130
     except Exception as error:
         return _broke(error)
 

@@ -73,6 +73,9 @@ class Display:
         self.running.pop(event.trial, None)
         if event.kind == "paused":
             return
+        if event.kind == "lost":
+            self.say(f"trial {self._numbered(event.trial)} resumes at epoch {event.epoch}: {event.reason}")
+            return
         if event.kind != "final":
             self.counts[event.kind] += 1
         if event.kind == "complete":

@@ -17,6 +17,7 @@ from trainers.metrics import SYMMETRIC
 
 GIVE_UP_AFTER = 10  # failed trials without a single success
 SKIPS_IN_A_ROW = 200
+LOSSES = 2  # workers that may die under a trial before it fails
 GIVEN = "given"  # the attribute that marks a trial whose parameters were given, not sampled
 REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
 
@@ -32,6 +33,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """One epoch of a job, as its worker reports it."""
+
+    number: int
+    metrics: Mapping[str, float]
+    saved: bool = False  # it has a checkpoint
+
+
+@dataclass(frozen=True)
 class Admission:
     """What is known about a configuration before training. It is skipped if any of `excess` is above zero."""
 
@@ -43,8 +53,8 @@ class Admission:
 class Event:
     """News for a person.
 
-    `kind` is started, resumed, epoch, paused, complete, pruned, failed or skipped; finals when these begin, with the
-    number of trainings left as `epoch`; final at the end of one of them.
+    `kind` is started, resumed, epoch, paused, lost, complete, pruned, failed or skipped; finals when these begin, with
+    the number of trainings left as `epoch`; final at the end of one of them.
     """
 
     kind: str
@@ -98,10 +108,12 @@ class Engine:
         self.running: dict[int, _Running] = {}
         self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
         self._interrupted: deque[Job] = deque()
+        self._checkpoint = checkpoint
+        self._losses = Losses()
         self._ever_succeeded = False
         self.done = False  # nothing runs and no job is left
         for trial in ledger.history:
-            self._replay(trial, checkpoint)
+            self._replay(trial)
 
     # -- what the workers call -----------------------------------------------------------------------------------
 
@@ -117,8 +129,8 @@ class Engine:
             self.done = job is None
         return job
 
-    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> Decision:
-        """Record an epoch, then decide. Any decision but CONTINUE ends the job."""
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float], *, saved: bool = False) -> Decision:
+        """Record an epoch, then decide. Any decision but CONTINUE ends the job. `saved`: it has a checkpoint."""
         running = self.running[number]
         value = float(metrics[self.objective])
         if not math.isfinite(value):
@@ -127,7 +139,7 @@ class Engine:
         self.last_values[number] = value
         running.history.append({"epoch": epoch, **metrics})
         decision = self.scheduler.report(number, epoch, self._sign * value)
-        if decision is not Decision.CONTINUE:
+        if saved or decision is not Decision.CONTINUE:
             self._record(running)  # first: an epoch in the study must have its record whenever we are killed
         self.ledger.report(number, epoch, value)
         self.listen(Event("epoch", number, epoch, value))
@@ -149,12 +161,29 @@ class Engine:
             self._prune(trial)
         return decision
 
-    def fail(self, number: int, reason: str) -> None:
-        """End a trial that raised, diverged, ran out of memory or lost its worker as FAIL, with the reason."""
+    def lost(self, number: int, reason: str, *, memory: bool = False) -> None:
+        """Train a trial whose worker died further, from its newest checkpoint. It fails when too many have died.
+
+        That says nothing of its configuration, unless memory ran out every time.
+        """
+        if self._losses.too_many(number, memory):
+            self.fail(number, self._losses.reason(number, reason), infeasible=self._losses.of_memory(number))
+            return
+        running = self.running.pop(number)
+        kept = self._checkpoint(number, len(running.history))
+        self._open[number] = (running.job.config, running.history[:kept])
+        self._interrupted.append(Job(number, running.job.config, kept, self.scheduler.target(kept)))
+        self.listen(Event("lost", number, kept, reason=reason))
+
+    def fail(self, number: int, reason: str, *, infeasible: bool = True) -> None:
+        """End a trial that raised, diverged, hung or ran out of memory as FAIL, with the reason.
+
+        `infeasible`: its configuration is to blame, and the sampler avoids others like it.
+        """
         running = self.running.pop(number)
         self._record(running)
         self.scheduler.fail(number)
-        self.ledger.fail(number, reason)
+        self.ledger.fail(number, reason, infeasible=infeasible)
         self.failures.append(reason)
         self._end("failed", number, running.history[-1]["epoch"] if running.history else 0, reason)
 
@@ -176,7 +205,7 @@ class Engine:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _replay(self, trial: FrozenTrial, checkpoint: Callable[[int, int], int]) -> None:
+    def _replay(self, trial: FrozenTrial) -> None:
         if REPEATS in trial.user_attrs:
             return
         if "skipped" in trial.user_attrs:
@@ -188,7 +217,7 @@ class Engine:
             return
         values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
         last = max(values, default=0)
-        kept = last if trial.state.is_finished() else checkpoint(trial.number, min(last, len(history)))
+        kept = last if trial.state.is_finished() else self._checkpoint(trial.number, min(last, len(history)))
         for epoch in range(1, kept + 1):
             self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
         self._ever_succeeded |= kept > 0
@@ -199,7 +228,7 @@ class Engine:
         self._open[trial.number] = (config, history[:kept])
         if kept:
             self.last_values[trial.number] = values[kept]
-        if kept < last or not kept:  # it was running
+        if kept < last or kept not in self.scheduler.rungs:  # it was running
             self.scheduler.forget(trial.number)
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
 
@@ -269,6 +298,26 @@ class Engine:
         self.finished += 1
         value = self.last_values.pop(number, math.nan)
         self.listen(Event(kind, number, epoch, value, reason, metrics=metrics or {}))
+
+
+class Losses:
+    """Counts the workers that died under each trial."""
+
+    def __init__(self) -> None:
+        self._of_memory: dict[int, list[bool]] = {}
+
+    def too_many(self, number: int, memory: bool) -> bool:
+        """Count one more. Whether the trial must not be tried again."""
+        found = self._of_memory.setdefault(number, [])
+        found.append(memory)
+        return len(found) > LOSSES
+
+    def of_memory(self, number: int) -> bool:
+        """Whether memory had run out every time."""
+        return all(self._of_memory[number])
+
+    def reason(self, number: int, last: str) -> str:
+        return f"{last}; so did {len(self._of_memory[number]) - 1} before it"
 
 
 def record_of(history: list[dict[str, Any]], epochs: int) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.finalists import Finalist, estimate, next_to_train
 from nas.results import Results, read
-from nas.searching.engine import REPEATS, Event, Job, record_of
+from nas.searching.engine import REPEATS, Event, Job, Losses, record_of
 from nas.searching.ledger import Ledger
 
 MOST_SEEDS = 5  # fresh ones for one configuration
@@ -26,12 +26,19 @@ class Finals:
     """Hands out the trainings of the finals and takes their results, like `Engine` those of the search.
 
     Made when the search is over; what an earlier process has finished is found in the study. At most `share` of the
-    epochs of the search are spent. A training that is interrupted starts anew.
+    epochs of the search are spent. `checkpoint` as in `Engine`.
     """
 
-    def __init__(self, ledger: Ledger, *, share: float, listen: Callable[[Event], None] = lambda event: None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        share: float,
+        checkpoint: Callable[[int, int], int] = lambda number, at_most: 0,
+        listen: Callable[[Event], None] = lambda event: None,
+    ) -> None:
         results = read(ledger.study)
-        self.ledger, self.results, self._listen = ledger, results, listen
+        self.ledger, self.results, self._listen, self._checkpoint = ledger, results, listen, checkpoint
         self.epochs = results.rungs[-1]
         self.sign = 1.0 if results.maximize else -1.0
         self.configs = {cell.trials[0].number: cell.trials[0] for cell in results.cells()}
@@ -40,13 +47,16 @@ class Finals:
         self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
         fresh, self.dropped = results.again()  # dropped: configurations with a seed that failed
         self.fresh = defaultdict(list, fresh)
-        self.running: dict[int, tuple[int, list[dict[str, Any]]]] = {}  # trial -> the trial it repeats, its history
+        self.running: dict[int, _Training] = {}
         self._interrupted: list[Job] = []
+        self._losses = Losses()
         for trial in results.repeats:
             if trial.state not in ("complete", "failed"):
                 assert trial.repeats is not None
-                self._interrupted.append(Job(trial.number, dict(trial.config), 0, self.epochs))
-                self.running[trial.number] = (trial.repeats, [])
+                self.running[trial.number] = _Training(
+                    trial.repeats, trial.config, [dict(epoch) for epoch in trial.history]
+                )
+                self._interrupt(trial.number)
         left = max(self.budget - self.attempts.total(), 0) + len(self._interrupted)
         if left:
             listen(Event("finals", 0, left))
@@ -65,20 +75,20 @@ class Finals:
             config = {**self.configs[trial].config, "seed": self.first_seed + self.attempts[trial]}
             number = self.ledger.repeat(trial, {"config": config, REPEATS: trial})
             self.attempts[trial] += 1
-            self.running[number] = (trial, [])
+            self.running[number] = _Training(trial, config, [])
             job = Job(number, config, 0, self.epochs)
         self._listen(Event("started", job.trial))
         return job
 
-    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Record an epoch. Return whether the training goes on."""
-        trial, history = self.running[number]
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float], *, saved: bool = False) -> bool:
+        """Record an epoch. Return whether the training goes on. `saved`: it has a checkpoint."""
+        trial, history = self.running[number].trial, self.running[number].history
         value = float(metrics[self.results.objective])
         if not math.isfinite(value):
             self.fail(number, f"{self.results.objective} is {value} at epoch {epoch}")
             return False
         history.append({"epoch": epoch, **metrics})
-        if epoch == self.epochs:
+        if saved or epoch == self.epochs:
             self.ledger.annotate(number, record_of(history, self.epochs))
         self.ledger.report(number, epoch, value)
         self._listen(Event("epoch", number, epoch, value))
@@ -89,18 +99,33 @@ class Finals:
         self._end(number, epoch, value, metrics=metrics)
         return False
 
+    def lost(self, number: int, reason: str, *, memory: bool = False) -> None:
+        """Train further what lost its worker. It fails when too many have died."""
+        if self._losses.too_many(number, memory):
+            self.fail(number, self._losses.reason(number, reason))
+            return
+        self._interrupt(number)
+        self._listen(Event("lost", number, reason=reason))
+
     def fail(self, number: int, reason: str) -> None:
         """End a training that failed. Its configuration cannot win: it may fail again in the user's hands."""
-        trial, history = self.running[number]
-        self.dropped.add(trial)
+        history = self.running[number].history
+        self.dropped.add(self.running[number].trial)
         self.ledger.annotate(number, record_of(history, self.epochs))
         self.ledger.fail(number, reason)
         self._end(number, len(history), math.nan, f": {reason}")
 
     def standings(self) -> list[Finalist]:
-        pending = Counter(trial for trial, _ in self.running.values())
+        pending = Counter(training.trial for training in self.running.values())
         searched = {number: trial.value for number, trial in self.configs.items() if number not in self.dropped}
         return estimate(searched, self.fresh, maximize=self.results.maximize, pending=pending) if searched else []
+
+    def _interrupt(self, number: int) -> None:
+        """Put a training that had begun back into the queue, from its newest checkpoint."""
+        training = self.running[number]
+        kept = self._checkpoint(number, len(training.history))
+        del training.history[kept:]
+        self._interrupted.append(Job(number, dict(training.config), kept, self.epochs))
 
     def _candidate(self) -> int | None:
         """The configuration to train next; None if the budget is spent or the winner is clear."""
@@ -115,9 +140,16 @@ class Finals:
     def _end(
         self, number: int, epoch: int, value: float, reason: str = "", metrics: Mapping[str, float] | None = None
     ) -> None:
-        trial, _ = self.running.pop(number)
+        trial = self.running.pop(number).trial
         told = f"trial {self.configs[trial].label} again{reason}"
         self._listen(Event("final", number, epoch, value, told, metrics=metrics or {}))
+
+
+@dataclass
+class _Training:
+    trial: int  # that it repeats
+    config: Mapping[str, Any]
+    history: list[dict[str, Any]]
 
 
 def trainings(results: Results, share: float) -> int:

@@ -120,12 +120,14 @@ class Ledger:
         self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, [value])
         self._close_in_mirror(number, value, {})
 
-    def fail(self, number: int, reason: str) -> None:
-        """Record FAIL in the study. In the mirror it is infeasible, or the sampler would return to the same region."""
+    def fail(self, number: int, reason: str, *, infeasible: bool = True) -> None:
+        """Record FAIL in the study. An infeasible trial keeps the sampler from returning to the same region."""
+        constraint = {CONSTRAINT + "failed": 1.0} if infeasible else {}
         self.annotate(number, {"error": reason})
-        self._storage.set_trial_system_attr(self._ids[number], CONSTRAINT + "failed", 1.0)
+        for name, value in constraint.items():
+            self._storage.set_trial_system_attr(self._ids[number], name, value)
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
-        self._close_in_mirror(number, None, {CONSTRAINT + "failed": 1.0})
+        self._close_in_mirror(number, None, constraint)
 
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
         asked = self._mirror_storage.get_trial(self._mirror_trial(number))

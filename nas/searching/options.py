@@ -67,6 +67,6 @@ def adapt(
     return replace(spec, **changes)
 
 
-def at_least(name: str, value: int | None, lowest: int) -> None:
-    if value is not None and value < lowest:
-        raise UserError(f"{name} is {value}; expected at least {lowest}")
+def at_least(name: str, value: float | None, lowest: float) -> None:
+    if value is not None and not value >= lowest:
+        raise UserError(f"{name} is {value:g}; expected at least {lowest:g}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,16 @@ from typing import Any
 
 import studies
 from nas import samplers, schedulers
-from nas.errors import SearchFailed, mendable
+from nas.errors import SearchFailed, Stopped, mendable
 from nas.files import exclusive
 from nas.results import AXIS, IMAGES, Results, load_results
 from nas.run_folder import RunFolder, run_folder
 from nas.schedulers import Decision
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
-from nas.searching.engine import Engine, Event, Job
+from nas.searching.engine import Engine, Epoch, Event, Job
 from nas.searching.finals import Finals
-from nas.searching.options import adapt
+from nas.searching.options import adapt, at_least
 from nas.searching.storage import quiet_optuna
 from nas.searching.study import (
     LIMIT,
@@ -33,6 +34,7 @@ from nas.searching.study import (
 from nas.words import advice_on_axis
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
+from nas.workers.stopping import CODES, TIME_IS_UP, deadline_of
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
 from trainers.data import limit, load, source_to_dict
@@ -64,6 +66,8 @@ def search(
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
+    time_limit: float | None = None,
+    trial_timeout: float | None = None,
     runs: str | Path = "runs",
     name: str | None = None,
     quiet: bool = False,
@@ -89,12 +93,18 @@ def search(
     finals: cost of the finals, as a share of the search's epochs; 0 for none (default 0.2; a grid has none).
     settings: other values of the study by name: {"space.width": (32, 64), "training.ema": (0.0,), "min_epochs": 6}.
     workers: trainings at once (default: one per CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
+    time_limit: seconds after which the search stops and returns what it has found. trial_timeout: seconds without an
+        epoch after which a trial fails and its worker is renewed (default: 20 times the slowest epoch, and 10 minutes
+        at least).
     runs, name: results go to the folder runs/name (default name: the study's).
     quiet: show nothing.
 
     Raises UserError for mistakes of the caller, before any training; SearchFailed if the search cannot continue;
-    KeyboardInterrupt after Ctrl-C, once the workers have stopped and the study is safe.
+    Stopped, a KeyboardInterrupt, after Ctrl-C, SIGTERM or SIGUSR1, once the workers have stopped and the study is safe.
     """
+    for option, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
+        at_least(option, seconds, 1)
+    deadline = deadline_of(time_limit)
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
         scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
@@ -111,7 +121,12 @@ def search(
     with quiet_optuna(), exclusive(run.lock, busy):
         engine = prepare(spec, run, warm_start, display)
         display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
-        _conduct(engine, spec, run, resources, display)
+        try:
+            _conduct(engine, spec, run, resources, display, deadline, trial_timeout)
+        except Stopped as stop:
+            if stop.reason != TIME_IS_UP:
+                raise
+            display.say(f"{stop}; run the same command again to resume")
     return load_results(run.path)
 
 
@@ -135,7 +150,7 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
             checkpoints.remove(run.checkpoints, trial.number)
 
     def listen(event: Event) -> None:
-        if event.kind in ("complete", "pruned", "failed"):
+        if event.kind in ("complete", "pruned", "failed", "final"):
             checkpoints.remove(run.checkpoints, event.trial)
         display(event)
 
@@ -163,7 +178,15 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     return engine
 
 
-def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resources, display: Display) -> None:
+def _conduct(
+    engine: Engine,
+    spec: StudySpec,
+    run: RunFolder,
+    resources: Resources,
+    display: Display,
+    deadline: float | None,
+    patience: float | None,
+) -> None:
     """Train to the end of the search, then write the report, even after an error."""
     from nas.report.page import write_report  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through
@@ -180,24 +203,31 @@ def _conduct(engine: Engine, spec: StudySpec, run: RunFolder, resources: Resourc
         import_path=import_path(),
         checkpoints=str(run.checkpoints.absolute()),
     )
+    work = Search(engine, finals, partial(checkpoints.newest, run.checkpoints))
+    killed = False
+    display.say("starting Ray ...")
     try:
         with display:
-            work_through(Search(engine, finals), partial(run_trial, problem=problem), resources)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped at {engine.finished} of {spec.trials} trials") from None
+            work_through(work, partial(run_trial, problem=problem), resources, deadline=deadline, patience=patience)
+    except Stopped as stop:
+        killed = stop.code == CODES[signal.SIGTERM]  # SIGKILL may follow before a report could be finished
+        where = "in the finals" if work.closed else f"at {engine.finished} of {spec.trials} trials"
+        raise stop.told(f"{stop.reason} {where}") from None
     finally:
-        write_report(load_results(run.path), run.report)
+        if not killed:
+            write_report(load_results(run.path), run.report)
 
 
 @dataclass
 class Search:
     """The engine's jobs, then those of the finals, as `Work` for the pool of workers.
 
-    An item holds the metrics of one epoch. `share` is the cost of the finals as a share of the search's epochs.
+    `share` is the cost of the finals as a share of the search's epochs.
     """
 
     engine: Engine
     share: float = 0.0
+    checkpoint: Callable[[int, int], int] = lambda number, at_most: 0  # as the engine's
     closed: bool = False  # whether the search itself is over
     finals: Finals | None = None
 
@@ -211,18 +241,21 @@ class Search:
             self.engine.close()
             self.closed = True
             if self.share:
-                self.finals = Finals(self.engine.ledger, share=self.share, listen=self.engine.listen)
+                self.finals = Finals(
+                    self.engine.ledger, share=self.share, checkpoint=self.checkpoint, listen=self.engine.listen
+                )
         return job if self.finals is None else self.finals.next()
 
-    def report(self, job: Job, item: dict[str, float]) -> bool:
-        metrics = dict(item)
-        epoch = int(metrics.pop("epoch"))
+    def report(self, job: Job, item: Epoch) -> bool:
         if self.finals is not None:
-            return self.finals.report(job.trial, epoch, metrics)
-        return self.engine.report(job.trial, epoch, metrics) is Decision.CONTINUE
+            return self.finals.report(job.trial, item.number, item.metrics, saved=item.saved)
+        return self.engine.report(job.trial, item.number, item.metrics, saved=item.saved) is Decision.CONTINUE
 
     def end(self, job: Job) -> None:
         raise SearchFailed(f"trial {job.trial} ended before epoch {job.stop}; expected it to reach that epoch")
 
     def fail(self, job: Job, reason: str) -> None:
         (self.finals or self.engine).fail(job.trial, reason)
+
+    def lost(self, job: Job, reason: str, memory: bool) -> None:
+        (self.finals or self.engine).lost(job.trial, reason, memory=memory)

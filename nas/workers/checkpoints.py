@@ -1,15 +1,38 @@
-"""The states of paused trials: files `<number>-<epoch>.pt`, each written whole or not at all.
+"""The states of trials: files `<number>-<epoch>.pt`, each written whole or not at all.
 
-A trial keeps its last two, because the newest may be of an epoch that the study has not recorded. They are removed when
-the trial ends.
+A trial saves its state when it pauses, and every few minutes before. It keeps the last two, because the newest may be
+of an epoch that the study has not recorded. They are removed when the trial ends.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+EVERY = 180.0  # seconds of training that a crash may cost
+SHARE = 0.01  # of the time that saving may take
+
+
+class Clock:
+    """Says when the next checkpoint is due."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + EVERY
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        end = time.monotonic()
+        self._next = end + max(EVERY, (end - begin) / SHARE)
 
 
 def epochs_of(folder: Path, number: int) -> list[int]:

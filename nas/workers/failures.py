@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import torch
 
 
@@ -14,3 +17,15 @@ def describe_failure(error: BaseException) -> str:
 def lost_device(error: BaseException) -> bool:
     """Whether the process has lost its CUDA context and can run nothing more on the GPU."""
     return "CUDA error" in str(error)
+
+
+def kills_for_memory() -> int:
+    """The number of processes that the kernel has killed because memory ran out, here or in this container.
+
+    0 where it does not say.
+    """
+    lines: list[str] = []
+    for file in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        if os.access(file, os.R_OK):
+            lines += Path(file).read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

@@ -9,18 +9,20 @@ their results. Orders reach a worker through the mailbox.
 
 from __future__ import annotations
 
+import math
 import signal
 import tempfile
-import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from nas.errors import SearchFailed
+from nas.workers.failures import kills_for_memory
 from nas.workers.ray_private import NotPickled, last_error, lost_for_good  # before Ray
 from nas.workers.ray_session import ray_session
 from nas.workers.resources import Resources
+from nas.workers.stopping import CODES, Stop, stopped_by_signals
 from nas.workers.worker import CONTINUE, LEAVE, RELEASE, Kind, Mailbox, Worker
 
 from ray import tune  # isort: skip
@@ -29,7 +31,9 @@ from ray.tune.search import Searcher  # isort: skip
 from ray.tune.stopper import Stopper  # isort: skip
 
 J = TypeVar("J")
-DEATH = "the worker process died (perhaps killed because memory ran out)"
+DEATH, OUT_OF_MEMORY = "the worker process died", "the worker process was killed because memory ran out"
+PATIENCE = 20.0  # times the slowest item so far, until a job without an item counts as hung
+SHORTEST, FIRST = 600.0, 7200.0  # seconds of patience: at least, and before there has been any item
 STILLBORN = 3  # processes of one worker that die in a row before they are ready: no other will fare better
 RENEWALS = 50  # restarts of one worker
 
@@ -51,18 +55,36 @@ class Work(Protocol[J]):
         """Note that the job has yielded everything."""
 
     def fail(self, job: J, reason: str) -> None:
-        """Note that the job raised an exception, or that its worker died."""
+        """Note that the job raised an exception, or hung."""
+
+    def lost(self, job: J, reason: str, memory: bool) -> None:
+        """Note that the job's worker died; `memory`: because memory ran out. The job may be handed out again."""
 
 
-def work_through(work: Work[J], run: Callable[[J], Iterator[Any]], resources: Resources) -> None:
+def work_through(
+    work: Work[J],
+    run: Callable[[J], Iterator[Any]],
+    resources: Resources,
+    *,
+    deadline: float | None = None,
+    patience: float | None = None,
+) -> None:
     """Run `run(job)` in a worker for every job of `work`, until the work is done.
 
-    `run`, the jobs and the items that it yields must pickle. Raises KeyboardInterrupt after Ctrl-C, once the workers
-    have stopped; SearchFailed if no worker is left; and any exception of `work`.
+    `run`, the jobs and the items that it yields must pickle. `deadline`: when to stop, by the monotonic clock.
+    `patience`: seconds without an item after which a job has hung and fails (default: many times the slowest item).
+
+    Raises Stopped after a signal or at the deadline, once the workers have stopped; SearchFailed if no worker is left;
+    and any exception of `work`.
     """
-    with ray_session(resources.workers), restored_signals(), tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch:
+    stop = Stop(deadline)
+    with (
+        ray_session(resources.workers),
+        stopped_by_signals(stop),
+        tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch,
+    ):
         mailbox = Mailbox.remote()  # type: ignore[attr-defined]
-        dispatcher = _Dispatcher(work, mailbox, resources.workers)
+        dispatcher = _Dispatcher(work, mailbox, resources.workers, stop, patience)
         tune.Tuner(
             tune.with_resources(Worker, {"cpu": 1, "gpu": resources.gpus}),
             tune_config=tune.TuneConfig(
@@ -80,7 +102,9 @@ def work_through(work: Work[J], run: Callable[[J], Iterator[Any]], resources: Re
     if dispatcher.error is not None:
         raise dispatcher.error
     if not work.done:
-        raise KeyboardInterrupt
+        if not stop.asked:  # Tune puts its own handler of SIGUSR1, which ends the run, in place of ours
+            stop.ask("stopped by SIGUSR1", CODES[signal.SIGUSR1])
+        raise stop.error()
 
 
 class _OneTrialPerWorker(NotPickled, Searcher):
@@ -122,9 +146,12 @@ class _WhenOver(NotPickled, Stopper):
 class _Dispatcher(NotPickled, FIFOScheduler):
     """Passes the workers' results to the work, and its jobs to the workers' mailboxes."""
 
-    def __init__(self, work: Work[Any], mailbox: Any, workers: int) -> None:
+    def __init__(self, work: Work[Any], mailbox: Any, workers: int, stop: Stop, patience: float | None) -> None:
         super().__init__()
-        self.work, self.mailbox = work, mailbox
+        self.work, self.mailbox, self.stop = work, mailbox, stop
+        self.patience, self.slowest = patience, 0.0  # in seconds
+        self.ordered: dict[int, tuple[float, float]] = {}  # worker -> when it had its order, how long it may take
+        self.kills = kills_for_memory()
         self.left = workers  # workers not lost for good
         self.addresses: dict[int, str] = {}  # worker -> the mailbox address of its process
         self.sent: Counter[str] = Counter()  # address -> number of orders
@@ -136,8 +163,8 @@ class _Dispatcher(NotPickled, FIFOScheduler):
 
     @property
     def over(self) -> bool:
-        """Something raised, or the work is done and every worker that started has left."""
-        return self.error is not None or (self.work.done and not self.present)
+        """Something raised, it is time to stop, or the work is done and every worker that started has left."""
+        return self.error is not None or self.stop.asked or (self.work.done and not self.present)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if result["kind"] == Kind.LEFT:
@@ -158,11 +185,13 @@ class _Dispatcher(NotPickled, FIFOScheduler):
 
     def _on_result(self, worker: int, result: dict[str, Any]) -> None:
         kind = result["kind"]
+        begin, _ = self.ordered.pop(worker, (math.nan, 0.0))
         if kind == Kind.READY:  # its process has just started, perhaps in place of one that died
             self.addresses[worker] = result["address"]
             self.present.add(worker)
             del self.stillborn[worker]
         elif kind == Kind.ITEM:
+            self.slowest = max(self.slowest, time.monotonic() - begin)
             if self.work.report(self.jobs[worker], result["item"].value):
                 self._order(worker, CONTINUE)
                 return
@@ -183,7 +212,7 @@ class _Dispatcher(NotPickled, FIFOScheduler):
         if self.stillborn[worker] == STILLBORN:
             raise SearchFailed(f"workers cannot start: {error}")
         self.present.discard(worker)
-        self._fail(worker, DEATH)
+        self._lose(worker)
         self.idle = [other for other in self.idle if other != worker]
         self.left -= lost
         if not self.left:
@@ -193,6 +222,17 @@ class _Dispatcher(NotPickled, FIFOScheduler):
     def _fail(self, worker: int, reason: str) -> None:
         if worker in self.jobs:
             self.work.fail(self.jobs.pop(worker), reason)
+
+    def _lose(self, worker: int) -> None:
+        begin, allowed = self.ordered.pop(worker, (math.inf, math.inf))
+        before, self.kills = self.kills, kills_for_memory()
+        if worker not in self.jobs:
+            return
+        if time.monotonic() - begin >= allowed:
+            self._fail(worker, f"nothing came of it for {allowed:.0f} s, so its worker was ended")
+            return
+        memory = self.kills > before
+        self.work.lost(self.jobs.pop(worker), OUT_OF_MEMORY if memory else DEATH, memory)
 
     def _hand_out(self) -> None:
         while self.idle and (job := self.work.next()) is not None:
@@ -208,20 +248,13 @@ class _Dispatcher(NotPickled, FIFOScheduler):
         self.idle.clear()
 
     def _order(self, worker: int, order: Any) -> None:
-        address = self.addresses[worker]
-        self.mailbox.put.remote(address, self.sent[address], order)
+        address, allowed = self.addresses[worker], self._allowed()
+        self.ordered[worker] = (time.monotonic(), allowed)
+        self.mailbox.put.remote(address, self.sent[address], (order, allowed))
         self.sent[address] += 1
 
-
-@contextmanager
-def restored_signals() -> Iterator[None]:
-    """Restore the signal handlers at the end: Tune replaces them and keeps its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+    def _allowed(self) -> float:
+        """The seconds after which a job without an item has hung."""
+        if self.patience is not None:
+            return self.patience
+        return max(SHORTEST, PATIENCE * self.slowest) if self.slowest else FIRST

@@ -19,9 +19,16 @@ SWITCHES = {
     "RAY_worker_niceness": "0",  # Ray adds 15, so that beside any other work a search would starve
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a worker that dies is a line of ours, not a page of Ray's
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots are never read
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the work
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # a worker in the middle of a long epoch is not waited for
 }
 for name, value in SWITCHES.items():
     os.environ.setdefault(name, value)
+
+
+def quiet_raylet(ray: Any) -> None:
+    """Keep Ray's news of dead workers off the terminal: the work says what becomes of their jobs."""
+    ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
 class NotPickled:

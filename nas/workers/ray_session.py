@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nas.workers import ray_private  # noqa: F401  before Ray
+from nas.workers import ray_private  # before Ray
 
 import ray  # isort: skip
 
@@ -27,6 +27,7 @@ def ray_session(workers: int) -> Iterator[None]:
         return
     cluster = bool(os.environ.get("RAY_ADDRESS"))
     local: dict[str, Any] = {} if cluster else {"num_cpus": workers, "include_dashboard": False}
+    ray_private.quiet_raylet(ray)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
     try:
         yield

@@ -23,7 +23,8 @@ class Resources:
 def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> Resources:
     """Divide this machine among the workers.
 
-    By default there is one worker per GPU, or one per CPU without GPUs. UserError for more GPUs than the machine has.
+    By default there is one worker per GPU, or one per CPU without GPUs. OMP_NUM_THREADS sets the threads of each;
+    without it, each has an equal part of the cores. UserError for more GPUs than the machine has.
     The machines of a Ray cluster are not counted: with RAY_ADDRESS, give both numbers.
     """
     import torch
@@ -40,4 +41,6 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
     if fit is not None and workers is not None and workers > fit and not os.environ.get("RAY_ADDRESS"):
         raise UserError(f"workers is {workers}, but {gpus} GPUs hold {fit} at --gpus-per-trial {share:g}; give a share")
     at_once = workers or (max(int(1 / share + 1e-9) * gpus, 1) if share else cores())
-    return Resources("cuda" if share else "cpu", at_once, max(cores() // at_once, 1), share)
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(asked) if asked.isdigit() and int(asked) else max(cores() // at_once, 1)
+    return Resources("cuda" if share else "cpu", at_once, threads, share)

@@ -9,29 +9,32 @@ from pathlib import Path
 
 import torch
 
-from nas.searching.engine import Job
+from nas.searching.engine import Epoch, Job
 from nas.workers import checkpoints
 from nas.workers.training import Problem, set_up
 from trainers.fit import fit
 
 
-def run_trial(job: Job, problem: Problem) -> Iterator[dict[str, float]]:
-    """Train one job and yield the metrics of each epoch, with its number as "epoch".
+def run_trial(job: Job, problem: Problem) -> Iterator[Epoch]:
+    """Train one job and yield each epoch.
 
-    A job that ends below the full budget saves a checkpoint.
+    A job that ends below the full budget saves a checkpoint, and so does one that has trained for a few minutes.
     """
     _reset_peak_memory(torch.device(problem.device))
     training = set_up(job.config, problem)
     folder = Path(problem.checkpoints)
     state = checkpoints.load(folder, job.trial, job.start) if job.start else None
     config, data, device = training.config, training.data, training.device
+    clock = checkpoints.Clock()
     for epoch in fit(
         training.model, data.train, training.task, config.training, seed=config.seed, val=data.val, device=device,
         state=state, objective=problem.objective,
     ):  # fmt: skip
-        if epoch.number == job.stop < config.training.epochs:
-            checkpoints.save(folder, job.trial, epoch.state())
-        yield {"epoch": epoch.number, **epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}
+        saved = epoch.number < config.training.epochs and (epoch.number == job.stop or clock.due)
+        if saved:
+            with clock.saving():
+                checkpoints.save(folder, job.trial, epoch.state())
+        yield Epoch(epoch.number, {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}, saved)
         if epoch.number == job.stop:
             return
 

@@ -6,6 +6,8 @@ One Ray trial runs one `Worker` until the work is done.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,11 +84,15 @@ class Worker(tune.Trainable):
         if not self.greeted:
             self.greeted = True
             return {"kind": Kind.READY, "address": self.address}
-        while (order := self._take()) == RELEASE:
+        order, seconds = self._take()
+        while order == RELEASE:
             self._release()
+            order, seconds = self._take()
         if order == LEAVE:
             self._release()
             return {"kind": Kind.LEFT}
+        # A thread of C ends the process if it hangs, even in code that never gives Python a turn.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
         try:
             if order != CONTINUE:
                 self._release()
@@ -100,8 +106,11 @@ class Worker(tune.Trainable):
             self._release()
             self.broken = lost_device(error)
             return {"kind": Kind.BROKEN if self.broken else Kind.FAILED, "reason": describe_failure(error)}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
-    def _take(self) -> Any:
+    def _take(self) -> tuple[Any, float]:
+        """The next order, and the seconds within which it must be answered."""
         order = ray.get(self.order)
         self.taken += 1
         self._ask()

@@ -1,0 +1,154 @@
+"""The pool's promises when processes die, hang or are told to stop: real processes, real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.workers.stopping import Stop, deadline_of
+
+SCRIPT = """
+import json, os, signal, sys, time
+from nas.errors import Stopped
+from nas.workers.pool import work_through
+from nas.workers.resources import Resources
+
+marks, options = sys.argv[1], json.loads(sys.argv[2])
+
+def run(job):
+    name, _, what = job.partition("-")
+    yield "begun"
+    if what == "slow":
+        open(f"{marks}/{name}-{time.time_ns()}", "w").close()
+        time.sleep(600)
+    first = not os.path.exists(f"{marks}/{name}")
+    open(f"{marks}/{name}", "w").close()
+    if what == "dies" or what == "dies once" and first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hangs":
+        while True:
+            pass
+    if what == "raises":
+        raise ValueError("no")
+    yield "ended"
+
+class Jobs:
+    def __init__(self, jobs):
+        self.waiting, self.running, self.said, self.losses = list(jobs), 0, [], {}
+    @property
+    def done(self):
+        return not self.waiting and not self.running
+    def next(self):
+        if not self.waiting:
+            return None
+        self.running += 1
+        return self.waiting.pop(0)
+    def report(self, job, item):
+        return True
+    def end(self, job):
+        self.said.append(f"{job}: ended"); self.running -= 1
+    def fail(self, job, reason):
+        self.said.append(f"{job}: failed, {reason}"); self.running -= 1
+    def lost(self, job, reason, memory):
+        self.said.append(f"{job}: lost, {reason}, {memory}"); self.running -= 1
+        self.losses[job] = self.losses.get(job, 0) + 1
+        if self.losses[job] < 3:
+            self.waiting.append(job)
+
+deadline = time.monotonic() + options.pop("seconds") if "seconds" in options else None
+work = Jobs(options.pop("jobs"))
+code = 0
+try:
+    work_through(work, run, Resources("cpu", 2, 1, 0.0), deadline=deadline, **options)
+except Stopped as stop:
+    print("stopped:", stop)
+    code = stop.code
+print("\\n".join(sorted(work.said)))
+sys.exit(code)
+"""
+
+
+def start(folder, options):
+    (folder / "script.py").write_text(SCRIPT)
+    here = Path(__file__).resolve().parents[1]
+    env = {**os.environ, "PYTHONPATH": str(here), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, str(folder / "script.py"), str(folder), options],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp_path):
+    jobs = '["a-ok", "b-dies once", "c-hangs", "d-dies", "e-raises", "f-ok"]'
+    process = start(tmp_path, f'{{"jobs": {jobs}, "patience": 4}}')
+    said, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    lost = "lost, the worker process died, False"
+    assert said.splitlines() == [
+        "a-ok: ended",
+        "b-dies once: ended",
+        f"b-dies once: {lost}",
+        "c-hangs: failed, nothing came of it for 4 s, so its worker was ended",
+        *[f"d-dies: {lost}"] * 3,
+        "e-raises: failed, ValueError: no",
+        "f-ok: ended",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        (signal.SIGUSR1, 0, "stopped by SIGUSR1"),
+        (signal.SIGINT, 130, "stopped"),
+        (None, 0, "the time limit is reached"),
+    ],
+)
+def test_whatever_stops_the_work_stops_it_soon_with_one_line(tmp_path, number, code, reason):
+    """Even though both workers are in the middle of an epoch of ten minutes."""
+    options = '{"jobs": ["a-slow", "b-slow", "c-ok"]' + (', "seconds": 45}' if number is None else "}")
+    process = start(tmp_path, options)
+    wait_until(lambda: len(list(tmp_path.glob("[ab]-*"))) == 2)
+    begin = time.monotonic()
+    if number is not None:
+        os.kill(process.pid, number)
+    said, errors = process.communicate(timeout=90)
+    assert time.monotonic() - begin < (60 if number is None else 30)
+    assert process.returncode == code, errors
+    assert said.splitlines() == [f"stopped: {reason}", ""]
+    assert "Traceback" not in errors
+    assert "C++" not in errors
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    process = start(tmp_path, '{"jobs": ["a-slow", "b-slow"]}')
+    wait_until(lambda: len(list(tmp_path.glob("[ab]-*"))) == 2)
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=3) == 130
+
+
+def test_a_time_limit_leaves_time_for_the_report():
+    assert not Stop(None).asked
+    assert not Stop(time.monotonic() + 10).asked
+    passed = Stop(time.monotonic() - 1)
+    assert passed.asked
+    assert (passed.error().code, str(passed.error())) == (0, "the time limit is reached")
+    assert deadline_of(None) is None
+    for limit, reserve in ((3600.0, 30.0), (60.0, 6.0)):
+        assert deadline_of(limit) == pytest.approx(time.monotonic() + limit - reserve, abs=1)
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
