@@ -76,6 +76,11 @@ class Trial:
         return describe_architecture(self.config.get("architecture", {}))
 
     @property
+    def without_seed(self) -> str:
+        """The configuration but for its seed, as text: equal for trials of one configuration."""
+        return json.dumps({name: value for name, value in self.config.items() if name != "seed"}, sort_keys=True)
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """Every metric of the last recorded epoch."""
         return self.history[-1] if self.history else {}
@@ -191,8 +196,7 @@ class Results:
         """
         groups: dict[str, list[Trial]] = {}
         for trial in self.ranked():
-            configuration = {name: value for name, value in trial.config.items() if name != "seed"}
-            groups.setdefault(json.dumps(configuration, sort_keys=True), []).append(trial)
+            groups.setdefault(trial.without_seed, []).append(trial)
         if not self.grid:
             places = {finalist.trial: place for place, finalist in enumerate(self.finalists())}
             found = [Cell(tuple(trials), trials[0].value) for trials in groups.values()]

@@ -1,4 +1,4 @@
-"""Every path of a run, `runs/<name>/`."""
+"""Every path of a run, `runs/<name>/`, and of its retraining on other images, in a folder below."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 @dataclass(frozen=True)
 class RunFolder:
     path: Path
+    home: Path | None = None  # of a folder below a run: that run's
+
+    def below(self, name: str) -> RunFolder:
+        """The folder for what this run's configurations give on other images. It has no study of its own."""
+        return RunFolder(self.path / name, home=self.path)
 
     @property
     def database(self) -> Path:
@@ -41,7 +46,7 @@ class RunFolder:
     @property
     def baselines(self) -> Path:
         """The results of baselines, for all runs of this folder over the same images."""
-        return self.path.parent / ".baselines"
+        return (self.home or self.path).parent / ".baselines"
 
     @property
     def retraining_record(self) -> Path:

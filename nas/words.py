@@ -102,11 +102,14 @@ def describe_size(parameters: int | None, sparsity: float, nonzero: int | None) 
 
 
 def override(training: Mapping[str, Any]) -> str:
-    """` with sparsity 0.8 and rewind 1 instead of the search's own`; empty if nothing is overridden."""
-    if not training:
+    """` with 60 epochs, sparsity 0.8 and rewind 1 instead of the search's own`; empty if nothing is overridden."""
+    parts = [count(training["epochs"], "epoch")] if "epochs" in training else []
+    if "sparsity" in training:
+        parts += [f"sparsity {training['sparsity']:g}"] + [f"rewind {training['rewind']}"] * (training["sparsity"] > 0)
+    if not parts:
         return ""
-    rewound = f" and rewind {training['rewind']}" if training["sparsity"] else ""
-    return f" with sparsity {training['sparsity']:g}{rewound} instead of the search's own"
+    *most, last = parts
+    return f" with {' and '.join(filter(None, (', '.join(most), last)))} instead of the search's own"
 
 
 def duration(seconds: float | None) -> str:

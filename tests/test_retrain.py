@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -22,19 +23,22 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 import nas
 from nas import schedulers
 from nas.commands.cli import main_of
-from nas.errors import SearchFailed
+from nas.errors import SearchFailed, UserError
 from nas.models.inference import predict
 from nas.results import read
 from nas.retraining import training as retraining
+from nas.retraining.choice import best, named, overrides
+from nas.retraining.elsewhere import folder_name
 from nas.retraining.job import NetworkResult, Retraining, fingerprint, finished, held_out_predictions, result
-from nas.retraining.retrain import best
 from nas.retraining.scores import POINTS, score
 from nas.retraining.training import train_and_test
+from nas.run_folder import RunFolder
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
+from nas.words import override
 from nas.workers import ray_session as ray_session_module
 from nas.workers import training as setting
 from nas.workers.pool import work_through
@@ -46,7 +50,8 @@ from studies import Configuration, StudySpec
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, resolve
 from trainers.config import TrainConfig
-from trainers.data import Dataset, Simulated, Split, joined, load, source_to_dict
+from trainers.data import Dataset, Folder, Simulated, Split, from_arrays, joined, load, source_to_dict
+from trainers.errors import TrainingError
 from trainers.evaluate import metrics_of_views, predictions
 from trainers.fit import fit
 from trainers.tasks.substructure import Task
@@ -133,6 +138,45 @@ def test_of_a_grid_the_best_mean_over_the_seeds_is_taken_and_not_the_luckiest_se
     assert [c.value for c in found.cells()] == pytest.approx([abs(minimize - v) for v in (0.745, 0.7, 0.85)])
     elsewhere = dataclasses.replace(found, spec={**found.spec, "sampler": "tpe"})
     assert [t.number for t in best(elsewhere, 3)] == [2, 1, 4], "a search ranks by the best trial"
+
+
+def test_named_trials_are_taken_in_any_state_a_configuration_once_and_as_the_search_ranks_them(tmp_path):
+    same = configuration(2e-3)
+    configs = [configuration(9e-3), configuration(1e-3), same, {**same, "seed": 5}, configuration(3e-3)]
+    found = read(make_study(tmp_path / "tiny", configs, [None, 0.6, 0.9, 0.8, 0.7]))
+    assert [t.number for t in named(found, [0, 1, 3, 4, 2])] == [3, 4, 1, 0], "the failed one comes last"
+    assert [t.number for t in named(found, [3])] == [3]
+    with pytest.raises(UserError, match="no trial 5"):
+        named(found, [1, 5])
+    waiting = dataclasses.replace(found.trials[0], config={})
+    with pytest.raises(UserError, match=r"trial 0 .* has no configuration"):
+        named(dataclasses.replace(found, trials=(waiting, *found.trials[1:])), [1, 0])
+
+
+def test_what_replaces_the_searchs_training_is_said_of_all_that_differs_and_of_nothing_else():
+    assert overrides(12, None, None, None) == overrides(12, 12, None, None) == {}
+    assert overrides(12, 60, None, None) == {"epochs": 60}
+    both = overrides(12, 60, 0.8, 20)
+    assert both == {"epochs": 60, "sparsity": 0.8, "rewind": 20}, "half of 60 epochs is after epoch 20"
+    assert override(both) == " with 60 epochs, sparsity 0.8 and rewind 20 instead of the search's own"
+    assert override({"epochs": 1}) == " with 1 epoch instead of the search's own"
+    assert override({}) == ""
+    with pytest.raises(TrainingError, match="half of 12 epochs"):
+        overrides(12, None, 0.8, 20)
+
+
+def test_every_other_data_set_has_a_folder_of_its_own_below_the_run_and_shares_the_baselines():
+    sources = [
+        Simulated(), Simulated(seed=1), Simulated("paper-2020"), Folder("/some/lenses"), Folder("/other/lenses"),
+        Folder("/some/lenses", image_size=32),
+    ]  # fmt: skip
+    names = [folder_name(source) for source in sources]
+    assert len({*names}) == len(names)
+    assert [re.sub(r"-[0-9a-f]{8}$", "", name) for name in names[2:4]] == ["data-paper-2020", "data-lenses"]
+    run = RunFolder(Path("runs/tiny"))
+    below = run.below(names[0])
+    assert below.retraining_record == Path("runs/tiny") / names[0] / "retrain.json"
+    assert below.baselines == run.baselines == Path("runs/.baselines")
 
 
 def test_two_splits_joined_are_indexed_like_their_concatenation():
@@ -467,10 +511,85 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
     assert "After 1 epoch, the smallest 80% of the weights" in card
 
 
+def test_named_trials_are_retrained_for_other_epochs_beside_those_of_the_search(tmp_path, capsys, without_ray):
+    """Trial 0 failed, so the search has no value of it."""
+    make_study(tmp_path / "tiny", [configuration(2e-3, "mlp"), configuration(1e-3, "mlp")], [None, 0.6])
+    arguments = ["--study", "tiny", "--runs", str(tmp_path), "--seeds", "1", "--workers", "1"]
+    assert main([*arguments, "--top-k", "1"]) == 0
+    assert main([*arguments, "--trial", "0", "--trial", "1", "--epochs", "3"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("finished before") == 0, "of other epochs nothing is taken for finished"
+    assert "with 3 epochs instead of the search's own" in shown
+    record = json.loads((tmp_path / "tiny" / "retrain.json").read_text())
+    assert (record["epochs"], record["named"], record["overridden"]) == (3, True, {"epochs": 3})
+    assert [(c["trial"], c["validation"]) for c in record["configurations"]] == [(1, 0.6), (0, None)]
+    stored = tmp_path / "tiny" / "retrained"
+    for folder, epochs in (("trial-1/seed-1", 2), ("trial-1/seed-1-epochs-3", 3), ("trial-0/seed-1-epochs-3", 3)):
+        assert len(json.loads((stored / folder / "record.json").read_text())["history"]) == epochs
+    page = (tmp_path / "tiny" / "retrain.html").read_text()
+    assert "images, 3 epochs instead of the search" in page
+    assert "Rank 1 of 1 by validation" in page
+    assert "The best of" not in page
+    cards = [(tmp_path / "tiny" / "models" / f"trial-{i}" / "README.md").read_text() for i in (0, 1)]
+    assert all("asked for by its number, not chosen by its validation auc" in card for card in cards)
+    assert ["(0.6000 at full budget)" in card for card in cards] == [False, True]
+    assert all("; 3 epochs." in card for card in cards)
+    assert (tmp_path / "tiny" / "models" / "best").resolve().name == "trial-1"
+
+
+def test_on_other_images_everything_is_new_and_the_searchs_own_retraining_stays(tmp_path, without_ray):
+    """Two classes instead of three, and a size that is brought to the search's."""
+    make_study(tmp_path / "tiny", [configuration(1e-3, "mlp"), configuration(2e-3, "mlp")], [0.6, 0.7])
+    options = {"top_k": 1, "seeds": 2, "workers": 1, "quiet": True}
+    own = nas.retrain(tmp_path / "tiny", **options, data=SPEC.data)
+    assert own.run.path == tmp_path / "tiny", "these are the search's own images"
+    before = {path: path.read_bytes() for path in (tmp_path / "tiny").rglob("*") if path.is_file()}
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(60, 1, 20, 20)).astype(np.float32), np.array(["dim", "bright"] * 30)
+    images[labels == "bright"] += rng.normal(size=(20, 20)).astype(np.float32)
+    other = nas.retrain(tmp_path / "tiny", **options, data=(images, labels))
+    assert {path: path.read_bytes() for path in before} == before
+    assert other.run.path.parent == tmp_path / "tiny"
+    assert other.run.path.name.startswith("data-arrays-")
+    assert other.classes == ("bright", "dim")
+    (scores,) = other.configurations
+    network = build_model(Toy("mlp"), in_chans=1, image_size=32, num_outputs=2)
+    assert (scores.trial, scores.validation) == (1, None)
+    assert scores.parameters == sum(p.numel() for p in network.parameters())
+    assert other.test_reads.describe() == "2 networks in 1 call of nas.retrain"
+    model = nas.load_model(other.best)
+    test = load(from_arrays(images, labels, image_size=32), progress=False).test
+    found = roc_auc_score(test.labels, predict(model, test.images).probabilities[:, 1])
+    assert other.exported[0].test[str(model.views)]["auc"] == pytest.approx(found)
+    page, card = other.run.retraining_report.read_text(), (other.best / "README.md").read_text()
+    assert "alidation AUC" in page, "by which the search chose"
+    assert "validation AUC</th>" not in page
+    assert "by validation, " not in page
+    for text in (page, card):
+        assert "60 simulated lenses, 32 px" in text, "on which the search was"
+        assert "images in memory" in text
+
+
+def test_other_images_that_do_not_suit_are_refused_before_anything_is_written(tmp_path):
+    make_study(tmp_path / "tiny", [configuration(name="lenet")], [0.6])
+    before = sorted((tmp_path / "tiny").iterdir())
+    images = np.random.default_rng(0).normal(size=(60, 1, 8, 8)).astype(np.float32)
+    with pytest.raises(UserError, match=r"trial 0 cannot be built for images of 1 x 8 x 8: .*at least 16 pixels"):
+        nas.retrain(tmp_path / "tiny", top_k=1, data=from_arrays(images, np.arange(60) % 3))
+    with pytest.raises(UserError, match="no classes"):
+        nas.retrain(tmp_path / "tiny", top_k=1, data=(images, {"axion_mass": np.arange(60.0)}))
+    assert sorted((tmp_path / "tiny").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--study", "nosuch"], "nosuch"),
+        (["--study", "tiny", "--trial", "1"], "no trial 1"),
+        (["--study", "tiny", "--trial", "0", "--top-k", "1"], "not allowed with argument"),
+        (["--study", "tiny", "--trial", "0", "--epochs", "0"], "epochs is 0; expected at least 1"),
+        (["--study", "tiny", "--trial", "0", "--epochs", "1"], "trial 0: warm-up of 1.0 epochs must be shorter"),
+        (["--study", "tiny", "--trial", "0", "--data", "nosuch"], "data folder nosuch does not exist"),
         (["--study", "tiny", "--sparsity", "1"], "sparsity is 1.0; expected"),
         (["--study", "tiny", "--sparsity", "0.5", "--rewind", "2"], "half of 2 epochs .* at least 4 epochs"),
         (["--study", "tiny", "--rewind", "1"], "give sparsity above 0 as well"),

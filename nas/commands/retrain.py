@@ -20,11 +20,21 @@ def options() -> Parser:
         "them. Run the same command again to resume.",
     )
     add_options(p)
-    p.add_argument("--top-k", type=int, default=3, help="number of configurations to retrain (default 3)")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--top-k", type=int, help="number of the best configurations to retrain (default 3)")
+    which.add_argument(
+        "--trial", type=int, action="append", default=[], dest="trials", metavar="N",
+        help="retrain this trial instead, also one that was stopped early or given; may be given several times",
+    )  # fmt: skip
     p.add_argument("--seeds", type=int, default=3, help="trainings per configuration, with fresh seeds (default 3)")
     p.add_argument(
         "--train-sizes", type=numbers, default=(), metavar="N,N,...", help="also train on these numbers of images"
     )
+    p.add_argument("--epochs", type=int, help="epochs of every training; schedules follow (default: as searched)")
+    p.add_argument(
+        "--data", metavar="OTHER",
+        help="train and test on other images, a folder or a function as in nas.run; results go to data-... in the run",
+    )  # fmt: skip
     p.add_argument(
         "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
     )
@@ -59,9 +69,9 @@ def command(argv: list[str]) -> int:
     for verdict in retrained.verdicts:
         console.print(baselines.sentence(verdict), soft_wrap=True, highlight=False)
     console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True, highlight=False)
-    best = retrained.exported[0]
-    networks, views = count(len(best.members), "network"), count(best.views, "view")
-    models = f"models: {retrained.run.models}, with all seeds of the first by validation as best/ ({networks}, {views})"
+    first = retrained.exported[0]
+    networks, views = count(len(first.members), "network"), count(first.views, "view")
+    models = f"models: {retrained.run.models}, with all seeds of the first configuration as best/ ({networks}, {views})"
     console.print(models, soft_wrap=True, highlight=False)
     for reason in retrained.failures:
         print(f"error: {reason}", file=sys.stderr)

@@ -127,18 +127,24 @@ def _table(config: Mapping[str, Any]) -> str:
 
 def _about_choice(config: Mapping[str, Any]) -> str:
     search, members, held_out = config["search"], config["members"], config["held_out"]
-    among = f"among {count(search['finished'], 'finished trial')}"
+    searched, named = config["data"].get("searched"), search.get("named", False)
+    elsewhere = f" of a search on {describe_data(searched)}" if searched else ""
+    validation = f"validation {search['objective']}"
+    among = f"among {count(search['finished'], 'finished trial')}{elsewhere}"
     again = f"then trained again{override(search.get('overridden', {}))}"
     judged = f"{objective_name(base(search['objective']))} of {_held_out(config)}"
     if search["greedy"]:
+        best = f"The best configurations by {validation} {among}"
         return (
-            f"The best configurations by validation {search['objective']} {among} were {again}. Forward selection with "
+            f"{'Configurations asked for by number' if named else best} were {again}. Forward selection with "
             f"replacement (Caruana et al. 2004) chose those in this model, how often each counts, and the number of "
             f"views by the {judged}. All seeds of a chosen configuration take part."
         )
-    value = f"validation {search['objective']} ({members[0]['validation']:.4f} at full budget)"
+    value = members[0]["validation"]
+    reached = "" if value is None else f" ({value:.4f} at full budget)"
     given = "given to the search, not found by it, and " * members[0].get("given", False)
-    chosen = f"The configuration was {given}chosen by its {value} {among}, {again}."
+    how = "asked for by its number, not " * named
+    chosen = f"The configuration was {given}{how}chosen by its {validation}{reached} {among}, {again}."
     seeds = " All its seeds take part, so the test images chose none."
     views = f" The number of views was chosen by the {judged}."
     return chosen + seeds * (len(members) > 1) + views * (held_out["networks"] > 0)

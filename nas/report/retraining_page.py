@@ -43,8 +43,10 @@ STYLE = """
 
 
 def headings(retrained: Retrained) -> list[str]:
+    """The search's value has a column if any configuration has one."""
     metrics = [f"test {metric_name(m)}" for m in shown(retrained)]
-    return ["trial", "networks", f"validation {objective_name(retrained.objective)}", *metrics]
+    validation = [f"validation {objective_name(retrained.objective)}"] if retrained.validated else []
+    return ["trial", "networks", *validation, *metrics]
 
 
 def shown(retrained: Retrained) -> tuple[str, ...]:
@@ -59,16 +61,17 @@ def rows(retrained: Retrained) -> list[list[str]]:
     several seeds, two more for their ensemble."""
     metrics, lines = shown(retrained), []
     for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
-        seeds = count(len(c.seeds), "seed")
-        lines += [
-            [c.label, seeds, f"{c.validation:.4f}", *(str(c.spread[m]) for m in metrics)],
+        seeds, value = count(len(c.seeds), "seed"), "–" if c.validation is None else f"{c.validation:.4f}"
+        own = [
+            [c.label, seeds, value, *(str(c.spread[m]) for m in metrics)],
             ["", INTERVAL, "", *(_interval(certainty.interval, m) for m in metrics)],
         ]
         if len(c.seeds) > 1:
-            lines += [
+            own += [
                 ["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in metrics)],
                 ["", INTERVAL, "", *(_interval(certainty.ensemble, m) for m in metrics)],
             ]
+        lines += own if retrained.validated else [[label, kind, *values] for label, kind, _, *values in own]
     return lines
 
 
@@ -107,7 +110,7 @@ def difference_rows(retrained: Retrained) -> list[list[str]]:
 def table(retrained: Retrained) -> Table:
     """The table for the terminal. Three metrics fit into 80 columns."""
     t = Table(
-        title=f"{retrained.study}: best configurations retrained, on {retrained.data['test']:,} test images",
+        title=f"{retrained.study}: {what(retrained)} retrained, on {retrained.data['test']:,} test images",
         caption=about_intervals(retrained),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
@@ -120,6 +123,10 @@ def table(retrained: Retrained) -> Table:
             t.add_section()
         t.add_row(*row)
     return t
+
+
+def what(retrained: Retrained) -> str:
+    return "configurations" if retrained.named else "best configurations"
 
 
 def describe(c: Scores) -> str:
@@ -146,14 +153,15 @@ def page(retrained: Retrained) -> str:
     if "sizes" in plots:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))
-    body += [configuration(c, plots, rank, total) for rank, c in enumerate(retrained.configurations, 1)]
+    ranked = retrained.validated
+    body += [configuration(c, plots, rank, ranked) for rank, c in enumerate(retrained.configurations, 1)]
     body.append(failures(retrained))
-    return document(f"{retrained.study}: best configurations, retrained", "\n".join(body), figures, style=STYLE)
+    return document(f"{retrained.study}: {what(retrained)}, retrained", "\n".join(body), figures, style=STYLE)
 
 
 def draw(retrained: Retrained) -> dict[str, go.Figure]:
     figures = {}
-    if retrained.objective in retrained.configurations[0].spread:
+    if retrained.validated and retrained.objective in retrained.configurations[0].spread:
         figures["overview"] = overview(retrained)
     if retrained.sizes:
         figures["sizes"] = learning_curves(retrained)
@@ -172,33 +180,58 @@ def summary(retrained: Retrained) -> str:
     data = retrained.data
     facts = {
         "Data": describe_data(data["source"]),
+        **({"Searched on": describe_data(data["searched"])} if data["searched"] else {}),
         **({"Limit": data["limit"]} if data.get("limit") else {}),
-        "Training": f"{data['train']:,} {data['splits']}, {retrained.epochs} epochs{override(retrained.overridden)}, "
-        "no early stopping, weights of the last epoch",
+        "Training": f"{data['train']:,} {data['splits']}, {length(retrained)}, no early stopping, weights of the last "
+        "epoch",
         "Test": f"{data['test']:,} images, read once by each network, after its training: so far by "
         f"{retrained.test_reads.describe()}. The more are compared, the more the best of them owes to chance",
     }
-    title = "The best of the search, retrained"
+    title = f"{'Trials' if retrained.named else 'The best'} of the search, retrained"
     if retrained.question:
         title += f": {retrained.question}"
     return header(retrained.study, title, {name: escape(fact) for name, fact in facts.items()})
 
 
+def length(retrained: Retrained) -> str:
+    """`12 epochs`, and what replaces the search's own training."""
+    replaced = override(retrained.overridden)
+    if "epochs" in retrained.overridden:
+        return replaced.removeprefix(" with ")
+    return f"{count(retrained.epochs, 'epoch')}{replaced}"
+
+
 def on_the_test_images(retrained: Retrained) -> str:
-    name = objective_name(retrained.objective)
+    best = f"The best of {count(retrained.finished, 'trial')} by validation {objective_name(retrained.objective)}"
     caption = (
-        f"The best of {count(retrained.finished, 'trial')} by validation {name}, each trained again from scratch with "
-        "every seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds, and "
+        f"{'Trials asked for by number' if retrained.named else best}, each trained again from scratch with every "
+        "seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds, and "
         "below it the 95% confidence interval (CI) of that mean. The ensemble is the seeds' combined prediction. "
-        f"{about_intervals(retrained)}. The validation column gives the value from the search, for which the "
-        "configuration was chosen. The best of many values looks better than it is."
+        f"{about_intervals(retrained)}. {about_validation(retrained)}"
     )
     return section("On the test images", caption, html_table(headings(retrained), rows(retrained)))
 
 
+def about_validation(retrained: Retrained) -> str:
+    """What the validation column holds, or why there is none."""
+    if retrained.data["searched"]:
+        return "The search had other images, so no value of it stands beside those of the test."
+    if not retrained.validated:
+        return "The search trained none of these in full, so no value of it stands beside those of the test."
+    if retrained.named:
+        unknown = retrained.validated < len(retrained.configurations)
+        return "The validation column gives the value from the search" + (
+            "; a trial without one was not trained in full." if unknown else "."
+        )
+    return (
+        "The validation column gives the value from the search, for which the configuration was chosen. The best of "
+        "many values looks better than it is."
+    )
+
+
 def against_validation(retrained: Retrained, drawing: str) -> str:
     caption = (
-        f"{objective_name(retrained.objective)} of each configuration: the validation value for which the search chose "
+        f"{objective_name(retrained.objective)} of each configuration: the validation value by which the search ranks "
         "it, and the values of the retrained seeds on the test images. The bar spans one standard deviation to either "
         "side of the mean."
     )
@@ -255,11 +288,10 @@ def how_to_read(retrained: Retrained) -> str:
     )
 
 
-def configuration(c: Scores, plots: Mapping[str, str], rank: int, total: int) -> str:
-    caption = (
-        f"Rank {rank} of {total} by validation, {describe_size(c.parameters, c.sparsity, c.nonzero)}. Exported to "
-        f"models/trial-{c.trial}."
-    )
+def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int) -> str:
+    place = "" if c.validation is None else f"Rank {rank} of {ranked} by validation, "
+    size = describe_size(c.parameters, c.sparsity, c.nonzero)
+    caption = f"{place}{size}. Exported to models/trial-{c.trial}."
     drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in KINDS) if key in plots)
     metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]
     return section(

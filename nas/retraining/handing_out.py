@@ -196,7 +196,7 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
 
 
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
-    """Write every model. `best` links to the ensemble of the seeds of the best configuration by validation."""
+    """Write every model. `best` links to the ensemble of the seeds of the first configuration."""
     task = tasks.create(retrained.task, data)
     job_of = {(job.trial, job.seed): job for job in jobs}
     scores_of = {scores.trial: scores for scores in retrained.configurations}
@@ -220,7 +220,7 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
             data={**retrained.data, "fingerprint": job.fingerprint},
             search={
                 "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,
-                "overridden": dict(retrained.overridden), "greedy": model.name == GREEDY,
+                "overridden": dict(retrained.overridden), "named": retrained.named, "greedy": model.name == GREEDY,
             },
             held_out=dict(model.held_out),
             test={

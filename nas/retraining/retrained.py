@@ -43,33 +43,39 @@ class Exported:
 
 @dataclass(frozen=True)
 class Retrained:
-    """The best configurations of a study, trained again. `to_dict` gives the contents of retrain.json."""
+    """Configurations of a study, trained again. `to_dict` gives the contents of retrain.json."""
 
     study: str
     question: str
     objective: str
     data: Mapping[str, Any]
-    """The "source"; numbers of images, "train" and "test"; "splits", the splits trained on; "limit", what the noise of
-    simulated images leaves to be found."""
+    """The "source"; "searched", that of the search if it was another; numbers of images, "train" and "test"; "splits",
+    the splits trained on; "limit", what the noise of simulated images leaves to be found."""
     task: str
     classes: tuple[str, ...]
     epochs: int
     finished: int  # trials of the search
-    configurations: tuple[Scores, ...]  # best first, by the search's validation value
+    configurations: tuple[Scores, ...]  # as the search ranks them, those that it never trained in full last
     certainty: tuple[Certainty, ...]  # one per configuration
     sizes: tuple[Size, ...]  # trainings on fewer images, if any
     exported: tuple[Exported, ...]
     quantity: str  # the measured quantity with its unit; empty for classes
     failures: tuple[str, ...]
-    overridden: Mapping[str, Any]  # options of every training that replace the search's own: sparsity, rewind
+    overridden: Mapping[str, Any]  # options of every training that replace the search's own: epochs, sparsity, rewind
     run: RunFolder
     test_reads: TestReads
     baselines: tuple[Baseline, ...] = ()  # in the order of the study
     verdicts: tuple[Verdict, ...] = ()  # one per configuration, if there are baselines
+    named: bool = False  # the configurations, by the caller, instead of the best of the search
+
+    @property
+    def validated(self) -> int:
+        """The number of configurations with a validation value from the search."""
+        return sum(scores.validation is not None for scores in self.configurations)
 
     @property
     def best(self) -> Path:
-        """The folder of the model to use: the seeds of the best configuration by validation, for `nas.load_model`."""
+        """The folder of the model to use: all seeds of the first configuration, for `nas.load_model`."""
         return self.run.best_model
 
     @property

@@ -58,7 +58,9 @@ class Scores:
 
     trial: int
     config: Mapping[str, Any]  # as retrained, but with the seed of the search
-    validation: float  # the search's objective at full budget, for which the configuration was chosen
+    validation: float | None
+    """The search's objective at full budget, by which it ranks the configuration; None for other images than the
+    search's, or if it was never trained in full."""
     parameters: int | None
     macs: int | None
     sparsity: float  # of the first seed's network; the other seeds differ by at most one weight
@@ -107,7 +109,7 @@ class Certainty:
 def score(
     trial: int,
     config: Mapping[str, Any],
-    validation: float,
+    validation: float | None,
     cost: Mapping[str, int | None],
     trained: Sequence[NetworkResult],
     task: Task,

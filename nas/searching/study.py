@@ -110,18 +110,24 @@ def _in_words(images: Mapping[str, Any]) -> str:
 
 def check_task(spec: StudySpec, data: Dataset) -> None:
     """Raise UserError unless the data fits the study's task and the task has the study's objective."""
+    check_objective(spec.task, spec.objective, data)
     task = tasks.create(spec.task, data)
-    val = task.select(data.val)
-    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
-    if metrics.base(spec.objective) not in known or spec.objective.startswith("turned_"):
-        endings = " or ".join(metrics.SYMMETRIC)
-        raise UserError(
-            f"task {spec.task!r} has no metric {spec.objective!r}; known: {', '.join(known)}, and each with {endings}"
-        )
     if (sensible := metrics.direction(spec.objective, task)) != spec.direction:
         raise UserError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
     if not task.classifies and values(spec.training.balance) != ("none",):
         raise UserError(f"task {spec.task!r} has no classes to balance; expected balance none")
+
+
+def check_objective(name: str, objective: str, data: Dataset) -> None:
+    """Raise UserError unless the data fits the task of this name and the task has the objective there."""
+    task = tasks.create(name, data)
+    val = task.select(data.val)
+    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
+    if metrics.base(objective) not in known or objective.startswith("turned_"):
+        endings = " or ".join(metrics.SYMMETRIC)
+        raise UserError(
+            f"task {name!r} has no metric {objective!r}; known: {', '.join(known)}, and each with {endings}"
+        )
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:

@@ -1,0 +1,94 @@
+"""Which configurations of a search are trained again, and what replaces the search's own training of them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nas.errors import UserError
+from nas.results import Results, Trial
+from trainers.config import TrainConfig
+from trainers.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is trained again: one trial of each configuration, with `overridden` in its training."""
+
+    trials: tuple[Trial, ...]
+    named: bool  # by the caller, instead of the best of the search
+    overridden: Mapping[str, Any]  # options of every training that replace the search's own: epochs, sparsity, rewind
+    validation: Mapping[int, float]  # trial -> the value by which the search ranks it, if it was trained in full
+
+
+def choose(
+    results: Results, top_k: int, trials: Sequence[int] = (), *, epochs: int | None = None,
+    sparsity: float | None = None, rewind: int | None = None,
+) -> Choice:  # fmt: skip
+    """Choose the configurations of `trials`, or else the `top_k` best.
+
+    UserError if there are no such trials, or these options do not suit their training.
+    """
+    overridden = overrides(results.rungs[-1], epochs, sparsity, rewind)
+    results = overriding(results, overridden)
+    chosen = named(results, [operator.index(number) for number in trials]) if trials else best(results, top_k)
+    for trial in chosen if overridden else ():
+        try:
+            TrainConfig.from_dict(trial.config["training"])
+        except TrainingError as error:
+            raise UserError(f"trial {trial.number}: {error}") from error
+    validation = {trial.number: cell.value for cell in results.cells() for trial in cell.trials}
+    return Choice(tuple(chosen), bool(trials), overridden, validation)
+
+
+def best(results: Results, k: int) -> list[Trial]:
+    """One trial of each of the `k` best configurations at full budget: the first seed in a grid, else the best."""
+    return [cell.trials[0] for cell in results.cells()[:k]]
+
+
+def named(results: Results, numbers: Sequence[int]) -> list[Trial]:
+    """The trials of these numbers in whatever state; of one configuration only the first.
+
+    They are ordered as by `best`; then come those that were never trained in full, in the order of `numbers`. UserError
+    if there is no such trial, or it has no configuration.
+    """
+    trials = [results.trial(number) for number in numbers]
+    if bare := [trial.number for trial in trials if not trial.config]:
+        raise UserError(f"trial {bare[0]} of the study {results.name!r} has no configuration: it has not begun")
+    cells = results.cells()
+    place = {trial.number: i for i, cell in enumerate(cells) for trial in cell.trials}
+    found: dict[str, Trial] = {}
+    for trial in sorted(trials, key=lambda t: place.get(t.number, len(cells))):
+        found.setdefault(trial.without_seed, trial)
+    return list(found.values())
+
+
+def overrides(budget: int, epochs: int | None, sparsity: float | None, rewind: int | None) -> dict[str, Any]:
+    """The options that these replace in trainings of `budget` epochs.
+
+    Schedules follow `epochs`. Warm-up, running mean and `rewind` are in epochs and stay.
+    """
+    if rewind is not None and not sparsity:
+        raise UserError(f"rewind is {rewind}, but only pruned networks are rewound: give sparsity above 0 as well")
+    found: dict[str, Any] = {} if epochs in (None, budget) else {"epochs": operator.index(epochs)}
+    if sparsity is not None:
+        given = {"sparsity": sparsity} if rewind is None else {"sparsity": sparsity, "rewind": rewind}
+        config = TrainConfig.from_dict({"epochs": budget, "warmup_epochs": 0, **found, **given})
+        found |= {"sparsity": config.sparsity, "rewind": config.rewind}
+    return found
+
+
+def overriding(results: Results, training: Mapping[str, Any]) -> Results:
+    """The study with these values in the training of every trial. Trials that differed only in them become equal.
+
+    A trial that has not begun has no training.
+    """
+    if not training:
+        return results
+    trials = [
+        replace(t, config={**t.config, "training": {**t.config.get("training", {}), **training}}) if t.config else t
+        for t in results.trials
+    ]
+    return replace(results, trials=tuple(trials))
