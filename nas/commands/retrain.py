@@ -55,7 +55,7 @@ def command(argv: list[str]) -> int:
 
     import nas
     from nas.report import baselines
-    from nas.report.retraining_page import describe, shown, table
+    from nas.report.retraining_table import describe, shown, table
     from nas.words import count
 
     results = find_results(args.pop("study"), args.pop("runs"), args.pop("name"))
