@@ -210,6 +210,29 @@ def test_a_retraining_is_the_plain_training_on_both_splits_to_the_last_epoch(tmp
     assert items[-1] == {"test": {name: kept[name] for name in ("auc", "accuracy", "loss")}}
 
 
+def test_an_interrupted_retraining_goes_on_number_for_number_and_never_from_that_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.workers.checkpoints.EVERY", 0.0)
+    monkeypatch.setattr("nas.workers.checkpoints.SHARE", 1.0)
+    (whole,) = jobs_for(tmp_path / "whole", configuration(), seed=3)
+    undisturbed = list(train_and_test(whole))
+    (job,) = jobs_for(tmp_path / "killed", configuration(), seed=3)
+    killed = train_and_test(job)
+    next(killed)
+    killed.close()
+    assert list(job.checkpoints.iterdir())
+    other = dataclasses.replace(job, fingerprint="of other images")
+    assert len(list(train_and_test(other))) == len(undisturbed), "it starts afresh"
+    killed = train_and_test(job)
+    next(killed)
+    killed.close()
+    rest = list(train_and_test(job))
+    assert [item.get("train_loss") for item in rest] == [item.get("train_loss") for item in undisturbed[1:]]
+    assert rest[-1] == undisturbed[-1]
+    assert len(finished(job)["history"]) == 2
+    assert all(torch.equal(result(job).weights[name], tensor) for name, tensor in result(whole).weights.items())
+    assert not job.checkpoints.exists()
+
+
 def test_global_statistics_are_those_of_what_was_trained_on_and_are_kept(tmp_path):
     (job,) = jobs_for(tmp_path, configuration(normalisation="log", normalisation_scope="global"))
     list(train_and_test(job))

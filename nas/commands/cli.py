@@ -51,6 +51,14 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_limits(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop in time, such as 2h; run again to resume")
+    p.add_argument(
+        "--trial-timeout", type=seconds, metavar="TIME",
+        help="end a training without an epoch for this time, such as 30m (default: 20 times the slowest epoch)",
+    )  # fmt: skip
+
+
 def seconds(text: str) -> float:
     """`2h`, `1h30m`, `90m`, `5400s` or `5400` -> 5400.0."""
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())

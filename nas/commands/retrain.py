@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nas.commands.cli import Parser, parser
+from nas.commands.cli import Parser, add_limits, parser
 from nas.commands.finding import add_options, find_results
 
 
@@ -46,6 +46,7 @@ def options() -> Parser:
     )
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
+    add_limits(p)
     return p
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.commands.cli import Parser, names_in, parser, seconds
+from nas.commands.cli import Parser, add_limits, names_in, parser
 
 TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
@@ -46,11 +46,7 @@ def options() -> Parser:
     )  # fmt: skip
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
-    p.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop in time, such as 2h, with a report")
-    p.add_argument(
-        "--trial-timeout", type=seconds, metavar="TIME",
-        help="end a trial without an epoch for this time, such as 30m (default: 20 times the slowest epoch)",
-    )  # fmt: skip
+    add_limits(p)
     p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
     p.add_argument("--name", help="folder below --runs (default: the study's name)")
     return p

@@ -52,6 +52,11 @@ class Retraining:
         name = f"seed-{self.seed}{self.variant}{size}{'-held-out' * self.held_out}"
         return Path(self.folder) / f"trial-{self.trial}" / name
 
+    @property
+    def checkpoints(self) -> Path:
+        """A folder for the states of an unfinished training."""
+        return self.path.with_name(f".{self.path.name}.checkpoints")
+
     def key(self) -> dict[str, Any]:
         """Everything that the result depends on. A record with the same key need not be trained again."""
         key: dict[str, Any] = {

@@ -29,6 +29,7 @@ from nas.searching.options import at_least
 from nas.searching.study import other_images
 from nas.words import count, describe_data, override
 from nas.workers.resources import Resources, divide
+from nas.workers.stopping import deadline_of
 from nas.workers.training import Problem, import_path
 from trainers import tasks
 from trainers.data import Dataset, limit, load, source_from_dict
@@ -49,6 +50,8 @@ def retrain(
     baselines: bool = True,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
+    time_limit: float | None = None,
+    trial_timeout: float | None = None,
     quiet: bool = False,
 ) -> Retrained:
     """Train the best configurations again on training and validation images, test them once, export them.
@@ -60,11 +63,15 @@ def retrain(
     seeds: trainings per configuration. train_sizes: further trainings on these numbers of images, for a learning curve.
     sparsity: share of the weights in mixers and MLPs to prune (default: as searched). rewind: the epoch to which the
         other weights return. baselines: also train the study's baselines, after the configurations, unless another
-        retraining on the same images has. workers, gpus_per_trial, quiet: as in `search`.
+        retraining on the same images has. workers, gpus_per_trial, trial_timeout, quiet: as in `search`.
+    time_limit: seconds after which the call stops.
 
-    Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed;
-    KeyboardInterrupt after Ctrl-C, which keeps the finished trainings.
+    Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed; Stopped, a
+    KeyboardInterrupt, after Ctrl-C, SIGTERM, SIGUSR1 or the time limit. The same call then goes on where this one was.
     """
+    for name, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
+        at_least(name, seconds, 1)
+    limits = {"deadline": deadline_of(time_limit), "patience": trial_timeout}
     for name, value in (("top_k", top_k), ("seeds", seeds), ("epochs", epochs)):
         at_least(name, value, 1)
     if trials and top_k is not None:
@@ -92,7 +99,7 @@ def retrain(
     if searched:
         choice = elsewhere.fitted(choice, results, images)  # before the folder is made
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
-        return _conduct(results, run, choice, images, searched, seeds, sizes, baselines, resources, console)
+        return _conduct(results, run, choice, images, searched, seeds, sizes, baselines, resources, limits, console)
 
 
 def plan(
@@ -133,6 +140,7 @@ def _conduct(
     sizes: Sequence[int],
     baselines: bool,
     resources: Resources,
+    limits: Mapping[str, float | None],
     console: Console,
 ) -> Retrained:
     from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
@@ -163,7 +171,7 @@ def _conduct(
     before = recall(run)
     with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
         if todo or more:
-            work_through(trainings, rivals.train_or_fit, resources)
+            work_through(trainings, rivals.train_or_fit, resources, **limits)
     gathered = gather(choice.trials, choice.validation, jobs, task, data)
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
     if not gathered.scores:

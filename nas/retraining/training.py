@@ -7,6 +7,7 @@ Where the validation images are held out, their predictions are there too, or in
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from nas.errors import UserError
 from nas.files import replacing
 from nas.models.export import independent
 from nas.retraining.job import Retraining
+from nas.workers import checkpoints
 from nas.workers.training import set_up
 from trainers import tasks
 from trainers.batch.normalise import resolve
@@ -34,7 +36,8 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     """Train to the full budget and yield the metrics of each epoch, then those of the test as {"test": metrics}.
 
     There is no validation and no early stopping: the weights are those of the last epoch. After it, the test images
-    are read once under each symmetry; if `job.held_out`, the validation images instead, as {"validation": metrics}.
+    are read once under each symmetry; if `job.held_out`, the validation images instead, as {"validation": metrics}. An
+    interrupted training goes on from its last checkpoint.
     """
     training = set_up(job.config, job.problem)
     data, task, model, device = training.data, training.task, training.model, training.device
@@ -47,9 +50,14 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
         images = images.rows(repeated(some, len(images)))
     config = training.config
     normalisation = resolve(config.training, images.images)
-    history = []
-    for epoch in fit(model, images, task, config.training, seed=config.seed, device=device):
+    state, history = begun(job)
+    clock = checkpoints.Clock()
+    for epoch in fit(model, images, task, config.training, seed=config.seed, device=device, state=state):
         history.append({"epoch": epoch.number, **epoch.metrics})
+        if epoch.number < config.training.epochs and clock.due:
+            with clock.saving():
+                kept = {"key": json.dumps(job.key()), "history": history, "training": epoch.state()}
+                checkpoints.save(job.checkpoints, 0, {"epoch": epoch.number, **kept})
         yield history[-1]
 
     def predicted(split: Split, symmetry: int = 0) -> Tensor:
@@ -79,7 +87,18 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
         for name, tensor in views.items():
             save_file({"predictions": tensor.contiguous()}, folder / f"{name}.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
     yield {measured: {name: metrics[name] for name in list(task.metrics(views[measured][0], truth))[:MAIN]}}
+
+
+def begun(job: Retraining) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """The state from which an interrupted `job` goes on, None if it starts afresh, and the history so far."""
+    newest = checkpoints.newest(job.checkpoints, 0, job.epochs)
+    if newest:
+        kept = checkpoints.load(job.checkpoints, 0, newest)
+        if kept["key"] == json.dumps(job.key()):
+            return kept["training"], kept["history"]
+    return None, []
 
 
 def repeated(rows: Tensor, total: int) -> Tensor:
