@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.errors import SearchFailed, UserError
+    from nas.errors import SearchFailed, Stopped, UserError
     from nas.models.evaluation import Evaluation, evaluate
     from nas.models.export import LensModel, load_model
     from nas.models.inference import Measurement, Prediction, predict
@@ -32,6 +32,7 @@ _HOME = {
     "Results": "nas.results",
     "Retrained": "nas.retraining.retrained",
     "SearchFailed": "nas.errors",
+    "Stopped": "nas.errors",
     "Trial": "nas.results",
     "UserError": "nas.errors",
     "evaluate": "nas.models.evaluation",
@@ -51,6 +52,7 @@ __all__ = [
     "Results",
     "Retrained",
     "SearchFailed",
+    "Stopped",
     "Trial",
     "UserError",
     "evaluate",
