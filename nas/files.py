@@ -67,12 +67,14 @@ def link(path: Path, target: str) -> None:
 @contextmanager
 def exclusive(lock: Path, busy: str) -> Iterator[None]:
     """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(lock)
     try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
         file_lock.acquire(timeout=0)
     except Timeout:
         raise UserError(busy) from None
+    except OSError as error:
+        raise UserError(f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it") from error
     try:
         yield
     finally:

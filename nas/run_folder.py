@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from nas.errors import UserError
+
+LONGEST = 200  # bytes of a name: a folder's may have 255, and some files beside it add to it
 
 
 @dataclass(frozen=True)
@@ -78,4 +83,7 @@ class RunFolder:
 
 
 def run_folder(runs: str | Path, name: str) -> RunFolder:
+    """The run of this name. UserError if the name is not that of a folder in `runs`."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST:
+        raise UserError(f"name is {name[:LONGEST]!r}; expected the name of one folder, without / and not too long")
     return RunFolder(Path(runs) / name)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from nas.errors import UserError
 from nas.files import exclusive, replacing, write_text
+from nas.run_folder import run_folder
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
@@ -83,6 +84,7 @@ def test_a_lock_that_another_process_holds_is_a_user_error_and_falls_with_the_pr
 import time
 from pathlib import Path
 from nas.files import exclusive
+from nas.run_folder import run_folder
 with exclusive(Path({str(lock)!r}), "busy"):
     print("held", flush=True)
     time.sleep(60)
@@ -95,4 +97,19 @@ with exclusive(Path({str(lock)!r}), "busy"):
     holder.wait()
     time.sleep(0.05)
     with exclusive(lock, "busy"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp/x", "n" * 300, "ä" * 120])
+def test_a_name_that_is_no_folder_s_is_refused(name):
+    with pytest.raises(UserError, match="expected the name of one folder"):
+        run_folder("runs", name)
+
+
+def test_a_folder_that_cannot_be_made_is_a_user_error_that_names_it(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match=r"cannot write to .*file/x \(Not a directory\)"),
+        exclusive(tmp_path / "file" / "x" / "lock", "busy"),
+    ):
         pass

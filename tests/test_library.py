@@ -80,7 +80,7 @@ def test_a_study_without_trials_has_tables_of_nothing(tmp_path):
 
 
 def test_the_same_call_extends_a_search_and_goes_on_after_an_interrupt(tmp_path, monkeypatch, without_ray):
-    def interrupted(work, run, resources):
+    def interrupted(work, run, resources, **limits):
         for _ in range(2):
             job = work.next()
             for item in run(job):

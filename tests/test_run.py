@@ -37,7 +37,7 @@ def resolve(words):
     """The study that these words of a command line ask for."""
     args = vars(options().parse_args(words))
     spec = studies.load(args.pop("study"))
-    for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start"):
+    for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start", "time_limit", "trial_timeout"):
         args.pop(name)
     args["settings"] = dict(parse(text) for text in args["settings"])
     return adapt(spec, **args)

@@ -3,17 +3,20 @@
 import math
 import sqlite3
 import time
+from contextlib import closing
 from datetime import datetime
 
 import numpy as np
 import optuna
 import pytest
-from optuna.exceptions import UpdateFinishedTrialError
+import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
+from nas.errors import SearchFailed, UserError
 from nas.searching.drafts import draft
-from nas.searching.storage import open_storage
+from nas.searching.storage import explained, only_study, open_storage
 from studies import load as load_study
 
 OWN = (
@@ -132,3 +135,70 @@ def test_a_search_writes_without_the_calls_that_are_replaced(name, tmp_path, mon
     """Fell one back on Optuna's, or were it renamed, searches would stay right but become slow: nothing else tells."""
     monkeypatch.setattr(RDBStorage, name, lambda *args, **kwargs: pytest.fail("Optuna's own was called"))
     record(open_storage(tmp_path / "s.db"))
+
+
+@pytest.mark.parametrize("name", ["is it good?v=2", "a%20b", "a#b", "ä b", "file:x"])
+def test_a_path_of_any_characters_names_the_file_itself(tmp_path, name):
+    path = tmp_path / name / "study.db"
+    path.parent.mkdir()
+    record(open_storage(path))
+    assert path.is_file()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [name]
+    assert len(only_study(path).trials) == 4
+
+
+def test_what_is_no_study_of_ours_is_refused_and_not_touched(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "notes.db")) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    (tmp_path / "text.db").write_text("no database at all " * 100)
+    (tmp_path / "empty.db").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path, says in (("notes.db", "something else"), ("text.db", "not a database"), ("empty.db", "something else")):
+        with pytest.raises(UserError, match=says):
+            only_study(tmp_path / path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_reading_a_study_changes_nothing_and_works_while_it_is_written(tmp_path):
+    path = tmp_path / "study.db"
+    record(open_storage(path))
+    before = path.read_bytes()
+    read = only_study(path)
+    assert len(read.trials) == 4
+    assert path.read_bytes() == before
+    with pytest.raises(StorageInternalError):
+        read.set_user_attr("note", "no")
+    study = optuna.load_study(study_name=None, storage=open_storage(path))
+    study.add_trial(create_trial(value=0.5))
+    assert len(only_study(path).trials) == 5
+
+
+def test_a_study_of_another_optuna_says_how_to_bring_it_up_to_date(tmp_path):
+    path = tmp_path / "study.db"
+    record(open_storage(path))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    with pytest.raises(UserError, match=f"optuna storage upgrade --storage sqlite:///{path}"):
+        only_study(path)
+
+
+def test_a_lock_that_stays_and_a_full_disk_are_one_line_with_the_remedy(tmp_path, monkeypatch):
+    path = tmp_path / "study.db"
+    monkeypatch.setattr("nas.searching.storage.PATIENCE", 0.1)
+    storage = open_storage(path)
+    record(storage)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SearchFailed, match=r"database is locked\): another program holds a lock"), explained(path):
+            storage.set_trial_user_attr(1, "seconds", 1.0)
+        other.execute("ROLLBACK")
+    with storage.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def _(connection, _record):
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    storage.engine.dispose()
+    with pytest.raises(SearchFailed, match=r"full\): make room on its disk"), explained(path):
+        storage.set_trial_user_attr(1, "large", "x" * 100_000)

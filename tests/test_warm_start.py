@@ -19,7 +19,7 @@ from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine
 from nas.searching.simulate import simulate
-from nas.searching.storage import only_study, open_storage
+from nas.searching.storage import open_storage
 from nas.searching.study import describe, open_ledger, stored_study
 from search_space import Range, ToySpace
 from studies import StudySpec, TrainSpace
@@ -276,7 +276,7 @@ def test_a_search_knows_the_seeds_by_which_its_first_trials_were_chosen(tmp_path
         engine = engine_of(tmp_path / name / "study.db", SPEC)
         list(simulate(engine, curve_of(SPEC), workers=1))
     assert load_results(tmp_path / "c").last_seed == 7
-    study = only_study(tmp_path / "c" / "study.db")
+    study = optuna.load_study(study_name=None, storage=open_storage(tmp_path / "c" / "study.db"))
     study.set_user_attr(WARM_START, {k: v for k, v in study.user_attrs[WARM_START].items() if k != "last_seed"})
     assert load_results(tmp_path / "c").last_seed == SPEC.seed
     assert engine_of(tmp_path / "c" / "study.db", SPEC).started
@@ -334,7 +334,7 @@ def command(tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(STUDY)
 
     def main(*words, epochs=None):
-        def virtual(work, run, resources):
+        def virtual(work, run, resources, **limits):
             list(itertools.islice(simulate(work.engine, curve_of(SPEC), workers=resources.workers), epochs))
             if work.engine.done:
                 work.engine.close()  # as `Search` does before the finals

@@ -21,7 +21,7 @@ from nas.searching.display import Display
 from nas.searching.engine import Engine, Epoch, Event, Job
 from nas.searching.finals import Finals
 from nas.searching.options import adapt, at_least
-from nas.searching.storage import quiet_optuna
+from nas.searching.storage import explained, quiet_optuna
 from nas.searching.study import (
     LIMIT,
     admission,
@@ -118,7 +118,7 @@ def search(
         epochs=schedulers.of_study(spec).expected_epochs(spec.trials), quiet=quiet,
     )  # fmt: skip
     busy = f"another search is running in {run.path}; wait for it, or give this one a --name"
-    with quiet_optuna(), exclusive(run.lock, busy):
+    with quiet_optuna(), explained(run.database), exclusive(run.lock, busy):
         engine = prepare(spec, run, warm_start, display)
         display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
         try:
@@ -209,7 +209,8 @@ def _conduct(
     try:
         with display:
             work_through(work, partial(run_trial, problem=problem), resources, deadline=deadline, patience=patience)
-    except Stopped as stop:
+    except KeyboardInterrupt as interrupt:
+        stop = interrupt if isinstance(interrupt, Stopped) else Stopped("stopped", CODES[signal.SIGINT])
         killed = stop.code == CODES[signal.SIGTERM]  # SIGKILL may follow before a report could be finished
         where = "in the finals" if work.closed else f"at {engine.finished} of {spec.trials} trials"
         raise stop.told(f"{stop.reason} {where}") from None

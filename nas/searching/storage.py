@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import optuna
 import sqlalchemy.event
@@ -25,10 +27,10 @@ from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, UniqueConstraint, bindparam, func, select, update
+from sqlalchemy import URL, Connection, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from nas.errors import UserError
+from nas.errors import SearchFailed, UserError
 from nas.searching.optuna_private import models
 
 Row = Mapping[str, Any]
@@ -38,15 +40,22 @@ PAST = TRIALS.alias()
 NEW_TRIAL = insert(TRIALS).values(
     number=select(func.count()).select_from(PAST).where(PAST.c.study_id == bindparam("study")).scalar_subquery()
 )
+PATIENCE = 300.0  # seconds to wait for another program's lock
+STUDY_TABLES = {"studies", "trials", "trial_params", "trial_values", "alembic_version"}
+REMEDIES = {
+    "locked": "another program holds a lock on it (a browser of databases, a backup); close it",
+    "full": "make room on its disk",
+    "readonly": "make it writable",
+}
 END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS.c.state == TrialState.RUNNING)
 
 
 def open_storage(path: Path) -> RDBStorage:
-    """Open the SQLite storage at `path`. It waits up to a minute for locks and does not flush every write to disk.
+    """Open the SQLite storage at `path`, or create it. It waits minutes for locks and does not flush every write.
 
     A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
     """
-    storage = StudyStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = StudyStorage(_url(str(path)), engine_kwargs={"connect_args": {"timeout": PATIENCE}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
@@ -69,19 +78,62 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def open_existing(path: Path) -> tuple[RDBStorage, list[str]]:
-    """Return the storage in the file `path` and the names of its studies. UserError if it is no study database."""
+def _url(database: str, **query: str) -> str:
+    """The URL of an SQLite file, whatever characters its name has."""
+    return URL.create("sqlite", database=database, query=query).render_as_string()
+
+
+def open_reading(path: Path) -> tuple[RDBStorage, list[str]]:
+    """Return the storage in the file `path`, which is only read, and the names of its studies.
+
+    UserError if it is no study database: nothing is written to the files of other programs.
+    """
+    wanted = path.absolute()
+    for how in ({"mode": "ro"}, {"mode": "ro", "immutable": "1"}):  # a log on a read-only disk can only be left out
+        address = f"file:{quote(str(wanted))}?{urlencode(how)}"
+        try:
+            with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            break
+        except sqlite3.OperationalError as error:
+            reason = error
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{path} is no study database ({error}); move it away or name another file") from error
+    else:
+        raise UserError(f"{path} cannot be read ({reason}); check its permissions and those of its folder") from reason
+    if not tables >= STUDY_TABLES:
+        raise UserError(f"{path} is a database of something else; move it away or name another file")
+    url = _url(f"file:{quote(str(wanted))}", uri="true", **how)
     try:
-        storage = open_storage(path)
+        storage = RDBStorage(url, {"connect_args": {"timeout": PATIENCE}}, skip_table_creation=True)
         return storage, optuna.get_all_study_names(storage)
-    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        what = type(error).__name__
-        raise UserError(f"{path} is no study database ({what}); move it away or name another file") from error
+    except RuntimeError as error:  # of another version of Optuna
+        raise UserError(f"{path}: {error}".replace("$STORAGE_URL", _url(str(path)))) from error
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
+        raise UserError(f"{path} is damaged ({_first_line(error)}); restore a copy, or move it away") from error
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the errors of a database that cannot be written to, or not any more, into a `SearchFailed` of one line."""
+    try:
+        yield
+    except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
+        reason = _first_line(error)
+        remedy = next((what for word, what in REMEDIES.items() if word in reason), "look at its disk and permissions")
+        raise SearchFailed(f"cannot write to {path} ({reason}): {remedy}, then run the same command again") from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What SQLite said, without the statement and the layers around."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def only_study(path: Path) -> optuna.Study:
-    """Return the one study in the database at `path`. UserError if there is none, or more than one."""
-    storage, names = open_existing(path)
+    """Return the one study in the database at `path`, for reading. UserError if there is none, or more than one."""
+    storage, names = open_reading(path)
     if len(names) != 1:
         raise UserError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected exactly one")
     return optuna.load_study(study_name=names[0], storage=storage)

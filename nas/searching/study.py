@@ -18,7 +18,7 @@ from nas.errors import UserError
 from nas.results import IMAGES, WARM_START
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
-from nas.searching.storage import open_existing, open_storage
+from nas.searching.storage import open_reading, open_storage
 from nas.searching.warm_start import WarmStart
 from search_space import cost, from_dict
 from search_space.bounds import values
@@ -46,7 +46,7 @@ def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
     """The study that `spec` describes in the database at `path`; None if there is none. UserError if it differs."""
     if not path.exists():
         return None
-    storage, names = open_existing(path)
+    storage, names = open_reading(path)
     if not names:
         return None
     if spec.name not in names:
