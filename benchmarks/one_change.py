@@ -1,0 +1,119 @@
+"""What single changes do to a network that the hybrid study begins with.
+
+    python benchmarks/one_change.py --seeds 3
+    python benchmarks/one_change.py normalisation=log batch_size=16 stages.0.depth=2
+
+Each change replaces values among the given parameters; everything else stays. The networks are trained on the study's
+default images, and their AUC is measured after the last epoch, upright and over eight views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+
+import studies
+from nas.searching.drafts import draft
+from search_space import build_model
+from studies import Configuration, StudySpec
+from trainers import tasks
+from trainers.data import load
+from trainers.evaluate import predictions
+from trainers.fit import fit
+
+CHANGES = (
+    "", "normalisation=asinh", "normalisation=log", "normalisation=minmax", "batch_size=16", "learning_rate=1e-3",
+    "learning_rate=5e-3", "ema=1.0", "augmentation=rotation-180+flip",
+)  # fmt: skip
+
+
+def configuration(spec: StudySpec, given: int, change: str) -> Configuration:
+    """The given trial with `name=value, ...` changed, even to values outside the study's bounds."""
+    pairs = dict(part.strip().split("=", 1) for part in change.split(",") if part.strip())
+    parameters = {**spec.first[given], **{name: literal(value) for name, value in pairs.items()}}
+    batch_size = parameters.pop("batch_size")
+    found: list[Configuration] = []
+    draft(lambda trial: found.append(spec.sample(trial)), np.random.default_rng(0), {**parameters, "batch_size": 32})
+    made = found[-1]
+    for name in ("normalisation", "learning_rate", "ema"):
+        if name in pairs:
+            made = replace(made, training=replace(made.training, **{name: parameters[name]}))
+    return replace(made, training=replace(made.training, batch_size=batch_size))
+
+
+def literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def train(config: Configuration, spec: StudySpec) -> dict[str, float]:
+    """The AUC on validation and test images, upright and over eight views, and the processor time of the training."""
+    torch.set_num_threads(1)
+    data = load(spec.data, progress=False)
+    task = tasks.create(spec.task, data)
+    torch.manual_seed(config.seed)
+    model = build_model(
+        config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
+    )
+    begin = time.process_time()
+    for _ in fit(model, data.train, task, config.training, seed=config.seed):
+        pass
+    found = {"seconds": time.process_time() - begin}
+    for name, split in (("validation", data.val), ("test", data.test)):
+        truth = task.targets(split)
+        views = [
+            predictions(model, split, task, normalisation=config.training.normalisation, symmetry=k) for k in range(8)
+        ]
+        found[name] = task.metrics_in_full(views[0], truth)["auc"]
+        found[f"{name}, eight views"] = task.metrics_in_full(torch.stack(views).mean(0), truth)["auc"]
+    return found
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("changes", nargs="*", default=CHANGES, help="name=value, or several of them with commas")
+    p.add_argument("--study", default="hybrid")
+    p.add_argument("--given", type=int, default=1, help="which of the study's given trials")
+    p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--epochs", type=int)
+    p.add_argument("--workers", type=int, default=2)
+    args = p.parse_args()
+    spec = studies.load(args.study)
+    spec = replace(spec, epochs=args.epochs or spec.epochs)
+    load(spec.data)  # made once, before the workers open it
+    configs = [
+        replace(configuration(spec, args.given, change), seed=seed)
+        for change in args.changes
+        for seed in range(args.seeds)
+    ]
+    names = ("validation", "validation, eight views", "test", "test, eight views")
+    print("| change |", " | ".join(names), "| processor time |")
+    print("|---|" + "---|" * (len(names) + 1))
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        results = pool.map(partial(train, spec=spec), configs)
+        for change in args.changes:
+            found = [next(results) for _ in range(args.seeds)]
+            print(f"| {change or 'none'} | {' | '.join(spread(found, name) for name in names)} |", end="")
+            print(f" {fmean(f['seconds'] for f in found):.0f} s |", flush=True)
+
+
+def spread(found: list[Mapping[str, float]] | list[dict[str, float]], name: str) -> str:
+    values = [each[name] for each in found]
+    return f"{fmean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
