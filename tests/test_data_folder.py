@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,10 +212,12 @@ def damage(kind: str, root: Path) -> None:
         "not square": lambda: [np.save(f, rng.random((10, 12))) for d in root.iterdir() for f in d.iterdir()],
         "two labels": lambda: (root / "sub" / "1.npy").write_bytes((root / "no_sub" / "2.npy").read_bytes()),
         "no train": lambda: [fill(root / "val" / name, 2, rng) for name in ("no_sub", "sub")],
-        "class missing": lambda: [
-            fill(root / s / c, 2, rng) for s, c in (("train", "a"), ("train", "b"), ("val", "a"))
-        ],
+        "class missing": lambda: (
+            shutil.rmtree(root),
+            [fill(root / s / c, 2, rng) for s, c in (("train", "a"), ("train", "b"), ("val", "a"))],
+        ),
         "two splits": lambda: (
+            shutil.rmtree(root),
             [fill(root / s / c, 2, rng) for s in ("train", "val") for c in ("a", "b")],
             (root / "val" / "a" / "0.npy").write_bytes((root / "train" / "a" / "1.npy").read_bytes()),
         ),

@@ -16,8 +16,9 @@ from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.folder.image_file import normal_form, resize
 from trainers.data.folder.names import by_name
 from trainers.data.folder.reader import Form
+from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.given import by_split, read_part
-from trainers.data.splits import Memory, assign, refuse_leaks
+from trainers.data.splits import Memory, assign, refuse_leaks, units
 from trainers.errors import TrainingError, named
 
 
@@ -45,6 +46,11 @@ class Content:
             found.update(f"\0{name}\0".encode() + self.targets[name].tobytes())
         return found.hexdigest()[:20]
 
+    def turned(self) -> list[tuple[int, int]]:
+        """The pairs of images that are turned or mirrored copies of each other."""
+        numbers = {i: invariant(normal_form(image)) for i, image in enumerate(self.images)}
+        return turned_copies(numbers, lambda i: normal_form(self.images[i]), self.digests)
+
     def recognised(self) -> str:
         """One line, such as `arrays: 2 classes, 30/30 images, 1x32x32 float32`."""
         counts = Counter(self.labels)
@@ -64,8 +70,9 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int) -> 
     TrainingError if a class has too few images for every split, or an image has two labels or is in two splits.
     """
     c = content
-    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory())
-    refuse_leaks(c.names, c.digests, splits, c.labels, c.where)
+    together = units(c.names, c.digests, (), c.turned())
+    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together)
+    refuse_leaks(c.names, c.digests, splits, c.labels, c.where, together)
     rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
     shape, dtype = c.form
     kept = shape if image_size is None else (shape[0], image_size, image_size)

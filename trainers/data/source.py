@@ -16,6 +16,7 @@ from trainers.data import arrays
 from trainers.data.cache import cached, default_root, open_dataset, place, recognised
 from trainers.data.dataset import Dataset
 from trainers.data.folder.convert import convert
+from trainers.data.folder.grouping import check_pattern
 from trainers.data.folder.layouts import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
@@ -53,7 +54,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images in any layout of `folder/listing.py`, which is recognised."""
+    """A folder of images in any layout of `folder/layouts.py`, which is recognised."""
 
     path: str  # made absolute, so that a record of it means the same to a worker elsewhere
     image_size: int | None = None  # None: as stored; otherwise resized, antialiased, at conversion
@@ -61,6 +62,7 @@ class Folder:
     skip_bad: bool = False  # discard and record images that cannot be read, instead of refusing the folder
     raw_shape: tuple[int, ...] | None = None  # of one image, (H, W) or (C, H, W), in arrays without a header
     raw_dtype: str | None = None  # of such arrays, by numpy's name: "float32"
+    group: str | None = None  # regular expression whose one group, in an image's path below, is the object's name
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
@@ -73,6 +75,8 @@ class Folder:
             raise TrainingError(f"raw_shape is {self.raw_shape}; expected the (H, W) or (C, H, W) of one image")
         if self.raw_dtype is not None and not numeric(self.raw_dtype):
             raise TrainingError(f"raw_dtype is {self.raw_dtype!r}; expected a number type such as float32 or uint8")
+        if self.group is not None:
+            check_pattern(self.group)
 
     def raw(self) -> Raw | None:
         """The form of one image in arrays without a header, if it was given."""
@@ -180,18 +184,19 @@ def source_from_dict(record: dict[str, Any]) -> Source:
     return KINDS[kind](**fields)
 
 
-def load(source: Source, *, progress: bool = True, cache: Path | None = None) -> Dataset:
+def load(source: Source, *, progress: bool = True, cache: Path | None = None, partial: bool = False) -> Dataset:
     """The data set of `source`, made on first use and mapped from the cache afterwards.
 
     `cache` is the folder of caches; by default `$NAS_CACHE`, or `~/.cache/nas-lensing`. A folder whose files have
     changed is converted anew, and a function whose file has changed is called again. With `progress`, one line on
-    stderr says what was recognised, or what to know about a preset. TrainingError if the source cannot be used.
+    stderr says what was recognised, or what to know about a preset. With `partial`, a folder may lack what training
+    needs: a train folder, classes, or images enough for every split. TrainingError if the source cannot be used.
     """
     line = None
     if isinstance(source, Simulated):
         name, folder, line = f"simulated {source.preset}", simulated(source, progress, cache), NOTES.get(source.preset)
     elif isinstance(source, Folder):
-        name, folder = Path(source.path).name, converted(source, progress, cache)
+        name, folder = Path(source.path).name, converted(source, progress, cache, partial)
     elif isinstance(source, Function):
         name, folder = source.name, called(source, progress, cache)
     else:
@@ -218,11 +223,15 @@ def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
     return cached("simulated", key, build, cache)
 
 
-def converted(source: Folder, progress: bool, cache: Path | None) -> Path:
+def converted(source: Folder, progress: bool, cache: Path | None, partial: bool) -> Path:
     """The cache folder of a folder of images."""
-    listing = scan(Path(source.path), source.raw())
+    listing = scan(Path(source.path), source.raw(), source.group)
+    if listing.fault and not partial:
+        raise TrainingError(listing.fault)
     name = Path(source.path).name
     options: dict[str, Any] = {"image_size": source.image_size, "seed": source.seed, "skip_bad": source.skip_bad}
+    if partial and (listing.fault or not listing.divisible):
+        options["whole"] = True
     where = hashlib.sha256(f"{listing.root.resolve()}\0{source.seed}".encode()).hexdigest()[:20]
     memory = (default_root() if cache is None else cache) / f".{name}-{where}.splits.json"
 

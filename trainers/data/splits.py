@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +47,38 @@ def remember(file: Path, names: Sequence[str], digests: Sequence[str], splits: S
         os.replace(scratch, file)
 
 
+def units(
+    names: Sequence[str],
+    digests: Sequence[str],
+    objects: Sequence[str | None],
+    copies: Iterable[tuple[int, int]] = (),
+) -> list[str]:
+    """What must stay together: a key for every image, equal for images of one content or one object, and for `copies`.
+
+    The key is the content of the image with the shortest name, which is the original as a rule, so that a copy that is
+    added never changes it. An image that is alone has its own content for a key.
+    """
+    parent = list(range(len(names)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    for keys in (digests, objects):
+        first: dict[str, int] = {}
+        for i, key in enumerate(keys):
+            if key is not None:
+                parent[root(i)] = root(first.setdefault(key, i))
+    for i, j in copies:
+        parent[root(i)] = root(j)
+    roots = [root(i) for i in range(len(names))]
+    shortest: dict[int, int] = {}
+    for i in sorted(range(len(names)), key=lambda i: (len(names[i]), names[i])):
+        shortest.setdefault(roots[i], i)
+    return [digests[shortest[r]] for r in roots]
+
+
 def assign(
     official: Sequence[str | None],
     labels: Sequence[str],
@@ -53,44 +86,55 @@ def assign(
     digests: Sequence[str],
     seed: int,
     memory: Memory,
+    together: Sequence[str] | None = None,
 ) -> list[str]:
     """The split of every image. Official splits stay; a missing val or test is a tenth of train each.
 
-    A remembered image stays where it was. Where a new one goes depends only on its content and the seed, so new images
-    never move an old one, even if the memory is lost, and duplicates stay together. The proportions therefore hold on
+    `together` has a key for every image: those with the same key get the same split (default: `digests`). A remembered
+    image stays where it was, unless images that belong together were apart. Where a new one goes depends only on its
+    key and the seed, so new images never move an old one, even if the memory is lost. The proportions therefore hold on
     average, within each class. In a class so small that a split would get none of it (a few dozen images), that split
     borrows the image nearest to it. TrainingError for a class with too few images for that.
     """
+    together = digests if together is None else together
     wanted = [split for split in SHARES if split not in official]
     splits = [split or "train" for split in official]
-    place = {d: int(hashlib.sha256(f"{seed} {d}".encode()).hexdigest()[:13], 16) / 16**13 for d in digests}
+    place = {key: int(hashlib.sha256(f"{seed} {key}".encode()).hexdigest()[:13], 16) / 16**13 for key in together}
+    before: dict[str, set[str]] = defaultdict(set)
+    for i, key in enumerate(together):
+        if splits[i] == "train" and (split := memory.split(names[i], digests[i])) in (*wanted, "train"):
+            before[key].add(split)
+    remembered = {key: split for key, (split, *others) in before.items() if not others}
+    decided: dict[str, str] = {}  # also of objects that are in several classes
     for label in sorted(set(labels)):
         mine = [i for i, other in enumerate(labels) if other == label and splits[i] == "train"]
-        fixed: dict[str, str] = {}
-        for i in mine:
-            before = memory.split(names[i], digests[i])
-            if before in (*wanted, "train"):
-                fixed.setdefault(digests[i], before)
+        keys = sorted({together[i] for i in mine}, key=place.__getitem__)
         groups: dict[str, list[str]] = {split: [] for split in ("train", *wanted)}
-        for digest in sorted({digests[i] for i in mine}, key=place.__getitem__):
-            groups[fixed.get(digest) or drawn(place[digest], wanted)].append(digest)
-        if sum(map(len, groups.values())) < len(groups):
+        for key in keys:
+            groups[decided.get(key) or remembered.get(key) or drawn(place[key], wanted)].append(key)
+        if len(keys) < len(groups):
+            of = f" of {len(keys)} objects; --group can name them otherwise" if len(keys) < len(mine) else ""
             raise TrainingError(
-                f"class {label!r} has too few different images ({len(mine)}) to train, validate and test"
+                f"class {label!r} has too few different images ({len(mine)}{of}) to train, validate and test"
             )
         for split, group in groups.items():
             if not group:
-                lend(groups, split, fixed, label)
-        where = {digest: split for split, group in groups.items() for digest in group}
+                lend(groups, split, remembered, decided, label)
+        decided |= {key: split for split, group in groups.items() for key in group}
         for i in mine:
-            splits[i] = where[digests[i]]
+            splits[i] = decided[together[i]]
     return splits
 
 
-def lend(groups: Mapping[str, list[str]], split: str, fixed: Mapping[str, str], label: str) -> None:
-    """Give the empty `split` the nearest image of the largest other one: a new image, or one of train's."""
+def lend(
+    groups: Mapping[str, list[str]], split: str, fixed: Mapping[str, str], decided: Mapping[str, str], label: str
+) -> None:
+    """Give the empty `split` the nearest image of the largest other one: a new image, or one of train's.
+
+    Those `decided` for another class stay.
+    """
     for donor in sorted(groups.values(), key=len, reverse=True):
-        may_go = [digest for digest in donor if digest not in fixed or donor is groups["train"]]
+        may_go = [key for key in donor if key not in decided and (key not in fixed or donor is groups["train"])]
         if len(donor) > 1 and may_go:
             nearest = min(may_go if split == "train" else may_go[::-1], key=fixed.__contains__)  # the first new one
             donor.remove(nearest)
@@ -110,19 +154,31 @@ def drawn(place: float, wanted: Sequence[str]) -> str:
 
 
 def refuse_leaks(
-    names: Sequence[str], digests: Sequence[str], splits: Sequence[str], labels: Sequence[str], where: Path | str
+    names: Sequence[str],
+    digests: Sequence[str],
+    splits: Sequence[str],
+    labels: Sequence[str],
+    where: Path | str,
+    together: Sequence[str] | None = None,
 ) -> None:
-    """Raise a TrainingError that names the images in `where` which are in two splits or have two labels."""
+    """Raise a TrainingError that names the images in `where` which are in two splits or have two labels.
+
+    Images with the same key in `together` may have two labels: a galaxy and its mirror image turn in two directions.
+    """
     first: dict[str, int] = {}
-    pairs = []
-    for i, digest in enumerate(digests):
-        j = first.setdefault(digest, i)
+    kin: dict[str, int] = {}
+    same, akin = [], []
+    for i, (digest, key) in enumerate(zip(digests, together or digests, strict=True)):
+        j, k = first.setdefault(digest, i), kin.setdefault(key, i)
         if labels[i] != labels[j] or splits[i] != splits[j]:
-            pairs.append((j, i))
-    if pairs:
-        two = "classes" if any(labels[j] != labels[i] for j, i in pairs) else "splits"
+            same.append((j, i))
+        elif splits[i] != splits[k]:
+            akin.append((k, i))
+    if pairs := same or akin:
+        what = "the same image" if same else "copies of one image or parts of one object"
+        two = "classes" if any(labels[j] != labels[i] for j, i in same) else "splits"
         more = f" and {len(pairs) - 20} more pairs" if len(pairs) > 20 else ""
         raise TrainingError(
-            f"{', '.join(f'{names[j]} and {names[i]}' for j, i in pairs[:20])}{more} in {where} are the same image in "
+            f"{', '.join(f'{names[j]} and {names[i]}' for j, i in pairs[:20])}{more} in {where} are {what} in "
             f"two {two}; remove one{' of each' if len(pairs) > 1 else ''}"
         )

@@ -1,7 +1,8 @@
-"""Folders of images, in any layout of `listing.py`, converted to one array for each split.
+"""Folders of images, in any layout of `layouts.py`, converted to one array for each split.
 
 Two passes go over the files, in blocks and on all cores. The first hashes their content, from which splits and
-duplicates follow; the second decodes each image into its row. After every block the work done is on the disk and in the
+duplicates follow; the second decodes each image into its row, and is made again if it finds images of different splits
+to be turned or mirrored copies of each other. After every block the work done is on the disk and in the
 journal, so an interrupted conversion resumes where it stopped.
 """
 
@@ -22,13 +23,15 @@ import numpy as np
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS
+from trainers.data.folder.files import unused
 from trainers.data.folder.image_file import UNREADABLE, resize
 from trainers.data.folder.journal import Journal, blocks
-from trainers.data.folder.layouts import Listing
+from trainers.data.folder.listing import Listing
 from trainers.data.folder.reader import Form, Reader, common_form
 from trainers.data.folder.recognised import recognise
+from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.progress import progress_bar
-from trainers.data.splits import assign, recall, refuse_leaks, remember
+from trainers.data.splits import assign, recall, refuse_leaks, remember, units
 from trainers.errors import TrainingError
 
 
@@ -64,13 +67,14 @@ def convert(
     image_size: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
+    whole: bool = False,
     memory: Path,
     progress: bool = True,
 ) -> None:
     """Write the images of `listing` into the cache folder `folder`, from where a killed process stopped.
 
     TrainingError names every bad file; with `skip_bad` these are discarded instead, and named in the manifest. `memory`
-    is the file that remembers the splits.
+    is the file that remembers the splits. With `whole` no split is drawn: images without an official one are for tests.
     """
     entries, work = listing.entries, folder / "work"
     names, labels = [listing.name(entry) for entry in entries], [entry.label for entry in entries]
@@ -79,39 +83,55 @@ def convert(
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
         advance(journal.hashed + journal.converted)
         digests = hash_contents(reader, journal, pool, advance)
-        splits = assign([entry.split for entry in entries], labels, names, digests, seed, recall(memory))
         form, stored = common_form(reader)
-        plan = Plan(splits, form, image_size)
-        decode(folder, reader, plan, journal, pool, advance)
+        official, objects = [entry.split for entry in entries], [entry.object for entry in entries]
+        while True:  # a second time if images are found to be copies of each other that were split
+            together = units(names, digests, objects, journal.copies or ())
+            if whole:
+                splits = [split or "test" for split in official]
+            else:
+                splits = assign(official, labels, names, digests, seed, recall(memory), together)
+            plan = Plan(splits, form, image_size)
+            decode(folder, reader, plan, journal, pool, advance)
+            if journal.copies is not None:
+                break
+            bad = dict(journal.faults)
+            invariants = {i: number for i, number in enumerate(journal.invariants.tolist()) if i not in bad}
+            journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], form)[0], together)
+            journal.save()
 
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
         refuse(listing, list(bad.values()), form, memory.with_suffix(".bad.txt"))
     good = [i for i in range(len(entries)) if i not in bad]
     kept_names, kept_digests, kept_splits = ([values[i] for i in good] for values in (names, digests, splits))
-    refuse_leaks(kept_names, kept_digests, kept_splits, [labels[i] for i in good], listing.root)
-    rows = discard(folder, listing, plan.rows, bad) if bad else plan.rows
+    kept_labels, kept_units = [labels[i] for i in good], [together[i] for i in good]
+    refuse_leaks(kept_names, kept_digests, kept_splits, kept_labels, listing.root, kept_units)
+    rows = discard(folder, listing, plan.rows, bad, whole) if bad else plan.rows
 
     numbers = {name: journal.numbers[:, n] for n, name in enumerate(TARGETS)}
     counts = {name: int((~np.isnan(values[good])).sum()) for name, values in numbers.items()}
     usable = replace(listing, entries=tuple(entries[i] for i in good))
+    left_out = unused(listing.root, set(listing.used))
     index = {label: n for n, label in enumerate(listing.classes)}
     finish(
         folder,
-        labels={s: np.array([index[labels[i]] for i in rows[s]]) for s in SPLITS},
+        labels={s: np.array([index[labels[i]] for i in rows[s]], dtype=np.int64) for s in SPLITS},
         targets={s: {name: numbers[name][rows[s]] for name, count in counts.items() if count} for s in SPLITS},
         manifest={
             "classes": listing.classes,
-            "recognised": recognise(usable, *stored, counts, len(bad)),
+            "recognised": recognise(usable, *stored, counts, kept_splits, kept_units, len(bad), left_out),
             "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
             "raw": asdict(listing.raw) if listing.raw else None,
+            "bands": listing.bands,
             "skipped": list(bad.values()),
         },
     )
     files = {s: [[names[i], digests[i]] for i in rows[s]] for s in SPLITS}
     (folder / "files.json").write_text(json.dumps(files))  # not in the manifest, which every load reads
     shutil.rmtree(work)
-    remember(memory, kept_names, kept_digests, kept_splits)
+    if not whole:
+        remember(memory, kept_names, kept_digests, kept_splits)
 
 
 def hash_contents(
@@ -154,13 +174,14 @@ def decode(
             image, targets = reader.image(entries[i], plan.form)
         except UNREADABLE as error:
             return " ".join(str(error).split())
+        journal.invariants[i] = invariant(image)
         pixels[plan.splits[i]][row[i]] = image if shape == plan.form.shape else resize(image, shape[-1])
         journal.numbers[i] = [targets.get(name, np.nan) for name in TARGETS]
         return None
 
     for block in blocks(journal.converted, len(entries)):
         journal.faults += [(i, why) for i, why in zip(block, pool.map(run, block), strict=True) if why]
-        for array in (*pixels.values(), journal.numbers):
+        for array in (*pixels.values(), journal.numbers, journal.invariants):
             array.flush()
         journal.converted = block.stop
         journal.save()
@@ -168,14 +189,17 @@ def decode(
 
 
 def discard(
-    folder: Path, listing: Listing, rows: Mapping[str, list[int]], bad: Collection[int]
+    folder: Path, listing: Listing, rows: Mapping[str, list[int]], bad: Collection[int], whole: bool
 ) -> dict[str, list[int]]:
-    """Remove the bad images from `rows` and from the arrays. TrainingError if a split loses a class by it."""
+    """Remove the bad images from `rows` and from the arrays.
+
+    TrainingError if a split loses a class by it, unless the images are only tested on, as a `whole`.
+    """
     kept = {}
     for split in SPLITS:
         remove_rows(folder, split, [n for n, i in enumerate(rows[split]) if i in bad])
         kept[split] = [i for i in rows[split] if i not in bad]
-        if missing := set(listing.classes) - {listing.entries[i].label for i in kept[split]}:
+        if not whole and (missing := set(listing.classes) - {listing.entries[i].label for i in kept[split]}):
             raise TrainingError(f"without its bad images, {split} of {listing.root} lacks the class {min(missing)!r}")
     return kept
 

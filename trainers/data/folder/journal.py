@@ -28,14 +28,16 @@ class Journal:
         self.converted: int = kept.get("converted", 0)
         self.plan: str | None = kept.get("plan")  # hash of which row each image goes to
         self.faults: list[tuple[int, str]] = [(i, why) for i, why in kept.get("faults", [])]
+        self.copies: list[tuple[int, int]] | None = kept.get("copies")  # turned or mirrored; None: not looked for yet
         mode: Literal["r+", "w+"] = "r+" if found else "w+"
         self.hashes = open_memmap(folder / "digests.npy", mode=mode, dtype="u1", shape=(images, 32))
         self.numbers = open_memmap(folder / "targets.npy", mode=mode, dtype="f8", shape=(images, len(TARGETS)))
-        self.save()  # only now, since a journal promises both files
+        self.invariants = open_memmap(folder / "invariants.npy", mode=mode, dtype="u8", shape=(images,))
+        self.save()  # only now, since a journal promises these files
 
     def save(self) -> None:
         """Write the journal. What it says is done must have been flushed to the disk before."""
-        record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults")}
+        record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults", "copies")}
         scratch = self.file.with_suffix(".new")
         with scratch.open("w") as file:
             file.write(json.dumps(record))

@@ -1,73 +1,43 @@
-"""What a folder holds: which of the known layouts it has, and each image's split and class. It opens no image.
+"""What a folder holds: which of the known layouts it has, and each image's split, class and object. It opens no image.
 
 class folders             {no_sub,cdm,axion}/*; NAME_test/ in it or beside it is NAME's test split
 folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number]: for regression, without classes
 stacked                   one array of images and one of labels (stack.py), for each split or for all
+
+Each image is a file, or a file for each band (objects.py).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from trainers.data.folder.image_file import EXTENSIONS, is_image, target
-from trainers.data.folder.names import LENS, SPLIT_NAMES, by_name, canonical
+from trainers.data.folder.files import ignored, images_below, images_in, subfolders
+from trainers.data.folder.grouping import grouped, with_bands, with_objects
+from trainers.data.folder.image_file import EXTENSIONS, target
+from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of
 from trainers.data.folder.object_array import read_npy
+from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, find_pair, open_images, open_labels
 from trainers.errors import TrainingError
 
 PICKLES = (".pth", ".pt", ".pkl", ".pickle")
+NO_FOLDERS = "has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One image."""
+def scan(root: Path, raw: Raw | None = None, group: str | None = None) -> Listing:
+    """List what `root` holds. TrainingError if it is no data set.
 
-    path: Path
-    split: str | None  # None: the folder has no split of its own
-    label: str  # canonical class name
-    size: int
-    mtime_ns: int
-    row: int | None = None  # in a stacked array
-    targets: Mapping[str, float] = field(default_factory=dict)  # known from outside the image's file
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The images below `root`, sorted, and their classes, sorted by canonical name."""
-
-    root: Path
-    layout: str  # "classes", "splits", "split_class", "flat" or "stacked"
-    classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    raw: Raw | None = None
-
-    def name(self, entry: Entry) -> str:
-        """The entry's path below `root` with slashes, and its row in a stacked array."""
-        path, root = str(entry.path), f"{self.root}{os.sep}"
-        inside = path.removeprefix(root) if path.startswith(root) else os.path.relpath(path, self.root)
-        row = "" if entry.row is None else f"[{entry.row}]"
-        return inside.replace(os.sep, "/") + row
-
-    def fingerprint(self) -> str:
-        """Hash of the images' place, names, sizes, times of change, splits and labels."""
-        digest = hashlib.sha256(f"{self.root.resolve()}\0{self.layout}\0{self.raw}".encode())
-        for e in self.entries:
-            digest.update(f"\0{self.name(e)}\0{e.size}\0{e.mtime_ns}\0{e.split}\0{e.label}\0{dict(e.targets)}".encode())
-        return digest.hexdigest()
-
-
-def scan(root: Path, raw: Raw | None = None) -> Listing:
-    """List what `root` holds; `raw` is the form of headerless images. TrainingError if its images are not labelled."""
+    `raw` is the form of headerless images. `group` is a regular expression with one group, which names the object that
+    an image shows; the names of files say it otherwise.
+    """
     if not root.is_dir():
         refuse_pickles([root])
         if root.name.lower().endswith(ARCHIVES):
@@ -75,33 +45,20 @@ def scan(root: Path, raw: Raw | None = None) -> Listing:
         raise TrainingError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
     root = descend(root)
     folders = subfolders(root)
-    if not folders:
-        layout, entries = loose_files(root, raw)
+    labels: tuple[Path, ...] = ()
+    bands: tuple[str, ...] = ()
+    layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
+    if layout == "stacked":
+        labels = tuple(pair[1] for pair in find_stacks(root, raw).values())
     else:
-        layout, entries = in_folders(root, folders)
+        entries, bands = with_bands(entries, lenient=group is not None)
+        entries = with_objects(entries)
+    if not entries:
+        raise TrainingError(f"{root} {NO_FOLDERS}")
     classes = tuple(sorted({entry.label for entry in entries}, key=by_name))
-    if len(classes) < 2 and layout != "flat" and not any(entry.targets for entry in entries):
-        found = f"only the class {classes[0]!r}" if classes else "no class folders"
-        raise TrainingError(f"{root} has {found}; expected at least two folders of images, such as no_sub/ and sub/")
-    for split in sorted({entry.split for entry in entries} - {None}, key=str):
-        if missing := set(classes) - {entry.label for entry in entries if entry.split == split}:
-            folder = next(
-                (f for f in folders if SPLIT_NAMES.get(f.name.lower()) == split), f"the {split} split of {root}"
-            )
-            raise TrainingError(f"{folder} lacks the class {min(missing)!r}, which other splits have")
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
-    return Listing(root, layout, classes, tuple(entries), raw)
-
-
-def subfolders(root: Path) -> list[Path]:
-    """The folders in `root`, sorted, without hidden and private ones."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-
-
-def images_in(folder: Path) -> list[os.DirEntry[str]]:
-    """The image files in `folder`, unsorted."""
-    with os.scandir(folder) as found:
-        return [file for file in found if is_image(file.name)]
+    listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels)
+    return listing if group is None else grouped(listing, group)
 
 
 def refuse_pickles(files: Sequence[Path]) -> None:
@@ -121,7 +78,7 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in SPLIT_NAMES or (images_in(only) and not holds_target(only) and not find_stacks(only)):
+        if only.name.lower() in PLAIN or (images_in(only) and not holds_target(only) and not find_stacks(only)):
             return root
         root = only
 
@@ -138,28 +95,44 @@ def holds_target(folder: Path) -> bool:
 
 def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
     """The layout of a folder with subfolders, and its entries."""
-    splits = {folder: SPLIT_NAMES[folder.name.lower()] for folder in folders if folder.name.lower() in SPLIT_NAMES}
-    if splits:
-        if "train" not in splits.values():
-            raise TrainingError(f"{root} has a {next(iter(splits)).name} folder but no train folder")
+    if splits := split_folders(root, {folder: folder.name for folder in folders}):
         if all(not subfolders(folder) and holds_target(folder) for folder in splits):
             return "flat", [entry for f, split in splits.items() for entry in file_entries(f, split, LENS)]
         return "splits", [entry for f, split in splits.items() for entry in class_entries(f, split)]
-    parts = [re.fullmatch(r"([a-z]+)[_-](.+)", folder.name.lower()) for folder in folders]
-    if all(part and part[1] in SPLIT_NAMES for part in parts):
-        found: list[Entry] = []
-        for folder, part in zip(folders, parts, strict=True):
-            assert part is not None
-            found += file_entries(folder, SPLIT_NAMES[part[1]], canonical(part[2]))
-        if "train" not in {entry.split for entry in found}:
-            raise TrainingError(f"{root} has no folder whose name begins with train_")
-        return "split_class", found
+    parts = {f: match for f in folders if (match := re.fullmatch(r"([a-z]+)[_-](.+)", f.name.lower()))}
+    if splits := split_folders(root, {f: match[1] for f, match in parts.items()}, one_each=False):
+        each = [file_entries(f, split, canonical(parts[f][2])) for f, split in splits.items()]
+        return "split_class", [entry for some in each for entry in some]
     if tested := with_test_folder(folders):
         return "classes", class_entries(tested[0], "train") + class_entries(tested[1], "test")
     beside = root.with_name(f"{root.name}_test")
     if beside.is_dir() and {canonical(f.name) for f in subfolders(beside)} == {canonical(f.name) for f in folders}:
         return "classes", class_entries(root, "train") + class_entries(beside, "test")
     return "classes", class_entries(root, None)
+
+
+def split_folders(root: Path, words: Mapping[Path, str], one_each: bool = True) -> dict[Path, str]:
+    """The split of each folder, by a word of its name; empty if the folders are no splits.
+
+    TrainingError for a folder of images that is none of the splits although others are, and for two of one split.
+    """
+    found = {folder: split for folder, word in words.items() if (split := split_of(word))}
+    if "train" not in found.values():
+        found = {folder: split for folder, split in found.items() if words[folder].lower() in PLAIN}
+        if not one_each and len(found) < len(subfolders(root)):  # val_a beside b: classes
+            return {}
+    if not found:
+        return {}
+    rest = [f for f in subfolders(root) if f not in found and f.name.lower() not in NO_CLASSES]
+    if "train" in found.values() and (other := [f"{f.name}/" for f in rest if any(images_below(f))]):
+        raise TrainingError(
+            f"{root} has folders of images beside {next(iter(found)).name}/ that are no split by their names: "
+            f"{', '.join(other)}; call them val or test, or move them elsewhere"
+        )
+    for split in sorted(set(found.values())) if one_each else ():
+        if len(same := [f.name for f, other in found.items() if other == split]) > 1:
+            raise TrainingError(f"{root} has {' and '.join(same)}, which both mean {split}; move one elsewhere")
+    return found
 
 
 def with_test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
@@ -171,18 +144,22 @@ def with_test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
 
 def class_entries(root: Path, split: str | None) -> list[Entry]:
     """The images in all class folders of `root`."""
-    entries = []
-    for folder in subfolders(root):
-        entries += file_entries(folder, split, canonical(folder.name))
-    return entries
+    folders = [folder for folder in subfolders(root) if folder.name.lower() not in NO_CLASSES]
+    refuse_planes(root, folders)
+    return [entry for folder in folders for entry in file_entries(folder, split, canonical(folder.name))]
 
 
 def file_entries(folder: Path, split: str | None, label: str) -> list[Entry]:
-    """The images in one class folder. TrainingError if there are none."""
+    """The images in one class folder, or in its folders of bands. TrainingError if there are none."""
     files = images_in(folder)
     if not files:
+        files = [file for band in subfolders(folder) if band_of(band.name) for file in images_in(band)]
+    if not files:
         refuse_pickles(sorted(folder.iterdir()))
-        raise TrainingError(f"class folder {folder} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
+        inside = "".join(f", only folders such as {inner.name}/" for inner in subfolders(folder)[:1])
+        raise TrainingError(
+            f"class folder {folder} holds no images{inside}; expected files ending in {', '.join(EXTENSIONS)}"
+        )
     stats = [(Path(file.path), file.stat()) for file in files]
     return [Entry(path, split, label, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
@@ -196,7 +173,7 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
         return "stacked", entries
     if holds_target(root):
         return "flat", file_entries(root, None, LENS)
-    files = sorted(path for path in root.iterdir() if path.is_file())
+    files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
     refuse_pickles(files)
     if any(path.suffix.lower() in RAW_EXTENSIONS for path in files) and raw is None:
         raise TrainingError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
@@ -204,15 +181,13 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
         raise TrainingError(
             f"{root} has no class folders; expected at least two, images beside a number, or stacked arrays"
         )
-    raise TrainingError(
-        f"{root} has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
-    )
+    raise TrainingError(f"{root} {NO_FOLDERS}")
 
 
 def find_stacks(root: Path, raw: Raw | None = None) -> dict[str | None, tuple[Path, Path]]:
     """The images' and the labels' file of each split; empty if there are no stacked arrays."""
     suffixes = (".npy", *RAW_EXTENSIONS)
-    files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and f.name[0] != ".")
+    files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name))
     groups: dict[str | None, list[Path]] = {}
     if not 2 <= len(files) <= 6:
         return {}

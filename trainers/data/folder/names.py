@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-SPLIT_NAMES = {
+import re
+
+PLAIN = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -11,6 +13,21 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+"""Names that mean a split wherever they stand."""
+SPLIT_NAMES = {
+    **PLAIN,
+    "validate": "val",
+    "dev": "val",
+    "devel": "val",
+    "development": "val",
+    "eval": "val",
+    "holdout": "test",
+    "hold_out": "test",
+    "heldout": "test",
+    "held_out": "test",
+    "evaluation": "test",
+}
+"""Names that mean a split beside one that is called train."""
 SYNONYMS = {
     "no": "no_sub",
     "no_substructure": "no_sub",
@@ -21,6 +38,8 @@ SYNONYMS = {
 }
 LENS = "lens"
 """The one class of a folder without classes."""
+NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
+"""Folders that people keep beside their classes."""
 
 
 def by_name(label: str) -> tuple[int, str]:
@@ -32,3 +51,9 @@ def canonical(name: str) -> str:
     """The name of a class, however its folder spells it."""
     name = name.lower().strip().replace(" ", "_").replace("-", "_")
     return SYNONYMS.get(name, name)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder's name means beside one called train: `validate`, `test_set`, `Train-Images`."""
+    name = re.sub(r"[-_. ]+", "_", name.lower()).strip("_")
+    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(re.sub(r"_?(set|data|images|imgs|split)$", "", name))

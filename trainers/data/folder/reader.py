@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainers.data.folder.bands import read_bands
 from trainers.data.folder.image_file import UNREADABLE, normal_form, read_stored
-from trainers.data.folder.layouts import Entry, Listing
+from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.stack import open_images
 from trainers.errors import TrainingError
 
@@ -41,15 +42,20 @@ class Reader:
         return {path: open_images(path, self.listing.raw) for path in paths}
 
     def digest(self, entry: Entry) -> bytes:
-        """SHA-256 of the file, or of the stacked array's row."""
-        content = entry.path.read_bytes() if entry.row is None else self.stacks[entry.path][entry.row].tobytes()
-        return hashlib.sha256(content).digest()
+        """SHA-256 of the file, of the files of all bands, or of the stacked array's row."""
+        if entry.row is not None:
+            return hashlib.sha256(self.stacks[entry.path][entry.row].tobytes()).digest()
+        return hashlib.sha256(b"".join(file.read_bytes() for file in entry.files)).digest()
 
     def stored(self, entry: Entry) -> tuple[np.ndarray, Mapping[str, float]]:
         """The image as it is on the disk, and its regression targets. One of UNREADABLE if there is none."""
         if entry.row is not None:
             return np.asarray(self.stacks[entry.path][entry.row]), entry.targets
-        return read_stored(entry.path)
+        return (read_bands(entry.files), {}) if entry.others else read_stored(entry.path)
+
+    def normal(self, entry: Entry, array: np.ndarray) -> np.ndarray:
+        """The stored image in its normal form, which bands of several files have when they are read."""
+        return array if entry.others else normal_form(array)
 
     def image(self, entry: Entry, form: Form) -> tuple[np.ndarray, Mapping[str, float]]:
         """The image in its normal form, and its regression targets.
@@ -57,7 +63,7 @@ class Reader:
         One of UNREADABLE if it cannot be read, is not of this `form`, or lacks the number that its layout promises.
         """
         array, targets = self.stored(entry)
-        image = normal_form(array)
+        image = self.normal(entry, array)
         found = Form(image.shape, image.dtype)
         if found != form:
             raise TrainingError(str(found))
@@ -75,17 +81,25 @@ def common_form(reader: Reader) -> tuple[Form, Form]:
     sample = listing.entries[:: max(len(listing.entries) // 32, 1)]
     seen: Counter[Form] = Counter()
     first: dict[Form, tuple[Entry, Form]] = {}
+    faults: list[str] = []
     for entry in chain(sample, (entry for entry in listing.entries if not seen)):  # all, if none of the sample is good
         try:
             array, _ = reader.stored(entry)
-            image = normal_form(array)
-        except UNREADABLE:
+            image = reader.normal(entry, array)
+        except UNREADABLE as error:
+            faults.append(" ".join(str(error).split()))
             continue  # the conversion names it with all the others
         form = Form(image.shape, image.dtype)
         seen[form] += 1
         first.setdefault(form, (entry, Form(array.shape, array.dtype)))
     if not seen:
-        raise TrainingError(f"no image in {listing.root} can be read; the first is {listing.name(listing.entries[0])}")
+        why, count = faults[0], len(listing.entries)
+        shared = faults[len(sample) :].count(why)  # the sample's are among them once more
+        alike = f"all {count}" if shared == count else f"{shared} of {count}"
+        raise TrainingError(
+            f"no image in {listing.root} can be read; the first, {listing.name(listing.entries[0])}: {why} (the "
+            f"same for {alike})"
+        )
     (form, _), *_ = seen.most_common(1)
     entry, stored = first[form]
     _, height, width = form.shape

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from trainers.data.cache import SPLITS
-from trainers.data.folder.layouts import Listing
+from trainers.data.folder.listing import Listing
+
+UNBALANCED = 5
+"""Classes that differ by more than this factor learn better if they are balanced."""
+MANY = 20
+"""More classes than that are too many to be counted in one line."""
 
 
 def recognise(
-    listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets: Mapping[str, int], skipped: int = 0
+    listing: Listing,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    targets: Mapping[str, int],
+    splits: Sequence[str],
+    together: Sequence[str],
+    skipped: int = 0,
+    unused: str | None = None,
 ) -> str:
-    """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12`.
+    """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12; 36 files, 36 objects;
+    axion 10/1/1, cdm 10/1/1, no_sub 10/1/1 in train/val/test`, and warnings.
 
     `shape` and `dtype` are those on the disk. `targets` counts the images for which each regression target is known.
+    `splits` and `together` have the split and the object's key of every image.
     """
     counts = Counter(entry.label for entry in listing.entries)
     if len(listing.classes) > 1:
@@ -26,11 +40,45 @@ def recognise(
         words = [f"{len(listing.entries)} images"]
     words += ["x".join(map(str, shape)), str(dtype)]
     words += [f"{name.replace('_', ' ')} for {count}" for name, count in targets.items() if count]
+    if listing.bands:
+        words.append(f"channels {' '.join(listing.bands)}")
     if official := [split for split in SPLITS if split in {entry.split for entry in listing.entries}]:
         words.append(f"split into {'/'.join(official)} as given")
     if skipped:
         words.append(f"{skipped} bad left out")
-    return f"{known_as(listing, shape, dtype, targets)}: {', '.join(words)}"
+    clauses = [", ".join(words)]
+    if listing.layout != "stacked":
+        files = sum(len(entry.files) for entry in listing.entries)
+        clauses.append(f"{counted(files, 'file')}, {counted(len(set(together)), 'object')}")
+    each = Counter((entry.label, split) for entry, split in zip(listing.entries, splits, strict=True))
+    if len(listing.classes) <= MANY:
+        in_splits = [f"{name} {'/'.join(str(each[name, s]) for s in SPLITS)}" for name in listing.classes]
+        clauses.append(f"{', '.join(in_splits)} in {'/'.join(SPLITS)}")
+    if unused:
+        clauses.append(f"not used: {unused}")
+    line = f"{known_as(listing, shape, dtype, targets)}: {'; '.join(clauses)}"
+    return ". ".join([line, *warnings(listing, splits, together)])
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def warnings(listing: Listing, splits: Sequence[str], together: Sequence[str]) -> list[str]:
+    """What to know before training: classes with one object in a split, and classes of very different size."""
+    if len(listing.classes) < 2:
+        return []
+    objects = {(entry.label, split, key) for entry, split, key in zip(listing.entries, splits, together, strict=True)}
+    each = Counter((label, split) for label, split, _ in objects)
+    lonely = [f"{label} in {split}" for (label, split), number in sorted(each.items()) if number == 1]
+    found = []
+    if lonely:
+        more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
+        found.append(f"Warning: one object alone stands for {', '.join(lonely[:3])}{more}")
+    counts = Counter(entry.label for entry, split in zip(listing.entries, splits, strict=True) if split == "train")
+    if counts and (ratio := max(counts.values()) / min(counts.values())) > UNBALANCED:
+        found.append(f"Classes differ by {ratio:.0f} to 1: consider --balance weights")
+    return found
 
 
 def known_as(listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets: Mapping[str, int]) -> str:

@@ -1,0 +1,66 @@
+"""The files below a folder, as every command sees them: without what systems and editors leave behind."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from trainers.data.folder.image_file import is_image
+
+LEFTOVERS = ("lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
+NAMED = 4
+"""Kinds of unused files that are named; the others are counted."""
+
+
+def ignored(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, private or a system's: `.git`, `__MACOSX`, `@eaDir`."""
+    return name.startswith((".", "__", "@")) or name.lower() in LEFTOVERS
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted."""
+    return sorted(path for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
+
+
+def images_in(folder: Path) -> list[os.DirEntry[str]]:
+    """The image files in `folder`, unsorted."""
+    with os.scandir(folder) as found:
+        return [file for file in found if is_image(file.name) and not ignored(file.name) and file.is_file()]
+
+
+def below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder from `folder` down, and the names of its files, both sorted."""
+    for inside, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not ignored(name))
+        yield inside, sorted(name for name in files if not ignored(name))
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """The image files in `folder` and in all folders below it, sorted in each."""
+    for inside, files in below(folder):
+        for name in files:
+            if is_image(name):
+                yield Path(inside, name)
+
+
+def unused(root: Path, used: Collection[str]) -> str | None:
+    """The files below `root` whose paths are not in `used`, such as `20 .tif in no/, notes.txt`, or None.
+
+    Files of one kind in one folder count together, and the kinds with most files are named.
+    """
+    kinds: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for inside, files in below(root):
+        place = os.path.relpath(inside, root).replace(os.sep, "/")
+        for name in files:
+            if os.path.join(inside, name) not in used:
+                kinds["" if place == "." else f"{place}/", os.path.splitext(name)[1]].append(name)
+    most = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    words = [
+        f"{place}{names[0]}" if len(names) == 1 else f"{len(names)} {ending or 'files'} in {place or root.name + '/'}"
+        for (place, ending), names in most[:NAMED]
+    ]
+    if rest := sum(len(names) for _, names in most[NAMED:]):
+        words.append(f"and {rest} more")
+    return ", ".join(words) or None
