@@ -16,7 +16,12 @@ FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:l
 
 
 def source_of(
-    data: Any, image_size: int | None, skip_bad: bool, images: int | None, data_seed: int | None = None
+    data: Any,
+    image_size: int | None,
+    skip_bad: bool,
+    images: int | None,
+    data_seed: int | None = None,
+    group: str | None = None,
 ) -> Source:
     """The data source that `data` means.
 
@@ -37,9 +42,12 @@ def source_of(
         raise UserError(f"data_seed draws simulated images anew, not those of {type(data).__name__}; omit it")
     if skip_bad and not isinstance(data, Folder):
         raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
+    if group is not None and not isinstance(data, Folder):
+        raise UserError("group finds objects in the names of files, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
     changes: Mapping[str, Any] = {
-        "image_size": image_size, "images": images, "skip_bad": skip_bad or None, "seed": data_seed
+        "image_size": image_size, "images": images, "skip_bad": skip_bad or None, "seed": data_seed,
+        "group": group,
     }  # fmt: skip
     return replace(data, **{name: value for name, value in changes.items() if value is not None})

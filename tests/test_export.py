@@ -154,6 +154,81 @@ def test_images_as_stored_are_prepared_as_those_of_the_training(tmp_path):
     assert {tuple(row) for row in expected.tolist()} <= found
 
 
+def test_predict_passes_over_what_a_search_passes_over(tmp_path):
+    kept = [tmp_path / "a" / "1.npy", tmp_path / "a" / "deep" / "2.fits.gz", tmp_path / "b.npy"]
+    junk = ["__MACOSX/._1.npy", "a/.ipynb_checkpoints/1.npy", "a/@eaDir/1.npy", "lost+found/1.npy", "a/._1.npy"]
+    for file in (*kept, *(tmp_path / name for name in junk)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
+    assert predicting.image_files([tmp_path]) == kept
+
+
+def test_skip_bad_leaves_out_and_names_the_images_that_cannot_be_used(tmp_path, capsys):
+    exported(tmp_path / "m", Toy("lenet"))
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    for i in range(4):
+        np.save(tmp_path / "data" / f"{i}.npy", rng.random((32, 32)))
+    (tmp_path / "data" / "1.npy").write_bytes(b"no image")
+    np.save(tmp_path / "data" / "2.npy", rng.random((3, 32, 32)))
+    words = ["--model", str(tmp_path / "m"), "--json", str(tmp_path / "data")]
+    assert main_of("predict", words) == 2
+    assert "1.npy cannot be read as an image" in capsys.readouterr().err
+    assert main_of("predict", [*words, "--skip-bad"]) == 0
+    said = capsys.readouterr()
+    assert [row["file"][-5:] for row in json.loads(said.out)["predictions"]] == ["0.npy", "3.npy"]
+    assert [line.startswith("left out: ") for line in said.err.splitlines()] == [True, True]
+    for name in ("0.npy", "3.npy"):
+        (tmp_path / "data" / name).unlink()
+    assert main_of("predict", [*words, "--skip-bad"]) == 2
+    assert capsys.readouterr().err.endswith("error: none of the 2 images can be used\n")
+
+
+def test_files_of_bands_are_predicted_as_the_channels_of_one_image(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"), in_chans=3)
+    model = nas.load_model(tmp_path / "m")
+    images = np.random.default_rng(0).random((5, 3, 32, 32)).astype("f4")
+    (tmp_path / "data").mkdir()
+    for i, image in enumerate(images):
+        for band, plane in zip("gri", image, strict=True):
+            np.save(tmp_path / "data" / f"{i}-HSC-{band.upper()}.npy", plane)
+    assert torch.equal(predict(model, tmp_path / "data").probabilities, predict(model, images).probabilities)
+    ((files, _),) = predicting.predict_files(model, predicting.image_files([tmp_path / "data"]))
+    assert [file.name for file in files] == [f"{i}-HSC-G.npy" for i in range(5)]
+    (tmp_path / "data" / "3-HSC-R.npy").unlink()
+    with pytest.raises(nas.UserError, match=r"4 of 5 objects have a file for each of the bands g, r, i, and .* g, i\)"):
+        predict(model, tmp_path / "data")
+
+
+@pytest.mark.parametrize("classes", [("no", "vort", "sphere"), ("no", "vort"), ("vort",)])
+@pytest.mark.parametrize("place", ["test/{}", "{}"])
+def test_a_folder_of_test_images_alone_can_be_evaluated(tmp_path, monkeypatch, capsys, classes, place):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    exported(tmp_path / "m", Toy("lenet"))
+    model, rng = nas.load_model(tmp_path / "m"), np.random.default_rng(0)
+    names = {"no": "no_sub", "vort": "axion", "sphere": "cdm"}
+    right = []
+    for label in classes:
+        folder = tmp_path / "data" / place.format(label)
+        folder.mkdir(parents=True)
+        for i in range(2):
+            np.save(folder / f"{i}.npy", rng.random((32, 32)))
+            right.append(predict(model, [folder / f"{i}.npy"]).labels == [names[label]])
+    found = nas.evaluate(model, tmp_path / "data")
+    assert (found.images, found.metrics["accuracy"]) == (2 * len(classes), pytest.approx(np.mean(right)))
+    assert ("auc" in found.metrics) == (len(classes) == 3), "needs every class"
+    out = tmp_path / "found.json"
+    assert (
+        main_of("evaluate", ["--model", str(tmp_path / "m"), "--data", str(tmp_path / "data"), "--json", str(out)]) == 0
+    )
+    assert json.loads(out.read_text())["metrics"] == found.metrics
+    capsys.readouterr()
+    (tmp_path / "data" / place.format("vort") / "bad.npy").write_bytes(b"")
+    with pytest.raises(nas.UserError, match=r"1 of .* images .* cannot be read"):
+        nas.evaluate(model, tmp_path / "data")
+    assert nas.evaluate(model, tmp_path / "data", skip_bad=True).metrics == found.metrics
+
+
 def test_importing_nas_imports_neither_torch_nor_ray_and_using_a_model_no_ray_no_optuna(model_folder):
     code = f"""
 import sys, nas

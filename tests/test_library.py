@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import nas
+from nas.searching.study import completed, describe
 from nas.workers.training import resident
 from search_space import ToySpace
 from studies import StudySpec
-from trainers.data import Simulated
+from trainers.data import Folder, Simulated
 
 TOY = StudySpec(
     "toy", "Which toy?", space=ToySpace(), data=Simulated(images=60, image_size=16), epochs=6, min_epochs=2,
@@ -111,6 +112,8 @@ def test_the_same_call_extends_a_search_and_goes_on_after_an_interrupt(tmp_path,
         (lambda runs: nas.search(TOY, task="my.tasc", runs=runs), "my.tasc"),
         (lambda runs: nas.search(TOY, sampler="tpee", runs=runs), "unknown sampler 'tpee'"),
         (lambda runs: nas.search(TOY, skip_bad=True, runs=runs), "skip_bad .* omit it"),
+        (lambda runs: nas.search(TOY, group="(a)", runs=runs), "group .* omit it"),
+        (lambda runs: nas.search(TOY, data=".", group="a", runs=runs), "group 'a' has 0 groups"),
         (lambda runs: nas.search(TOY, data=(np.zeros((3, 8, 8)), [0, 1]), runs=runs), "3|2"),
         (lambda runs: nas.load_results(runs / "none"), "no study at"),
         (lambda runs: nas.retrain(runs / "none"), "no study at"),
@@ -121,6 +124,14 @@ def test_what_the_caller_can_mend_is_a_user_error_before_any_training(call, says
     with pytest.raises(nas.UserError, match=says):
         call(tmp_path)
     assert not list(tmp_path.rglob("study.db"))
+
+
+def test_a_search_of_a_folder_by_an_earlier_version_is_the_same_search():
+    spec = replace(TOY, data=Folder("/data", image_size=64))
+    old = describe(spec)
+    del old["data"]["group"]
+    assert completed(old) == describe(spec)
+    assert completed(old) != describe(replace(spec, data=Folder("/data", image_size=64, group="(.)")))
 
 
 def test_the_rungs_of_a_study_are_those_that_its_scheduler_uses(tmp_path, without_ray):

@@ -68,6 +68,14 @@ def seconds(text: str) -> float:
     return 3600.0 * hours + 60.0 * minutes + rest
 
 
+def add_group(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--group", metavar="PATTERN",
+        help="regular expression with one group: the object that an image shows, in its path below the folder; an "
+        "object's images stay in one split (default: names that differ only in _rot90, -flip, (1), ... are one object)",
+    )  # fmt: skip
+
+
 def package_version() -> str:
     try:
         return version("lensing-nas")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nas.commands.cli import Parser, add_model_options, parser
+from nas.commands.cli import Parser, add_group, add_model_options, parser
 from nas.errors import UserError
 
 SIMULATED = 2000  # images
@@ -22,6 +22,7 @@ def options() -> Parser:
     p.add_argument(
         "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
     )
+    add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics to this file")
     return p
@@ -46,7 +47,8 @@ def command(argv: list[str]) -> int:
 
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
-    data = load(source_of(given, model.image_size, args.skip_bad, args.images, args.data_seed))
+    source = source_of(given, model.image_size, args.skip_bad, args.images, args.data_seed, args.group)
+    data = load(source, partial=True)
     evaluation = evaluate(model, data, args.split)
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"
     title = f"{args.model} ({how}) on {evaluation.images:,} images of {evaluation.data}"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nas.commands.cli import Parser, add_model_options, parser
+from nas.errors import UserError
 
 
 def options() -> Parser:
     p = parser("predict", "Classify or measure images with an exported model.")
     add_model_options(p)
     p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
+    p.add_argument("--skip-bad", action="store_true", help="leave out and name unreadable images instead of stopping")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 
@@ -28,11 +31,16 @@ def command(argv: list[str]) -> int:
 
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
+    bad: list[str] | None = [] if args.skip_bad else None
     predicted = [
         {"file": str(file), **row}
-        for batch, predictions in predict_files(model, files)
+        for batch, predictions in predict_files(model, files, bad=bad)
         for file, row in zip(batch, rows(predictions), strict=True)
     ]
+    for fault in bad or ():
+        print(f"left out: {fault}", file=sys.stderr)
+    if bad and not predicted:
+        raise UserError(f"none of the {len(bad)} images can be used")
     quantity = tasks.quantity(model.task)
     if args.json:
         kind = {"classes": model.classes} if model.classes else {"quantity": quantity}

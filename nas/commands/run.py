@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.commands.cli import Parser, add_limits, names_in, parser
+from nas.commands.cli import Parser, add_group, add_limits, names_in, parser
 
 TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
@@ -26,6 +26,7 @@ def options() -> Parser:
     p.add_argument(
         "--data", help="a folder of images, or a function such as my_package.my_images:load (default: simulated lenses)"
     )
+    add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
     p.add_argument("--images", type=int, help="number of simulated images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,15 +32,25 @@ class Evaluation:
 
 
 @mendable
-def evaluate(model: LensModel, data: Any, split: str = "all", *, views: int | None = None) -> Evaluation:
+def evaluate(
+    model: LensModel,
+    data: Any,
+    split: str = "all",
+    *,
+    views: int | None = None,
+    group: str | None = None,
+    skip_bad: bool = False,
+) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
-    `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. `views` is as in `nas.predict`. UserError
-    if the model does not fit the data.
+    `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
+    some of the model's classes: metrics that need the others are left out. `group` and `skip_bad` are as in
+    `nas.search`, `views` as in `nas.predict`. UserError if the model does not fit the data.
     """
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
-        data = load(source_of(data, model.image_size, skip_bad=False, images=None), progress=False)
+        source = source_of(data, model.image_size, skip_bad=skip_bad, images=None, group=group)
+        data = load(source, progress=False, partial=True)
     check_data(model, data)
     task = model.task
     if split not in SPLITS:
@@ -61,13 +72,14 @@ def evaluate(model: LensModel, data: Any, split: str = "all", *, views: int | No
         truth.numpy(),
         strata=truth.numpy() if task.classifies else None,
     )
-    interval = {name: metrics.interval(values) for name, values in drawn.items()}
-    return Evaluation(data.name, len(images), views, metrics_of_views(predicted, truth, task), interval)
+    found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
+    interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
+    return Evaluation(data.name, len(images), views, found, interval)
 
 
 def check_data(model: LensModel, data: Dataset) -> None:
-    """Raise UserError unless the data set has the model's classes and channels."""
-    if model.classes and set(data.classes) != set(model.classes):
+    """Raise UserError unless the data set has classes of the model's and its channels."""
+    if model.classes and not set(data.classes) <= set(model.classes):
         raise UserError(
             f"{data.name} has the classes {', '.join(data.classes) or 'none'}; the model distinguishes "
             f"{', '.join(model.classes)}"

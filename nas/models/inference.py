@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,10 @@ from nas.errors import UserError, mendable
 from nas.models.export import LensModel, checked
 from trainers import tasks
 from trainers.data import Images
-from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, is_image, read_image, resize
+from trainers.data.folder.bands import read_object
+from trainers.data.folder.files import images_below
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, resize
+from trainers.data.folder.objects import channels
 from trainers.evaluate import turned
 
 BATCH = 256
@@ -54,10 +56,11 @@ def predict(
 ) -> Prediction | Measurement:
     """Predict class probabilities, or values in the unit of the training targets.
 
-    images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. They are prepared
-    here as in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it
-    is; None: `model.views`. UserError if images are not square, have another number of channels than the model, or hold
-    NaN or infinities, or if a file cannot be read.
+    images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. For a model of
+    several channels, the files of an image's bands are one image, in the place of the first. They are prepared here as
+    in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it is;
+    None: `model.views`. UserError if images are not square, have another number of channels than the model, or hold NaN
+    or infinities, or if a file cannot be read.
     """
     views = model.views if views is None else checked(views)
     if isinstance(images, str | Path):
@@ -69,9 +72,14 @@ def predict(
     return _named(model, _of_arrays(model, images, views, batch_size))
 
 
-def predict_files(model: LensModel, files: Iterable[Path]) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
-    """Yield files and their predictions in batches of at most 256. UserError names a file that cannot be used."""
-    for batch, predicted in _of_files(model, files, model.views, BATCH):
+def predict_files(
+    model: LensModel, files: Sequence[Path], *, bad: list[str] | None = None
+) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
+    """Yield files and their predictions in batches of at most 256; of an image with a file for each band, the first.
+
+    UserError names a file that cannot be used; with a list `bad`, such files are left out and their faults added to it.
+    """
+    for batch, predicted in _of_files(model, files, model.views, BATCH, bad):
         yield batch, _named(model, predicted)
 
 
@@ -89,7 +97,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
+            found = sorted(images_below(path))
             if not found:
                 raise UserError(f"{path} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
             files += found
@@ -145,20 +153,31 @@ def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
 
 
 def _of_files(
-    model: LensModel, files: Iterable[Path], views: int, batch_size: int
+    model: LensModel, files: Sequence[Path], views: int, batch_size: int, bad: list[str] | None = None
 ) -> Iterator[tuple[list[Path], Tensor]]:
-    remaining = iter(files)
-    while batch := list(islice(remaining, batch_size)):
+    each = channels(files)[0] if model.in_chans > 1 else [(file,) for file in files]
+    for start in range(0, len(each), batch_size):
+        names, images = [], []
+        for bands in each[start : start + batch_size]:
+            try:
+                images.append(_prepared(model, bands))
+            except UserError as error:
+                if bad is None:
+                    raise
+                bad.append(str(error))
+            else:
+                names.append(bands[0])
         # Images of several types may share a batch: integers stay exact in float64, and normalising returns float32.
-        yield batch, _of_arrays(model, np.stack([_prepared(model, file) for file in batch]), views, batch_size)
+        if images:
+            yield names, _of_arrays(model, np.stack(images), views, batch_size)
 
 
-def _prepared(model: LensModel, file: Path) -> np.ndarray:
+def _prepared(model: LensModel, bands: Sequence[Path]) -> np.ndarray:
     try:
-        image, _ = read_image(file)
+        image, _ = read_object(bands)
     except UNREADABLE as error:
-        raise UserError(f"{file} cannot be read as an image: {error}") from error
-    check_shape(model, image.shape, str(file))
+        raise UserError(f"{bands[0]} cannot be read as an image: {error}") from error
+    check_shape(model, image.shape, str(bands[0]))
     return image if image.shape[-1] == model.image_size else resize(image, model.image_size)
 
 

@@ -23,6 +23,7 @@ def adapt(
     sampler: str | None = None,
     scheduler: str | None = None,
     data: Any = None,
+    group: str | None = None,
     skip_bad: bool = False,
     image_size: int | None = None,
     images: int | None = None,
@@ -63,7 +64,7 @@ def adapt(
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
-    changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images, data_seed)
+    changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images, data_seed, group)
     return replace(spec, **changes)
 
 

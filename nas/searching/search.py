@@ -53,6 +53,7 @@ def search(
     sampler: str | None = None,
     scheduler: str | None = None,
     warm_start: str | Path | None = None,
+    group: str | None = None,
     skip_bad: bool = False,
     image_size: int | None = None,
     images: int | None = None,
@@ -85,6 +86,8 @@ def search(
         study's, or the task's with another task).
     balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
+    group: a regular expression with one group, which names the object that an image shows, in its path below the
+        folder; all images of an object go into one split (default: the names of files say it).
     skip_bad: discard unreadable images of a folder instead of refusing it.
     images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
         which images are resized.
@@ -107,7 +110,7 @@ def search(
     deadline = deadline_of(time_limit)
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
-        scheduler=scheduler, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
+        scheduler=scheduler, group=group, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
         epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals,
         settings=settings,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from search_space import cost, from_dict
 from search_space.bounds import values
 from studies import StudySpec
 from trainers import metrics, tasks
-from trainers.data import Dataset
+from trainers.data import Dataset, source_from_dict, source_to_dict
 
 LIMIT = "limit"  # the attribute that says what their noise leaves to be found
 SAMPLED = 32  # images of each split that enter the digest
@@ -39,7 +39,9 @@ def describe(spec: StudySpec) -> dict[str, Any]:
 def completed(record: dict[str, Any]) -> dict[str, Any]:
     """Add to the record of an earlier version the fields that it lacks, with their defaults, as it was searched."""
     defaults = describe(StudySpec(name="-", question=""))
-    return {**defaults, **record, "training": {**defaults["training"], **record.get("training", {})}}
+    data = source_to_dict(source_from_dict(record["data"])) if "data" in record else defaults["data"]
+    training = {**defaults["training"], **record.get("training", {})}
+    return {**defaults, **record, "training": training, "data": json.loads(json.dumps(data))}
 
 
 def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
