@@ -154,6 +154,16 @@ def test_objects_with_other_bands_are_named_or_are_files_of_their_own_groups(
     )
 
 
+def test_files_named_as_different_objects_are_no_bands_of_one(tmp_path: Path, rng: np.random.Generator) -> None:
+    root = tmp_path / "data"
+    for label in ("a", "b"):
+        for axis in "yz":  # of a projected halo
+            fill(root / label, 20, rng, f"halo{{}}_{axis}.npy")
+    assert read(root).in_chans == 2, "its name says so"
+    data = read(root, group=r"(\w+/halo\d+_[yz])")
+    assert (data.in_chans, len(data.train) + len(data.val) + len(data.test)) == (1, 80)
+
+
 def test_copies_by_name_stay_in_one_split(tmp_path: Path, rng: np.random.Generator) -> None:
     root = tmp_path / "data"
     marks = ["_rot90", "_rot180", "-flip", "_hflip", " (1)", "-Copy", " copy", "_aug3"]

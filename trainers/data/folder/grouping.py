@@ -6,19 +6,25 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.listing import Entry, Listing, below
 from trainers.data.folder.objects import channels, originals
 from trainers.errors import TrainingError
 
 
-def with_bands(entries: Sequence[Entry], lenient: bool) -> tuple[list[Entry], tuple[str, ...]]:
-    """One entry for all bands of an image, and the names of the bands; the entries themselves if there are none."""
+def with_bands(entries: Sequence[Entry], root: Path, group: str | None) -> tuple[list[Entry], tuple[str, ...]]:
+    """One entry for all bands of an image, and the names of the bands; the entries themselves if there are none.
+
+    Files that `group` names as different objects are no bands of one image.
+    """
     by_file = {entry.path: entry for entry in entries}
     try:
-        images, bands = channels(list(by_file), lenient)
+        images, bands = channels(list(by_file), lenient=group is not None)
     except TrainingError as error:
         raise TrainingError(f"{error}; mend that, or name the objects yourself (--group)") from None
+    if group is not None and any(len({object_in(group, below(root, file)) for file in files}) > 1 for files in images):
+        return list(entries), ()
     if not bands:
         return list(entries), bands
     found = []
@@ -64,13 +70,18 @@ def check_pattern(group: str) -> None:
 
 def grouped(listing: Listing, group: str) -> Listing:
     """The listing with the objects that `group` finds in the names of its images. TrainingError if some have none."""
-    matches = [re.search(group, listing.name(entry)) for entry in listing.entries]
-    if lacking := [
-        listing.name(e) for e, match in zip(listing.entries, matches, strict=True) if match is None or match[1] is None
-    ]:
+    names = [listing.name(entry) for entry in listing.entries]
+    objects = [object_in(group, name) for name in names]
+    if lacking := [name for name, found in zip(names, objects, strict=True) if found is None]:
         raise TrainingError(
-            f"group {group!r} finds no object in {len(lacking)} of {len(matches)} names below {listing.root}, such as "
+            f"group {group!r} finds no object in {len(lacking)} of {len(names)} names below {listing.root}, such as "
             f"{', '.join(lacking[:3])}"
         )
-    entries = (replace(e, object=m[1]) for e, m in zip(listing.entries, matches, strict=True) if m)
+    entries = (replace(e, object=found) for e, found in zip(listing.entries, objects, strict=True))
     return replace(listing, entries=tuple(entries))
+
+
+def object_in(group: str, name: str) -> str | None:
+    """The object that `group` finds in the path of an image."""
+    match = re.search(group, name)
+    return match[1] if match else None

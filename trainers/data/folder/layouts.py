@@ -51,7 +51,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None) -> Listin
     if layout == "stacked":
         labels = tuple(pair[1] for pair in find_stacks(root, raw).values())
     else:
-        entries, bands = with_bands(entries, lenient=group is not None)
+        entries, bands = with_bands(entries, root, group)
         entries = with_objects(entries)
     if not entries:
         raise TrainingError(f"{root} {NO_FOLDERS}")

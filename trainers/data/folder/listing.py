@@ -58,10 +58,7 @@ class Listing:
         return self.below_root(entry.path) + row
 
     def below_root(self, file: Path) -> str:
-        """The path of a file below `root`, with slashes."""
-        path, root = str(file), f"{self.root}{os.sep}"
-        inside = path.removeprefix(root) if path.startswith(root) else os.path.relpath(path, self.root)
-        return inside.replace(os.sep, "/")
+        return below(self.root, file)
 
     def fingerprint(self) -> str:
         """Hash of the images' place, names, sizes, times of change, splits, labels and objects."""
@@ -100,3 +97,10 @@ class Listing:
         drawn = Counter(entry.label for entry in self.entries if entry.split in (None, "train"))
         wanted = 3 - len({entry.split for entry in self.entries} & {"val", "test"})
         return all(drawn[label] >= wanted for label in self.classes)
+
+
+def below(root: Path, file: Path) -> str:
+    """The path of a file below `root`, with slashes."""
+    path, start = str(file), f"{root}{os.sep}"
+    inside = path.removeprefix(start) if path.startswith(start) else os.path.relpath(path, root)
+    return inside.replace(os.sep, "/")
