@@ -20,7 +20,7 @@ from trainers.data import Simulated, Source, source_to_dict
 
 DEFAULT_SIZE = 64  # pixels; of images whose source names no size
 LARGE = 1024  # pixels; of images at which a space asks for everything that it can
-NOT_IDENTITY = ("trials", "question", "first", "finals", "baselines")  # a study may be resumed with others
+NOT_IDENTITY = ("trials", "question", "first", "finals", "folds", "baselines")  # a study may be resumed with others
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,19 @@ class Configuration:
     architecture: Architecture
     training: TrainConfig
     seed: int
+    fold: tuple[int, int] | None = None  # (k, n): validate on fold k of n of the training and validation images
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data, from which `from_dict` rebuilds the trial even after the space has changed."""
-        return {"architecture": to_dict(self.architecture), "training": self.training.to_dict(), "seed": self.seed}
+        made = {"architecture": to_dict(self.architecture), "training": self.training.to_dict(), "seed": self.seed}
+        return made if self.fold is None else {**made, "fold": list(self.fold)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
         """Invert `to_dict`."""
-        return cls(from_dict(values["architecture"]), TrainConfig.from_dict(values["training"]), int(values["seed"]))
+        fold = tuple(values["fold"]) if "fold" in values else None
+        training = TrainConfig.from_dict(values["training"])
+        return cls(from_dict(values["architecture"]), training, int(values["seed"]), fold)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class StudySpec:
     (multiply-accumulates for one image) are never trained. `first` holds parameters of the first trials by name; what
     it omits is sampled. With `seeds` above one, the seed is a parameter like any other: the sampler `grid` trains every
     cell with each seed. `finals` is the cost, as a share of the search's epochs, of training the best again with fresh
-    seeds at its end. `baselines` are what a retraining compares its configurations with (studies/baselines.py).
+    seeds at its end. With `folds`, these also validate on one fold after the other of the training and validation
+    images, so that few validation images do not decide. `baselines` are what a retraining compares its configurations
+    with (studies/baselines.py).
 
     Raises:
         StudyError: a field of the wrong type or out of bounds, or a `first` that the study does not ask for.
@@ -74,6 +80,7 @@ class StudySpec:
     sampler: str = "surrogate"
     seeds: int = 1
     finals: float = 0.2
+    folds: int = 0
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000
     seed: int = 0
@@ -105,6 +112,8 @@ class StudySpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise StudyError(f"{name} is {value!r}; expected a whole number from {low}")
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds == 1 or self.folds < 0:
+            raise StudyError(f"folds is {self.folds!r}; expected a whole number from 2, or 0 for none")
         if isinstance(self.finals, bool) or not isinstance(self.finals, int | float) or not 0 <= self.finals <= 1:
             raise StudyError(f"finals is {self.finals!r}; expected a share of the search's cost, from 0 to 1")
         if self.direction not in ("maximize", "minimize"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from trainers.data import Simulated, load
-from trainers.data.cache import cached
+from trainers.data.cache import allocate, cached
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATE = (
@@ -23,7 +24,7 @@ SIMULATE = (
 BUILD_SLOWLY = """
 import os, sys, time
 from pathlib import Path
-from trainers.data.cache import cached
+from trainers.data.cache import allocate, cached
 
 def build(folder):
     with open(sys.argv[2], "a") as log:
@@ -151,3 +152,19 @@ def test_first_use_says_one_plain_line_where_there_is_no_terminal(tmp_path: Path
     assert capfd.readouterr() == ("", "Simulating 21 lenses (fair)\n")
     load(Simulated(images=21, image_size=16), cache=tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_three_splits_that_fit_a_disk_one_by_one_but_not_together_are_refused(tmp_path: Path) -> None:
+    """A map of a sparse file would be written to until the disk is full, and the process killed."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        maps = [allocate(tmp_path, "train", (200, 1, 64, 64), np.dtype("f4"))]
+        with pytest.raises(ValueError, match=r"the val images need 0.00.* GB free; make room, or set NAS_CACHE"):
+            maps += [allocate(tmp_path, split, (60, 1, 64, 64), np.dtype("f4")) for split in ("val", "test")]
+        for pixels in maps:
+            pixels[:] = 1.0
+    finally:
+        del maps
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)

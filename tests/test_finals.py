@@ -33,13 +33,13 @@ def value(config, epoch=EPOCHS):
     return 0.7 + 0.2 * config["quality"] + 0.03 * rng.standard_normal() - 0.02 * (EPOCHS - epoch)
 
 
-def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, gap=None, **options):
+def searched(path, trials, seed=0, share=0.2, curve=value, maximize=True, gap=None, folds=0, **options):
     """A search with its finals, in this process."""
     direction = "maximize" if maximize else "minimize"
     ledger = Ledger(open_storage(path), "s", direction=direction, sampler=samplers.create("random", seed))
     ledger.study.set_user_attr("spec", {"rungs": [EPOCHS], "objective": "auc", "direction": direction})
     scheduler = schedulers.create("full", (EPOCHS,), 3)
-    search = Search(Engine(ledger, scheduler, sample=sample, trials=trials, **options), share)
+    search = Search(Engine(ledger, scheduler, sample=sample, trials=trials, **options), share, folds)
 
     def run(job):
         for epoch in range(job.start + 1, job.stop + 1):
@@ -193,3 +193,12 @@ def test_a_search_for_the_smallest_has_finals_too(tmp_path):
     winner = results.finalists()[0]
     assert winner.bound == min(f.bound for f in results.finalists())
     assert winner.bound > winner.mean
+
+
+def test_with_folds_every_training_of_a_configuration_validates_on_another_one(tmp_path):
+    results, _ = searched(tmp_path / "study.db", 20, share=0.5, folds=3)
+    assert results.repeats
+    for repeat in results.repeats:
+        earlier = [r for r in results.repeats if r.repeats == repeat.repeats and r.number < repeat.number]
+        assert repeat.config["fold"] == [len(earlier) % 3, 3]
+    assert all("fold" not in trial.config for trial in results.trials)

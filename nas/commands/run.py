@@ -45,6 +45,10 @@ def options() -> Parser:
         "--finals", type=float, metavar="SHARE",
         help="cost of training the best again with fresh seeds, as a share of the search's (default 0.2; 0: none)",
     )  # fmt: skip
+    p.add_argument(
+        "--folds", type=int, metavar="N",
+        help="validate the trainings of the finals on N folds in turn, for few validation images (default 0: none)",
+    )  # fmt: skip
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     add_limits(p)

@@ -26,7 +26,8 @@ class Finals:
     """Hands out the trainings of the finals and takes their results, like `Engine` those of the search.
 
     Made when the search is over; what an earlier process has finished is found in the study. At most `share` of the
-    epochs of the search are spent. `checkpoint` as in `Engine`.
+    epochs of the search are spent. With `folds`, each training of a configuration validates on another fold.
+    `checkpoint` as in `Engine`.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Finals:
         ledger: Ledger,
         *,
         share: float,
+        folds: int = 0,
         checkpoint: Callable[[int, int], int] = lambda number, at_most: 0,
         listen: Callable[[Event], None] = lambda event: None,
     ) -> None:
         results = read(ledger.study)
         self.ledger, self.results, self._listen, self._checkpoint = ledger, results, listen, checkpoint
-        self.epochs = results.rungs[-1]
+        self.epochs, self.folds = results.rungs[-1], folds
         self.sign = 1.0 if results.maximize else -1.0
         self.configs = {cell.trials[0].number: cell.trials[0] for cell in results.cells()}
         self.budget = trainings(results, share) if len(self.configs) > 1 else 0
@@ -73,6 +75,8 @@ class Finals:
             if trial is None:
                 return None
             config = {**self.configs[trial].config, "seed": self.first_seed + self.attempts[trial]}
+            if self.folds:
+                config["fold"] = [self.attempts[trial] % self.folds, self.folds]
             number = self.ledger.repeat(trial, {"config": config, REPEATS: trial})
             self.attempts[trial] += 1
             self.running[number] = _Training(trial, config, [])

@@ -34,6 +34,7 @@ def adapt(
     seed: int | None = None,
     seeds: int | None = None,
     finals: float | None = None,
+    folds: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> StudySpec:
     """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect."""
@@ -45,7 +46,7 @@ def adapt(
         at_least(name, value, 0)
     same_name = {
         "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "seed": seed, "task": task,
-        "sampler": sampler, "scheduler": scheduler, "finals": finals,
+        "sampler": sampler, "scheduler": scheduler, "finals": finals, "folds": folds,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
     if task not in (None, spec.task) or objective is not None:

@@ -39,6 +39,7 @@ from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
 from trainers.data import limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
+from trainers.data.folds import fold
 
 
 @mendable
@@ -64,6 +65,7 @@ def search(
     seed: int | None = None,
     seeds: int | None = None,
     finals: float | None = None,
+    folds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
@@ -94,6 +96,8 @@ def search(
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
     seed: of networks, training and sampler. seeds: trainings per cell of a grid.
     finals: cost of the finals, as a share of the search's epochs; 0 for none (default 0.2; a grid has none).
+    folds: parts of the training and validation images on which the finals validate in turn (default 0: on those of the
+        split).
     settings: other values of the study by name: {"space.width": (32, 64), "training.ema": (0.0,), "min_epochs": 6}.
     workers: trainings at once (default: one per CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
     time_limit: seconds after which the search stops and returns what it has found. trial_timeout: seconds without an
@@ -112,7 +116,7 @@ def search(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
         scheduler=scheduler, group=group, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
         epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals,
-        settings=settings,
+        folds=folds, settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
@@ -139,6 +143,8 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
     check_task(spec, data)
+    if spec.folds:
+        fold(data, 0, spec.folds)  # to refuse what cannot be divided before anything is trained
     if study is not None:
         check_same_images(study, data)
     sample = partial(spec.sample, image_size=data.image_size)
@@ -206,7 +212,7 @@ def _conduct(
         import_path=import_path(),
         checkpoints=str(run.checkpoints.absolute()),
     )
-    work = Search(engine, finals, partial(checkpoints.newest, run.checkpoints))
+    work = Search(engine, finals, spec.folds, partial(checkpoints.newest, run.checkpoints))
     killed = False
     display.say("starting Ray ...")
     try:
@@ -231,6 +237,7 @@ class Search:
 
     engine: Engine
     share: float = 0.0
+    folds: int = 0
     checkpoint: Callable[[int, int], int] = lambda number, at_most: 0  # as the engine's
     closed: bool = False  # whether the search itself is over
     finals: Finals | None = None
@@ -246,7 +253,11 @@ class Search:
             self.closed = True
             if self.share:
                 self.finals = Finals(
-                    self.engine.ledger, share=self.share, checkpoint=self.checkpoint, listen=self.engine.listen
+                    self.engine.ledger,
+                    share=self.share,
+                    folds=self.folds,
+                    checkpoint=self.checkpoint,
+                    listen=self.engine.listen,
                 )
         return job if self.finals is None else self.finals.next()
 

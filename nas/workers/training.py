@@ -17,6 +17,7 @@ from search_space import build_model
 from studies import Configuration
 from trainers import tasks
 from trainers.data import Dataset, load, source_from_dict
+from trainers.data.folds import fold
 from trainers.tasks import Task
 
 
@@ -60,6 +61,8 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
     """Set up the network, data and task of a `Configuration` in this process."""
     data, task = open_problem(problem)
     configuration = Configuration.from_dict(config)
+    if configuration.fold is not None:
+        data = fold(data, *configuration.fold)
     torch.manual_seed(configuration.seed)
     model = build_model(
         configuration.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs

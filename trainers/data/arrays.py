@@ -92,6 +92,7 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int) -> 
             "recognised": c.recognised(),
             "arrays": {"from": c.where, "image_size": image_size, "seed": seed},
         },
+        objects={s: [together[i] for i in rows[s]] for s in SPLITS},
     )
 
 

@@ -6,13 +6,14 @@ the final one, and a rename publishes the whole. Readers need no lock.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,29 @@ def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype,
     TrainingError if the disk has no room for it.
     """
     file = folder / f"{split}.images.npy"
+    if again:
+        return np.lib.format.open_memmap(file, mode="r+", dtype=dtype, shape=images)
     size, free = math.prod(images) * dtype.itemsize, shutil.disk_usage(folder).free
-    if size > free and not again:  # a map that outgrows the disk kills the process silently
+    try:
+        if size > free:
+            raise OSError(errno.ENOSPC, "too large")
+        pixels = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=images)
+        reserve(file)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
         raise TrainingError(
             f"the {split} images need {size / 1e9:.3g} GB and {folder.parent} has {free / 1e9:.3g} GB free; "
             "make room, or set NAS_CACHE to a folder on another disk"
-        )
-    return np.lib.format.open_memmap(file, mode="r+" if again else "w+", dtype=dtype, shape=images)
+        ) from error
+    return pixels
+
+
+def reserve(file: Path) -> None:
+    """Take the room of a sparse file on the disk. A map that finds it full later kills the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
 
 def recognised(folder: Path) -> str | None:
@@ -102,10 +119,17 @@ def finish(
     labels: Mapping[str, np.ndarray],
     targets: Mapping[str, Mapping[str, np.ndarray]],
     manifest: Mapping[str, Any],
+    objects: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Write each split's labels and targets beside its images, and the manifest, which must name `classes`."""
+    """Write each split's labels and targets beside its images, and the manifest, which must name `classes`.
+
+    objects: what each image shows, by any name; images of one object must never be on both sides of a split.
+    """
     images = {}
+    numbers = {key: n for n, key in enumerate(sorted({key for keys in (objects or {}).values() for key in keys}))}
     for split in SPLITS:
+        if objects is not None:
+            np.save(folder / f"{split}.objects.npy", np.array([numbers[key] for key in objects[split]], dtype=np.int64))
         np.save(folder / f"{split}.labels.npy", np.asarray(labels[split], dtype=np.int64))
         for target, values in targets[split].items():
             np.save(folder / f"{split}.{target}.npy", np.asarray(values, dtype=np.float64))
@@ -130,6 +154,7 @@ def open_dataset(name: str, folder: Path) -> Dataset:
             images=tensor(f"{split}.images.npy"),
             labels=tensor(f"{split}.labels.npy"),
             targets={target: tensor(f"{split}.{target}.npy") for target in manifest["targets"]},
+            objects=tensor(f"{split}.objects.npy") if (folder / f"{split}.objects.npy").exists() else None,
         )
         for split in SPLITS
     )

@@ -79,6 +79,8 @@ class Split:
     labels: Tensor  # (N,) int64 class indices
     targets: Mapping[str, Tensor]
     """The regression targets by name, each (N,) float64 and NaN where unknown."""
+    objects: Tensor | None = None
+    """The number of the object that each image shows, (N,) int64, the same in all splits; None: each its own."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,6 +96,7 @@ class Split:
             Chosen(self.images, rows.to(self.images.device)),
             self.labels[rows],
             {name: values[rows] for name, values in self.targets.items()},
+            None if self.objects is None else self.objects[rows],
         )
 
     def where(self, mask: Tensor) -> Split:
@@ -103,7 +106,8 @@ class Split:
     def to(self, device: str | torch.device) -> Split:
         """A copy of the split on `device`, images and all."""
         targets = {name: values.to(device) for name, values in self.targets.items()}
-        return Split(self.images[:].to(device), self.labels.to(device), targets)
+        objects = None if self.objects is None else self.objects.to(device)
+        return Split(self.images[:].to(device), self.labels.to(device), targets, objects)
 
 
 def joined(first: Split, second: Split) -> Split:
@@ -114,6 +118,7 @@ def joined(first: Split, second: Split) -> Split:
         images=Joined(first.images, second.images),
         labels=torch.cat([first.labels, second.labels]),
         targets={name: torch.cat([first.targets[name], second.targets[name]]) for name in first.targets},
+        objects=None if first.objects is None or second.objects is None else torch.cat([first.objects, second.objects]),
     )
 
 

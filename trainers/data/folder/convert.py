@@ -126,6 +126,7 @@ def convert(
             "bands": listing.bands,
             "skipped": list(bad.values()),
         },
+        objects={s: [together[i] for i in rows[s]] for s in SPLITS},
     )
     files = {s: [[names[i], digests[i]] for i in rows[s]] for s in SPLITS}
     (folder / "files.json").write_text(json.dumps(files))  # not in the manifest, which every load reads
