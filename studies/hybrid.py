@@ -40,7 +40,7 @@ def hybrid_space(
         options={
             "conv": {"variant": ("separable", "residual")},
             "window": {"variant": ("v1",)},
-            "anisotropic": {"variant": ("gaussian", "polar", "cross")},
+            "anisotropic": {"variant": ("gaussian", "polar", "cross"), "heads": (1, 2, 4)},  # suit every width
             "fourier": {"variant": ("fnet2d", "gfnet")},
             "mlp": {"variant": ("mixer",)},
         },
@@ -48,7 +48,7 @@ def hybrid_space(
 
 
 def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
-    """Parameters of a first trial: a network of one stage per mixer, "c" or "a", and a training known to be good.
+    """Parameters of a first trial: a network of two blocks per mixer, "c" or "a", and a training known to be good.
 
     The sampler learns from it as from any other trial. Parameters that are not named here are sampled.
     """
@@ -56,22 +56,23 @@ def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
     training = {"batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02, "label_smoothing": 0.0, "ema": 0.0}
     stages = {"stages": len(mixers), **{f"stages.{i}.downsample": True for i in range(1, len(mixers))}}
     kinds: dict[str, dict[str, Any]] = {
-        "c": {"mixer": "conv", "conv.variant": "residual", "depth": 1},
+        "c": {"mixer": "conv", "conv.variant": "residual", "depth": 2},
         "a": {"mixer": "attention", "attention.heads": 4, "depth": 2, "mlp_ratio": 2, "first": "same"},
     }
     for i, (mixer, width) in enumerate(zip(mixers, widths, strict=True)):
         stages |= {f"stages.{i}.{name}": value for name, value in {**kinds[mixer], "width": width}.items()}
-    return {**network, **training, "normalisation": "zscore", "augmentation": "d4", **stages, **more}
+    return {**network, **training, "normalisation": "asinh", "augmentation": "d4", **stages, **more}
 
 
 # What the given networks have besides, in a size that also asks for the norm.
 WITH_NORM = {"norm_layer": "batch", "head.pooled": "average"}
 
 # What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
-# from the start. Then one with attention late.
+# from the start. Then one with attention late. A second block in each stage is worth more than a finer grid or other
+# widths (benchmarks/README.md).
 FIRST = (
-    given("ccc", (32, 64, 128), grid=16, head="average"),
     given("cccc", (16, 32, 64, 128), grid=32, head="average"),
+    given("ccc", (32, 64, 128), grid=16, head="average"),
     given("cca", (32, 64, 128), grid=16, head="average"),
 )
 
