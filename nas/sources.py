@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ def source_of(
     images: int | None,
     data_seed: int | None = None,
     group: str | None = None,
+    hdu: str | Sequence[str] | None = None,
+    clip: str | tuple[float, float] | None = None,
 ) -> Source:
-    """The data source that `data` means.
+    """The data source that `data` means; the options are its fields.
 
     `data` is a source; a folder; "my_package.my_images:load", a function; or what such a function may return: images
     and labels, a torch Dataset, or either by split.
@@ -44,10 +46,13 @@ def source_of(
         raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
     if group is not None and not isinstance(data, Folder):
         raise UserError("group finds objects in the names of files, but the data is no folder of images; omit it")
+    for name, value in {"hdu": hdu, "clip": clip}.items():
+        if value is not None and not isinstance(data, Folder):
+            raise UserError(f"{name} says how image files are read, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
     changes: Mapping[str, Any] = {
         "image_size": image_size, "images": images, "skip_bad": skip_bad or None, "seed": data_seed,
-        "group": group,
+        "group": group, "hdu": hdu, "clip": clip,
     }  # fmt: skip
     return replace(data, **{name: value for name, value in changes.items() if value is not None})

@@ -35,7 +35,8 @@ def describe_data(source: Mapping[str, Any]) -> str:
         words = f"images in memory ({rest.pop('digest')[:8]}){size}"
     else:
         words = f"{source.get('kind')}{size}"
-    return ", ".join([words, *(f"{name} {value}" for name, value in rest.items())])
+    listed = {k: ",".join(map(str, v)) if isinstance(v, list | tuple) else v for k, v in rest.items()}
+    return ", ".join([words, *(f"{name} {value}" for name, value in listed.items())])
 
 
 def objective_name(objective: str) -> str:

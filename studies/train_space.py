@@ -9,7 +9,7 @@ from typing import Any
 
 from search_space.bounds import Bound, Range, Trial, check, pick, values
 from studies.errors import StudyError
-from trainers.config import NO_AUGMENTATION, NORMALISATIONS, OPTIMISERS, Augmentation, TrainConfig
+from trainers.config import NO_AUGMENTATION, OPTIMISERS, Augmentation, TrainConfig
 
 STRENGTHS = ("shift", "noise", "zoom", "blur", "brightness", "contrast", "cutout", "mixup", "cutmix")
 
@@ -31,7 +31,7 @@ class TrainSpace:
     warmup_epochs: Bound = (1.0,)
     batch_size: Bound = (32, 64, 128)
     label_smoothing: Bound = (0.0, 0.1)
-    normalisation: Bound = NORMALISATIONS
+    normalisation: Bound = ("minmax", "zscore", "log", "asinh")
     rotation: Bound = (0.0, 180.0)
     flip: Bound = (False, True)
     shift: Bound = (0.0, 0.05)

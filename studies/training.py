@@ -10,7 +10,7 @@ from studies.augmentation import NETWORK
 from studies.augmentation import STUDY as AUGMENTATION
 from studies.spec import StudySpec
 from studies.train_space import TrainSpace
-from trainers.config import SCHEDULES, SCOPES
+from trainers.config import NORMALISATIONS, SCHEDULES, SCOPES
 
 STRENGTHS: dict[str, Any] = {
     "shift": (0.0, 0.02, 0.1),
@@ -50,6 +50,7 @@ STUDY = StudySpec(
         schedule=SCHEDULES,
         warmup_epochs=(0.5, 1.0, 2.0),
         ema=(0.0, 1.0),
+        normalisation=NORMALISATIONS,
         normalisation_scope=SCOPES,
         **STRENGTHS,
     ),

@@ -236,7 +236,7 @@ def damage(kind: str, root: Path) -> None:
         ("truncated", r"1 of 12 images .* cannot be read .*sub/1.npy"),
         ("zero bytes", r"1 of 12 images .* cannot be read .*sub/1.npy"),
         ("no image", r"1 of 13 images .* cannot be read .*sub/1.jpg"),
-        ("nan", r"sub/1.npy \(holds NaN or infinite values\)"),
+        ("nan", r"sub/1.npy \(holds NaN or infinite values in 100% of its pixels"),
         ("shape", r"not 1x10x10 float32 like most: sub/1.npy \(1x12x12 float32\)"),
         ("dtype", r"not 1x10x10 float32 like most: sub/1.npy \(1x10x10 int16\)"),
         ("strings", r"sub/1.npy \(holds <U1 values; expected numbers\)"),

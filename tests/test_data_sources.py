@@ -357,7 +357,7 @@ HOLE = np.where(np.arange(20)[:, None, None] == 7, np.nan, NOISE)
         ((NOISE, np.eye(2)[of_two_classes()]), r"labels have shape \(20, 2\); expected one for each"),
         ((NOISE, None), r"labels have shape \(\)"),
         ((NOISE[0], of_two_classes(8)), r"image 0 \(has shape \(8,\); expected"),
-        ((NOISE[:, :, :, None].repeat(5, 3), of_two_classes()), r"image 0 \(has shape \(8, 8, 5\); expected"),
+        ((NOISE[:, :, :, None].repeat(17, 3), of_two_classes()), r"image 0 \(has shape \(8, 8, 17\); expected"),
         ((NOISE[:, :6], of_two_classes()), "its images are 8x6 pixels; expected square images"),
         ((HOLE, of_two_classes()), r"1 of 20 images .* not 1x8x8 float32 like most: image 7 \(holds NaN"),
         ((HOLE.astype(complex), of_two_classes()), r"20 of 20 images cannot be used: image 0 \(holds complex128"),

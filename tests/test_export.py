@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from astropy.io import fits
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -17,12 +18,15 @@ import nas
 from nas.commands.cli import main_of
 from nas.models import inference as predicting
 from nas.models.card import model_card
+from nas.models.evaluation import source_for
 from nas.models.export import describe_member, describe_model, export
 from nas.models.inference import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load
+from trainers.data.folder.image_file import Reading, resize
+from trainers.data.folder.missing import clipped
 from trainers.evaluate import outputs
 from trainers.tasks.axion_mass_sigma import Task as MassWithSigma
 from trainers.tasks.substructure import Task
@@ -490,6 +494,70 @@ def test_an_image_that_cannot_be_used_is_named_in_one_line(tmp_path, capsys, mod
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not captured.out, "no half of a result"
+
+
+def test_a_model_reads_images_as_in_training(tmp_path):
+    """Missing pixels are filled and the image clipped, then resized; in a file as in an array of any byte order."""
+    clip = (1.0, 99.0)
+    exported(tmp_path / "m", Toy("resnet2"), reading=Reading(clip=clip))
+    model = nas.load_model(tmp_path / "m")
+    images = np.random.default_rng(0).random((3, 1, 64, 64))
+    images[:, :, :2] = -9999
+    images[:, :, 30, 30] = 500
+    by_hand = images.copy()
+    by_hand[:, :, :2] = np.sort(images[:, :, 2:].reshape(3, -1))[:, 62 * 32, None, None, None]
+    by_hand = np.stack([resize(clipped(image, clip).astype(np.float32), 32) for image in by_hand])
+    expected = model(torch.from_numpy(by_hand))
+    np.save(tmp_path / "0.npy", images[0])
+    assert torch.equal(predict(model, tmp_path / "0.npy").probabilities, model(torch.from_numpy(by_hand[:1])))
+    for given in (images, images.astype(">f8"), images[::-1][::-1], torch.from_numpy(images)):
+        assert torch.equal(predict(model, given).probabilities, expected)
+    turned = np.ascontiguousarray(images[..., ::-1])
+    assert torch.equal(predict(model, images[..., ::-1]).probabilities, predict(model, turned).probabilities)
+    assert "clipped at the percentiles 1 and 99" in (tmp_path / "m" / "README.md").read_text()
+    with pytest.raises(
+        nas.UserError, match=r"image 1 cannot be used \(holds the sentinel -9999 and NaN .* 53% of its pixels"
+    ):
+        predict(model, np.where(np.arange(3 * 4096).reshape(images.shape) // 2048 == 3, np.nan, images))
+
+
+def test_a_model_reads_the_hdus_that_it_was_trained_on(tmp_path):
+    exported(tmp_path / "m", Toy("resnet2"), in_chans=2, channels=("G", "R"))
+    model = nas.load_model(tmp_path / "m")
+    g, r = np.random.default_rng(0).random((2, 32, 32)).astype(np.float32)
+
+    def write(name, **planes):
+        units = [fits.ImageHDU(plane, name=band) for band, plane in planes.items()]
+        fits.HDUList([fits.PrimaryHDU(), *units]).writeto(tmp_path / name)
+        return tmp_path / name
+
+    expected = model(torch.from_numpy(np.stack([g, r])[None]))
+    right = write("right.fits", HSC_R=r, HSC_G=g, MASK=g)
+    assert torch.equal(predict(model, right).probabilities, expected)
+    with pytest.raises(nas.UserError, match="has the channels G, I, but the model was trained on G, R"):
+        predict(model, write("wrong.fits", G=g, I=r))
+    odd = write("odd.fits", ONE=r, TWO=g)
+    with pytest.raises(nas.UserError, match=r"has 2 HDUs .* choose with --hdu"):
+        predict(model, odd)
+    assert torch.equal(predict(model, odd, hdu="TWO,ONE").probabilities, expected)
+    exported(tmp_path / "chosen", Toy("resnet2"), in_chans=2, reading=Reading(hdu=("TWO", "ONE")))
+    assert torch.equal(predict(nas.load_model(tmp_path / "chosen"), odd).probabilities, expected)
+
+
+def test_an_evaluation_reads_a_folder_as_the_model_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    exported(tmp_path / "m", Toy("resnet2"), reading=Reading(clip=(0.5, 99.5)))
+    model = nas.load_model(tmp_path / "m")
+    rng = np.random.default_rng(0)
+    for label in TASK.classes:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(4):
+            np.save(tmp_path / "data" / label / f"{i}.npy", rng.random((32, 32)) ** 4 * 100)
+    source = source_for(model, str(tmp_path / "data"))
+    assert (source.clip, source.image_size) == ((0.5, 99.5), 32)
+    assert nas.evaluate(model, str(tmp_path / "data")) == nas.evaluate(model, load(source, progress=False))
+    with pytest.raises(nas.UserError, match=r"clipped at the percentiles 0\.5 and 99\.5; give a folder"):
+        nas.evaluate(model, (rng.random((12, 32, 32)), np.arange(12) % 3))
 
 
 def test_the_commands_take_the_number_of_views(tmp_path, capsys):

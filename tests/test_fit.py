@@ -15,7 +15,7 @@ from torch import nn
 from trainers import tasks
 from trainers.batch.mixing import mix
 from trainers.batch.normalise import Normalisation, normalise, resolve
-from trainers.config import NO_AUGMENTATION, NORMALISATIONS, OPTIMISERS, Augmentation, TrainConfig
+from trainers.config import NO_AUGMENTATION, NORMALISATIONS, OPTIMISERS, SCOPES, Augmentation, TrainConfig
 from trainers.data import Dataset, Split
 from trainers.evaluate import evaluate
 from trainers.fit import epoch_seed, fit
@@ -309,11 +309,42 @@ def test_normalisation_forgets_unit_and_offset_of_the_pixels(kind):
     torch.testing.assert_close(normalise(images * 7 + 3, kind), normalise(images, kind), rtol=1e-4, atol=1e-4)
     assert normalise(torch.full((1, 1, 8, 8), 5, dtype=torch.uint8), kind).abs().max() == 0
     x = normalise(images, kind)
-    if kind == "minmax":
+    if kind in ("minmax", "percentile"):  # of 128 pixels, the percentiles 0.5 and 99.5 are the ends
         assert x.amin((1, 2, 3)).tolist() == [0] * 4
         assert x.amax((1, 2, 3)).tolist() == [1] * 4
     else:
         torch.testing.assert_close(x.std((1, 2, 3)), torch.ones(4))
+
+
+@pytest.mark.parametrize("kind", NORMALISATIONS)
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("power", range(-30, 31, 5))
+def test_normalised_pixels_do_not_depend_on_their_unit(kind, scope, power):
+    noise = torch.randn(6, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([noise, (2 * noise).exp() + 50])
+
+    def prepared(x):
+        how = resolve(TrainConfig(normalisation=kind, normalisation_scope=scope), x)
+        return normalise(x, how)
+
+    torch.testing.assert_close(prepared(images * 10.0**power), prepared(images), rtol=1e-3, atol=1e-4)
+    if scope == "image":
+        assert torch.equal(prepared(images * 2.0 ** (3 * power)), prepared(images)), "no digit changes"
+
+
+def test_percentiles_are_those_of_the_sorted_pixels_and_forget_hot_ones():
+    images = torch.rand(3, 2, 20, 20, generator=torch.Generator().manual_seed(0))
+    low, high = np.sort(images.flatten(1))[:, [3, -4]].T[:, :, None, None, None]  # 0.5% of 800 pixels are 4
+    expected = ((images.numpy() - low) / (high - low)).clip(0, 1)
+    np.testing.assert_allclose(normalise(images, "percentile"), expected, atol=1e-6)
+    hot = images.clone()
+    hot[:, 0, 5, 5:7] = 1e6
+    x = normalise(hot, "percentile")
+    assert x.max() == 1
+    torch.testing.assert_close(x[:, 1], torch.from_numpy(expected[:, 1]), rtol=0, atol=0.02)
+    faint = torch.zeros(1, 1, 20, 20)
+    faint[0, 0, 3, 3] = 5.0  # fewer pixels than a percentile leaves out are still seen
+    assert normalise(faint, "percentile").max() == 1
 
 
 @pytest.mark.parametrize(
@@ -342,6 +373,9 @@ def test_global_statistics_are_numpys_and_keep_the_images_differences(kind):
     x = images.numpy()
     if kind == "minmax":
         expected = (x - x.min()) / (x.max() - x.min())
+    elif kind == "percentile":
+        low, high = np.sort(x, None)[[18, -19]]  # 0.5% of 3,840 pixels are 19
+        expected = ((x - low) / (high - low)).clip(0, 1)
     else:
         u = (x - x.min()) / x.std(ddof=1)
         u = {"zscore": u, "log": np.log1p(u), "asinh": np.arcsinh(u)}[kind]

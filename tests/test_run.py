@@ -22,8 +22,8 @@ from nas.commands.cli import main_of
 from nas.commands.run import options
 from nas.searching.options import adapt
 from nas.searching.settings import parse
-from nas.searching.study import open_ledger
-from trainers.data import load
+from nas.searching.study import completed, describe, open_ledger
+from trainers.data import Folder, load
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "15000000", "--workers", "2"]
@@ -312,3 +312,10 @@ def wait_until(condition, process, seconds=200):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end, "the search does not come forward"
         time.sleep(0.1)
+
+
+def test_a_study_of_a_folder_from_before_hdus_and_clipping_is_the_same_study():
+    spec = dataclasses.replace(studies.load("hybrid"), data=Folder("/data", image_size=64))
+    before = describe(spec)
+    before["data"] = {name: value for name, value in before["data"].items() if name not in ("hdu", "clip")}
+    assert completed(before) == describe(spec)

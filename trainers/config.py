@@ -8,7 +8,7 @@ from typing import Any
 
 from trainers.errors import TrainingError
 
-NORMALISATIONS = ("minmax", "zscore", "log", "asinh")
+NORMALISATIONS = ("minmax", "zscore", "log", "asinh", "percentile")
 SCOPES = ("image", "global")
 OPTIMISERS = ("adamw", "sgd", "lion")
 SCHEDULES = ("cosine", "linear", "constant")

@@ -43,6 +43,11 @@ def parser(command: str, description: str) -> Parser:
     return p
 
 
+def add_reading_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels, by name or number")
+    p.add_argument("--clip", metavar="LOW,HIGH", help="clip each image at these percentiles, such as 0.1,99.9")
+
+
 def add_model_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", type=Path, required=True, help="folder of a model, such as runs/hybrid/models/best")
     p.add_argument(

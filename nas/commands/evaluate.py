@@ -24,6 +24,7 @@ def options() -> Parser:
     )
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
+    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics to this file")
     return p
 
@@ -39,15 +40,14 @@ def command(argv: list[str]) -> int:
     from rich.table import Table
 
     from nas.files import write_text
-    from nas.models.evaluation import evaluate
+    from nas.models.evaluation import evaluate, source_for
     from nas.models.export import load_model
-    from nas.sources import source_of
     from nas.words import count, metric_name
     from trainers.data import Simulated, load
 
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
-    source = source_of(given, model.image_size, args.skip_bad, args.images, args.data_seed, args.group)
+    source = source_for(model, given, args.skip_bad, args.images, args.data_seed, args.group, args.hdu)
     data = load(source, partial=True)
     evaluation = evaluate(model, data, args.split)
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"

@@ -17,6 +17,7 @@ def options() -> Parser:
     add_model_options(p)
     p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     p.add_argument("--skip-bad", action="store_true", help="leave out and name unreadable images instead of stopping")
+    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 
@@ -34,7 +35,7 @@ def command(argv: list[str]) -> int:
     bad: list[str] | None = [] if args.skip_bad else None
     predicted = [
         {"file": str(file), **row}
-        for batch, predictions in predict_files(model, files, bad=bad)
+        for batch, predictions in predict_files(model, files, bad=bad, hdu=args.hdu)
         for file, row in zip(batch, rows(predictions), strict=True)
     ]
     for fault in bad or ():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from nas.commands.cli import Parser, add_limits, parser
+from nas.commands.cli import Parser, add_limits, add_reading_options, parser
 from nas.commands.finding import add_options, find_results
 
 
@@ -35,6 +35,7 @@ def options() -> Parser:
         "--data", metavar="OTHER",
         help="train and test on other images, a folder or a function as in nas.run; results go to data-... in the run",
     )  # fmt: skip
+    add_reading_options(p)
     p.add_argument(
         "--sparsity", type=float, help="share of the weights in mixers and MLPs to prune (default: as searched)"
     )

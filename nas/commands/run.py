@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.commands.cli import Parser, add_group, add_limits, names_in, parser
+from nas.commands.cli import Parser, add_group, add_limits, add_reading_options, names_in, parser
 
 TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
@@ -28,6 +28,7 @@ def options() -> Parser:
     )
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
+    add_reading_options(p)
     p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
     p.add_argument("--images", type=int, help="number of simulated images")
     p.add_argument("--data-seed", type=int, help="draw other simulated images, test images included (default 0)")

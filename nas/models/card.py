@@ -39,8 +39,8 @@ def model_card(config: Mapping[str, Any]) -> str:
 
 * **Model**: {_about_model(config)}
 {networks}
-* **Images**: {config["in_chans"]} x {size} x {size}; resized ({config["resize"]}) if necessary, then \
-normalised. `nas.predict` does both.
+* **Images**: {config["in_chans"]} x {size} x {size}{_about_channels(config)}; {_about_reading(config)}resized \
+({config["resize"]}) if necessary, then normalised. `nas.predict` does the same.
 * **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, weights of the last epoch.
 * **Cost**: {_about_cost(config)}
 
@@ -71,6 +71,16 @@ choose another number of views.
 
 {", ".join(f"{name} {value}" for name, value in config["versions"].items())}
 """
+
+
+def _about_channels(config: Mapping[str, Any]) -> str:
+    channels = config.get("channels")
+    return f" of {', '.join(channels)}" if channels else ""
+
+
+def _about_reading(config: Mapping[str, Any]) -> str:
+    clip = config.get("reading", {}).get("clip")
+    return f"clipped at the percentiles {clip[0]:g} and {clip[1]:g}, " if clip else ""
 
 
 def _about_model(config: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from nas.models.export import LensModel, checked
 from nas.models.inference import predictions
 from nas.sources import source_of
 from trainers import metrics
-from trainers.data import Dataset, Split, joined, load
+from trainers.data import Dataset, Folder, Source, Split, joined, load
 from trainers.evaluate import SYMMETRIES, metrics_of_views
 
 SPLITS = ("all", "train", "val", "test")
@@ -40,17 +40,17 @@ def evaluate(
     views: int | None = None,
     group: str | None = None,
     skip_bad: bool = False,
+    hdu: str | Sequence[str] | None = None,
 ) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
     `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
     some of the model's classes: metrics that need the others are left out. `group` and `skip_bad` are as in
-    `nas.search`, `views` as in `nas.predict`. UserError if the model does not fit the data.
+    `nas.search`, `views` and `hdu` as in `nas.predict`. UserError if the model does not fit the data.
     """
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
-        source = source_of(data, model.image_size, skip_bad=skip_bad, images=None, group=group)
-        data = load(source, progress=False, partial=True)
+        data = load(source_for(model, data, skip_bad, group=group, hdu=hdu), progress=False, partial=True)
     check_data(model, data)
     task = model.task
     if split not in SPLITS:
@@ -77,6 +77,27 @@ def evaluate(
     return Evaluation(data.name, len(images), views, found, interval)
 
 
+def source_for(
+    model: LensModel,
+    data: Any,
+    skip_bad: bool = False,
+    images: int | None = None,
+    data_seed: int | None = None,
+    group: str | None = None,
+    hdu: str | Sequence[str] | None = None,
+) -> Source:
+    """The source that `data` means, read as the model's own images were; the options are as in `source_of`."""
+    source = source_of(data, model.image_size, skip_bad, images, data_seed, group, hdu)
+    if isinstance(source, Folder):
+        return replace(source, hdu=source.hdu or model.reading.hdu, clip=model.reading.clip)
+    if model.reading.clip:
+        low, high = model.reading.clip
+        raise UserError(
+            f"the model's images are clipped at the percentiles {low:g} and {high:g}; give a folder of images"
+        )
+    return source
+
+
 def check_data(model: LensModel, data: Dataset) -> None:
     """Raise UserError unless the data set has classes of the model's and its channels."""
     if model.classes and not set(data.classes) <= set(model.classes):
@@ -86,6 +107,8 @@ def check_data(model: LensModel, data: Dataset) -> None:
         )
     if data.in_chans != model.in_chans:
         raise UserError(f"{data.name} has {data.in_chans} channels, but the model was trained on {model.in_chans}")
+    if wrong := model.other_channels(data.channels):
+        raise UserError(f"{data.name} {wrong}")
 
 
 def _with_classes_of(model: LensModel, data: Dataset, split: Split) -> Split:

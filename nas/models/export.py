@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ from nas.models.card import model_card
 from search_space import build_model, from_dict
 from trainers import calibrate, tasks
 from trainers.batch.normalise import Normalisation, normalise
+from trainers.data.folder.image_file import AS_STORED, Reading
+from trainers.data.folder.passbands import wavelength
 from trainers.evaluate import turned
 from trainers.tasks import Task
 
@@ -63,6 +65,8 @@ class LensModel(nn.Module):
         self.task = tasks.from_record(config["task"])
         self.in_chans = int(config["in_chans"])
         self.image_size = int(config["image_size"])
+        self.reading = Reading(**config.get("reading", {}))  # how images are read from files
+        self.channels = tuple(config.get("channels", ()))  # the bands or HDUs that they come from
         self.calibration: Mapping[str, float] = config["calibration"]  # number of views -> factor of trainers.calibrate
         self.members = [
             Member(Normalisation.from_json(m["normalisation"]), tasks.from_record(m["task"]), int(m["times"]))
@@ -72,6 +76,13 @@ class LensModel(nn.Module):
     @property
     def classes(self) -> tuple[str, ...]:
         return self.task.classes
+
+    def other_channels(self, found: Sequence[str]) -> str:
+        """What to say of HDUs that are other bands than the model's; empty unless it is known that they are."""
+        ours, theirs = ([wavelength(name) for name in names] for names in (self.channels, found))
+        if None in ours + theirs or not ours or not theirs or ours == theirs:
+            return ""
+        return f"has the channels {', '.join(found)}, but the model was trained on {', '.join(self.channels)}"
 
     def forward(self, images: Tensor, views: int | None = None) -> Tensor:
         views = self.views if views is None else checked(views)
@@ -130,11 +141,15 @@ def describe_model(
     task: Task,
     in_chans: int,
     image_size: int,
+    reading: Reading = AS_STORED,
+    channels: Sequence[str] = (),
     views: int = 1,
     calibration: Mapping[str, float] | None = None,
     **origin: Any,
 ) -> dict[str, Any]:
     """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.
+
+    `channels` names the bands or HDUs that the training images came from.
 
     `calibration` holds the factor of `trainers.calibrate` for "1" view or "8", where it is known.
     """
@@ -144,6 +159,8 @@ def describe_model(
         "image_size": image_size,
         "num_outputs": task.num_outputs,
         "task": tasks.to_record(task_name, task),
+        "reading": asdict(reading),
+        "channels": list(channels),
         "resize": RESIZE,
         "views": views,
         "calibration": dict(calibration or {}),

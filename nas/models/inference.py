@@ -17,8 +17,10 @@ from trainers import tasks
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
-from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, resize
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Stored, hdu_names, normal_form, resize
 from trainers.data.folder.objects import channels
+from trainers.data.given import to_array
+from trainers.errors import TrainingError
 from trainers.evaluate import turned
 
 BATCH = 256
@@ -52,6 +54,7 @@ def predict(
     images: Tensor | np.ndarray | str | Path | Sequence[str | Path],
     *,
     views: int | None = None,
+    hdu: str | Sequence[str] | None = None,
     batch_size: int = BATCH,
 ) -> Prediction | Measurement:
     """Predict class probabilities, or values in the unit of the training targets.
@@ -59,27 +62,29 @@ def predict(
     images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. For a model of
     several channels, the files of an image's bands are one image, in the place of the first. They are prepared here as
     in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it is;
-    None: `model.views`. UserError if images are not square, have another number of channels than the model, or hold NaN
-    or infinities, or if a file cannot be read.
+    None: `model.views`. hdu: the HDUs of FITS files that are the channels, by name or number; None: as in training.
+    UserError if images are not square, have another number of channels than the model, or miss more than a tenth of
+    their pixels, or if a file cannot be read.
     """
     views = model.views if views is None else checked(views)
     if isinstance(images, str | Path):
         images = [images]
     if isinstance(images, Sequence):
         files = image_files([Path(path) for path in images])
-        each = [predicted for _, predicted in _of_files(model, files, views, batch_size)]
+        each = [predicted for _, predicted in _of_files(model, files, views, batch_size, hdu)]
         return _named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
     return _named(model, _of_arrays(model, images, views, batch_size))
 
 
 def predict_files(
-    model: LensModel, files: Sequence[Path], *, bad: list[str] | None = None
+    model: LensModel, files: Sequence[Path], *, bad: list[str] | None = None, hdu: str | Sequence[str] | None = None
 ) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
     """Yield files and their predictions in batches of at most 256; of an image with a file for each band, the first.
 
     UserError names a file that cannot be used; with a list `bad`, such files are left out and their faults added to it.
+    `hdu` is as in `predict`.
     """
-    for batch, predicted in _of_files(model, files, model.views, BATCH, bad):
+    for batch, predicted in _of_files(model, files, model.views, BATCH, hdu, bad):
         yield batch, _named(model, predicted)
 
 
@@ -123,24 +128,19 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
 
 def _of_arrays(model: LensModel, images: Tensor | np.ndarray, views: int, batch_size: int) -> Tensor:
     """Predictions (N, ...) of images (N, C, H, W) as stored."""
-    pixels = images.detach() if isinstance(images, Tensor) else torch.from_numpy(_native(np.asarray(images)))
-    if pixels.dtype in (torch.float16, torch.bfloat16):  # numpy has no bfloat16
-        pixels = pixels.float()
-    if pixels.ndim != 4:
-        raise UserError(f"images have shape {tuple(pixels.shape)}; expected (N, C, H, W)")
-    if len(pixels) == 0:
-        return model.task.predict(torch.empty(0, model.task.num_outputs))
-    check_shape(model, tuple(pixels.shape[1:]), "the images")
-    if not torch.isfinite(pixels).all():
-        raise UserError("the images hold NaN or infinite values")
-    if pixels.shape[-1] != model.image_size:
-        pixels = torch.from_numpy(np.stack([resize(image, model.image_size) for image in pixels.cpu().numpy()]))
-    return predictions(model, pixels, views=views, batch_size=batch_size)
+    if len(images.shape) != 4:
+        raise UserError(f"images have shape {tuple(images.shape)}; expected (N, C, H, W)")
+    parts = [model.task.predict(torch.empty(0, model.task.num_outputs))]
+    for start in range(0, len(images), batch_size):
+        batch = to_array(images[start : start + batch_size])
+        prepared = [_prepared(model, Stored(image), f"image {start + i}") for i, image in enumerate(batch)]
+        parts.append(_of_prepared(model, prepared, views))
+    return torch.cat(parts)
 
 
-def _native(images: np.ndarray) -> np.ndarray:
-    """The same numbers as torch accepts them: FITS files are big-endian, flipped arrays have negative strides."""
-    return np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("="))
+def _of_prepared(model: LensModel, images: Sequence[np.ndarray], views: int) -> Tensor:
+    # Images of several types may share a batch: integers stay exact in float64, and normalising returns float32.
+    return predictions(model, torch.from_numpy(np.stack(images)), views=views, batch_size=len(images))
 
 
 def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
@@ -153,31 +153,47 @@ def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
 
 
 def _of_files(
-    model: LensModel, files: Sequence[Path], views: int, batch_size: int, bad: list[str] | None = None
+    model: LensModel,
+    files: Sequence[Path],
+    views: int,
+    batch_size: int,
+    hdu: str | Sequence[str] | None,
+    bad: list[str] | None = None,
 ) -> Iterator[tuple[list[Path], Tensor]]:
     each = channels(files)[0] if model.in_chans > 1 else [(file,) for file in files]
+    chosen = model.reading.hdu if hdu is None else hdu_names(hdu)
     for start in range(0, len(each), batch_size):
         names, images = [], []
         for bands in each[start : start + batch_size]:
             try:
-                images.append(_prepared(model, bands))
+                images.append(_from_files(model, bands, chosen))
             except UserError as error:
                 if bad is None:
                     raise
                 bad.append(str(error))
             else:
                 names.append(bands[0])
-        # Images of several types may share a batch: integers stay exact in float64, and normalising returns float32.
         if images:
-            yield names, _of_arrays(model, np.stack(images), views, batch_size)
+            yield names, _of_prepared(model, images, views)
 
 
-def _prepared(model: LensModel, bands: Sequence[Path]) -> np.ndarray:
+def _from_files(model: LensModel, bands: Sequence[Path], hdu: Sequence[str] | None) -> np.ndarray:
     try:
-        image, _ = read_object(bands)
+        stored = read_object(bands, hdu)
     except UNREADABLE as error:
         raise UserError(f"{bands[0]} cannot be read as an image: {error}") from error
-    check_shape(model, image.shape, str(bands[0]))
+    if wrong := model.other_channels(stored.hdus):
+        raise UserError(f"{bands[0]} {wrong}")
+    return _prepared(model, stored, str(bands[0]))
+
+
+def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:
+    """The image as in training, (in_chans, image_size, image_size)."""
+    try:
+        image, _ = normal_form(stored.array, model.reading.clip)
+    except TrainingError as error:
+        raise UserError(f"{what} cannot be used ({error})") from error
+    check_shape(model, image.shape, what)
     return image if image.shape[-1] == model.image_size else resize(image, model.image_size)
 
 

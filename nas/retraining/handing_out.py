@@ -18,7 +18,8 @@ from nas.retraining.job import NetworkResult, Retraining, held_out_predictions, 
 from nas.retraining.retrained import Exported, Member, Retrained
 from nas.retraining.scores import Spread
 from trainers import calibrate, metrics, tasks
-from trainers.data import Dataset
+from trainers.data import Dataset, Folder, source_from_dict
+from trainers.data.folder.image_file import AS_STORED
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
@@ -197,7 +198,8 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
 
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
     """Write every model. `best` links to the ensemble of the seeds of the first configuration."""
-    task = tasks.create(retrained.task, data)
+    task, source = tasks.create(retrained.task, data), source_from_dict(retrained.data["source"])
+    reading = source.reading() if isinstance(source, Folder) else AS_STORED
     job_of = {(job.trial, job.seed): job for job in jobs}
     scores_of = {scores.trial: scores for scores in retrained.configurations}
     for model in retrained.exported:
@@ -216,7 +218,8 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
             )  # fmt: skip
         config = describe_model(
             members, task_name=retrained.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
-            views=model.views, calibration=model.calibration, name=model.name.replace("-", " "),
+            reading=reading, channels=data.channels, views=model.views, calibration=model.calibration,
+            name=model.name.replace("-", " "),
             data={**retrained.data, "fingerprint": job.fingerprint},
             search={
                 "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,

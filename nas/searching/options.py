@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,8 @@ def adapt(
     data: Any = None,
     group: str | None = None,
     skip_bad: bool = False,
+    hdu: str | Sequence[str] | None = None,
+    clip: str | tuple[float, float] | None = None,
     image_size: int | None = None,
     images: int | None = None,
     data_seed: int | None = None,
@@ -65,7 +67,8 @@ def adapt(
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
-    changes["data"] = source_of(spec.data if data is None else data, image_size, skip_bad, images, data_seed, group)
+    given = spec.data if data is None else data
+    changes["data"] = source_of(given, image_size, skip_bad, images, data_seed, group, hdu, clip)
     return replace(spec, **changes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,8 @@ def search(
     warm_start: str | Path | None = None,
     group: str | None = None,
     skip_bad: bool = False,
+    hdu: str | Sequence[str] | None = None,
+    clip: str | tuple[float, float] | None = None,
     image_size: int | None = None,
     images: int | None = None,
     data_seed: int | None = None,
@@ -91,6 +93,8 @@ def search(
     group: a regular expression with one group, which names the object that an image shows, in its path below the
         folder; all images of an object go into one split (default: the names of files say it).
     skip_bad: discard unreadable images of a folder instead of refusing it.
+    hdu: the HDUs of FITS files that are the channels, by name or number: ("G", "R") or "G,R" (default: by their names).
+        clip: percentiles at which each channel of an image in a folder is clipped, such as (0.1, 99.9).
     images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
         which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
@@ -114,9 +118,9 @@ def search(
     deadline = deadline_of(time_limit)
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
-        scheduler=scheduler, group=group, skip_bad=skip_bad, image_size=image_size, images=images, data_seed=data_seed,
-        epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals,
-        folds=folds, settings=settings,
+        scheduler=scheduler, group=group, skip_bad=skip_bad, hdu=hdu, clip=clip, image_size=image_size, images=images,
+        data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
+        finals=finals, folds=folds, settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainers.data import Images
 
 AT_MOST = 1024  # training images, evenly spaced, that enter the global statistics
+TAIL = 0.005  # of the pixels, at either end, that the normalisation "percentile" clips
 
 
 @dataclass(frozen=True)
@@ -62,26 +63,29 @@ def resolve(config: TrainConfig, images: Images) -> Normalisation:
         return Normalisation(config.normalisation)
     some = torch.arange(0, len(images), -(-len(images) // AT_MOST))
     x = images[some.to(images.device)].double().flatten()[None, None, None]  # as if they were one image
-    kind = config.normalisation
+    kind, unit = config.normalisation, _unit(x)
+    x = x / unit
     offset, scale = _scale(x, kind)
     mean, std = _spread(_curve((x - offset) / scale, kind), kind)
-    return Normalisation(kind, Statistics(*(float(s) for s in (offset, scale, mean, std))))
+    return Normalisation(kind, Statistics(*(float(s) for s in (offset * unit, scale * unit, mean, std))))
 
 
 def normalise(images: Tensor, how: Normalisation | str) -> Tensor:
     """Turn images (B, C, H, W) of any real type into float32 network input.
 
-    minmax maps to [0, 1] and zscore to mean 0 and standard deviation 1. log and asinh do what zscore does after
-    log(1 + x) or asinh(x), which lift faint arcs; x counts standard deviations above the minimum. A plain name in `how`
-    normalises each image by its own pixels, and a constant image becomes zeros. With the training images' statistics
-    these values hold for the training set as a whole, so images keep their differences in brightness, and images in
-    another unit become a different input.
+    minmax maps to [0, 1] and zscore to mean 0 and standard deviation 1. percentile maps to [0, 1] what lies between the
+    percentiles 0.5 and 99.5 and clips the rest, so a few hot pixels change nothing. log and asinh do what zscore does
+    after log(1 + x) or asinh(x), which lift faint arcs; x counts standard deviations above the minimum. A plain name in
+    `how` normalises each image by its own pixels, whatever their unit, and a constant image becomes zeros. With the
+    training images' statistics these values hold for the training set as a whole, so images keep their differences in
+    brightness, and images in another unit become a different input.
     """
     how = Normalisation(how) if isinstance(how, str) else how
     x = images.float()
     if how.statistics is not None:
         s = how.statistics
         return (_curve((x - s.offset) / s.scale, how.kind) - s.mean) / s.std
+    x = x / _unit(x)
     offset, scale = _scale(x, how.kind)
     x = _curve((x - offset) / scale, how.kind)
     mean, std = _spread(x, how.kind)
@@ -91,8 +95,26 @@ def normalise(images: Tensor, how: Normalisation | str) -> Tensor:
 DIMS = (1, 2, 3)
 
 
+def _unit(x: Tensor) -> Tensor:
+    """The power of two below each image's largest magnitude, (B, 1, 1, 1).
+
+    In this unit no square overflows and no floor is reached. Dividing by it changes no digit of any result.
+    """
+    bits, exponent = (torch.int32, 0x7F800000) if x.dtype == torch.float32 else (torch.int64, 0x7FF0000000000000)
+    peak = x.abs().amax(DIMS, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    return (peak.view(bits) & exponent).view(x.dtype)
+
+
 def _scale(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Offset and scale, each (B, 1, 1, 1), of images (B, C, H, W)."""
+    if kind == "percentile":
+        pixels = x.flatten(1)
+        few = max(round(TAIL * pixels.shape[1]), 1)
+        low, high = (pixels.topk(few, 1, largest=largest).values[:, -1] for largest in (False, True))
+        least, most = pixels.amin(1), pixels.amax(1)
+        flat = low == high  # fewer pixels than that stand out from a constant background
+        low, high = (torch.where(flat, a, b)[:, None, None, None] for a, b in ((least, low), (most, high)))
+        return low, (high - low).clamp_min(1e-12)
     if kind == "minmax":
         low, high = x.amin(DIMS, keepdim=True), x.amax(DIMS, keepdim=True)
         return low, (high - low).clamp_min(1e-12)
@@ -102,6 +124,8 @@ def _scale(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 
 def _curve(x: Tensor, kind: str) -> Tensor:
     """Compress pixels above their minimum. The clamp serves new images that are darker than any in training."""
+    if kind == "percentile":
+        return x.clamp(0, 1)
     if kind == "log":
         return x.clamp_min(0).log1p()
     return x.asinh() if kind == "asinh" else x
@@ -109,7 +133,7 @@ def _curve(x: Tensor, kind: str) -> Tensor:
 
 def _spread(x: Tensor, kind: str) -> tuple[Tensor | float, Tensor | float]:
     """Mean and standard deviation of each image after the curve; 0 and 1 for the kinds without a curve."""
-    if kind in ("minmax", "zscore"):
+    if kind in ("minmax", "percentile", "zscore"):
         return 0.0, 1.0
     mean = x.mean(DIMS, keepdim=True)
     return mean, _deviation(x, mean)

@@ -14,6 +14,7 @@ import numpy as np
 
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.folder.image_file import normal_form, resize
+from trainers.data.folder.missing import in_words
 from trainers.data.folder.names import by_name
 from trainers.data.folder.reader import Form
 from trainers.data.folder.turned import invariant, turned_copies
@@ -34,6 +35,7 @@ class Content:
     targets: Mapping[str, np.ndarray]  # (N,) float64
     form: Form  # of all images as (C, H, W)
     digests: Sequence[str]  # of each image in that form
+    filled: Sequence[int] = ()  # the missing pixels of each image
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -48,8 +50,8 @@ class Content:
 
     def turned(self) -> list[tuple[int, int]]:
         """The pairs of images that are turned or mirrored copies of each other."""
-        numbers = {i: invariant(normal_form(image)) for i, image in enumerate(self.images)}
-        return turned_copies(numbers, lambda i: normal_form(self.images[i]), self.digests)
+        numbers = {i: invariant(normal_form(image)[0]) for i, image in enumerate(self.images)}
+        return turned_copies(numbers, lambda i: normal_form(self.images[i])[0], self.digests)
 
     def recognised(self) -> str:
         """One line, such as `arrays: 2 classes, 30/30 images, 1x32x32 float32`."""
@@ -59,6 +61,8 @@ class Content:
             words = [f"{len(self.classes)} classes", f"{'/'.join(str(counts[c]) for c in self.classes)} images"]
         words.append(str(self.form))
         words += [f"{name.replace('_', ' ')} for {(~np.isnan(v)).sum()}" for name, v in self.targets.items()]
+        if some := [pixels for pixels in self.filled if pixels]:
+            words.append(in_words(some))
         if official := [split for split in SPLITS if split in self.official]:
             words.append(f"split into {'/'.join(official)} as given")
         return f"{self.where}: {', '.join(words)}"
@@ -74,12 +78,12 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int) -> 
     splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together)
     refuse_leaks(c.names, c.digests, splits, c.labels, c.where, together)
     rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
-    shape, dtype = c.form
+    shape, dtype, _ = c.form
     kept = shape if image_size is None else (shape[0], image_size, image_size)
     for split in SPLITS:
         pixels = allocate(folder, split, (len(rows[split]), *kept), dtype if kept == shape else np.dtype("f4"))
         for row, i in enumerate(rows[split]):
-            image = normal_form(c.images[i])
+            image, _ = normal_form(c.images[i])
             pixels[row] = image if kept == shape else resize(image, kept[-1])
         pixels.flush()
     index = {label: n for n, label in enumerate(c.classes)}
@@ -102,7 +106,7 @@ def gather(given: Any, where: str) -> Content:
         parts = [read_part(part, split) for split, part in by_split(given).items()]
         images = [image for part in parts for image in part.images]
         names = [f"{part.split} image {i}".removeprefix("None ") for part in parts for i in range(len(part.images))]
-        form, digests = check_images(images, names)
+        form, digests, filled = check_images(images, names)
         labels = [label for part in parts for label in part.labels]
         if len(set(labels)) < 2 and not any(part.targets for part in parts):
             raise TrainingError(f"all images have the label {labels[0]!r}; expected at least two classes, or targets")
@@ -112,20 +116,25 @@ def gather(given: Any, where: str) -> Content:
     official = [part.split for part in parts for _ in part.images]
     known = sorted({name for part in parts for name in part.targets})
     targets = {name: np.concatenate([part.target(name) for part in parts]) for name in known}
-    return Content(where, official, names, images, labels, targets, form, digests)
+    return Content(where, official, names, images, labels, targets, form, digests, filled)
 
 
-def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str]]:
-    """The form that all images have as (C, H, W), and the hash of each. TrainingError names those at fault."""
+def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str], list[int]]:
+    """The form that all images have as (C, H, W), and the hash and the number of missing pixels of each.
+
+    TrainingError names those at fault.
+    """
     digests: list[str] = []
+    missing: list[int] = []
     forms: list[Form | str] = []
     for image in images:
         try:
-            found = normal_form(image)
+            found, filled = normal_form(image)
         except TrainingError as error:
             forms.append(str(error))
             continue
         forms.append(Form(found.shape, found.dtype))
+        missing.append(filled)
         digests.append(hashlib.sha256(found.tobytes()).hexdigest())
     most, _ = max(Counter(forms).items(), key=lambda seen: (isinstance(seen[0], Form), seen[1]))
     bad = [f"{name} ({form})" for name, form in zip(names, forms, strict=True) if form != most or isinstance(form, str)]
@@ -136,4 +145,4 @@ def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Fo
     _, height, width = most.shape
     if height != width:
         raise TrainingError(f"its images are {width}x{height} pixels; expected square images")
-    return most, digests
+    return most, digests, missing

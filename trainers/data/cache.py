@@ -149,7 +149,7 @@ def open_dataset(name: str, folder: Path) -> Dataset:
         # "c" is a private, writable view: nobody can damage the file, and torch does not warn as about a read-only one.
         return torch.from_numpy(np.load(folder / file, mmap_mode="c"))
 
-    splits = (
+    train, val, test = (
         Split(
             images=tensor(f"{split}.images.npy"),
             labels=tensor(f"{split}.labels.npy"),
@@ -158,4 +158,4 @@ def open_dataset(name: str, folder: Path) -> Dataset:
         )
         for split in SPLITS
     )
-    return Dataset(name, tuple(manifest["classes"]), *splits)
+    return Dataset(name, tuple(manifest["classes"]), train, val, test, tuple(manifest.get("channels", ())))

@@ -131,6 +131,7 @@ class Dataset:
     train: Split
     val: Split
     test: Split
+    channels: tuple[str, ...] = ()  # the bands or HDUs that they come from, if these have names
 
     @property
     def in_chans(self) -> int:

@@ -17,6 +17,7 @@ from trainers.data.cache import cached, default_root, open_dataset, place, recog
 from trainers.data.dataset import Dataset
 from trainers.data.folder.convert import convert
 from trainers.data.folder.grouping import check_pattern
+from trainers.data.folder.image_file import READING, Reading
 from trainers.data.folder.layouts import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
@@ -63,9 +64,13 @@ class Folder:
     raw_shape: tuple[int, ...] | None = None  # of one image, (H, W) or (C, H, W), in arrays without a header
     raw_dtype: str | None = None  # of such arrays, by numpy's name: "float32"
     group: str | None = None  # regular expression whose one group, in an image's path below, is the object's name
+    hdu: tuple[str, ...] | None = None  # as in `Reading`; also text such as "G,R,I"
+    clip: tuple[float, float] | None = None  # as in `Reading`; also text such as "0.1,99.9"
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
+        for name, value in asdict(self.reading()).items():  # checked, and a tuple
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "path", os.path.abspath(Path(self.path).expanduser()))
         if self.raw_shape is not None:
             object.__setattr__(self, "raw_shape", tuple(map(int, self.raw_shape)))  # a list in JSON
@@ -77,6 +82,10 @@ class Folder:
             raise TrainingError(f"raw_dtype is {self.raw_dtype!r}; expected a number type such as float32 or uint8")
         if self.group is not None:
             check_pattern(self.group)
+
+    def reading(self) -> Reading:
+        """How each image is read."""
+        return Reading(self.hdu, self.clip)
 
     def raw(self) -> Raw | None:
         """The form of one image in arrays without a header, if it was given."""
@@ -236,15 +245,16 @@ def converted(source: Folder, progress: bool, cache: Path | None, partial: bool)
     memory = (default_root() if cache is None else cache) / f".{name}-{where}.splits.json"
 
     def build(folder: Path) -> None:
-        convert(folder, listing, **options, memory=memory, progress=progress)
+        convert(folder, listing, **options, reading=source.reading(), memory=memory, progress=progress)
 
-    return cached(name, {"files": listing.fingerprint(), **options}, build, cache)
+    reading = {"version": READING, **asdict(source.reading())}
+    return cached(name, {"files": listing.fingerprint(), **options, "reading": reading}, build, cache)
 
 
 def called(source: Function, progress: bool, cache: Path | None) -> Path:
     """The cache folder of a function's images."""
     function = UserFunction(source.name, "function")
-    key = {"source": function.digest(), **asdict(source)}
+    key = {"source": function.digest(), "reading": READING, **asdict(source)}
 
     def build(folder: Path) -> None:
         if progress:

@@ -7,22 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers.data.folder.image_file import UNREADABLE, normal_form, read_image, read_stored
+from trainers.data.folder.image_file import UNREADABLE, Stored, chans_first, read_stored
 from trainers.errors import TrainingError
 
 
-def read_object(files: Sequence[Path]) -> tuple[np.ndarray, dict[str, float]]:
-    """The image of one file or of a file for each band, (C, H, W), and its regression targets. One of UNREADABLE."""
-    return (read_bands(files), {}) if len(files) > 1 else read_image(files[0])
+def read_object(files: Sequence[Path], hdu: Sequence[str] | None = None) -> Stored:
+    """The image of one file or of a file for each band, (C, H, W), as `read_stored`. One of UNREADABLE."""
+    return Stored(read_bands(files, hdu)) if len(files) > 1 else read_stored(files[0], hdu)
 
 
-def read_bands(files: Sequence[Path]) -> np.ndarray:
-    """The image (C, H, W), in its normal form, of which each file holds one band. TrainingError if they do not fit."""
+def read_bands(files: Sequence[Path], hdu: Sequence[str] | None = None) -> np.ndarray:
+    """The image (C, H, W), as stored, of which each file holds one band. TrainingError if they do not fit."""
     planes = []
     for file in files:
         try:
-            array, _ = read_stored(file)
-            planes.append(normal_form(array))
+            planes.append(chans_first(read_stored(file, hdu).array))
         except UNREADABLE as error:
             raise TrainingError(f"{file.name}: {error}") from error
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or len(planes[0]) != 1:

@@ -24,10 +24,11 @@ from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS
 from trainers.data.folder.files import unused
-from trainers.data.folder.image_file import UNREADABLE, resize
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, resize
 from trainers.data.folder.journal import Journal, blocks
 from trainers.data.folder.listing import Listing
-from trainers.data.folder.reader import Form, Reader, common_form
+from trainers.data.folder.missing import in_words
+from trainers.data.folder.reader import Form, Reader, Sample, common_form, in_one_line
 from trainers.data.folder.recognised import recognise
 from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.progress import progress_bar
@@ -51,13 +52,13 @@ class Plan:
     @property
     def kept(self) -> Form:
         """The form in which images are kept: as read, or resized in float32."""
-        shape, dtype = self.form
+        shape, dtype, bands = self.form
         resized = shape if self.image_size is None else (shape[0], self.image_size, self.image_size)
-        return Form(resized, dtype if resized == shape else np.dtype("f4"))
+        return Form(resized, dtype if resized == shape else np.dtype("f4"), bands)
 
     def digest(self) -> str:
         """Hash of what puts an image into its row."""
-        return hashlib.sha256(repr((self.splits, self.form.shape, str(self.form.dtype))).encode()).hexdigest()
+        return hashlib.sha256(repr((self.splits, str(self.form))).encode()).hexdigest()
 
 
 def convert(
@@ -68,6 +69,7 @@ def convert(
     seed: int = 0,
     skip_bad: bool = False,
     whole: bool = False,
+    reading: Reading = AS_STORED,
     memory: Path,
     progress: bool = True,
 ) -> None:
@@ -78,12 +80,12 @@ def convert(
     """
     entries, work = listing.entries, folder / "work"
     names, labels = [listing.name(entry) for entry in entries], [entry.label for entry in entries]
-    reader, journal = Reader(listing), Journal(work, len(entries))
+    reader, journal = Reader(listing, reading), Journal(work, len(entries))
     title = f"Converting {len(entries)} images ({listing.root.name})"
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
         advance(journal.hashed + journal.converted)
         digests = hash_contents(reader, journal, pool, advance)
-        form, stored = common_form(reader)
+        sample = common_form(reader)
         official, objects = [entry.split for entry in entries], [entry.object for entry in entries]
         while True:  # a second time if images are found to be copies of each other that were split
             together = units(names, digests, objects, journal.copies or ())
@@ -91,18 +93,18 @@ def convert(
                 splits = [split or "test" for split in official]
             else:
                 splits = assign(official, labels, names, digests, seed, recall(memory), together)
-            plan = Plan(splits, form, image_size)
+            plan = Plan(splits, sample.form, image_size)
             decode(folder, reader, plan, journal, pool, advance)
             if journal.copies is not None:
                 break
             bad = dict(journal.faults)
             invariants = {i: number for i, number in enumerate(journal.invariants.tolist()) if i not in bad}
-            journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], form)[0], together)
+            journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], sample.form)[0], together)
             journal.save()
 
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
-        refuse(listing, list(bad.values()), form, memory.with_suffix(".bad.txt"))
+        refuse(listing, list(bad.values()), sample.form, memory.with_suffix(".bad.txt"))
     good = [i for i in range(len(entries)) if i not in bad]
     kept_names, kept_digests, kept_splits = ([values[i] for i in good] for values in (names, digests, splits))
     kept_labels, kept_units = [labels[i] for i in good], [together[i] for i in good]
@@ -111,6 +113,7 @@ def convert(
 
     numbers = {name: journal.numbers[:, n] for n, name in enumerate(TARGETS)}
     counts = {name: int((~np.isnan(values[good])).sum()) for name, values in numbers.items()}
+    filled = [pixels for i, pixels in journal.filled if i not in bad]
     usable = replace(listing, entries=tuple(entries[i] for i in good))
     left_out = unused(listing.root, set(listing.used))
     index = {label: n for n, label in enumerate(listing.classes)}
@@ -120,10 +123,14 @@ def convert(
         targets={s: {name: numbers[name][rows[s]] for name, count in counts.items() if count} for s in SPLITS},
         manifest={
             "classes": listing.classes,
-            "recognised": recognise(usable, *stored, counts, kept_splits, kept_units, len(bad), left_out),
+            "recognised": recognise(
+                usable, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, notes(sample, filled)
+            ),
             "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
+            "reading": asdict(reading),
+            "channels": listing.bands or sample.hdus,
+            "filled": {"images": len(filled), "pixels": sum(filled)},
             "raw": asdict(listing.raw) if listing.raw else None,
-            "bands": listing.bands,
             "skipped": list(bad.values()),
         },
         objects={s: [together[i] for i in rows[s]] for s in SPLITS},
@@ -133,6 +140,12 @@ def convert(
     shutil.rmtree(work)
     if not whole:
         remember(memory, kept_names, kept_digests, kept_splits)
+
+
+def notes(sample: Sample, filled: Sequence[int]) -> list[str]:
+    """What to say of the pixels: which HDUs they come from, and how many were missing from some images."""
+    words = [f"HDU{'s'[: len(sample.hdus) > 1]} {', '.join(sample.hdus)}"] if sample.hdus else []
+    return words + ([in_words(filled)] if filled else [])
 
 
 def hash_contents(
@@ -164,24 +177,29 @@ def decode(
     """Write every image into its row, its targets into the journal's numbers, and the bad ones into its faults."""
     entries = reader.listing.entries
     if journal.plan != plan.digest():
-        journal.plan, journal.converted, journal.faults = plan.digest(), 0, []
-    shape, dtype = plan.kept
+        journal.plan, journal.converted, journal.faults, journal.filled = plan.digest(), 0, [], []
+    shape, dtype, _ = plan.kept
     again = journal.converted > 0
     pixels = {s: allocate(folder, s, (len(plan.rows[s]), *shape), dtype, again) for s in SPLITS}
     row = {i: n for s in SPLITS for n, i in enumerate(plan.rows[s])}
 
-    def run(i: int) -> str | None:
+    def run(i: int) -> str | int:
+        """Why the image is bad, or the number of its missing pixels."""
         try:
-            image, targets = reader.image(entries[i], plan.form)
+            image, targets, filled = reader.image(entries[i], plan.form)
         except UNREADABLE as error:
-            return " ".join(str(error).split())
+            return in_one_line(error)
         journal.invariants[i] = invariant(image)
         pixels[plan.splits[i]][row[i]] = image if shape == plan.form.shape else resize(image, shape[-1])
         journal.numbers[i] = [targets.get(name, np.nan) for name in TARGETS]
-        return None
+        return filled
 
     for block in blocks(journal.converted, len(entries)):
-        journal.faults += [(i, why) for i, why in zip(block, pool.map(run, block), strict=True) if why]
+        for i, found in zip(block, pool.map(run, block), strict=True):
+            if isinstance(found, str):
+                journal.faults.append((i, found))
+            elif found:
+                journal.filled.append((i, found))
         for array in (*pixels.values(), journal.numbers, journal.invariants):
             array.flush()
         journal.converted = block.stop

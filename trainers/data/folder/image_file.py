@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import pickle
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from trainers.data.folder.fits_file import read_fits
+from trainers.data.folder.missing import clipped, fill_missing
 from trainers.data.folder.object_array import read_npy
 from trainers.errors import TrainingError
 
-EXTENSIONS = (".npy", ".png", ".jpg", ".jpeg", ".fits", ".fit", ".fits.gz")
+FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")
+EXTENSIONS = (".npy", ".png", ".jpg", ".jpeg", *FITS)
 MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I", "I;16B": "I", "I;16L": "I", "I": "I", "F": "F"}  # else RGB
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, pickle.UnpicklingError, Image.DecompressionBombError)
+DEEP = ("RGB;16B", "RGBA;16B", "LA;16B")  # Pillow's names of what it reads with 8 bits
+UNREADABLE = (
+    OSError, ValueError, SyntaxError, EOFError, zlib.error, pickle.UnpicklingError, Image.DecompressionBombError
+)  # fmt: skip
 """The errors that reading a damaged image may raise."""
+CHANNELS = 16
+"""The most channels that an image may have."""
+TINY, HUGE = float(np.finfo(np.float32).tiny), 1e36  # magnitudes of which float32 keeps all digits and sums
+READING = 2
+"""Part of the keys of caches. Raise it when the same file becomes other pixels."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read from files. An exported model reads its own in the same way."""
+
+    hdu: tuple[str, ...] | None = None  # HDUs of a FITS file, by name or number, that are the channels; None: by names
+    clip: tuple[float, float] | None = None  # the percentiles at which each channel of each image is clipped
+
+    def __post_init__(self) -> None:
+        if self.hdu is not None:
+            object.__setattr__(self, "hdu", hdu_names(self.hdu))
+        if self.clip is not None:
+            try:
+                low, high = map(float, self.clip.split(",") if isinstance(self.clip, str) else self.clip)
+            except (TypeError, ValueError):
+                low = high = 0.0
+            if not 0 <= low < high <= 100:
+                raise TrainingError(f"clip is {self.clip}; expected two percentiles, such as 0.1,99.9")
+            object.__setattr__(self, "clip", (low, high))
+
+
+def hdu_names(given: str | Sequence[object]) -> tuple[str, ...]:
+    """The names or numbers in `given`, which may be text with commas. TrainingError if there are none."""
+    names = tuple(str(name).strip() for name in (given.split(",") if isinstance(given, str) else given))
+    if not all(names) or not names:
+        raise TrainingError(f"hdu is {given!r}; expected names or numbers of HDUs, such as G,R,I")
+    return names
+
+
+AS_STORED = Reading()
+
+
+class Stored(NamedTuple):
+    """What one image's file or row holds."""
+
+    array: np.ndarray  # in any shape and dtype
+    targets: Mapping[str, float] = {}  # regression targets beside it
+    hdus: tuple[str, ...] = ()  # the HDUs that the image was chosen from or made of; none if there was no choice
 
 
 def is_image(name: str) -> bool:
@@ -24,58 +78,69 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
 
 
-def read_image(path: Path) -> tuple[np.ndarray, dict[str, float]]:
-    """The image, (C, H, W), and the regression targets stored with it. One of UNREADABLE if there is none."""
-    array, targets = read_stored(path)
-    return normal_form(array), targets
-
-
-def read_stored(path: Path) -> tuple[np.ndarray, dict[str, float]]:
-    """The image in the file, in any shape and dtype, and the regression targets beside it."""
+def read_stored(path: Path, hdu: Sequence[str] | None = None) -> Stored:
+    """The image in the file and what comes with it; `hdu` is as in `Reading`. One of UNREADABLE if there is none."""
     name = path.name.lower()
     if name.endswith(".npy"):
         array = read_npy(path)
-        return unpack(array) if array.dtype == object else (array, {})
-    if name.endswith((".fits", ".fit", ".fits.gz")):
-        return read_fits(path), {}
+        return Stored(*unpack(array)) if array.dtype == object else Stored(array)
+    if name.endswith(FITS):
+        array, hdus = read_fits(path, hdu)
+        return Stored(array, hdus=hdus)
+    return Stored(read_picture(path))
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """The pixels of a PNG or JPEG, (H, W) or (H, W, 3)."""
     with Image.open(path) as image:
-        return np.asarray(image.convert(MODES.get(image.mode, "RGB"))), {}
+        if image.format == "PNG" and (coded := str(image.tile[0].args)) in DEEP:
+            return read_deep(path, coded)
+        return np.asarray(image.convert(MODES.get(image.mode, "RGB")))
 
 
-def read_fits(path: Path) -> np.ndarray:
-    """The image of a FITS file: its first, or up to four of equal shape (bands) as the channels of one, (C, H, W)."""
-    try:
-        from astropy.io import fits
-    except ImportError as error:
-        raise TrainingError("is a FITS file; to read those: pip install astropy") from error
-    with fits.open(path, memmap=False) as units:
-        planes = [np.asarray(unit.data) for unit in units if unit.is_image and unit.data is not None]
-    if not planes:
-        raise TrainingError("holds no image")
-    if 1 < len(planes) <= 4 and all(plane.shape == planes[0].shape and plane.ndim == 2 for plane in planes):
-        return np.stack(planes)
-    return planes[0]
+def read_deep(path: Path, coded: str) -> np.ndarray:
+    """The colours of a PNG with 16 bits for each, (H, W, 3) uint16. Pillow reads 8 of them, so it reads twice.
+
+    What it takes for the high byte of little-endian numbers is the low byte of the file's big-endian ones.
+    """
+    if coded == "LA;16B":
+        raise TrainingError("is a PNG with 16 bits of grey and transparency; save it without transparency")
+    halves = []
+    for order in "BL":
+        with Image.open(path) as image:
+            codec, extents, offset, _ = image.tile[0]
+            image.tile = [(codec, extents, offset, coded[:-1] + order)]  # type: ignore[list-item]
+            halves.append(np.asarray(image)[..., :3].astype(np.uint16))
+    return halves[0] << 8 | halves[1]
 
 
-def normal_form(array: np.ndarray) -> np.ndarray:
-    """The image as (C, H, W) in a dtype of torch's.
+def normal_form(array: np.ndarray, clip: tuple[float, float] | None = None) -> tuple[np.ndarray, int]:
+    """The image as (C, H, W) in a dtype of torch's, and the number of its pixels that were missing.
 
-    Integers keep their dtype if torch can compute with it; floats become float32. Sizes distinguish the grid from
-    channels: (H, W), (C, H, W) and (H, W, C) with up to 4 channels are all understood. TrainingError if the array is
-    no image, or holds NaN or infinite values.
+    Missing pixels are filled in (`missing.py`), then each channel is clipped at these percentiles. Integers keep their
+    dtype if torch can compute with it; floats become float32. Sizes distinguish the grid from channels: (H, W),
+    (C, H, W) and (H, W, C) with up to 16 channels are all understood, and further axes of length 1 in front.
+    TrainingError if the array is no image, misses too much, or holds values that its new dtype cannot.
     """
     array = chans_first(array)
+    if array.dtype.kind not in "biuf":
+        raise TrainingError(f"holds {array.dtype} values; expected numbers")
+    array, filled, peak = fill_missing(array)
+    if clip is not None:
+        array = clipped(array, clip)
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise TrainingError("holds NaN or infinite values")
+        if peak and not TINY <= peak <= HUGE:
+            raise TrainingError(f"its largest value, {peak:.2g}, is beyond float32; multiply all images by one factor")
         array = array.astype(np.float32)
     elif array.dtype.kind in "bu" and array.dtype.itemsize < 4:  # bool, uint8, and uint16, with which torch does little
         array = array.astype(np.uint8 if array.dtype.itemsize == 1 else np.int32)
-    elif array.dtype.kind in "iu":
-        array = array.astype(np.int64 if array.dtype.kind == "u" else array.dtype.newbyteorder("="))
+    elif array.dtype.kind == "u":
+        if peak > np.iinfo(np.int64).max:
+            raise TrainingError(f"its largest value, {peak}, is beyond int64; save the images as floats")
+        array = array.astype(np.int64)
     else:
-        raise TrainingError(f"holds {array.dtype} values; expected numbers")
-    return np.ascontiguousarray(array)
+        array = array.astype(array.dtype.newbyteorder("="))
+    return np.ascontiguousarray(array), filled
 
 
 def unpack(array: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
@@ -97,13 +162,21 @@ def target(value: float) -> dict[str, float]:
 
 def chans_first(array: np.ndarray) -> np.ndarray:
     """The image as (C, H, W). TrainingError if its shape is none of those that `normal_form` understands."""
-    if array.ndim == 2:
+    while array.ndim > 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 2 and array.size:
         return array[None]
-    if array.ndim == 3 and array.shape[0] <= 4:
-        return array
-    if array.ndim == 3 and array.shape[2] <= 4:
-        return array.transpose(2, 0, 1)
-    raise TrainingError(f"has shape {array.shape}; expected (H, W), (C, H, W) or (H, W, C) with at most 4 channels")
+    if array.ndim == 3 and array.size:
+        # Up to four are channels, whatever the image's sides; more, if the other two sides are equal.
+        for most, square in ((4, False), (CHANNELS, True)):
+            first, height, last = array.shape
+            if first <= most and not (square and height != last):
+                return array
+            if last <= most and not (square and first != height):
+                return array.transpose(2, 0, 1)
+    raise TrainingError(
+        f"has shape {array.shape}; expected (H, W), (C, H, W) or (H, W, C) with at most {CHANNELS} channels"
+    )
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

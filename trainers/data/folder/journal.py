@@ -17,7 +17,7 @@ BLOCK = 2048
 
 
 class Journal:
-    """The numbers of files hashed and converted, what was learnt of each, and the files found bad."""
+    """The numbers of files hashed and converted, what was learnt of each, and the files found bad or incomplete."""
 
     def __init__(self, folder: Path, images: int) -> None:
         folder.mkdir(exist_ok=True)
@@ -29,6 +29,7 @@ class Journal:
         self.plan: str | None = kept.get("plan")  # hash of which row each image goes to
         self.faults: list[tuple[int, str]] = [(i, why) for i, why in kept.get("faults", [])]
         self.copies: list[tuple[int, int]] | None = kept.get("copies")  # turned or mirrored; None: not looked for yet
+        self.filled: list[tuple[int, int]] = [(i, pixels) for i, pixels in kept.get("filled", [])]  # missing pixels
         mode: Literal["r+", "w+"] = "r+" if found else "w+"
         self.hashes = open_memmap(folder / "digests.npy", mode=mode, dtype="u1", shape=(images, 32))
         self.numbers = open_memmap(folder / "targets.npy", mode=mode, dtype="f8", shape=(images, len(TARGETS)))
@@ -37,7 +38,8 @@ class Journal:
 
     def save(self) -> None:
         """Write the journal. What it says is done must have been flushed to the disk before."""
-        record = {name: getattr(self, name) for name in ("hashed", "converted", "plan", "faults", "copies")}
+        names = ("hashed", "converted", "plan", "faults", "copies", "filled")
+        record = {name: getattr(self, name) for name in names}
         scratch = self.file.with_suffix(".new")
         with scratch.open("w") as file:
             file.write(json.dumps(record))

@@ -10,25 +10,21 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 from trainers.data.folder.files import images_below
+from trainers.data.folder.passbands import wavelength
 from trainers.errors import TrainingError
 
-WAVELENGTHS = {
-    "u": 360, "g": 480, "r": 620, "i": 760, "vis": 720, "z": 900, "y": 1000, "j": 1250, "h": 1650, "k": 2150, "ks": 2150
-}  # fmt: skip
-"""Of the usual filters, in nm."""
+BROAD = ("u", "g", "r", "i", "vis", "z", "y", "j", "h", "k", "ks")
+"""Bands that may stand in the name of a file."""
 SURVEYS = (
     "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|nisp|hst|acs|wfc3|"
     "jwst|nircam|roman|wfi"
 )
-JWST = (200, 210, 250, 277, 300, 335, 356, 360, 410, 430, 444, 460, 480)
-"""Filters that are named in hundredths of a micrometre although Hubble's of such numbers are in nm."""
 BAND = re.compile(
     rf"(?:(?<=[-_. ])|^)(?:(?:{SURVEYS})[-_. ]?)?(?:band[-_ ]?)?"
-    rf"({'|'.join(WAVELENGTHS)}|f\d{{3}}(?:w|m|n|lp|x))(?:[-_ ]?band)?(?=[-_. ]|$)",
+    rf"({'|'.join(BROAD)}|f\d{{3}}(?:w|m|n|lp|x))(?:[-_ ]?band)?(?=[-_. ]|$)",
     re.IGNORECASE,
 )
 TURN = r"rot(?:ate|ated)?[-_ ]?\d{1,3}(?:deg)?"
@@ -56,15 +52,6 @@ def band_of(name: str) -> str | None:
     """The band that is called exactly so, `g`, `HSC-G` or `F814W`, in lower case; None if it is no band."""
     match = BAND.fullmatch(name)
     return match[1].lower() if match else None
-
-
-@cache
-def wavelength(band: str) -> float:
-    """The band's wavelength in nm."""
-    if band in WAVELENGTHS:
-        return WAVELENGTHS[band]
-    number = int(band[1:4])
-    return 10 * number if number < 200 or (number in JWST and band[4:] in ("w", "m")) else number
 
 
 def without_band(stem: str) -> tuple[str, str | None]:
@@ -130,7 +117,7 @@ def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[P
 
 
 def in_order(bands: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted((band for band in bands if band is not None), key=wavelength))
+    return tuple(sorted((band for band in bands if band is not None), key=lambda band: wavelength(band) or 0))
 
 
 def described(bands: Iterable[str | None]) -> str:

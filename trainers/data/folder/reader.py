@@ -13,21 +13,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainers.data.folder.bands import read_bands
-from trainers.data.folder.image_file import UNREADABLE, normal_form, read_stored
+from trainers.data.folder.bands import read_object
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, normal_form
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.stack import open_images
 from trainers.errors import TrainingError
 
 
 class Form(NamedTuple):
-    """The shape and dtype of one image."""
+    """The shape and dtype of one image, and its bands if it was put together from several HDUs."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    bands: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{'x'.join(map(str, self.shape))} {self.dtype}"
+        bands = f" of {', '.join(self.bands)}" if self.bands else ""
+        return f"{'x'.join(map(str, self.shape))} {self.dtype}{bands}"
+
+
+class Sample(NamedTuple):
+    """What most images in a sample are like."""
+
+    form: Form  # as (C, H, W)
+    stored: Form  # on the disk
+    hdus: tuple[str, ...]  # that became the channels, if a FITS file has several
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Reader:
     """Reads the entries of a listing. Stacked arrays are mapped once."""
 
     listing: Listing
+    reading: Reading = AS_STORED
 
     @cached_property
     def stacks(self) -> Mapping[Path, np.ndarray]:
@@ -47,51 +58,51 @@ class Reader:
             return hashlib.sha256(self.stacks[entry.path][entry.row].tobytes()).digest()
         return hashlib.sha256(b"".join(file.read_bytes() for file in entry.files)).digest()
 
-    def stored(self, entry: Entry) -> tuple[np.ndarray, Mapping[str, float]]:
+    def stored(self, entry: Entry) -> Stored:
         """The image as it is on the disk, and its regression targets. One of UNREADABLE if there is none."""
         if entry.row is not None:
-            return np.asarray(self.stacks[entry.path][entry.row]), entry.targets
-        return (read_bands(entry.files), {}) if entry.others else read_stored(entry.path)
+            return Stored(np.asarray(self.stacks[entry.path][entry.row]), entry.targets)
+        return read_object(entry.files, self.reading.hdu)
 
-    def normal(self, entry: Entry, array: np.ndarray) -> np.ndarray:
-        """The stored image in its normal form, which bands of several files have when they are read."""
-        return array if entry.others else normal_form(array)
+    def normal(self, stored: Stored) -> tuple[np.ndarray, Form, int]:
+        """The image in its normal form, its form, and the number of missing pixels. TrainingError if it has none."""
+        image, filled = normal_form(stored.array, self.reading.clip)
+        return image, Form(image.shape, image.dtype, stored.hdus if len(stored.hdus) > 1 else ()), filled
 
-    def image(self, entry: Entry, form: Form) -> tuple[np.ndarray, Mapping[str, float]]:
-        """The image in its normal form, and its regression targets.
+    def image(self, entry: Entry, form: Form) -> tuple[np.ndarray, Mapping[str, float], int]:
+        """The image in its normal form, its regression targets, and the number of its missing pixels.
 
         One of UNREADABLE if it cannot be read, is not of this `form`, or lacks the number that its layout promises.
         """
-        array, targets = self.stored(entry)
-        image = self.normal(entry, array)
-        found = Form(image.shape, image.dtype)
+        stored = self.stored(entry)
+        image, found, filled = self.normal(stored)
         if found != form:
             raise TrainingError(str(found))
-        if self.listing.layout == "flat" and not targets:
+        if self.listing.layout == "flat" and not stored.targets:
             raise TrainingError("has no number beside its image")
-        return image, targets
+        return image, stored.targets, filled
 
 
-def common_form(reader: Reader) -> tuple[Form, Form]:
-    """The form of most images in a sample, as (C, H, W) and as stored. All others must have it too.
+def common_form(reader: Reader) -> Sample:
+    """The form of most images in a sample, which all others must have too.
 
     TrainingError if no image can be read, or most are not square.
     """
     listing = reader.listing
     sample = listing.entries[:: max(len(listing.entries) // 32, 1)]
     seen: Counter[Form] = Counter()
-    first: dict[Form, tuple[Entry, Form]] = {}
+    first: dict[Form, tuple[Entry, Sample]] = {}
     faults: list[str] = []
     for entry in chain(sample, (entry for entry in listing.entries if not seen)):  # all, if none of the sample is good
         try:
-            array, _ = reader.stored(entry)
-            image = reader.normal(entry, array)
+            stored = reader.stored(entry)
+            _, form, _ = reader.normal(stored)
         except UNREADABLE as error:
-            faults.append(" ".join(str(error).split()))
+            faults.append(in_one_line(error))
             continue  # the conversion names it with all the others
-        form = Form(image.shape, image.dtype)
         seen[form] += 1
-        first.setdefault(form, (entry, Form(array.shape, array.dtype)))
+        on_disk = Form(stored.array.shape, stored.array.dtype)
+        first.setdefault(form, (entry, Sample(form, on_disk, stored.hdus)))
     if not seen:
         why, count = faults[0], len(listing.entries)
         shared = faults[len(sample) :].count(why)  # the sample's are among them once more
@@ -101,10 +112,14 @@ def common_form(reader: Reader) -> tuple[Form, Form]:
             f"same for {alike})"
         )
     (form, _), *_ = seen.most_common(1)
-    entry, stored = first[form]
+    entry, found = first[form]
     _, height, width = form.shape
     if height != width:
         raise TrainingError(
             f"{listing.name(entry)} in {listing.root} is {width}x{height} pixels; expected square images"
         )
-    return form, stored
+    return found
+
+
+def in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

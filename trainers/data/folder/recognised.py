@@ -25,6 +25,7 @@ def recognise(
     together: Sequence[str],
     skipped: int = 0,
     unused: str | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12; 36 files, 36 objects;
     axion 10/1/1, cdm 10/1/1, no_sub 10/1/1 in train/val/test`, and warnings.
@@ -44,6 +45,7 @@ def recognise(
         words.append(f"channels {' '.join(listing.bands)}")
     if official := [split for split in SPLITS if split in {entry.split for entry in listing.entries}]:
         words.append(f"split into {'/'.join(official)} as given")
+    words += notes  # on the pixels
     if skipped:
         words.append(f"{skipped} bad left out")
     clauses = [", ".join(words)]
