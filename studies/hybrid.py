@@ -92,5 +92,5 @@ STUDY = StudySpec(
     epochs=12,
     min_epochs=4,
     max_parameters=2_000_000,
-    max_macs=40_000_000,
+    max_macs=60_000_000,
 )

@@ -397,7 +397,14 @@ def test_a_space_without_a_sample_is_refused_when_the_study_is_made(space):
 def test_what_identifies_a_study_is_plain_json_and_holds_all_but_its_length_and_start(space):
     spec = StudySpec("mine", "?", space=space, first=({"batch_size": 32},))
     record = spec.to_dict()
-    assert set(record) == {f.name for f in fields(spec)} - {"trials", "question", "first", "finals", "baselines"}
+    assert set(record) == {f.name for f in fields(spec)} - {
+        "trials",
+        "question",
+        "first",
+        "finals",
+        "folds",
+        "baselines",
+    }
     assert json.loads(json.dumps(record))["training"]["momentum"] == {
         "low": 0.8,
         "high": 0.99,
