@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -79,3 +80,22 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
         yield
     finally:
         file_lock.release()
+
+
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A temporary folder. Those that killed processes of ours have left behind are removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{name}-[0-9]*-*"):
+        with suppress(OSError):  # another user's, or another process removes it
+            if left.stat().st_uid == os.getuid() and not _alive(int(left.name.split("-")[-2])):
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -427,6 +427,22 @@ def test_a_study_in_which_the_first_ten_fail_stops_and_shows_why(tmp_path):
     assert len(states) == 14
 
 
+def test_a_search_in_which_everything_fails_from_some_time_on_stops_too(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 200)
+    for _ in range(3):
+        job = engine.next()
+        for epoch in (1, 2):
+            engine.report(job.trial, epoch, {"auc": 0.5})
+    failed = 0
+    while (job := engine.next()) is not None:
+        engine.fail(job.trial, "OSError: no space left on device")
+        failed += 1
+        assert failed < 100
+    assert failed == 30
+    with pytest.raises(SearchFailed, match=r"30 trials in a row failed, the last with .*no space left"):
+        engine.close()
+
+
 def test_what_cannot_be_promoted_any_more_is_pruned_at_once(tmp_path):
     """One of three will go on and two more wait as substitutes, should it fail; who stands behind them may go."""
     engine = make_engine(tmp_path / "s.db", 5)

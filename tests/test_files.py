@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from nas.errors import UserError
-from nas.files import exclusive, replacing, write_text
+from nas.files import exclusive, replacing, scratch_folder, write_text
 from nas.run_folder import run_folder
 
 
@@ -113,3 +114,26 @@ def test_a_folder_that_cannot_be_made_is_a_user_error_that_names_it(tmp_path):
         exclusive(tmp_path / "file" / "x" / "lock", "busy"),
     ):
         pass
+
+
+def test_the_scratch_folder_of_a_killed_process_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = """
+import time
+from nas.files import scratch_folder
+with scratch_folder("nas-ray") as folder:
+    (folder / "file").touch()
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    left = Path(killed.stdout.readline().strip())
+    with scratch_folder("nas-ray") as folder:
+        assert left.exists(), "its process is alive"
+        assert sorted(tmp_path.iterdir()) == sorted([left, folder])
+    killed.kill()
+    killed.wait()
+    with scratch_folder("nas-ray") as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from nas.schedulers import Decision, Scheduler
 from nas.searching.ledger import Ledger
 from trainers.metrics import SYMMETRIC
 
-GIVE_UP_AFTER = 10  # failed trials without a single success
+GIVE_UP_AFTER = 10, 30  # failed trials in a row: before the first success, and after it
 SKIPS_IN_A_ROW = 200
 LOSSES = 2  # workers that may die under a trial before it fails
 GIVEN = "given"  # the attribute that marks a trial whose parameters were given, not sampled
@@ -103,7 +103,7 @@ class Engine:
         self.started = 0  # all trials but the skipped
         self.finished = 0
         self.skipped = 0
-        self.failures: list[str] = []
+        self.failures: list[str] = []  # since the last success
         self.last_values: dict[int, float] = {}  # of every open trial
         self.running: dict[int, _Running] = {}
         self._open: dict[int, tuple[dict[str, Any], list[dict[str, Any]]]] = {}  # paused: configuration, history
@@ -146,6 +146,7 @@ class Engine:
         if decision is Decision.CONTINUE:
             return decision
         self._ever_succeeded = True
+        self.failures.clear()
         del self.running[number]
         if decision is Decision.PAUSE:
             self._open[number] = (running.job.config, running.history)
@@ -189,15 +190,15 @@ class Engine:
 
     @property
     def broken(self) -> bool:
-        """Whether all the first trials since the start failed, so that more of the same will not help."""
-        return len(self.failures) >= GIVE_UP_AFTER and not self._ever_succeeded
+        """Whether so many trials in a row failed that more of the same will not help."""
+        return len(self.failures) >= GIVE_UP_AFTER[self._ever_succeeded]
 
     def close(self) -> None:
         """End a search that is `done`: trials still paused become PRUNED. SearchFailed if it is `broken`."""
         assert self.done
         if self.broken:
             raise SearchFailed(
-                f"the first {len(self.failures)} trials all failed, the last with {self.failures[-1]!r}; "
+                f"{len(self.failures)} trials in a row failed, the last with {self.failures[-1]!r}; "
                 "fix that, then run the same command again to resume"
             )
         for number in list(self._open):

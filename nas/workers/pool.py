@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from nas.errors import SearchFailed
+from nas.files import scratch_folder
 from nas.workers.failures import kills_for_memory
 from nas.workers.ray_private import NotPickled, last_error, lost_for_good  # before Ray
 from nas.workers.ray_session import ray_session
@@ -81,7 +81,7 @@ def work_through(
     with (
         ray_session(resources.workers),
         stopped_by_signals(stop),
-        tempfile.TemporaryDirectory(prefix="nas-ray-") as scratch,
+        scratch_folder("nas-ray") as scratch,
     ):
         mailbox = Mailbox.remote()  # type: ignore[attr-defined]
         dispatcher = _Dispatcher(work, mailbox, resources.workers, stop, patience)
@@ -93,7 +93,7 @@ def work_through(
                 num_samples=-1,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch,
+                storage_path=str(scratch),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=RENEWALS),
                 stop=_WhenOver(dispatcher),
