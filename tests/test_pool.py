@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nas.workers.stopping import Stop, deadline_of
@@ -134,6 +135,21 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path):
     time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=3) == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_when_ray_itself_dies_the_driver_ends_soon_with_one_line(tmp_path, server):
+    process = start(tmp_path, '{"jobs": ["a-slow", "b-slow"]}')
+    wait_until(lambda: len(list(tmp_path.glob("[ab]-*"))) == 2)
+    (victim,) = [p for p in psutil.Process(process.pid).children(recursive=True) if p.name() == server]
+    victim.kill()
+    begin = time.monotonic()
+    said, errors = process.communicate(timeout=90)
+    assert time.monotonic() - begin < 30
+    assert process.returncode == 1, errors
+    assert f"stopped: Ray has lost its {server} process" in said + errors
+    assert "Traceback" not in errors
 
 
 def test_a_time_limit_leaves_time_for_the_report():

@@ -721,6 +721,9 @@ class Recorded:
         self.running -= 1
         self.ends[job] = reason
 
+    def lost(self, job, reason, memory):
+        self.fail(job, reason)
+
 
 def stretch(closed):
     """A job's function, which travels to the workers by value: they do not find the modules of tests."""
@@ -777,7 +780,7 @@ def test_workers_that_cannot_start_end_the_pool_with_the_reason(tmp_path, monkey
 @pytest.mark.slow
 def test_a_worker_that_never_starts_does_not_hold_up_the_end(tmp_path, monkeypatch):
     """Of three workers on two processors one waits for ever."""
-    monkeypatch.setattr("nas.workers.pool.ray_session", lambda workers: ray_session(2))
+    monkeypatch.setattr("nas.workers.pool.ray_session", lambda workers, stop: ray_session(2, stop))
     begin = time.monotonic()
     work = Recorded(["one", "two", "three"])
     work_through(work, stretch(tmp_path), Resources("cpu", 3, 1, 0.0))
@@ -800,7 +803,7 @@ def test_every_job_runs_on_the_gpu_that_its_process_began_with(monkeypatch):
     """Two GPUs that are not there, half of one for each of four workers, one of which dies."""
 
     @contextmanager
-    def two_gpus(workers):
+    def two_gpus(workers, stop):
         ray_session_module.ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
         try:
             yield

@@ -79,7 +79,7 @@ def work_through(
     """
     stop = Stop(deadline)
     with (
-        ray_session(resources.workers),
+        ray_session(resources.workers, stop),
         stopped_by_signals(stop),
         scratch_folder("nas-ray") as scratch,
     ):

@@ -31,6 +31,16 @@ def quiet_raylet(ray: Any) -> None:
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
 
 
+def dead_server(ray: Any) -> str:
+    """The name of a server of the Ray that this process has started which has died; empty if all are alive."""
+    node = ray._private.worker._global_node
+    for name in ("gcs_server", "raylet"):
+        for started in node.all_processes.get(name, ()) if node is not None else ():
+            if started.process.poll() is not None:
+                return name
+    return ""
+
+
 class NotPickled:
     """Keeps our state out of the snapshots into which Ray pickles its searcher and scheduler: nobody reads them."""
 

@@ -6,9 +6,12 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from nas.workers import ray_private  # before Ray
+from nas.workers.stopping import Stop
+from nas.workers.watching import watched
 
 import ray  # isort: skip
 
@@ -16,10 +19,11 @@ __all__ = ["ray", "ray_session"]
 
 
 @contextmanager
-def ray_session(workers: int) -> Iterator[None]:
+def ray_session(workers: int, stop: Stop) -> Iterator[None]:
     """Start Ray with a CPU per worker, or connect to the cluster, and stop it at the end.
 
-    If Ray already runs in this process, as in a notebook, use it as it is and leave it running.
+    If Ray already runs in this process, as in a notebook, use it as it is and leave it running. `stop` is asked if the
+    Ray that was started here dies.
     """
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     if ray.is_initialized():
@@ -29,7 +33,8 @@ def ray_session(workers: int) -> Iterator[None]:
     local: dict[str, Any] = {} if cluster else {"num_cpus": workers, "include_dashboard": False}
     ray_private.quiet_raylet(ray)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with watched(partial(ray_private.dead_server, ray), stop):
+        try:
+            yield
+        finally:
+            ray.shutdown()
