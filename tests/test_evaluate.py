@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import optuna
@@ -16,6 +17,7 @@ from nas import schedulers
 from nas.commands.cli import main_of
 from nas.models import evaluation as evaluating
 from nas.models.inference import predict
+from nas.models.training_images import digests
 from nas.retraining import training as retraining
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
@@ -168,7 +170,7 @@ def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifie
             assert found.views == (views or exported["views"])
             assert found.metrics == pytest.approx(exported["test"][str(found.views)], abs=1e-6)
     model = nas.load_model(classifier / "models" / "best")
-    whole = evaluating.evaluate(model, data)
+    whole = evaluating.evaluate(model, data, with_training_images=True)
     assert whole.images == 120
     seen = [getattr(data, name) for name in ("train", "val", "test")]
     p = np.concatenate([predict(model, s.images[:]).probabilities for s in seen])
@@ -182,6 +184,42 @@ def test_an_evaluation_of_the_test_images_is_what_the_retraining_found(classifie
     assert f"{found['auc']:.4f}" in capsys.readouterr().out
     assert main_of("evaluate", [*words, "--json", str(out), "--data-seed", "7"]) == 0
     assert json.loads(out.read_text())["metrics"]["loss"] != found["loss"], "other images"
+
+
+def test_images_that_a_model_was_trained_on_are_left_out_of_an_evaluation(classifier, tmp_path, capsys):
+    folder, data = classifier / "models" / "best", load(SIMULATED, progress=False)
+    model = nas.load_model(folder)
+    whole, test = evaluating.evaluate(model, data), evaluating.evaluate(model, data, "test")
+    trained = len(data.train) + len(data.val)
+    assert (whole.trained_on, test.trained_on, whole.metrics) == (trained, 0, test.metrics)
+    with pytest.raises(ValueError, match=f"was trained on all {trained - len(data.val)} images"):
+        evaluating.evaluate(model, data, "train")
+    kept = evaluating.evaluate(model, data, "train", with_training_images=True)
+    assert kept.images == kept.trained_on == len(data.train)
+
+    for split, label, i in ((s, label, i) for s in ("train", "test") for label in range(3) for i in range(4)):
+        images = getattr(data, split).images[getattr(data, split).labels == label]  # a copy of the simulated in files
+        (tmp_path / "copies" / data.classes[label]).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "copies" / data.classes[label] / f"{split}{i}.npy", np.rot90(images[i, 0].numpy()))
+    words = ["--model", str(folder), "--data", str(tmp_path / "copies"), "--json", str(tmp_path / "found.json")]
+    assert main_of("evaluate", words) == 0
+    assert "trained on 12 of these images: left out (--with-training-images" in capsys.readouterr().err
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["images"], found["trained_on"]) == (12, 12), "turned copies too"
+    assert main_of("evaluate", [*words, "--with-training-images"]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["images"] == 24
+
+    shutil.copytree(folder, tmp_path / "old", ignore=shutil.ignore_patterns("trained_on.npy"))
+    old = evaluating.evaluate(nas.load_model(tmp_path / "old"), data)
+    assert (old.images, old.trained_on) == (120, 0), "a model of an earlier version has no record"
+
+
+def test_the_digests_of_training_images_never_change():
+    image = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8)
+    views = torch.cat([torch.rot90(image, k, (2, 3)) for k in range(4)] + [image.mT])
+    assert set(digests(views)) == set(digests(views.float())) == {6604830239238389760}, "models on disk have these"
+    noise = torch.randn(500, 1, 8, 8)
+    assert len(set(digests(torch.cat([noise, noise.mT])))) == 500
 
 
 def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(classifier, capsys):

@@ -254,6 +254,8 @@ def test_every_kind_of_source_is_searched_retrained_and_evaluated(kind, tmp_path
 
     found = nas.evaluate(model, load(source_from_dict(results.spec["data"]), progress=False), "test")
     assert nas.evaluate(model, data, "test") == found
+    whole = nas.evaluate(model, data)
+    assert (whole.images, whole.metrics) == (found.images, found.metrics), "without the images it was trained on"
     assert found.metrics["auc"] == pytest.approx(retrained.configurations[0].test[0]["auc"])
 
 

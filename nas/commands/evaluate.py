@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from nas.commands.cli import Parser, add_group, add_model_options, parser
@@ -25,6 +26,11 @@ def options() -> Parser:
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
+    p.add_argument(
+        "--with-training-images",
+        action="store_true",
+        help="keep the images that the model was trained on (default: not)",
+    )
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the metrics to this file")
     return p
 
@@ -49,7 +55,7 @@ def command(argv: list[str]) -> int:
     given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
     source = source_for(model, given, args.skip_bad, args.images, args.data_seed, args.group, args.hdu)
     data = load(source, partial=True)
-    evaluation = evaluate(model, data, args.split)
+    evaluation = evaluate(model, data, args.split, with_training_images=args.with_training_images)
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"
     title = f"{args.model} ({how}) on {evaluation.images:,} images of {evaluation.data}"
     table = Table("metric", "value", "95% interval", title=title)
@@ -57,6 +63,9 @@ def command(argv: list[str]) -> int:
         low, high = evaluation.interval.get(name, (None, None))
         table.add_row(metric_name(name), f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
     Console().print(table)
+    if evaluation.trained_on:
+        kept = "they count here" if args.with_training_images else "left out (--with-training-images keeps them)"
+        print(f"The model was trained on {evaluation.trained_on:,} of these images: {kept}", file=sys.stderr)
     if args.json:
         write_text(args.json, json.dumps({"model": str(args.model), **vars(evaluation)}, indent=1) + "\n")
     return 0

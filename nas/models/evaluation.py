@@ -12,6 +12,7 @@ import torch
 from nas.errors import UserError, mendable
 from nas.models.export import LensModel, checked
 from nas.models.inference import predictions
+from nas.models.training_images import among
 from nas.sources import source_of
 from trainers import metrics
 from trainers.data import Dataset, Folder, Source, Split, joined, load
@@ -26,6 +27,7 @@ class Evaluation:
 
     data: str
     images: int
+    trained_on: int  # images of the data that the model was trained on: left out, unless the caller asked for them
     views: int  # whose predictions are combined
     metrics: dict[str, float]  # upright; for some, also over the eight symmetries of the square
     interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images
@@ -41,11 +43,13 @@ def evaluate(
     group: str | None = None,
     skip_bad: bool = False,
     hdu: str | Sequence[str] | None = None,
+    with_training_images: bool = False,
 ) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
 
     `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
-    some of the model's classes: metrics that need the others are left out. `group` and `skip_bad` are as in
+    some of the model's classes: metrics that need the others are left out. Images that the model was trained on, also
+    turned or mirrored, are counted and left out, unless `with_training_images`. `group` and `skip_bad` are as in
     `nas.search`, `views` and `hdu` as in `nas.predict`. UserError if the model does not fit the data.
     """
     views = model.views if views is None else checked(views)
@@ -59,6 +63,14 @@ def evaluate(
     images = task.select(_with_classes_of(model, data, _joined(parts)))
     if not len(images):
         raise UserError(f"{data.name} has no image with a target in split {split!r}; give another split or data set")
+    overlap = among(images.images, model.trained_on)
+    if not with_training_images:
+        if overlap.all():
+            raise UserError(
+                f"the model was trained on all {len(images)} images of {data.name}; give it others, or measure it on "
+                "these all the same (with_training_images)"
+            )
+        images = images.where(~overlap)
     truth = task.targets(images).cpu()
     if views == 1:
         predicted = torch.stack([predictions(model, images.images, views=1, symmetry=k) for k in SYMMETRIES])
@@ -74,7 +86,7 @@ def evaluate(
     )
     found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
     interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
-    return Evaluation(data.name, len(images), views, found, interval)
+    return Evaluation(data.name, len(images), int(overlap.sum()), views, found, interval)
 
 
 def source_for(

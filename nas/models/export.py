@@ -2,6 +2,7 @@
 
 * model.safetensors: the weights of one network, or of the several of an ensemble
 * config.json: everything needed to build the networks and to prepare images for them, and their origin
+* trained_on.npy: a digest of every image that they were trained on (training_images.py)
 * README.md: the model card
 """
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from nas.errors import UserError, mendable
 from nas.files import replacing
+from nas.models import training_images
 from nas.models.card import model_card
 from search_space import build_model, from_dict
 from trainers import calibrate, tasks
@@ -58,9 +60,16 @@ class LensModel(nn.Module):
     `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size, and files.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], config: Mapping[str, Any], views: int | None = None) -> None:
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        config: Mapping[str, Any],
+        views: int | None = None,
+        trained_on: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.networks, self.config = nn.ModuleList(networks), config
+        self.trained_on = trained_on  # digests of the training images, as in `training_images.digests`; None: not known
         self.views = checked(config["views"] if views is None else views)
         self.task = tasks.from_record(config["task"])
         self.in_chans = int(config["in_chans"])
@@ -170,13 +179,23 @@ def describe_model(
     }
 
 
-def export(folder: Path, weights: Sequence[Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
-    """Write networks with these weights and the `config` of `describe_model`, in place of any earlier `folder`."""
+def export(
+    folder: Path,
+    weights: Sequence[Mapping[str, Tensor]],
+    config: Mapping[str, Any],
+    trained_on: np.ndarray | None = None,
+) -> None:
+    """Write networks with these weights and the `config` of `describe_model`, in place of any earlier `folder`.
+
+    trained_on: the digests of their training images, by `training_images.digests`.
+    """
     named = {f"{_prefix(i)}{name}": tensor for i, each in enumerate(weights) for name, tensor in each.items()}
     with replacing(folder) as scratch:
         save_file(independent(named), scratch / "model.safetensors")
         (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+        if trained_on is not None:
+            training_images.write(scratch, trained_on)
 
 
 def _prefix(network: int) -> str:
@@ -219,7 +238,7 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
                 build_model(from_dict(_without_weights(member["architecture"])), **shape)
                 for member in config["members"]
             ]
-        model = LensModel(networks, config, views)
+        model = LensModel(networks, config, views, training_images.read(folder))
     except KeyError as error:
         raise UserError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
     except (ValueError, TypeError, SafetensorError) as error:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from nas.files import link
 from nas.models.export import VIEWS, describe_member, describe_model, export
+from nas.models.training_images import digests
 from nas.retraining.job import NetworkResult, Retraining, held_out_predictions, result
 from nas.retraining.retrained import Exported, Member, Retrained
 from nas.retraining.scores import Spread
 from trainers import calibrate, metrics, tasks
-from trainers.data import Dataset, Folder, source_from_dict
+from trainers.data import Dataset, Folder, joined, source_from_dict
 from trainers.data.folder.image_file import AS_STORED
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
@@ -202,6 +203,7 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
     reading = source.reading() if isinstance(source, Folder) else AS_STORED
     job_of = {(job.trial, job.seed): job for job in jobs}
     scores_of = {scores.trial: scores for scores in retrained.configurations}
+    trained_on = digests(task.select(joined(data.train, data.val)).images)
     for model in retrained.exported:
         members, weights = [], []
         for member in model.members:
@@ -232,5 +234,5 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
                 "alone": {metric: asdict(spread) for metric, spread in model.alone.items()},
             },
         )  # fmt: skip
-        export(retrained.run.models / model.name, weights, config)
+        export(retrained.run.models / model.name, weights, config, trained_on)
     link(retrained.run.best_model, retrained.run.model(retrained.configurations[0].trial).name)
