@@ -4,6 +4,7 @@ class folders             {no_sub,cdm,axion}/*; NAME_test/ in it or beside it is
 folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number]: for regression, without classes
+table                     images, and a CSV file that names each and its class (table.py)
 stacked                   one array of images and one of labels (stack.py), for each split or for all
 
 Each image is a file, or a file for each band (objects.py).
@@ -25,6 +26,7 @@ from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, find_pair, open_images, open_labels
+from trainers.data.folder.table import find_table, table_entries
 from trainers.errors import TrainingError
 
 PICKLES = (".pth", ".pt", ".pkl", ".pickle")
@@ -47,7 +49,11 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None) -> Listin
     folders = subfolders(root)
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
-    layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
+    table = find_table(root) if among_images(root, folders) else None
+    if table:
+        layout, entries, labels = "table", table_entries(root, table), (table.path,)
+    else:
+        layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
     if layout == "stacked":
         labels = tuple(pair[1] for pair in find_stacks(root, raw).values())
     else:
@@ -57,8 +63,15 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None) -> Listin
         raise TrainingError(f"{root} {NO_FOLDERS}")
     classes = tuple(sorted({entry.label for entry in entries}, key=by_name))
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
-    listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels)
+    listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels, str(table or ""))
     return listing if group is None else grouped(listing, group)
+
+
+def among_images(root: Path, folders: Sequence[Path]) -> bool:
+    """Whether the images are in `root` alone, or in one folder that is no split, so that only a table can sort them."""
+    if not folders:
+        return bool(images_in(root)) and not holds_target(root)
+    return len(folders) == 1 and folders[0].name.lower() not in PLAIN and bool(images_in(folders[0]))
 
 
 def refuse_pickles(files: Sequence[Path]) -> None:

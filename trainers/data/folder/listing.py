@@ -38,12 +38,13 @@ class Listing:
     """The images below `root`, sorted, and their classes, sorted by canonical name."""
 
     root: Path
-    layout: str  # "classes", "splits", "split_class", "flat" or "stacked"
+    layout: str  # "classes", "splits", "split_class", "flat", "table" or "stacked"
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
     raw: Raw | None = None
     bands: tuple[str, ...] = ()  # the names of the channels, if each is a file of its own
-    labels: tuple[Path, ...] = ()  # the files with the labels of stacked arrays
+    labels: tuple[Path, ...] = ()  # the files with the labels of stacked arrays, or the table
+    table: str = ""  # the table and what its columns are
 
     @property
     def used(self) -> Iterator[str]:
@@ -87,7 +88,7 @@ class Listing:
     def _folder(self, split: str | None) -> str:
         """The folder of a split, if it is one, or words for it."""
         top, *inside = self.name(next(entry for entry in self.entries if entry.split == split)).split("/")
-        if not inside or top == ".." or self.layout == "split_class":
+        if not inside or top == ".." or self.layout in ("split_class", "table"):
             return f"the {split} split of {self.root}"
         return str(self.root / top)
 

@@ -62,7 +62,8 @@ class Reader:
         """The image as it is on the disk, and its regression targets. One of UNREADABLE if there is none."""
         if entry.row is not None:
             return Stored(np.asarray(self.stacks[entry.path][entry.row]), entry.targets)
-        return read_object(entry.files, self.reading.hdu)
+        stored = read_object(entry.files, self.reading.hdu)
+        return stored._replace(targets={**stored.targets, **entry.targets})
 
     def normal(self, stored: Stored) -> tuple[np.ndarray, Form, int]:
         """The image in its normal form, its form, and the number of missing pixels. TrainingError if it has none."""

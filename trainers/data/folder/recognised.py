@@ -45,6 +45,7 @@ def recognise(
         words.append(f"channels {' '.join(listing.bands)}")
     if official := [split for split in SPLITS if split in {entry.split for entry in listing.entries}]:
         words.append(f"split into {'/'.join(official)} as given")
+    words += [listing.table] * bool(listing.table)
     words += notes  # on the pixels
     if skipped:
         words.append(f"{skipped} bad left out")
@@ -89,6 +90,8 @@ def known_as(listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets:
     axion = targets.get("axion_mass", 0) > 0
     if listing.layout == "split_class":
         return "lens finding"
+    if listing.layout == "table":
+        return "images of a table"
     if listing.layout == "stacked":
         return "stacked arrays"
     if listing.layout == "flat":
