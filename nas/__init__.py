@@ -1,5 +1,6 @@
 """Search for networks that analyse images of gravitational lenses, and use what was found.
 
+nas.audit("folder")
 results = nas.search("hybrid", trials=20, data="folder")
 results.frame()
 retrained = nas.retrain(results, top_k=3, seeds=3)
@@ -13,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.auditing import audit
     from nas.errors import SearchFailed, Stopped, UserError
     from nas.models.evaluation import Evaluation, evaluate
     from nas.models.export import LensModel, load_model
@@ -35,6 +37,7 @@ _HOME = {
     "Stopped": "nas.errors",
     "Trial": "nas.results",
     "UserError": "nas.errors",
+    "audit": "nas.auditing",
     "evaluate": "nas.models.evaluation",
     "load_model": "nas.models.export",
     "load_results": "nas.results",
@@ -55,6 +58,7 @@ __all__ = [
     "Stopped",
     "Trial",
     "UserError",
+    "audit",
     "evaluate",
     "load_model",
     "load_results",

@@ -56,7 +56,7 @@ def test_without_a_command_the_commands_are_listed(capsys):
     assert re.match(r"lensing-nas \S+", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("command", ["run", "retrain", "predict", "evaluate"])
+@pytest.mark.parametrize("command", ["run", "retrain", "predict", "evaluate", "audit"])
 def test_a_command_cannot_take_the_place_of_the_function_of_its_name(command):
     with pytest.raises(ImportError, match=rf"nas\.{command} is a command"):
         __import__(f"nas.{command}")

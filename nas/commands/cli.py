@@ -19,6 +19,7 @@ from nas.errors import SearchFailed, Stopped, UserError, user_errors
 from nas.workers.stopping import interrupting_signals
 
 COMMANDS = {
+    "audit": "check images before training: shortcuts, a preferred axis, copies, bad pixels",
     "run": "search for networks, or resume a search",
     "retrain": "train the best of a search again over several seeds, test and export them",
     "predict": "classify or measure images with an exported model",

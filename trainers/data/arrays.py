@@ -95,6 +95,7 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int) -> 
             "classes": c.classes,
             "recognised": c.recognised(),
             "arrays": {"from": c.where, "image_size": image_size, "seed": seed},
+            "filled": {"images": sum(pixels > 0 for pixels in c.filled), "pixels": sum(c.filled)},
         },
         objects={s: [together[i] for i in rows[s]] for s in SPLITS},
     )

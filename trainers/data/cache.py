@@ -158,4 +158,5 @@ def open_dataset(name: str, folder: Path) -> Dataset:
         )
         for split in SPLITS
     )
-    return Dataset(name, tuple(manifest["classes"]), train, val, test, tuple(manifest.get("channels", ())))
+    channels = tuple(manifest.get("channels", ()))
+    return Dataset(name, tuple(manifest["classes"]), train, val, test, channels, folder)

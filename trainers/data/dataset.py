@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -132,6 +133,7 @@ class Dataset:
     val: Split
     test: Split
     channels: tuple[str, ...] = ()  # the bands or HDUs that they come from, if these have names
+    folder: Path | None = None  # in the cache, if it is kept there
 
     @property
     def in_chans(self) -> int:

@@ -1,0 +1,47 @@
+"""`python -m nas.audit --data PATH`: check images before training: shortcuts, axes, copies, pixels, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from nas.commands.cli import Parser, add_group, add_reading_options, parser
+from nas.errors import UserError
+
+
+def options() -> Parser:
+    p = parser("audit", "Check images before training, and write a page about them.")
+    p.add_argument("--data", required=True, help="a folder of images, or a function such as my_package.my_images:load")
+    add_group(p)
+    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
+    add_reading_options(p)
+    p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
+    p.add_argument("--out", type=Path, default=Path("audit.html"), help="page to write (default audit.html)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write what was found to this file")
+    return p
+
+
+def command(argv: list[str]) -> int:
+    args = options().parse_args(argv)
+    for option, path in (("--out", args.out), ("--json", args.json)):
+        if path and not path.resolve().parent.is_dir():
+            raise UserError(f"{option} is {path}, but there is no folder {path.resolve().parent}; make it first")
+    from rich.console import Console  # only now: --help must not wait for torch
+
+    from nas.auditing import audit, record
+    from nas.files import write_text
+    from nas.report.audit_page import page, table
+    from nas.sources import source_of
+    from trainers.data import load
+
+    data = load(
+        source_of(args.data, args.image_size, args.skip_bad, None, group=args.group, hdu=args.hdu, clip=args.clip)
+    )
+    found = audit(data)
+    console = Console(highlight=False)
+    console.print(table(found))
+    write_text(args.out, page(found, data, args.data))
+    console.print(f"page: {args.out}", soft_wrap=True)
+    if args.json:
+        write_text(args.json, json.dumps(record(found), indent=1) + "\n")
+    return 0
