@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainers.metrics import base
+
+if TYPE_CHECKING:
+    from trainers.audit import Shortcut
+    from trainers.data.axis import Axis
 
 
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
@@ -71,6 +75,15 @@ def advice_on_axis(objective: str) -> str:
         "the images have a preferred axis: a network can score high upright and fail on turned images; consider "
         f"--objective {objective}_d4_worst"
     )
+
+
+def audit_line(axis: Axis, trees: Shortcut | None) -> str:
+    """How far images lie in a preferred direction, and how far intensity statistics alone distinguish the classes."""
+    line = f"{axis.share:.2f} of images distinguished from turned copies (0.50: no axis)"
+    if trees is None:
+        return line
+    found = ": a shortcut, see python -m nas.audit" if trees.found else ""
+    return f"{line}; classes from intensity statistics alone: AUC {trees.auc:.2f}{found}"
 
 
 def metric_name(metric: str) -> str:

@@ -31,12 +31,13 @@ from nas.searching.study import (
     open_ledger,
     stored_study,
 )
-from nas.words import advice_on_axis
+from nas.words import advice_on_axis, audit_line
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
 from nas.workers.stopping import CODES, TIME_IS_UP, deadline_of
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
+from trainers.audit import shortcut
 from trainers.data import limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
@@ -184,6 +185,9 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     if found:
         display.say(f"limit  {found}")
     display.say(f"study  {run.database}: {engine.finished} of {spec.trials} trials finished")
+    if not display.quiet:
+        trees = shortcut("statistics", data) if len(data.classes) > 1 else None
+        display.say(f"audit  {audit_line(axis, trees)}")
     if axis.found and (advice := advice_on_axis(spec.objective)):
         display.say(f"axis   {advice}")
     if warm:

@@ -37,7 +37,7 @@ class Pixels:
     """Of N images."""
 
     constant: Tensor  # (N,) bool: all pixels of each channel have one value
-    saturated: Tensor  # (N,) bool: many share the highest value, and fewer come close to it
+    saturated: Tensor  # (N,) bool: many share the highest value, fewer come close or share the next
     sums: Tensor  # (N, 2) float64: weighted sums of the pixels, the same for turned and mirrored copies
 
 
@@ -55,7 +55,8 @@ def batch(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     at_most = high - SAME * extent
     below = x.where(x < at_most, -torch.inf)
     second = below.amax(-1, keepdim=True)
-    plateau, shoulder = (x >= at_most).sum(-1), (below >= second - 0.05 * extent).sum(-1)
+    plateau = (x >= at_most).sum(-1)
+    shoulder = (below >= high - 0.05 * extent).sum(-1).maximum((below >= second - SAME * extent).sum(-1))
     flat = extent[..., 0] == 0
     full = ~flat & (plateau >= PLATEAU * x.shape[-1]) & (plateau > shoulder)
     sums = standardised(images).flatten(1) @ weights(*images.shape[1:3])
