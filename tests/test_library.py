@@ -183,7 +183,7 @@ def test_a_search_of_images_with_an_axis_advises_another_objective(
     said = capsys.readouterr().out
     assert ("axis   the images have a preferred axis" in said) == advises
     assert ("consider --objective auc_d4_worst" in said) == advises
-    assert "classes from intensity statistics alone: AUC 1.00: a shortcut" in said
+    assert "classes from intensity statistics alone: AUC " in said
     assert results.axis == upright
     (trial,) = results.trials
     assert trial.metrics["auc_d4_worst"] <= min(trial.metrics["auc_d4_mean"], trial.metrics["auc"])

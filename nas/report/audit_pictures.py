@@ -80,7 +80,7 @@ def intensities(data: Dataset, labels: Sequence[int]) -> go.Figure:
     """The share of each class's pixels by their value."""
     figure = empty_figure("pixel value, as stored", "share of pixels")
     pixels = {label: chosen(data, label, AVERAGED).flatten().numpy() for label in labels}
-    everything = np.concatenate([values[:: 1 + len(values) // 200_000] for values in pixels.values()] or [[0.0]])
+    everything = np.concatenate([values[:: 1 + len(values) // 200_000] for values in pixels.values()] or [np.zeros(1)])
     low, high = np.percentile(everything, (0.1, 99.9)) if len(everything) else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + (abs(low) or 1.0), BINS + 1)
     palette = [BUDGETS[-1], *HIGHLIGHTS]
