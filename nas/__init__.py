@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.auditing import audit
-    from nas.errors import SearchFailed, Stopped, UserError
+    from nas.errors import ModelFailed, SearchFailed, Stopped, UserError
     from nas.models.evaluation import Evaluation, evaluate
     from nas.models.export import LensModel, load_model
     from nas.models.inference import Measurement, Prediction, predict
@@ -30,6 +30,7 @@ _HOME = {
     "Evaluation": "nas.models.evaluation",
     "LensModel": "nas.models.export",
     "Measurement": "nas.models.inference",
+    "ModelFailed": "nas.errors",
     "Prediction": "nas.models.inference",
     "Results": "nas.results",
     "Retrained": "nas.retraining.retrained",
@@ -51,6 +52,7 @@ __all__ = [
     "Evaluation",
     "LensModel",
     "Measurement",
+    "ModelFailed",
     "Prediction",
     "Results",
     "Retrained",

@@ -19,6 +19,10 @@ class SearchFailed(RuntimeError):
     """The search cannot continue; the message says why."""
 
 
+class ModelFailed(RuntimeError):
+    """A model does not give numbers; the message says which."""
+
+
 class Stopped(KeyboardInterrupt):
     """The work was ended before it was done: by Ctrl-C, a signal or the time limit. What is finished is kept.
 

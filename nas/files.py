@@ -65,21 +65,59 @@ def link(path: Path, target: str) -> None:
     os.replace(scratch, path)
 
 
+def check_writable(path: Path, option: str) -> None:
+    """Raise UserError unless a file can be written to `path`, the value of `option`."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"{option} is {path}, but there is no folder {folder}; make it first")
+    if path.is_dir():
+        raise UserError(f"{option} is {path}, which is a folder; name a file in it")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")  # as in `write_text`
+    try:
+        scratch.touch()
+        scratch.unlink()
+    except OSError as error:
+        raise UserError(f"{option} is {path}, which cannot be written ({error.strerror}); name another file") from error
+
+
 @contextmanager
 def exclusive(lock: Path, busy: str) -> Iterator[None]:
-    """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it."""
+    """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it.
+
+    If an exception ends the work before it has written anything, the lock and the folders created for it vanish.
+    """
     file_lock = FileLock(lock)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file_lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(busy) from None
+        made = [folder for folder in lock.parents if not folder.exists()]
+        before = set() if made else {*lock.parent.iterdir()}
     except OSError as error:
-        raise UserError(f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it") from error
+        raise UserError(f"cannot use {lock.parent} ({error.strerror}); name another folder or mend it") from error
     try:
-        yield
-    finally:
-        file_lock.release()
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file_lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(busy) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it"
+            ) from error
+        try:
+            yield
+        except BaseException:
+            written = {*lock.parent.iterdir()} - before - {lock}
+            if lock not in before and all(
+                path.name.endswith(("-shm", "-wal")) for path in written
+            ):  # by reading SQLite
+                lock.unlink()  # while it is held, so that nobody can hold the same file
+            raise
+        finally:
+            file_lock.release()
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
 
 from nas.errors import UserError
-from trainers.user_module import import_named
+from trainers.user_module import import_named, is_importable
 
 
 def find_module(name: str, kind: str, package: str, known: Sequence[str], attribute: str) -> ModuleType:
@@ -18,7 +17,7 @@ def find_module(name: str, kind: str, package: str, known: Sequence[str], attrib
     """
     if name in known:
         return importlib.import_module(f"{package}.{name}")
-    if "." not in name and importlib.util.find_spec(name) is None:
+    if "." not in name and not is_importable(name):
         raise UserError(
             f"unknown {kind} {name!r}; known: {', '.join(known)}; or give the dotted name of your own module"
         )

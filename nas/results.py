@@ -14,6 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.checks import path_of
 from nas.errors import UserError, mendable
 from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
@@ -240,7 +241,8 @@ def load_results(folder: str | Path) -> Results:
 
     UserError if there is no study, or if no search of ours made it.
     """
-    database = Path(folder) if Path(folder).is_file() else RunFolder(Path(folder)).database
+    path = path_of("folder", folder)
+    database = path if path.is_file() else RunFolder(path).database
     if not database.is_file():
         raise UserError(f"no study at {database}: search first (python -m nas.run), or name the folder of a run")
     return read(only_study(database), database)

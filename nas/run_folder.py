@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.checks import path_of
 from nas.errors import UserError
 
 LONGEST = 200  # bytes of a name: a folder's may have 255, and some files beside it add to it
@@ -84,6 +85,9 @@ class RunFolder:
 
 def run_folder(runs: str | Path, name: str) -> RunFolder:
     """The run of this name. UserError if the name is not that of a folder in `runs`."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > LONGEST:
+    folder = path_of("runs", runs)
+    if not isinstance(name, str):
+        raise UserError(f"name is {name!r}; expected text")
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > LONGEST:
         raise UserError(f"name is {name[:LONGEST]!r}; expected the name of one folder, without / and not too long")
-    return RunFolder(Path(runs) / name)
+    return RunFolder(folder / name)

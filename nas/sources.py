@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.checks import check_number
 from nas.errors import UserError
 from trainers.data import Arrays, Folder, Function, Simulated, Source, from_arrays
 
 FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized by default
+LARGEST = 4096  # pixels a side: a few larger images fill the memory
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load
 
 
@@ -33,11 +35,14 @@ def source_of(
     if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
         data = Function(str(data))
     elif isinstance(data, str | Path):
-        if not Path(data).expanduser().exists():
+        if not _exists(str(data)):
             raise UserError(
-                f"data folder {data} does not exist; expected a folder of images, or my_package.my_images:load"
+                f"data folder {str(data)!r} does not exist; expected a folder of images, or my_package.my_images:load"
             )
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
+    check_number("image_size", image_size, 8, LARGEST, whole=True)
+    if isinstance(data, Simulated):
+        check_number("image_size", data.image_size, 8, LARGEST, whole=True)
     if images is not None and not isinstance(data, Simulated):
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if data_seed is not None and not isinstance(data, Simulated):
@@ -56,3 +61,11 @@ def source_of(
         "group": group, "hdu": hdu, "clip": clip,
     }  # fmt: skip
     return replace(data, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _exists(path: str) -> bool:
+    """Whether there is something at `path`; not if it is empty, too long, or names an unknown user."""
+    try:
+        return bool(path) and Path(path).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False

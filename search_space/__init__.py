@@ -4,8 +4,9 @@ from search_space.architecture import Architecture, Backbone, Hybrid, Stage, Toy
 from search_space.bounds import Bound, Range
 from search_space.cost import Cost, cost
 from search_space.errors import ArchitectureError
+from search_space.existing import BackboneSpace, ToySpace
 from search_space.model import build_model
-from search_space.space import BackboneSpace, HybridSpace, ToySpace
+from search_space.space import HybridSpace
 
 __all__ = [
     "Architecture",

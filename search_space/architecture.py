@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 from search_space.errors import ArchitectureError
@@ -15,6 +16,7 @@ PLACES = ("once", "blocks")
 NORMS = ("pre", "post", "res_post")
 NORM_LAYERS = ("layer", "batch")
 HEADS = ("average", "class_token", "attention")
+MOST_BLOCKS, MOST_CHANNELS, MOST_PIXELS = 1000, 65536, 4096  # of a network, of a block, of a patch's side
 TOYS = ("mlp", "lenet", "resnet2", "cnn")
 
 
@@ -23,9 +25,20 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise ArchitectureError(f"unknown {name} {value!r}, expected one of: {', '.join(known)}")
 
 
-def _at_least(name: str, value: float, low: float) -> None:
-    if not value >= low:
-        raise ArchitectureError(f"{name}={value!r} is too small, expected at least {low}")
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
+        raise ArchitectureError(f"{name}={value!r}: expected a whole number from {low} to {high}")
+
+
+def _number(name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
+        raise ArchitectureError(f"{name}={value!r}: expected a number from {low:g} to {high:g}")
+
+
+def _is_a(kind: type, what: str, **values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise ArchitectureError(f"{name}={value!r}: expected {what}")
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,12 @@ class Stage:
     first_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _at_least("depth", self.depth, 1)
-        _at_least("width", self.width, 1)
+        _is_a(str, "the name of a mixer", mixer=self.mixer, **({} if self.first is None else {"first": self.first}))
+        _is_a(Mapping, "options by name", options=self.options, first_options=self.first_options)
+        _is_a(bool, "True or False", downsample=self.downsample)
+        _whole("depth", self.depth, 1, MOST_BLOCKS)
+        _whole("width", self.width, 1, MOST_CHANNELS)
+        _number("mlp_ratio", self.mlp_ratio, 0, 1000)
         if not self.mlp_ratio * self.width >= 1:
             raise ArchitectureError(
                 f"mlp_ratio={self.mlp_ratio!r} leaves no hidden channel at width {self.width}: raise it"
@@ -80,19 +97,25 @@ class Hybrid:
     drop_path: float = 0.0  # rate at the last block, growing linearly from 0 at the first
 
     def __post_init__(self) -> None:
+        _is_a(tuple, "a tuple of Stages", stages=self.stages)
         if not self.stages:
             raise ArchitectureError("stages is empty, expected at least one Stage")
+        for index, stage in enumerate(self.stages):
+            _is_a(Stage, "a Stage", **{f"stages[{index}]": stage})
+        _whole("the number of blocks", sum(stage.depth for stage in self.stages), 1, MOST_BLOCKS)
         if self.stages[0].downsample:
             raise ArchitectureError(
                 "stages[0].downsample is True: the first stage has the stem's grid; use a larger patch"
             )
-        _at_least("patch", self.patch, 1)
+        _whole("patch", self.patch, 1, MOST_PIXELS)
+        _is_a(bool, "True or False", position_shared=self.position_shared)
         _one_of("stem", self.stem, STEMS)
         _one_of("position", self.position, ABSOLUTE + RELATIONAL)
         _one_of("position_place", self.position_place, PLACES)
         _one_of("norm", self.norm, NORMS)
         _one_of("norm_layer", self.norm_layer, NORM_LAYERS)
-        _at_least("layer_scale", self.layer_scale, 0)
+        _number("layer_scale", self.layer_scale, 0, 1000)
+        _number("drop_path", self.drop_path, 0, 1)
         _one_of("head", self.head, HEADS)
         if not 0 <= self.drop_path < 1:
             raise ArchitectureError(f"drop_path={self.drop_path!r} is not a rate, expected 0 <= drop_path < 1")
@@ -129,8 +152,12 @@ class Backbone:
     checkpoint: str | None = None  # start from the weights in this file instead
 
     def __post_init__(self) -> None:
+        _is_a(str, "a network of timm, such as 'resnet18'", name=self.name)
         if not self.name:
             raise ArchitectureError("name is empty, expected a network of timm, such as 'resnet18'")
+        _is_a(bool, "True or False", pretrained=self.pretrained)
+        if self.checkpoint is not None:
+            _is_a(str, "the path of a file of weights", checkpoint=self.checkpoint)
 
 
 Architecture = Hybrid | Toy | Backbone
@@ -154,18 +181,23 @@ def from_dict(record: Mapping[str, Any]) -> Architecture:
     Raises:
         ArchitectureError: unknown or missing kind, unknown or missing key, or a value that the architecture refuses.
     """
+    if not isinstance(record, Mapping):
+        raise ArchitectureError(f"architecture is {record!r}: expected its fields by name")
     content = dict(record)
     kind = content.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ArchitectureError(f"unknown kind of architecture {kind!r}, expected one of: {', '.join(_KINDS)}")
     if "stages" in content:
+        _is_a(Sequence, "a list of stages", stages=content["stages"])
         content["stages"] = tuple(_construct(Stage, stage) for stage in content["stages"])
     return _construct(_KINDS[kind], content)
 
 
 def _construct(cls: type, content: Mapping[str, Any]) -> Any:
     known = [f.name for f in fields(cls)]
-    if unknown := sorted(set(content) - set(known)):
+    if not isinstance(content, Mapping):
+        raise ArchitectureError(f"{cls.__name__} is {content!r}: expected its fields by name")
+    if unknown := sorted(str(name) for name in content if name not in known):
         raise ArchitectureError(f"{cls.__name__} has no {', '.join(unknown)}; known: {', '.join(known)}")
     try:
         return cls(**content)

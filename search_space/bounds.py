@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -31,6 +32,12 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
+        given = {"low": self.low, "high": self.high, **({} if self.step is None else {"step": self.step})}
+        for name, value in given.items():
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+                raise ArchitectureError(f"Range {name}={value!r}: expected a number")
+        if self.step is not None and self.step <= 0:
+            raise ArchitectureError(f"Range step={self.step}: expected a number above 0")
         if self.low > self.high:
             raise ArchitectureError(f"Range low={self.low} is above high={self.high}: swap them")
         if self.log and self.step is not None:
@@ -40,6 +47,7 @@ class Range:
 
 
 Bound = Range | tuple[Any, ...]
+MOST = 100_000  # values of a bound that are listed
 
 
 def check(name: str, bound: Any) -> None:
@@ -48,17 +56,38 @@ def check(name: str, bound: Any) -> None:
         raise ArchitectureError(f"{name}={bound!r} is neither a Range nor a tuple of choices; to fix it: {(bound,)!r}")
     if bound == ():
         raise ArchitectureError(f"{name}: no choice given, expected at least one")
+    if isinstance(bound, Range) and (step := _step(bound)) and (bound.high - bound.low) / step > MOST:
+        raise ArchitectureError(f"{name}={bound!r} has more than {MOST} values: give it a larger step or closer ends")
+
+
+def check_each(name: str, bound: Any, build: Callable[[Any], Any]) -> None:
+    """Check a bound, and that `build` refuses none of its values, of a range the lowest and the highest.
+
+    `build` raises ArchitectureError for a wrong one.
+    """
+    check(name, bound)
+    for value in (bound.low, bound.high) if isinstance(bound, Range) else bound:
+        try:
+            build(value)
+        except ArchitectureError as error:
+            known = str(error).startswith(name)
+            raise ArchitectureError(str(error) if known else f"{name}: {error}") from error
 
 
 def values(bound: Bound) -> tuple[Any, ...]:
     """Return all values of a tuple or of a range with steps, and the two ends of a continuous range."""
     if isinstance(bound, tuple):
         return bound
-    step = bound.step or (1 if isinstance(bound.low, int) and isinstance(bound.high, int) else None)
+    step = _step(bound)
     if step is None:
         return (bound.low, bound.high)
     count = int((bound.high - bound.low) / step + 1e-9)
     return tuple(bound.low + i * step for i in range(count + 1))
+
+
+def _step(bound: Range) -> float | None:
+    """The distance of two values; None if they are continuous."""
+    return bound.step or (1 if isinstance(bound.low, int) and isinstance(bound.high, int) else None)
 
 
 def pick(trial: Trial, name: str, bound: Bound) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,13 +18,27 @@ from search_space.architecture import (
     NORMS,
     PLACES,
     RELATIONAL,
-    Backbone,
     Hybrid,
     Stage,
-    Toy,
 )
-from search_space.bounds import Bound, Range, Trial, check, pick, pick_among, pick_up_to, values
+from search_space.bounds import Bound, Range, Trial, check, check_each, pick, pick_among, pick_up_to, values
 from search_space.errors import ArchitectureError
+
+OF_STAGE = ("depth", "width", "mlp_ratio", "downsample")
+OF_HYBRID = (
+    "patch", "stem", "position", "position_place", "position_shared", "norm", "norm_layer", "layer_scale", "head",
+    "drop_path",
+)  # fmt: skip
+
+
+def _try(name: str, value: Any) -> None:
+    """Raise ArchitectureError if no network can have this value of a bound of `HybridSpace`."""
+    if name in ("stages", "grid"):
+        Stage("conv", depth=value, width=1)  # counts alike, from 1
+    elif name in OF_STAGE:
+        Stage(**{"mixer": "conv", "depth": 1, "width": 1000, name: value})
+    else:
+        Hybrid((Stage("conv", 1, 32),), **{name: value})
 
 
 @dataclass(frozen=True)
@@ -58,21 +73,26 @@ class HybridSpace:
     smallest_grid: int = 4  # tokens a side
 
     def __post_init__(self) -> None:
-        for bounded in fields(self):
-            bound = getattr(self, bounded.name)
-            if bounded.name not in ("options", "smallest_grid") and not (bounded.name == "grid" and bound is None):
-                check(bounded.name, bound)
+        for name in ("stages", *OF_STAGE, *OF_HYBRID):
+            check_each(name, getattr(self, name), partial(_try, name))
+        if self.grid is not None:
+            check_each("grid", self.grid, partial(_try, "grid"))
+        if not isinstance(self.options, Mapping) or not all(isinstance(b, Mapping) for b in self.options.values()):
+            raise ArchitectureError(f"options={self.options!r}: expected bounds of options by mixer and name")
         for name, bounds in self.options.items():
             for option, bound in bounds.items():
                 check(f"options[{name!r}][{option!r}]", bound)
-        if not isinstance(self.mixers, tuple):
-            raise ArchitectureError(f"mixers={self.mixers!r}: expected a tuple of names")
+        for name in ("mixers", "first"):
+            if not isinstance(getattr(self, name), tuple) or not getattr(self, name):
+                raise ArchitectureError(f"{name}={getattr(self, name)!r}: expected a tuple of names")
+        if not isinstance(self.smallest_grid, int) or self.smallest_grid < 1:
+            raise ArchitectureError(f"smallest_grid={self.smallest_grid!r}: expected a whole number from 1")
         for name in {*self.mixers, *values(self.first)} - {"same"}:
             names = mixers.bound_names(name)  # refuses an unknown one
             if name in mixers.known() and "heads" in names:
                 heads = values(self.options.get(name, {}).get("heads", mixers.load("attention").HEADS))
                 for width, number in product(values(self.width), heads):
-                    if width % number:
+                    if not isinstance(number, int) or number < 1 or width % number:
                         raise ArchitectureError(
                             f"width {width} cannot be split into {number} heads of {name!r}: change either"
                         )
@@ -197,34 +217,3 @@ PLAIN_TRANSFORMER = HybridSpace(
     drop_path=(0.0,),
     options={"attention": {"heads": (4,)}},
 )
-
-BACKBONES = (
-    *("resnet18", "resnet34", "resnet50", "vgg16", "densenet121", "alexnet", "efficientnet_b0", "convnext_tiny"),
-    *("vit_tiny_patch16_224", "vit_small_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s32_224"),
-    *("resmlp_12_224", "maxvit_nano_rw_256", "coatnet_nano_rw_224"),
-)
-
-
-@dataclass(frozen=True)
-class BackboneSpace:
-    """Existing networks, with or without published weights; `checkpoints` maps names to local files of weights."""
-
-    names: tuple[str, ...] = BACKBONES
-    pretrained: Bound = (False,)
-    checkpoints: Mapping[str, str] = field(default_factory=dict)
-
-    def sample(self, trial: Trial, image_size: int = 64) -> Backbone:
-        """Sample a network; `image_size` has no effect."""
-        name = pick(trial, "backbone", self.names)
-        return Backbone(name, pick(trial, "pretrained", self.pretrained), self.checkpoints.get(name))
-
-
-@dataclass(frozen=True)
-class ToySpace:
-    """The baselines."""
-
-    names: tuple[str, ...] = ("mlp", "lenet", "resnet2")
-
-    def sample(self, trial: Trial, image_size: int = 64) -> Toy:
-        """Sample a network; `image_size` has no effect."""
-        return Toy(pick(trial, "toy", self.names))

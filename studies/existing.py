@@ -6,7 +6,7 @@ Every network gets every cell, so none loses because of a rate that suits anothe
 from dataclasses import replace
 
 from search_space import BackboneSpace
-from search_space.space import BACKBONES
+from search_space.existing import BACKBONES
 from studies.spec import StudySpec
 from studies.train_space import PLAIN_TRAINING
 from trainers.config import NO_AUGMENTATION

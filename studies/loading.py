@@ -7,13 +7,16 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import traceback
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 from search_space import mixers
+from search_space.errors import ArchitectureError
 from studies.errors import StudyError
 from studies.spec import StudySpec
+from trainers.errors import TrainingError
 
 NOT_STUDIES = ("baselines", "errors", "first", "loading", "spec", "train_space")  # what studies are made of
 
@@ -31,11 +34,13 @@ def load(study: str | os.PathLike[str] | StudySpec) -> StudySpec:
     neighbours, hold a mixer that its own STUDY names, and be imported elsewhere once its folder is on the path there.
 
     Raises:
-        StudyError: no such study, a file that cannot be imported by its name, or one without a STUDY. An error in
-            the file's own code is raised as it is.
+        StudyError: no such study, a file that cannot be imported by its name, or one without a STUDY. It names the
+            line of an error in the file's own code, which is its cause.
     """
     if isinstance(study, StudySpec):
         return study
+    if not isinstance(study, str | os.PathLike):
+        raise StudyError(f"study is {study!r}; expected the name of a study, the path of a .py file or a StudySpec")
     name = os.fspath(study)
     if name.endswith(".py"):
         return load_file(Path(name))
@@ -55,7 +60,7 @@ def study_in(module: ModuleType, name: str) -> StudySpec:
 
 def load_file(path: Path) -> StudySpec:
     """Import the study file at `path` anew, and return its STUDY; if that fails, nothing stays imported."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # False for names that no file can have, too
         raise StudyError(f"no study file {path}")
     path = Path(os.path.abspath(path))
     name, folder = path.stem.replace(".", "-"), str(path.parent)
@@ -75,14 +80,26 @@ def load_file(path: Path) -> StudySpec:
         study = study_in(module, str(path))
         if name in mixers.known() and hasattr(module, "Mixer"):
             raise StudyError(f"the study file {path} holds a mixer with the name of one of ours: rename the file")
-    except BaseException:
+    except BaseException as error:
         sys.path[:] = search_path
         if before is None:
             sys.modules.pop(name, None)
         else:
             sys.modules[name] = before
+        if isinstance(error, Exception | SystemExit):
+            raise explained(error, path) from error
         raise
     return study
+
+
+def explained(error: BaseException, path: Path) -> StudyError:
+    """The error of a study file as one line, with the last line of the file that was at work."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, StudyError) and not lines:  # of what the file lacks
+        return error
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    ours = isinstance(error, StudyError | ArchitectureError | TrainingError)
+    return StudyError(f"{where}: {error if ours else f'{type(error).__name__}: {error}'}; correct the file")
 
 
 def taken_by(name: str, path: Path) -> str | None:

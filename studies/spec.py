@@ -15,11 +15,15 @@ from studies.errors import StudyError
 from studies.first import check_first
 from studies.train_space import TrainSpace
 from trainers import tasks
-from trainers.config import TrainConfig
+from trainers.config import MOST_EPOCHS, TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
 
 DEFAULT_SIZE = 64  # pixels; of images whose source names no size
 LARGE = 1024  # pixels; of images at which a space asks for everything that it can
+WHOLE = {  # the bounds of each; larger numbers are mistakes, and no trial could reach them
+    "trials": (1, 1_000_000), "epochs": (1, MOST_EPOCHS), "min_epochs": (1, MOST_EPOCHS), "factor": (2, MOST_EPOCHS),
+    "seeds": (1, 1000), "seed": (0, 2**31 - 1), "max_parameters": (1, 10**12), "max_macs": (1, 10**15),
+}  # fmt: skip
 NOT_IDENTITY = ("trials", "question", "first", "finals", "folds", "baselines")  # a study may be resumed with others
 
 
@@ -39,10 +43,18 @@ class Configuration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Configuration:
-        """Invert `to_dict`."""
-        fold = tuple(values["fold"]) if "fold" in values else None
+        """Invert `to_dict`. StudyError, ArchitectureError or TrainingError for what is no configuration."""
+        if not isinstance(values, Mapping) or not {"architecture", "training", "seed"} <= set(values):
+            raise StudyError(f"the configuration is {values!r}; expected architecture, training and seed by name")
+        seed, fold = values["seed"], values.get("fold")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise StudyError(f"the configuration's seed is {seed!r}; expected a whole number from 0")
+        if fold is not None and not (
+            isinstance(fold, list | tuple) and len(fold) == 2 and all(isinstance(k, int) for k in fold)
+        ):
+            raise StudyError(f"the configuration's fold is {fold!r}; expected its number and that of all folds")
         training = TrainConfig.from_dict(values["training"])
-        return cls(from_dict(values["architecture"]), training, int(values["seed"]), fold)
+        return cls(from_dict(values["architecture"]), training, seed, None if fold is None else (fold[0], fold[1]))
 
 
 @dataclass(frozen=True)
@@ -107,11 +119,10 @@ class StudySpec:
         for name in ("name", "question", "task", "objective", "scheduler", "sampler"):
             if not isinstance(value := getattr(self, name), str):
                 raise StudyError(f"{name} is {value!r}; expected text")
-        lowest = {"trials": 1, "epochs": 1, "min_epochs": 1, "factor": 2, "seeds": 1, "seed": 0}
-        for name, low in {**lowest, "max_parameters": 1, "max_macs": 1}.items():
+        for name, (low, high) in WHOLE.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise StudyError(f"{name} is {value!r}; expected a whole number from {low}")
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise StudyError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
         if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds == 1 or self.folds < 0:
             raise StudyError(f"folds is {self.folds!r}; expected a whole number from 2, or 0 for none")
         if isinstance(self.finals, bool) or not isinstance(self.finals, int | float) or not 0 <= self.finals <= 1:

@@ -9,9 +9,11 @@ from typing import Any
 
 from search_space.bounds import Bound, Range, Trial, check, pick, values
 from studies.errors import StudyError
-from trainers.config import NO_AUGMENTATION, OPTIMISERS, Augmentation, TrainConfig
+from trainers.config import MOST_EPOCHS, NO_AUGMENTATION, OPTIMISERS, Augmentation, TrainConfig
+from trainers.errors import TrainingError
 
 STRENGTHS = ("shift", "noise", "zoom", "blur", "brightness", "contrast", "cutout", "mixup", "cutmix")
+AUGMENTED = (*STRENGTHS, "rotation", "flip", "d4")
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,27 @@ class TrainSpace:
     def __post_init__(self) -> None:
         for bounded in fields(self):
             if bounded.name != "policies":
-                check(bounded.name, getattr(self, bounded.name))
+                self._check(bounded.name, getattr(self, bounded.name))
+        if not isinstance(self.policies, Mapping) or not all(
+            isinstance(name, str) and isinstance(policy, Augmentation) for name, policy in self.policies.items()
+        ):
+            raise StudyError(f"policies is {self.policies!r}; expected an Augmentation for each name")
         if unknown := [name for name in values(self.optimiser) if name not in OPTIMISERS]:
             raise StudyError(f"unknown optimiser {unknown[0]!r}, expected one of: {', '.join(OPTIMISERS)}")
+
+    def _check(self, name: str, bound: Any) -> None:
+        """Raise an error for what is no bound, or for a value of it that no training can have."""
+        check(name, bound)
+        field = name.removeprefix("sgd_").removeprefix("lion_")
+        for value in (bound.low, bound.high) if isinstance(bound, Range) else bound:
+            try:
+                if field in AUGMENTED:
+                    replace(NO_AUGMENTATION, **{field: value})
+                elif field != "optimiser":
+                    long = {"epochs": MOST_EPOCHS, "warmup_epochs": 0}
+                    TrainConfig(**{**long, field: value})
+            except TrainingError as error:
+                raise StudyError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
 
     def sample(self, trial: Trial, epochs: int) -> TrainConfig:
         """Sample one training of `epochs` epochs."""

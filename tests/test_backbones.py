@@ -9,7 +9,7 @@ import torch
 
 from search_space import ArchitectureError, Backbone, BackboneSpace, ToySpace, build_model, cost
 from search_space.baselines.backbones import size_that_runs
-from search_space.space import BACKBONES
+from search_space.existing import BACKBONES
 
 IMAGE = {"in_chans": 1, "image_size": 64, "num_outputs": 3}
 

@@ -77,7 +77,7 @@ def test_every_public_name_is_there_and_documented(name):
     ("raised", "code", "says"),
     [
         (UserError("trials is 0; expected at least 1"), 2, "error: trials is 0; expected at least 1\n"),
-        (PermissionError(13, "Permission denied", "runs"), 2, "error: [Errno 13] Permission denied: 'runs'\n"),
+        (PermissionError(13, "Permission denied", "runs"), 2, "error: cannot use runs (Permission denied); name"),
         (SearchFailed("all failed"), 1, "error: all failed\n"),
         (KeyboardInterrupt("stopped at 3 of 9 trials"), 130, "stopped at 3 of 9 trials; run the same command again"),
         (ValueError("operands could not be broadcast"), 70, cli.REPORT_IT),
@@ -94,12 +94,14 @@ def test_only_what_a_user_can_mend_is_shown_as_a_mistake(raised, code, says, cap
     assert ("Traceback" in error) == (code == 70)
 
 
-def test_an_error_in_the_users_own_code_is_not_called_our_bug(tmp_path, capsys):
-    (tmp_path / "slip.py").write_text("from studies import StudySpec\nSTUDY = StudySpc(name='slip', question='?')\n")
-    assert main_of("run", ["--study", str(tmp_path / "slip.py")]) == 70
+def test_an_error_in_the_users_own_code_is_not_called_our_bug(tmp_path, capsys, monkeypatch):
+    (tmp_path / "slip_of_mine.py").write_text("def load():\n    return images\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    assert main_of("run", ["--data", "slip_of_mine:load", "--runs", str(tmp_path / "runs")]) == 70
     error = capsys.readouterr().err
     assert "NameError" in error
-    assert "slip.py raised this: it is not part of lensing-nas" in error
+    assert "slip_of_mine.py raised this: it is not part of lensing-nas" in error
     assert cli.REPORT_IT not in error
 
 

@@ -350,14 +350,14 @@ def test_percentiles_are_those_of_the_sorted_pixels_and_forget_hot_ones():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"learning_rate": 0}, "learning rate 0"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
         ({"epochs": 3, "warmup_epochs": 3}, "warm-up of 3 epochs"),
         ({"normalisation": "whiten"}, "known: minmax"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"optimiser": "adam"}, "unknown optimiser 'adam'; known: adamw"),
         ({"schedule": "step"}, "known: cosine"),
         ({"normalisation_scope": "local"}, "known: image, global"),
-        ({"momentum": 1.0}, "momentum 1.0"),
+        ({"momentum": 1.0}, "momentum is 1.0"),
         ({"ema": -1}, "ema is -1"),
     ],
 )

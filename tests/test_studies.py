@@ -377,12 +377,12 @@ def test_a_field_of_the_wrong_kind_is_refused_in_one_line(change, says):
 
 @pytest.mark.parametrize(
     "training",
-    [TrainSpace(sparsity=Range(0.0, 0.9), rewind=(0, 7)), TrainSpace(sparsity=(0.0, 1.0))],
+    [{"sparsity": Range(0.0, 0.9), "rewind": (0, 7)}, {"sparsity": (0.0, 1.0)}],
     ids=("late", "all"),
 )
 def test_a_pruning_that_some_trial_could_not_do_is_refused_before_any(training):
     with pytest.raises(ValueError, match=r"rewind 7|sparsity is 1\.0"):
-        StudySpec("mine", "?", training=training)
+        StudySpec("mine", "?", training=TrainSpace(**training))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from trainers.errors import TrainingError
@@ -13,6 +14,27 @@ SCOPES = ("image", "global")
 OPTIMISERS = ("adamw", "sgd", "lion")
 SCHEDULES = ("cosine", "linear", "constant")
 BALANCES = ("none", "weights", "sampling")
+MOST_EPOCHS = 100_000
+
+# The bounds of the fields of `TrainConfig`.
+WHOLE = (("epochs", 1, MOST_EPOCHS), ("batch_size", 1, 1_000_000), ("rewind", 0, MOST_EPOCHS))
+NUMBERS = (
+    ("learning_rate", 1e-12, 10), ("weight_decay", 0, 100), ("warmup_epochs", 0, MOST_EPOCHS),
+    ("clip_norm", 1e-12, 1e12), ("ema", 0, MOST_EPOCHS),
+)  # fmt: skip
+FRACTIONS = ("momentum", "label_smoothing", "sparsity")  # 1 excluded
+
+
+def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False, below: bool = False) -> None:
+    """Raise TrainingError unless `value` is a number from `low` to `high`, or below it."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral if whole else Real)
+        or not low <= value <= high
+        or (below and value == high)
+    ):
+        kind = "a whole number" if whole else "a number"
+        raise TrainingError(f"{name} is {value!r}; expected {kind} from {low:g} to {'below ' * below}{high:g}")
 
 
 @dataclass(frozen=True)
@@ -48,9 +70,11 @@ class Augmentation:
     def __post_init__(self) -> None:
         highest = {"rotation": 180, "shift": 0.5, "cutout": 1, "zoom": 3}
         for name, value in vars(self).items():
-            high = highest.get(name, 10)
-            if not 0 <= value <= high:
-                raise TrainingError(f"augmentation {name} is {value}; expected a number from 0 to {high}")
+            if name in ("flip", "d4"):
+                if not isinstance(value, bool):
+                    raise TrainingError(f"augmentation {name} is {value!r}; expected True or False")
+            else:
+                _check_number(f"augmentation {name}", value, 0, highest.get(name, 10))
 
     @property
     def mixes(self) -> bool:
@@ -97,27 +121,17 @@ class TrainConfig:
     rewind: int = 1
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise TrainingError(f"epochs {self.epochs} and batch size {self.batch_size} must be at least 1")
-        if not 0 < self.learning_rate < 10:
-            raise TrainingError(f"learning rate {self.learning_rate} is not between 0 and 10")
-        if not 0 <= self.momentum < 1:
-            raise TrainingError(f"momentum {self.momentum} is not in [0, 1)")
-        if not 0 <= self.warmup_epochs < self.epochs:
+        for name, low, high in WHOLE:
+            _check_number(name, getattr(self, name), low, high, whole=True)
+        for name, low, high in NUMBERS:
+            _check_number(name, getattr(self, name), low, high)
+        for name in FRACTIONS:
+            _check_number(name, getattr(self, name), 0, 1, below=True)
+        if not isinstance(self.augmentation, Augmentation):
+            raise TrainingError(f"augmentation is {self.augmentation!r}; expected an Augmentation")
+        if not self.warmup_epochs < self.epochs:
             raise TrainingError(
                 f"warm-up of {self.warmup_epochs} epochs must be shorter than the {self.epochs} epochs of training"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise TrainingError(f"label smoothing {self.label_smoothing} is not in [0, 1)")
-        if self.ema < 0:
-            raise TrainingError(f"ema is {self.ema}; expected the length of the running mean in epochs, or 0 for none")
-        if not 0 <= self.sparsity < 1:
-            raise TrainingError(
-                f"sparsity is {self.sparsity}; expected the fraction of weights to remove, from 0 to below 1"
-            )
-        if not isinstance(self.rewind, int) or self.rewind < 0:
-            raise TrainingError(
-                f"rewind is {self.rewind}; expected a whole number of epochs, or 0 for the initial weights"
             )
         if self.sparsity and self.prune_after < max(self.rewind, 1):
             raise TrainingError(
@@ -146,8 +160,20 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """The inverse of `to_dict`. Missing keys take their defaults; an unknown one is a TrainingError."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            known = ", ".join(f.name for f in fields(cls))
-            raise TrainingError(f"unknown training parameters {', '.join(sorted(unknown))}; known: {known}")
-        return cls(**{**values, "augmentation": Augmentation(**values.get("augmentation", {}))})
+        given = _known(cls, values, "training")
+        return cls(
+            **{
+                **given,
+                "augmentation": Augmentation(**_known(Augmentation, given.get("augmentation", {}), "augmentation")),
+            }
+        )
+
+
+def _known(cls: type[TrainConfig | Augmentation], values: Any, what: str) -> dict[str, Any]:
+    """The values by name. TrainingError unless they are a mapping that has only fields of `cls`."""
+    if not isinstance(values, Mapping):
+        raise TrainingError(f"{what} is {values!r}; expected parameters by name")
+    known = [f.name for f in fields(cls)]
+    if unknown := sorted(str(name) for name in values if name not in known):
+        raise TrainingError(f"unknown {what} parameters {', '.join(unknown)}; known: {', '.join(known)}")
+    return dict(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import sys
 from pathlib import Path
@@ -16,12 +17,15 @@ from trainers.errors import TrainingError
 def import_named(name: str, what: str) -> ModuleType:
     """Import the module at the dotted path `name`; `what` says in messages what it is for.
 
-    TrainingError if no such module exists. Errors raised inside the user's module pass through with their traceback.
+    TrainingError if no such module exists, or it ends the program. Errors raised inside the user's module pass through
+    with their traceback.
     """
     if not is_dotted(name):
         raise TrainingError(f"{what} {name!r} is not the dotted path of a module, such as my_package.my_module")
     try:
         return importlib.import_module(name)
+    except SystemExit as error:
+        raise TrainingError(f"{what} {name!r}: the module ends the program when it is imported; correct it") from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # the module exists and lacks something that it imports itself
@@ -33,6 +37,14 @@ def import_named(name: str, what: str) -> ModuleType:
 def is_dotted(name: str) -> bool:
     """Whether `name` is one or more identifiers with dots between them."""
     return all(part.isidentifier() for part in name.split("."))
+
+
+def is_importable(name: str) -> bool:
+    """Whether Python finds a module of this name, which has no dots."""
+    try:
+        return name.isidentifier() and importlib.util.find_spec(name) is not None
+    except ValueError:  # a module that no file made, such as __main__
+        return False
 
 
 class UserFunction:

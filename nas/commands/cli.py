@@ -15,8 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from nas.errors import SearchFailed, Stopped, UserError, user_errors
+from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
 from nas.workers.stopping import interrupting_signals
+from trainers.plain import plain
 
 COMMANDS = {
     "audit": "check images before training: shortcuts, a preferred axis, copies, bad pixels",
@@ -26,6 +27,7 @@ COMMANDS = {
     "evaluate": "measure an exported model on another data set",
     "report": "rewrite the page of a study",
 }
+LONGEST = 1000  # characters of an error: more of a value tells nobody more
 REPORT_IT = (
     "This is a bug, not your mistake. Please report it in the project's issues, with the command and the lines above."
 )
@@ -67,7 +69,7 @@ def add_limits(p: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """`2h`, `1h30m`, `90m`, `5400s` or `5400` -> 5400.0."""
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    found = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", text.strip())
     if not text.strip() or found is None:
         raise argparse.ArgumentTypeError(f"expected a time such as 2h, 90m or 1h30m, not {text!r}")
     hours, minutes, rest = (int(part or 0) for part in found.groups())
@@ -106,13 +108,13 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
         with user_errors(), interrupting_signals():
             return command(sys.argv[1:] if argv is None else argv)
     except UserError as error:
-        return _failed(error, 2)
+        return _failed(str(error), 2)
     except OSError as error:
         if error.filename is None:  # not about a file or folder that the user named
             return _broke(error)
-        return _failed(error, 2)
-    except SearchFailed as error:
-        return _failed(error, 1)
+        return _failed(f"cannot use {error.filename} ({error.strerror}); name another path, or mend this one", 2)
+    except (SearchFailed, ModelFailed) as error:
+        return _failed(str(error), 1)
     except KeyboardInterrupt as stop:
         print(f"{stop}; run the same command again to resume" if str(stop) else "stopped", file=sys.stderr)
         return stop.code if isinstance(stop, Stopped) else 130
@@ -132,8 +134,9 @@ def _broke(error: Exception) -> int:
     return 70
 
 
-def _failed(error: Exception, code: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+def _failed(reason: str, code: int) -> int:
+    line = plain(" ".join(reason.split()))
+    print(f"error: {line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'}", file=sys.stderr)
     return code
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from nas.checks import check_number
 from nas.commands.cli import Parser, add_group, add_model_options, parser
 from nas.errors import UserError
 
@@ -39,20 +43,22 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     if (args.data is None) == (args.preset is None):
         raise UserError("give either --data, a folder of images, or --preset, a population of simulated lenses")
-    if args.json and not args.json.resolve().parent.is_dir():
-        raise UserError(f"--json is {args.json}, but there is no folder {args.json.resolve().parent}; make it first")
     import torch  # only now: --help must not wait for it
-    from rich.console import Console
     from rich.table import Table
 
-    from nas.files import write_text
+    from nas.files import check_writable, write_text
     from nas.models.evaluation import evaluate, source_for
     from nas.models.export import load_model
+    from nas.terminal import Terminal
     from nas.words import count, metric_name
     from trainers.data import Simulated, load
 
+    if args.json is not None:
+        check_writable(args.json, "--json")
+    for name, value, lowest in (("images", args.images, 1), ("data_seed", args.data_seed, 0)):
+        check_number(name, value, lowest, whole=True)
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
-    given = args.data or Simulated(args.preset, images=args.images or SIMULATED, seed=OTHER_SEED)
+    given = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
     source = source_for(model, given, args.skip_bad, args.images, args.data_seed, args.group, args.hdu)
     data = load(source, partial=True)
     evaluation = evaluate(model, data, args.split, with_training_images=args.with_training_images)
@@ -62,10 +68,20 @@ def command(argv: list[str]) -> int:
     for name, value in evaluation.metrics.items():
         low, high = evaluation.interval.get(name, (None, None))
         table.add_row(metric_name(name), f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
-    Console().print(table)
+    Terminal().print(table)
     if evaluation.trained_on:
         kept = "they count here" if args.with_training_images else "left out (--with-training-images keeps them)"
         print(f"The model was trained on {evaluation.trained_on:,} of these images: {kept}", file=sys.stderr)
-    if args.json:
-        write_text(args.json, json.dumps({"model": str(args.model), **vars(evaluation)}, indent=1) + "\n")
+    if args.json is not None:
+        record = known({"model": str(args.model), **vars(evaluation)})
+        write_text(args.json, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return 0
+
+
+def known(value: Any) -> Any:
+    """Plain data with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: known(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -26,7 +26,7 @@ def find_results(study: str, runs: Path, name: str | None) -> Results:
     from nas.searching.storage import only_study
 
     study = studies.load(study).name if study.endswith(".py") else study
-    run = run_folder(runs, name or study)
+    run = run_folder(runs, study if name is None else name)
     if not run.database.is_file():
         raise UserError(
             f"no study at {run.database}: search first (python -m nas.run --study {study}), or give --runs and --name"

@@ -52,8 +52,9 @@ def command(argv: list[str]) -> int:
 
 
 def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], quantity: str) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from nas.terminal import Terminal
 
     with_sigma = any("sigma" in row for row in predicted)
     table = Table("file", *(["class", *classes] if classes else [quantity, *["sigma"] * with_sigma]))
@@ -64,5 +65,5 @@ def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], qua
             table.add_row(row["file"], row["class"], *(f"{p:.3f}" for p in row["probabilities"].values()))
         else:
             table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
-    console = Console()
-    (console if console.is_terminal else Console(width=10_000)).print(table)  # do not cut file names in a pipe
+    console = Terminal()
+    (console if console.is_terminal else Terminal(width=10_000)).print(table)  # do not cut file names in a pipe

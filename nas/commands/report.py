@@ -14,20 +14,19 @@ def options() -> Parser:
 
 def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
-    from rich.console import Console  # only now: --help must not wait for torch
-
-    from nas.report.page import write_report
+    from nas.report.page import write_report  # only now: --help must not wait for torch
     from nas.report.remarks import remarks
     from nas.report.table import tables
     from nas.run_folder import RunFolder
+    from nas.terminal import Terminal
 
     results = find_results(args.study, args.runs, args.name)
     assert results.database is not None
-    console = Console()
+    console = Terminal()
     for table in tables(results):
         console.print(table)
     for line in remarks(results):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True)
     page = write_report(results, RunFolder(results.database.parent).report)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    console.print(f"report: {page}", soft_wrap=True)
     return 0

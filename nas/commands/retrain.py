@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import sys
 
 from nas.commands.cli import Parser, add_limits, add_reading_options, parser
@@ -10,6 +12,8 @@ from nas.commands.finding import add_options, find_results
 
 def numbers(text: str) -> tuple[int, ...]:
     """`300,1000` -> (300, 1000)."""
+    if re.fullmatch(r"\d{1,18}(,\d{1,18})*", text) is None:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 300,1000, not {text!r}")
     return tuple(sorted({int(part) for part in text.split(",")}))
 
 
@@ -53,28 +57,28 @@ def options() -> Parser:
 
 def command(argv: list[str]) -> int:
     args = vars(options().parse_args(argv))
-    from rich.console import Console  # only now: --help must not wait for torch
-
-    import nas
+    import nas  # only now: --help must not wait for torch
     from nas.report import baselines
     from nas.report.retraining_table import describe, shown, table
+    from nas.terminal import Terminal
     from nas.words import count
+    from trainers.plain import plain
 
     results = find_results(args.pop("study"), args.pop("runs"), args.pop("name"))
     retrained = nas.retrain(results, **args)
-    console = Console()
+    console = Terminal()
     console.print(table(retrained))
     for scores in retrained.configurations:
-        console.print(f"trial {scores.label}: {describe(scores)}", soft_wrap=True, highlight=False)
+        console.print(f"trial {scores.label}: {describe(scores)}", soft_wrap=True)
     if retrained.baselines:
         console.print(baselines.table(retrained, shown(retrained)))
     for verdict in retrained.verdicts:
-        console.print(baselines.sentence(verdict), soft_wrap=True, highlight=False)
-    console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True, highlight=False)
+        console.print(baselines.sentence(verdict), soft_wrap=True)
+    console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True)
     first = retrained.exported[0]
     networks, views = count(len(first.members), "network"), count(first.views, "view")
     models = f"models: {retrained.run.models}, with all seeds of the first configuration as best/ ({networks}, {views})"
-    console.print(models, soft_wrap=True, highlight=False)
+    console.print(models, soft_wrap=True)
     for reason in retrained.failures:
-        print(f"error: {reason}", file=sys.stderr)
+        print(f"error: {plain(reason)}", file=sys.stderr)
     return 1 if retrained.failures else 0

@@ -66,22 +66,21 @@ def command(argv: list[str]) -> int:
     args = vars(options().parse_args(argv))
     if args.pop("list"):
         return list_studies()
-    from rich.console import Console  # only now: --help must not wait for torch
-
-    import nas
+    import nas  # only now: --help must not wait for torch
     from nas.report.page import retrain_command
     from nas.report.remarks import remarks
     from nas.report.table import tables
     from nas.run_folder import RunFolder
     from nas.searching.settings import parse
+    from nas.terminal import Terminal
 
     args["settings"] = dict(parse(text) for text in args["settings"])
     results = nas.search(**args)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal(soft_wrap=True)
     for table in tables(results):
         console.print(table)
     for line in remarks(results):
-        console.print(line, markup=False)
+        console.print(line)
     assert results.database is not None
     run = RunFolder(results.database.parent)
     console.print(f"report    {run.report}\ndashboard optuna-dashboard sqlite:///{run.database}")

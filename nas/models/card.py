@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,10 +21,16 @@ from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.config import TrainConfig
 from trainers.metrics import CALIBRATION_BINS, base
+from trainers.plain import plain
 
 LEADING = ("auc", "mae")  # shown for the turned and mirrored test images too
 SHOWN = ("auc", "accuracy", "loss", "ece", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
 TURNED = tuple(f"{name}_d4_{of}" for name in LEADING for of in ("mean", "worst"))
+
+
+def markdown(text: str) -> str:
+    """Escape names that others have given: no markup, no HTML, no control characters."""
+    return re.sub(r"[\\`*\[\]<>|#~&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))
 
 
 def model_card(config: Mapping[str, Any]) -> str:
@@ -33,7 +40,7 @@ def model_card(config: Mapping[str, Any]) -> str:
     trials = [list(of_trial) for _, of_trial in groupby(members, key=lambda member: member["trial"])]
     networks = "\n".join(f"  * {_about_networks(of_trial)}" for of_trial in trials)
     training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(_about_axis(m["training"]) for m in members))
-    return f"""# {search["study"]}, {config["name"]}
+    return f"""# {markdown(search["study"])}, {markdown(config["name"])}
 
 {_about_task(task)}
 
@@ -41,7 +48,7 @@ def model_card(config: Mapping[str, Any]) -> str:
 {networks}
 * **Images**: {config["in_chans"]} x {size} x {size}{_about_channels(config)}; {_about_reading(config)}resized \
 ({config["resize"]}) if necessary, then normalised. `nas.predict` does the same.
-* **Trained on**: {describe_data(data["source"])}; {data["train"]:,} images, weights of the last epoch.
+* **Trained on**: {markdown(describe_data(data["source"]))}; {data["train"]:,} images, weights of the last epoch.
 * **Cost**: {_about_cost(config)}
 
 ## On {data["test"]:,} test images, read once after training
@@ -102,8 +109,8 @@ def _about_networks(members: Sequence[Mapping[str, Any]]) -> str:
     seeds = f"seed{'s'[: len(members) > 1]} {', '.join(str(member['seed']) for member in members)}"
     counted = f", counted {first['times']} times each" if first["times"] > 1 else ""
     return (
-        f"trial {first['trial']}, {seeds}{counted}: {describe_architecture(first['architecture'])}; {size}; images "
-        f"normalised by {normalisation.describe()}; {first['training']['epochs']} epochs."
+        f"trial {first['trial']}, {seeds}{counted}: {markdown(describe_architecture(first['architecture']))}; {size}; "
+        f"images normalised by {normalisation.describe()}; {first['training']['epochs']} epochs."
         f"{_about_pruning(first['training'])}"
     )
 
@@ -131,14 +138,14 @@ def _table(config: Mapping[str, Any]) -> str:
         values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
         sd = alone[name]["sd"]
         values.append(f"{alone[name]['mean']:.4f} ± {'–' if sd is None else format(sd, '.4f')}")
-        lines.append(f"| {metric_name(name)} | {' | '.join(values)} |")
+        lines.append(f"| {markdown(metric_name(name))} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
 def _about_choice(config: Mapping[str, Any]) -> str:
     search, members, held_out = config["search"], config["members"], config["held_out"]
     searched, named = config["data"].get("searched"), search.get("named", False)
-    elsewhere = f" of a search on {describe_data(searched)}" if searched else ""
+    elsewhere = f" of a search on {markdown(describe_data(searched))}" if searched else ""
     validation = f"validation {search['objective']}"
     among = f"among {count(search['finished'], 'finished trial')}{elsewhere}"
     again = f"then trained again{override(search.get('overridden', {}))}"
@@ -168,7 +175,8 @@ def _held_out(config: Mapping[str, Any]) -> str:
 
 def _about_task(task: Mapping[str, Any]) -> str:
     if task.get("classes"):
-        return f"Distinguishes {', '.join(task['classes'])} in images of strong gravitational lenses ({task['name']})."
+        classes = ", ".join(map(markdown, task["classes"]))
+        return f"Distinguishes {classes} in images of strong gravitational lenses ({task['name']})."
     kind = tasks.of_name(task["name"])
     sigma = ", with a standard deviation for each image" if kind.with_sigma else ""
     return f"Measures the {kind.quantity}{f' [{kind.unit}]' * bool(kind.unit)} from images of lenses{sigma}."

@@ -21,11 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nas.errors import UserError, mendable
+from nas.checks import path_of
+from nas.errors import ModelFailed, UserError, mendable
 from nas.files import replacing
 from nas.models import training_images
 from nas.models.card import model_card
-from search_space import build_model, from_dict
+from nas.models.record import LARGEST, architectures, checked
+from search_space import build_model
 from trainers import calibrate, tasks
 from trainers.batch.normalise import Normalisation, normalise
 from trainers.data.folder.image_file import AS_STORED, Reading
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # format 1 held one network, whose weights had no prefix
 RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
-VIEWS = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class LensModel(nn.Module):
     `model(images)` takes images of any real type and unit as stored, brought to (N, in_chans, image_size, image_size).
     It returns the task's predictions in float64: class probabilities (N, classes), or values in the unit of the
     training targets (N, 1), with standard deviations (N, 2). They combine those of all networks, with 8 `views` for
-    every symmetry of the square, and are calibrated. `model.networks` are the bare networks.
+    every symmetry of the square, and are calibrated. ModelFailed if one is not finite. `model.networks` are the bare
+    networks.
     `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size, and files.
     """
 
@@ -103,20 +105,16 @@ class LensModel(nn.Module):
                 raw = raw.cpu() if raw.device.type == "mps" else raw  # which has no float64
                 found += [member.task.predict(raw)] * member.times
         predicted = self.task.combine([self.task.combine(found) for found in each])
-        return calibrate.apply(self.calibration.get(str(views)), predicted, self.task)
+        predicted = calibrate.apply(self.calibration.get(str(views)), predicted, self.task)
+        if not torch.isfinite(predicted).all():
+            raise ModelFailed("the model's predictions are not finite: it does not suit these images; train it again")
+        return predicted
 
     def predict(self, images: Tensor | np.ndarray) -> Prediction | Measurement:
         """Predict from images (N, C, H, W) as stored; see `nas.predict`."""
         from nas.models.inference import predict
 
         return predict(self, images)
-
-
-def checked(views: int) -> int:
-    """`views`. UserError unless it is 1 or 8."""
-    if views not in VIEWS:
-        raise UserError(f"views is {views!r}; expected 1, the image as it is, or 8, all symmetries of the square")
-    return views
 
 
 def describe_member(
@@ -213,11 +211,15 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
     """Load the model exported to `folder`, in evaluation mode.
 
     views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it is; None: as
-        exported. UserError if `folder` has no usable model.
+        exported. UserError if `folder` has no usable model, ModelFailed if its weights are not finite.
     """
     if views is not None:
         checked(views)
-    folder = Path(folder)
+    folder = path_of("folder", folder)
+    try:
+        device = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"device is {device!r}; expected one of torch's, such as cpu or cuda") from error
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise UserError(
@@ -226,32 +228,48 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
             )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise UserError(f"config.json holds {type(config).__name__}; expected an object")
         weights = load_file(folder / "model.safetensors")
-        if config["format"] == 1:
+        if config.get("format") == 1:
             config = _of_format_1(config)
             weights = {f"{_prefix(0)}{name}": tensor for name, tensor in weights.items()}
-        if config["format"] != FORMAT:
-            raise UserError(f"its format is {config['format']}; expected at most {FORMAT}, which this version writes")
-        shape = {name: config[name] for name in ("in_chans", "image_size", "num_outputs")}
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
-            networks = [
-                build_model(from_dict(_without_weights(member["architecture"])), **shape)
-                for member in config["members"]
-            ]
-        model = LensModel(networks, config, views, training_images.read(folder))
-    except KeyError as error:
-        raise UserError(f"the model in {folder} cannot be used: config.json lacks {error}") from error
-    except (ValueError, TypeError, SafetensorError) as error:
-        raise UserError(f"the model in {folder} cannot be used: {str(error).splitlines()[0]}") from error
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        writer = config.get("versions", {}).get("lensing-nas", "an unknown version")
-        raise UserError(
-            f"the weights in {folder} do not fit the network that this version ({_version('lensing-nas')}) builds from "
-            f"config.json; use the version that wrote them ({writer})"
-        ) from error
+        if config.get("format") != FORMAT:
+            raise UserError(
+                f"its format is {config.get('format')!r}; expected at most {FORMAT}, which this version writes"
+            )
+        model = _fitting(config, weights, views, training_images.read(folder))
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(f"the model in {folder} cannot be used: {reason}; export it again with nas.retrain") from error
+    if wrong := [name for name, weight in weights.items() if not torch.isfinite(weight).all()]:
+        raise ModelFailed(
+            f"the weights in {folder} are not finite ({wrong[0]}), and no prediction would be: train again"
+        )
+    model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def _fitting(
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], views: int | None, trained_on: np.ndarray | None
+) -> LensModel:
+    """The model of `config`. It is first built without memory: UserError unless its weights have just these shapes."""
+    networks, shape = architectures(config), {name: int(config[name]) for name in LARGEST}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    try:
+        with torch.device("meta"):
+            bare = LensModel([build_model(network, **shape) for network in networks], config, views)
+    except RuntimeError as error:  # a tensor of more bytes than there are
+        raise UserError(f"its network cannot be built: {error}") from error
+    if {name: tuple(tensor.shape) for name, tensor in bare.state_dict().items()} != found:
+        versions = config.get("versions")
+        writer = versions.get("lensing-nas") if isinstance(versions, dict) else None
+        raise UserError(
+            f"its weights do not fit the network that this version ({_version('lensing-nas')}) builds from "
+            f"config.json; use the version that wrote them ({writer or 'unknown'})"
+        )
+    with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
+        return LensModel([build_model(network, **shape) for network in networks], config, views, trained_on)
 
 
 def _of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,11 +277,6 @@ def _of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
     of_network = ("architecture", "normalisation", "task", "training", "seed", "pruning")
     member = {"times": 1, **{name: config[name] for name in of_network if name in config}}
     return {**config, "format": FORMAT, "views": 1, "calibration": {}, "members": [member]}
-
-
-def _without_weights(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the published weights of an existing network: the folder has its own, so none need be downloaded."""
-    return {key: value for key, value in architecture.items() if key not in ("pretrained", "checkpoint")}
 
 
 def _version(package: str) -> str:

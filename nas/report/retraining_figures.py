@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nas.report.style import empty_figure
+from nas.report.style import empty_figure, literal
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import metric_name, objective_name
@@ -55,15 +55,16 @@ def roc(c: Scores) -> go.Figure:
         hoverinfo="skip",
     )  # fmt: skip
     for curve, colour in zip(c.roc, [COLOURS[i % len(COLOURS)] for i in range(len(c.roc))], strict=True):
+        label = literal(curve.label)
         for seed, (false, true) in zip(c.seeds, curve.seeds, strict=True):
             figure.add_scatter(
                 x=false, y=true, mode="lines", line={"width": 1, "color": colour}, opacity=0.35, showlegend=False,
-                legendgroup=curve.label, hovertemplate=f"{curve.label}, seed {seed}<extra></extra>",
+                legendgroup=label, hovertemplate=f"{label}, seed {seed}<extra></extra>",
             )  # fmt: skip
         figure.add_scatter(
             x=curve.ensemble[0], y=curve.ensemble[1], mode="lines", line={"width": 2.5, "color": colour},
-            legendgroup=curve.label, name=f"{curve.label}  {curve.auc}, ensemble {curve.ensemble_auc:.4f}",
-            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + curve.label + "</extra>",
+            legendgroup=label, name=f"{label}  {curve.auc}, ensemble {curve.ensemble_auc:.4f}",
+            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + label + "</extra>",
         )  # fmt: skip
     figure.update_layout(legend={"orientation": "v"}, margin={"t": TOP})
     figure.update_xaxes(range=[-0.01, 1.01], constrain="domain")
@@ -75,9 +76,9 @@ def precision_recall(c: Scores) -> go.Figure:
     figure = empty_figure("recall", "precision", height=480, **LOOK)
     for k, curve in enumerate(c.roc):
         figure.add_scatter(
-            x=curve.precision[0], y=curve.precision[1], mode="lines", name=curve.label,
+            x=curve.precision[0], y=curve.precision[1], mode="lines", name=literal(curve.label),
             line={"width": 2.5, "color": COLOURS[k % len(COLOURS)]},
-            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + curve.label + "</extra>",
+            hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + literal(curve.label) + "</extra>",
         )  # fmt: skip
     figure.update_layout(margin={"t": TOP})
     figure.update_xaxes(range=[-0.01, 1.01], constrain="domain")
@@ -87,12 +88,13 @@ def precision_recall(c: Scores) -> go.Figure:
 
 def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
     figure = empty_figure("predicted", "true", height=480, **LOOK)
+    names = [literal(name) for name in classes]
     share = [[count / max(sum(row), 1) for count in row] for row in c.confusion]
     text = [
         [f"{s:.1%}<br>{n:,}" for s, n in zip(r, row, strict=True)] for r, row in zip(share, c.confusion, strict=True)
     ]
     figure.add_heatmap(
-        z=share, x=list(classes), y=list(classes), zmin=0, zmax=1, colorscale=SHADES, showscale=False, xgap=2, ygap=2,
+        z=share, x=names, y=names, zmin=0, zmax=1, colorscale=SHADES, showscale=False, xgap=2, ygap=2,
         text=text, texttemplate="%{text}", hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(margin={"t": TOP})

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
+
+from trainers.plain import plain
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #fdfdfc; --box: #f3f5f7; }
@@ -66,6 +69,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
 AXIS = {"showline": False, "ticks": "outside", "ticklen": 4, "title": {"standoff": 8}}
 MARGIN = {"l": 58, "r": 12, "t": 12, "b": 48}  # pixels
+
+
+def literal(name: str) -> str:
+    """A name that others have given, for plotly, which takes tags and `%{...}` for orders."""
+    return escape(plain(name)).replace("%{", "&#37;{")
 
 
 def empty_figure(

@@ -33,7 +33,7 @@ def choose(
     """
     overridden = overrides(results.rungs[-1], epochs, sparsity, rewind)
     results = overriding(results, overridden)
-    chosen = named(results, [operator.index(number) for number in trials]) if trials else best(results, top_k)
+    chosen = named(results, trials) if trials else best(results, top_k)
     for trial in chosen if overridden else ():
         try:
             TrainConfig.from_dict(trial.config["training"])

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from nas.checks import check_number, whole_numbers
 from nas.errors import SearchFailed, UserError, mendable
 from nas.files import exclusive, write_text
 from nas.results import Results, load_results
@@ -25,13 +23,14 @@ from nas.retraining.progress import Trainings
 from nas.retraining.reads import count_call, recall
 from nas.retraining.retrained import Retrained
 from nas.run_folder import RunFolder
-from nas.searching.options import at_least
 from nas.searching.study import other_images
+from nas.terminal import Terminal
 from nas.words import count, describe_data, override
 from nas.workers.resources import Resources, divide
-from nas.workers.stopping import deadline_of
+from nas.workers.stopping import LONGEST, deadline_of
 from nas.workers.training import Problem, import_path
 from trainers import tasks
+from trainers.config import MOST_EPOCHS
 from trainers.data import Dataset, limit, load, source_from_dict
 
 
@@ -73,19 +72,19 @@ def retrain(
     KeyboardInterrupt, after Ctrl-C, SIGTERM, SIGUSR1 or the time limit. The same call then goes on where this one was.
     """
     for name, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
-        at_least(name, seconds, 1)
+        check_number(name, seconds, 1, LONGEST)
     limits = {"deadline": deadline_of(time_limit), "patience": trial_timeout}
-    for name, value in (("top_k", top_k), ("seeds", seeds), ("epochs", epochs)):
-        at_least(name, value, 1)
+    for name, value, highest in (("top_k", top_k, 1e6), ("seeds", seeds, 1000), ("epochs", epochs, MOST_EPOCHS)):
+        check_number(name, value, 1, highest, whole=True)
+    trials, sizes = whole_numbers("trials", trials), tuple(sorted({*whole_numbers("train_sizes", train_sizes)}))
     if trials and top_k is not None:
         raise UserError(f"top_k is {top_k}, but trials are named as well; give one of the two")
     resources = divide(workers, gpus_per_trial)
     results = results if isinstance(results, Results) else load_results(results)
-    sizes = tuple(sorted({operator.index(size) for size in train_sizes}))
     if results.database is None:
         raise UserError(f"the study {results.name!r} has no folder for its models; expected one read by load_results")
     run = RunFolder(results.database.parent)
-    console = Console(quiet=quiet, soft_wrap=True, highlight=False)
+    console = Terminal(quiet=quiet, soft_wrap=True)
     wanted = len(trials) or top_k or 3
     choice = choose(results, wanted, trials, epochs=epochs, sparsity=sparsity, rewind=rewind)
     if not choice.trials:
@@ -146,7 +145,7 @@ def _conduct(
     baselines: bool,
     resources: Resources,
     limits: Mapping[str, float | None],
-    console: Console,
+    console: Terminal,
 ) -> Retrained:
     from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.searching.engine import GIVEN, REPEATS, Event
+from nas.terminal import Terminal
 from nas.words import beside, count, numbered
 
 
@@ -31,7 +32,7 @@ class Display:
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
-        self.console = console or Console(soft_wrap=True, highlight=False, quiet=quiet)
+        self.console = console or Terminal(soft_wrap=True, quiet=quiet)
         self.trials, self.objective, self.epochs, self.quiet = trials, objective, epochs, quiet
         self._better = max if maximize else min
         self.counts = dict.fromkeys(("complete", "pruned", "failed", "skipped"), 0)
@@ -43,7 +44,7 @@ class Display:
         self._live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2, transient=True)
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False)
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def watch(self, history: Sequence[FrozenTrial]) -> None:
         """Count the trials that the study already holds."""
@@ -81,7 +82,7 @@ class Display:
         if event.kind == "complete":
             self._consider(event.value, event.trial)
         if not self.console.is_terminal and event.kind != "skipped":
-            self.console.print(self.line(event), soft_wrap=True, highlight=False, markup=False)
+            self.say(self.line(event))
 
     def line(self, event: Event) -> str:
         """Describe one finished trial in one line."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from nas.checks import check_number
 from nas.errors import UserError
 from nas.searching.settings import apply
 from nas.sources import source_of
@@ -41,11 +42,15 @@ def adapt(
 ) -> StudySpec:
     """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect."""
     spec = apply(spec, settings or {})
+    words = {"task": task, "objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
+    for name, word in words.items():
+        if word is not None and not isinstance(word, str):
+            raise UserError(f"{name} is {word!r}; expected text")
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
-        at_least(name, value, 1)
+        check_number(name, value, 1, whole=True)
     for name, value in {"seed": seed, "data_seed": data_seed}.items():
-        at_least(name, value, 0)
+        check_number(name, value, 0, whole=True)
     same_name = {
         "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "seed": seed, "task": task,
         "sampler": sampler, "scheduler": scheduler, "finals": finals, "folds": folds,
@@ -53,7 +58,7 @@ def adapt(
     changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
     if task not in (None, spec.task) or objective is not None:
         of_task = tasks.of_name(task or spec.task)
-        objective = objective or of_task.objective
+        objective = of_task.objective if objective is None else objective
         changes |= {"objective": objective, "direction": metrics.direction(objective, of_task)}
     if task not in (None, spec.task):
         changes["question"] = f"{spec.question} (task {task})"
@@ -70,8 +75,3 @@ def adapt(
     given = spec.data if data is None else data
     changes["data"] = source_of(given, image_size, skip_bad, images, data_seed, group, hdu, clip)
     return replace(spec, **changes)
-
-
-def at_least(name: str, value: float | None, lowest: float) -> None:
-    if value is not None and not value >= lowest:
-        raise UserError(f"{name} is {value:g}; expected at least {lowest:g}")

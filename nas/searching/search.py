@@ -11,6 +11,7 @@ from typing import Any
 
 import studies
 from nas import samplers, schedulers
+from nas.checks import check_number
 from nas.errors import SearchFailed, Stopped, mendable
 from nas.files import exclusive
 from nas.results import AXIS, IMAGES, Results, load_results
@@ -20,7 +21,7 @@ from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
 from nas.searching.engine import Engine, Epoch, Event, Job
 from nas.searching.finals import Finals
-from nas.searching.options import adapt, at_least
+from nas.searching.options import adapt
 from nas.searching.storage import explained, quiet_optuna
 from nas.searching.study import (
     LIMIT,
@@ -34,7 +35,7 @@ from nas.searching.study import (
 from nas.words import advice_on_axis, audit_line
 from nas.workers import checkpoints
 from nas.workers.resources import Resources, divide
-from nas.workers.stopping import CODES, TIME_IS_UP, deadline_of
+from nas.workers.stopping import CODES, LONGEST, TIME_IS_UP, deadline_of
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
 from trainers.audit import shortcut
@@ -115,7 +116,7 @@ def search(
     Stopped, a KeyboardInterrupt, after Ctrl-C, SIGTERM or SIGUSR1, once the workers have stopped and the study is safe.
     """
     for option, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
-        at_least(option, seconds, 1)
+        check_number(option, seconds, 1, LONGEST)
     deadline = deadline_of(time_limit)
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
@@ -123,7 +124,7 @@ def search(
         data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
         finals=finals, folds=folds, settings=settings,
     )  # fmt: skip
-    resources, run = divide(workers, gpus_per_trial), run_folder(runs, name or spec.name)
+    resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
     display = Display(
         trials=spec.trials, objective=spec.objective, maximize=spec.direction == "maximize",

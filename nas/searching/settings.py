@@ -40,6 +40,8 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
     Given trials that do not fit the new bounds are left out. UserError for an unknown name or a value that does not
     suit it.
     """
+    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+        raise UserError(f"settings is {settings!r}; expected values by name, such as {{'min_epochs': 6}}")
     changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in PARTS}}
     for name, value in settings.items():
         part, _, field = name.rpartition(".")

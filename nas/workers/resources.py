@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from nas.checks import check_number
 from nas.errors import UserError
 from trainers.data.cores import cores
+
+MOST, MOST_PER_CORE = 4096, 16  # workers: of a cluster, of this machine; each takes some hundred MB
+SOCKET = 107  # bytes: Linux takes no longer name of a socket (man 7 unix)
+OF_RAY = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,10 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
     """
     import torch
 
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers is {workers}; expected at least 1")
+    check_sockets()
+    most = MOST if os.environ.get("RAY_ADDRESS") else MOST_PER_CORE * cores()
+    check_number("--workers", workers, 1, most, whole=True)
+    check_number("--gpus-per-trial", gpus_per_trial, 0)
     gpus = torch.cuda.device_count()
     share = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
     if not 0 <= share <= gpus and not os.environ.get("RAY_ADDRESS"):
@@ -44,3 +51,14 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
     asked = os.environ.get("OMP_NUM_THREADS", "")
     threads = int(asked) if asked.isdigit() and int(asked) else max(cores() // at_once, 1)
     return Resources("cuda" if share else "cpu", at_once, threads, share)
+
+
+def check_sockets() -> None:
+    """Raise UserError if the names of Ray's sockets on this machine would be too long."""
+    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
+    folder = os.path.abspath(os.environ[name]) if name else ""
+    if len(os.fsencode(folder + OF_RAY)) > SOCKET and not os.environ.get("RAY_ADDRESS"):
+        raise UserError(
+            f"{name} is {folder}, too long for Ray's sockets; set it to a folder whose path has at most "
+            f"{SOCKET - len(OF_RAY)} characters, such as /tmp"
+        )

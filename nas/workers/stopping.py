@@ -17,7 +17,7 @@ from nas.errors import Stopped
 TIME_IS_UP = "the time limit is reached"
 CODES: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0}
 
-
+LONGEST = 1e8  # seconds, three years: clocks and locks take no limits far above
 RESERVE = 30.0  # seconds of a time limit that are kept for stopping and the report, but at most a tenth of it
 
 

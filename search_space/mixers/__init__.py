@@ -54,7 +54,7 @@ def _ours(name: str) -> ModuleType:
 
 def _own(name: str) -> ModuleType:
     """Return a user's module. What is cached of it is cached by the module, as another may take its name."""
-    if not isinstance(name, str) or not name or name.startswith("."):
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         raise ArchitectureError(f"{name!r} is not the name of a mixer; known: {', '.join(known())}; or name a module")
     try:
         module = sys.modules.get(name) or importlib.import_module(name)
@@ -163,7 +163,12 @@ def build(
     if unknown := sorted(set(own) - set(allowed)):
         raise ArchitectureError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
     own |= {key: value for key, value in (("index", index), ("norm_layer", norm_layer)) if key in keywords}
-    mixer: nn.Module = module.Mixer(dim, grid, **own)
+    try:
+        mixer: nn.Module = module.Mixer(dim, grid, **own)
+    except (TypeError, ZeroDivisionError, RuntimeError) as error:
+        if name not in known():  # a fault of its own, perhaps
+            raise
+        raise ArchitectureError(f"mixer {name!r} takes no options {dict(options)!r} at width {dim}: {error}") from error
     return mixer
 
 

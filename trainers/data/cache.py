@@ -34,7 +34,11 @@ SPLITS = ("train", "val", "test")
 
 def default_root() -> Path:
     """`$NAS_CACHE`, or `~/.cache/nas-lensing`."""
-    return Path(os.environ.get("NAS_CACHE") or Path.home() / ".cache" / "nas-lensing").expanduser()
+    given = os.environ.get("NAS_CACHE") or "~/.cache/nas-lensing"
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise TrainingError(f"the cache {given} has no home folder ({error}); set NAS_CACHE to a folder") from error
 
 
 def place(name: str, key: Mapping[str, Any], root: Path | None = None) -> Path:
@@ -50,11 +54,18 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
     `build` finds an empty folder, or what a process that was killed while building the same has left there.
     """
     final = place(name, key, root)
-    if final.exists():
-        return final
     root = final.parent
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{final.name}.lock"):
+    lock = FileLock(root / f".{final.name}.lock")
+    try:
+        if final.exists():
+            return final
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write to the cache {root} ({error.strerror}); set NAS_CACHE to another folder"
+        ) from error
+    try:
         if final.exists():
             return final
         scratch = root / f".{final.name}.building"
@@ -65,7 +76,10 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
             os.replace(scratch, final)
         except Exception:  # not an interrupt, after which the next process resumes
             shutil.rmtree(scratch, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
             raise
+    finally:
+        lock.release()
     return final
 
 
@@ -86,20 +100,29 @@ def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype,
     file = folder / f"{split}.images.npy"
     if again:
         return np.lib.format.open_memmap(file, mode="r+", dtype=dtype, shape=images)
-    size, free = math.prod(images) * dtype.itemsize, shutil.disk_usage(folder).free
+    check_room(folder, f"the {split} images", images, dtype)
     try:
-        if size > free:
-            raise OSError(errno.ENOSPC, "too large")
         pixels = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=images)
         reserve(file)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise TrainingError(
-            f"the {split} images need {size / 1e9:.3g} GB and {folder.parent} has {free / 1e9:.3g} GB free; "
-            "make room, or set NAS_CACHE to a folder on another disk"
-        ) from error
+        raise _no_room(folder, f"the {split} images", images, dtype) from error
     return pixels
+
+
+def check_room(folder: Path, what: str, images: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raise TrainingError if the disk has no room for images (N, C, H, W)."""
+    if math.prod(images) * dtype.itemsize > shutil.disk_usage(folder).free:
+        raise _no_room(folder, what, images, dtype)
+
+
+def _no_room(folder: Path, what: str, images: tuple[int, ...], dtype: np.dtype) -> TrainingError:
+    size, free = math.prod(images) * dtype.itemsize, shutil.disk_usage(folder).free
+    return TrainingError(
+        f"{what} need {size / 1e9:.3g} GB and {folder.parent} has {free / 1e9:.3g} GB free; "
+        "make room, or set NAS_CACHE to a folder on another disk"
+    )
 
 
 def reserve(file: Path) -> None:

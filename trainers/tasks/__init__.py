@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from trainers.errors import TrainingError
 from trainers.regression import Regression
-from trainers.user_module import import_named
+from trainers.user_module import import_named, is_importable
 
 if TYPE_CHECKING:
     from trainers.data import Dataset, Split
@@ -83,7 +82,7 @@ def of_name(name: str) -> Any:
     """
     if name in known():
         return importlib.import_module(f"trainers.tasks.{name}").Task
-    if "." not in name and importlib.util.find_spec(name) is None:
+    if "." not in name and not is_importable(name):
         raise TrainingError(f"unknown task {name!r}; known: {', '.join(known())}, or the dotted path of your own")
     task = getattr(import_named(name, "task"), "Task", None)
     if not isinstance(task, type):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainers.data.cache import SPLITS, allocate, finish
+from trainers.data.cache import SPLITS, allocate, check_room, finish
 from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS
 from trainers.data.progress import progress_bar
@@ -71,6 +71,7 @@ def write_simulation(
     folder: Path, population: Population, images: int, image_size: int, seed: int, *, title: str, progress: bool = True
 ) -> None:
     """Simulate into the empty cache folder `folder`, on all cores that this process may use."""
+    check_room(folder, f"{images} images", (images, 1, image_size, image_size), stored_dtype(population))
     split = split_of(images)
     row = np.empty(images, dtype=np.int64)  # place within the split
     pixels = {}

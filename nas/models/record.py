@@ -1,0 +1,109 @@
+"""Check config.json of a model's folder, which anybody may have written, before a network is built from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from nas.checks import check_number
+from nas.errors import UserError
+from search_space import Architecture, from_dict
+from trainers import tasks
+from trainers.batch.normalise import Normalisation
+from trainers.errors import TrainingError
+from trainers.tasks import Task
+
+LARGEST = {"in_chans": 1024, "image_size": 16384, "num_outputs": 10_000}
+VIEWS = (1, 8)
+
+
+def checked(views: Any) -> int:
+    """`views`. UserError unless it is 1 or 8."""
+    if isinstance(views, bool) or views not in VIEWS:
+        raise UserError(f"views is {views!r}; expected 1, the image as it is, or 8, all symmetries of the square")
+    return int(views)
+
+
+def architectures(config: Mapping[str, Any]) -> list[Architecture]:
+    """The networks that a model of this `config` has, once everything that `LensModel` reads of it is checked.
+
+    UserError, ArchitectureError or TrainingError for what is missing, of another type or absurd.
+    """
+    for name, largest in LARGEST.items():
+        check_number(name, _of(config, name), 1, largest, whole=True)
+        if config[name] is None:
+            raise UserError(f"{name} is null; expected a whole number")
+    checked(_of(config, "views"))
+    factors = _mapping(config, "calibration")
+    for views, factor in factors.items():
+        if not isinstance(factor, Real) or not 0 < factor < math.inf:
+            raise UserError(f"calibration for {views} views is {factor!r}; expected a factor above 0")
+    members = _of(config, "members")
+    if not isinstance(members, list) or not members:
+        raise UserError(f"members is {members!r}; expected a list of networks")
+    task = read_task(_mapping(config, "task"))
+    if task.num_outputs != config["num_outputs"]:
+        raise UserError(f"num_outputs is {config['num_outputs']}, but the task has {task.num_outputs}")
+    return [_network(member, type(task), config["num_outputs"]) for member in members]
+
+
+def _network(member: Any, kind: type, num_outputs: int) -> Architecture:
+    if not isinstance(member, Mapping):
+        raise UserError(f"a member is {member!r}; expected an object")
+    check_number("times", _of(member, "times") or 0, 1, 1000, whole=True)
+    read_normalisation(_of(member, "normalisation"))
+    task = read_task(_mapping(member, "task"))
+    if type(task) is not kind or task.num_outputs != num_outputs:
+        raise UserError(f"a member's task is {member['task']!r}; expected that of the model")
+    # The folder has its own weights: published ones need not be downloaded, nor a file of somebody's be opened.
+    own = {
+        key: value for key, value in _mapping(member, "architecture").items() if key not in ("pretrained", "checkpoint")
+    }
+    return from_dict(own)
+
+
+def read_normalisation(record: Any) -> Normalisation:
+    """The normalisation of a record. UserError or TrainingError unless it is one."""
+    if isinstance(record, str):
+        return Normalisation.from_json(record)
+    statistics = _mapping(record, "statistics") if isinstance(record, Mapping) else {}
+    wanted = ("offset", "scale", "mean", "std")
+    numbers = [statistics.get(name) for name in wanted]
+    known = all(isinstance(n, Real) and math.isfinite(n) for n in numbers) and set(statistics) == set(wanted)
+    if not known or not numbers[1] or not numbers[3] or not isinstance(record.get("kind"), str):
+        raise UserError(f"normalisation is {record!r}; expected its kind, or kind and statistics")
+    return Normalisation.from_json(record)
+
+
+def read_task(record: Mapping[str, Any]) -> Task:
+    """The task of a record. UserError or TrainingError unless it is one, with names for its classes."""
+    if not isinstance(_of(record, "name"), str):
+        raise UserError(f"the task's name is {record['name']!r}; expected text")
+    try:
+        task = tasks.from_record(record)
+    except TypeError as error:
+        raise UserError(f"task is {record!r}: {error}") from error
+    for name, value in vars(task).items():
+        if isinstance(value, float | int) and not math.isfinite(value):
+            raise TrainingError(f"task: {name} is {value}; expected a number")
+    names = task.classes
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise UserError(f"task: classes is {names!r}; expected different names")
+    if task.classifies and len(names) < 2:
+        raise UserError(f"task: classes is {names!r}; expected two or more")
+    return task
+
+
+def _of(record: Mapping[str, Any], name: str) -> Any:
+    if name not in record:
+        raise UserError(f"config.json lacks {name!r}")
+    return record[name]
+
+
+def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = _of(record, name)
+    if not isinstance(found, Mapping):
+        raise UserError(f"{name} is {found!r}; expected an object")
+    return found
