@@ -16,8 +16,8 @@ def check_number(name: str, value: Any, lowest: float, highest: float = math.inf
     """Raise UserError unless `value` is None or a finite number from `lowest` to `highest`; if `whole`, a whole one."""
     if value is None:
         return
-    kind = numbers.Integral if whole else numbers.Real
-    if not isinstance(value, kind) or isinstance(value, bool):
+    is_number = isinstance(value, numbers.Integral if whole else numbers.Real) and not isinstance(value, bool)
+    if not is_number:
         raise UserError(f"{name} is {value!r}; expected a {'whole ' * whole}number from {lowest:g}")
     if not value >= lowest:
         raise UserError(f"{name} is {value}; expected at least {lowest:g}")

@@ -26,12 +26,14 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= value <= high:
+    is_number = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise ArchitectureError(f"{name}={value!r}: expected a whole number from {low} to {high}")
 
 
 def _number(name: str, value: Any, low: float, high: float) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise ArchitectureError(f"{name}={value!r}: expected a number from {low:g} to {high:g}")
 
 

@@ -77,11 +77,11 @@ class TrainSpace:
         field = name.removeprefix("sgd_").removeprefix("lion_")
         for value in (bound.low, bound.high) if isinstance(bound, Range) else bound:
             try:
+                given: dict[str, Any] = {field: value}
                 if field in AUGMENTED:
-                    replace(NO_AUGMENTATION, **{field: value})
+                    replace(NO_AUGMENTATION, **given)
                 elif field != "optimiser":
-                    long = {"epochs": MOST_EPOCHS, "warmup_epochs": 0}
-                    TrainConfig(**{**long, field: value})
+                    TrainConfig(**{"epochs": MOST_EPOCHS, "warmup_epochs": 0, **given})
             except TrainingError as error:
                 raise StudyError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
 

@@ -84,12 +84,12 @@ def read_and_count(record):
 
 
 READERS = {
-    "hybrid": (to_dict(HYBRID), read_and_count, 150),
+    "hybrid": (to_dict(HYBRID), read_and_count, 400),
     "toy": (to_dict(Toy("lenet")), from_dict, 200),
     "backbone": (to_dict(Backbone("resnet18")), from_dict, 200),
     "training": (TrainConfig().to_dict(), TrainConfig.from_dict, 1000),
     "configuration": (Configuration(HYBRID, TrainConfig(), 3).to_dict(), Configuration.from_dict, 1000),
-    "model": (MODEL, architectures, 500),
+    "model": (MODEL, architectures, 1500),
 }
 
 

@@ -27,12 +27,8 @@ FRACTIONS = ("momentum", "label_smoothing", "sparsity")  # 1 excluded
 
 def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False, below: bool = False) -> None:
     """Raise TrainingError unless `value` is a number from `low` to `high`, or below it."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Integral if whole else Real)
-        or not low <= value <= high
-        or (below and value == high)
-    ):
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (below and value == high):
         kind = "a whole number" if whole else "a number"
         raise TrainingError(f"{name} is {value!r}; expected {kind} from {low:g} to {'below ' * below}{high:g}")
 
@@ -121,8 +117,8 @@ class TrainConfig:
     rewind: int = 1
 
     def __post_init__(self) -> None:
-        for name, low, high in WHOLE:
-            _check_number(name, getattr(self, name), low, high, whole=True)
+        for name, lowest, highest in WHOLE:
+            _check_number(name, getattr(self, name), lowest, highest, whole=True)
         for name, low, high in NUMBERS:
             _check_number(name, getattr(self, name), low, high)
         for name in FRACTIONS:

@@ -38,7 +38,8 @@ def architectures(config: Mapping[str, Any]) -> list[Architecture]:
     checked(_of(config, "views"))
     factors = _mapping(config, "calibration")
     for views, factor in factors.items():
-        if not isinstance(factor, Real) or not 0 < factor < math.inf:
+        is_number = isinstance(factor, Real) and not isinstance(factor, bool)
+        if not is_number or not 0 < factor < math.inf:
             raise UserError(f"calibration for {views} views is {factor!r}; expected a factor above 0")
     members = _of(config, "members")
     if not isinstance(members, list) or not members:
