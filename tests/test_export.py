@@ -18,8 +18,9 @@ import nas
 from nas.commands.cli import main_of
 from nas.models import inference as predicting
 from nas.models.card import model_card
+from nas.models.contents import describe_member, describe_model
 from nas.models.evaluation import source_for
-from nas.models.export import describe_member, describe_model, export
+from nas.models.export import export
 from nas.models.inference import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
 from trainers.batch.normalise import Normalisation, normalise, resolve

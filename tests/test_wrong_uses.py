@@ -20,7 +20,8 @@ import nas
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.errors import ModelFailed, UserError
-from nas.models.export import describe_member, describe_model, export
+from nas.models.contents import describe_member, describe_model
+from nas.models.export import export
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate

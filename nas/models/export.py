@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +25,18 @@ from nas.errors import ModelFailed, UserError, mendable
 from nas.files import replacing
 from nas.models import training_images
 from nas.models.card import model_card
+from nas.models.contents import FORMAT, installed
 from nas.models.record import LARGEST, architectures, checked
 from search_space import build_model
 from trainers import calibrate, tasks
 from trainers.batch.normalise import Normalisation, normalise
-from trainers.data.folder.image_file import AS_STORED, Reading
+from trainers.data.folder.image_file import Reading
 from trainers.data.folder.passbands import wavelength
 from trainers.evaluate import turned
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
     from nas.models.inference import Measurement, Prediction
-
-FORMAT = 2  # format 1 held one network, whose weights had no prefix
-RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
 
 
 @dataclass(frozen=True)
@@ -115,66 +112,6 @@ class LensModel(nn.Module):
         from nas.models.inference import predict
 
         return predict(self, images)
-
-
-def describe_member(
-    config: Mapping[str, Any],
-    *,
-    task_name: str,
-    task: Task,
-    normalisation: Normalisation,
-    times: int = 1,
-    **origin: Any,
-) -> dict[str, Any]:
-    """One of the `members` in config.json. `config` is a `Configuration` as a dict; `origin` adds what the card shows.
-
-    The network counts `times` in the combined prediction.
-    """
-    return {
-        "times": times,
-        "architecture": config["architecture"],
-        "normalisation": normalisation.to_json(),
-        "task": tasks.to_record(task_name, task),
-        "training": config["training"],
-        "seed": config["seed"],
-        **origin,
-    }
-
-
-def describe_model(
-    members: Sequence[Mapping[str, Any]],
-    *,
-    task_name: str,
-    task: Task,
-    in_chans: int,
-    image_size: int,
-    reading: Reading = AS_STORED,
-    channels: Sequence[str] = (),
-    views: int = 1,
-    calibration: Mapping[str, float] | None = None,
-    **origin: Any,
-) -> dict[str, Any]:
-    """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.
-
-    `channels` names the bands or HDUs that the training images came from.
-
-    `calibration` holds the factor of `trainers.calibrate` for "1" view or "8", where it is known.
-    """
-    return {
-        "format": FORMAT,
-        "in_chans": in_chans,
-        "image_size": image_size,
-        "num_outputs": task.num_outputs,
-        "task": tasks.to_record(task_name, task),
-        "reading": asdict(reading),
-        "channels": list(channels),
-        "resize": RESIZE,
-        "views": views,
-        "calibration": dict(calibration or {}),
-        "members": list(members),
-        **origin,
-        "versions": {name: _version(name) for name in ("lensing-nas", "torch", "timm")},
-    }
 
 
 def export(
@@ -265,7 +202,7 @@ def _fitting(
         versions = config.get("versions")
         writer = versions.get("lensing-nas") if isinstance(versions, dict) else None
         raise UserError(
-            f"its weights do not fit the network that this version ({_version('lensing-nas')}) builds from "
+            f"its weights do not fit the network that this version ({installed('lensing-nas')}) builds from "
             f"config.json; use the version that wrote them ({writer or 'unknown'})"
         )
     with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
@@ -277,10 +214,3 @@ def _of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:
     of_network = ("architecture", "normalisation", "task", "training", "seed", "pruning")
     member = {"times": 1, **{name: config[name] for name in of_network if name in config}}
     return {**config, "format": FORMAT, "views": 1, "calibration": {}, "members": [member]}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed as a package"

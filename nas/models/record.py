@@ -12,6 +12,7 @@ from nas.errors import UserError
 from search_space import Architecture, from_dict
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
+from trainers.data.folder.image_file import Reading
 from trainers.errors import TrainingError
 from trainers.tasks import Task
 
@@ -41,6 +42,7 @@ def architectures(config: Mapping[str, Any]) -> list[Architecture]:
         is_number = isinstance(factor, Real) and not isinstance(factor, bool)
         if not is_number or not 0 < factor < math.inf:
             raise UserError(f"calibration for {views} views is {factor!r}; expected a factor above 0")
+    read_reading(config)
     members = _of(config, "members")
     if not isinstance(members, list) or not members:
         raise UserError(f"members is {members!r}; expected a list of networks")
@@ -76,6 +78,18 @@ def read_normalisation(record: Any) -> Normalisation:
     if not known or not numbers[1] or not numbers[3] or not isinstance(record.get("kind"), str):
         raise UserError(f"normalisation is {record!r}; expected its kind, or kind and statistics")
     return Normalisation.from_json(record)
+
+
+def read_reading(config: Mapping[str, Any]) -> Reading:
+    """How the model reads images, and the names of its channels. UserError or TrainingError unless both are right."""
+    record, channels = config.get("reading", {}), config.get("channels", [])
+    if not isinstance(record, Mapping) or not set(record) <= {"hdu", "clip"}:
+        raise UserError(f"reading is {record!r}; expected hdu and clip")
+    names = record.get("hdu")
+    both = [*channels, *(names or [])] if isinstance(channels, list) and isinstance(names, list | None) else [None]
+    if not all(isinstance(name, str) for name in both):
+        raise UserError(f"channels is {channels!r} and hdu {names!r}; expected lists of names")
+    return Reading(**record)
 
 
 def read_task(record: Mapping[str, Any]) -> Task:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from torch import Tensor
 
 from nas.files import link
-from nas.models.export import describe_member, describe_model, export
+from nas.models.contents import describe_member, describe_model
+from nas.models.export import export
 from nas.models.record import VIEWS
 from nas.models.training_images import digests
 from nas.retraining.job import NetworkResult, Retraining, held_out_predictions, result

@@ -108,7 +108,10 @@ def resolve(name: str, options: Mapping[str, Any]) -> tuple[ModuleType, dict[str
 def module_of(name: str, options: Mapping[str, Any]) -> ModuleType:
     """The module that implements mixer `name` with these options."""
     choices = variants(name)
-    return implementation(name, options.get("variant", choices[0]) if choices else None)
+    variant = options.get("variant", choices[0]) if choices else None
+    if choices and not isinstance(variant, str):
+        raise ArchitectureError(f"unknown variant {variant!r} of mixer {name!r}, expected one of: {', '.join(choices)}")
+    return implementation(name, variant)
 
 
 def implementation(name: str, variant: str | None) -> ModuleType:
@@ -162,6 +165,8 @@ def build(
     allowed = [key for key in keywords if key not in ("index", "norm_layer")]
     if unknown := sorted(set(own) - set(allowed)):
         raise ArchitectureError(f"mixer {name!r} has no option {unknown[0]!r}; known: {', '.join(allowed) or 'none'}")
+    if name in known():
+        _check_types(name, module, own)
     own |= {key: value for key, value in (("index", index), ("norm_layer", norm_layer)) if key in keywords}
     try:
         mixer: nn.Module = module.Mixer(dim, grid, **own)
@@ -170,6 +175,18 @@ def build(
             raise
         raise ArchitectureError(f"mixer {name!r} takes no options {dict(options)!r} at width {dim}: {error}") from error
     return mixer
+
+
+def _check_types(name: str, module: ModuleType, options: Mapping[str, Any]) -> None:
+    """Raise ArchitectureError unless each option has the type of the mixer's default, if it has one."""
+    parameters = inspect.signature(module.Mixer.__init__).parameters
+    for key, value in options.items():
+        default = parameters[key].default
+        number = isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool)
+        if default not in (None, inspect.Parameter.empty) and type(value) is not type(default) and not number:
+            raise ArchitectureError(
+                f"mixer {name!r}: {key}={value!r}; expected {type(default).__name__}, as {default!r}"
+            )
 
 
 @cache  # a search decodes hundreds of configurations for each that it proposes

@@ -1,0 +1,84 @@
+"""The contents of config.json: everything needed to build a model's networks and to prepare images for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from trainers import tasks
+from trainers.batch.normalise import Normalisation
+from trainers.data.folder.image_file import AS_STORED, Reading
+from trainers.tasks import Task
+
+FORMAT = 2  # format 1 held one network, whose weights had no prefix
+RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
+
+
+def describe_member(
+    config: Mapping[str, Any],
+    *,
+    task_name: str,
+    task: Task,
+    normalisation: Normalisation,
+    times: int = 1,
+    **origin: Any,
+) -> dict[str, Any]:
+    """One of the `members` in config.json. `config` is a `Configuration` as a dict; `origin` adds what the card shows.
+
+    The network counts `times` in the combined prediction.
+    """
+    return {
+        "times": times,
+        "architecture": config["architecture"],
+        "normalisation": normalisation.to_json(),
+        "task": tasks.to_record(task_name, task),
+        "training": config["training"],
+        "seed": config["seed"],
+        **origin,
+    }
+
+
+def describe_model(
+    members: Sequence[Mapping[str, Any]],
+    *,
+    task_name: str,
+    task: Task,
+    in_chans: int,
+    image_size: int,
+    reading: Reading = AS_STORED,
+    channels: Sequence[str] = (),
+    views: int = 1,
+    calibration: Mapping[str, float] | None = None,
+    **origin: Any,
+) -> dict[str, Any]:
+    """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.
+
+    `channels` names the bands or HDUs that the training images came from.
+
+    `calibration` holds the factor of `trainers.calibrate` for "1" view or "8", where it is known.
+    """
+    return {
+        "format": FORMAT,
+        "in_chans": in_chans,
+        "image_size": image_size,
+        "num_outputs": task.num_outputs,
+        "task": tasks.to_record(task_name, task),
+        "reading": asdict(reading),
+        "channels": list(channels),
+        "resize": RESIZE,
+        "views": views,
+        "calibration": dict(calibration or {}),
+        "members": list(members),
+        **origin,
+        "versions": {name: installed(name) for name in ("lensing-nas", "torch", "timm")},
+    }
+
+
+def installed(package: str) -> str:
+    """The version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
