@@ -83,8 +83,10 @@ class HybridSpace:
             for option, bound in bounds.items():
                 check(f"options[{name!r}][{option!r}]", bound)
         for name in ("mixers", "first"):
-            if not isinstance(getattr(self, name), tuple) or not getattr(self, name):
-                raise ArchitectureError(f"{name}={getattr(self, name)!r}: expected a tuple of names")
+            given = getattr(self, name)
+            if not isinstance(given, tuple) or not given:
+                mended = f"; to fix it: {(given,)!r}" if isinstance(given, str) else ""
+                raise ArchitectureError(f"{name}={given!r}: expected a tuple of names{mended}")
         if not isinstance(self.smallest_grid, int) or self.smallest_grid < 1:
             raise ArchitectureError(f"smallest_grid={self.smallest_grid!r}: expected a whole number from 1")
         for name in {*self.mixers, *values(self.first)} - {"same"}:

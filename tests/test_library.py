@@ -107,7 +107,7 @@ def test_the_same_call_extends_a_search_and_goes_on_after_an_interrupt(tmp_path,
     [
         (lambda runs: nas.search("hybird", runs=runs), "unknown study 'hybird'; known: .*hybrid"),
         (lambda runs: nas.search(TOY, trials=0, runs=runs), "trials is 0; expected at least 1"),
-        (lambda runs: nas.search(TOY, data="/nowhere", runs=runs), "/nowhere does not exist"),
+        (lambda runs: nas.search(TOY, data="/nowhere", runs=runs), "'/nowhere' does not exist"),
         (lambda runs: nas.search(TOY, data="nowhere.at_all:load", runs=runs), "nowhere"),
         (lambda runs: nas.search(TOY, task="my.tasc", runs=runs), "my.tasc"),
         (lambda runs: nas.search(TOY, sampler="tpee", runs=runs), "unknown sampler 'tpee'"),

@@ -612,7 +612,7 @@ def test_other_images_that_do_not_suit_are_refused_before_anything_is_written(tm
         (["--study", "tiny", "--trial", "0", "--top-k", "1"], "not allowed with argument"),
         (["--study", "tiny", "--trial", "0", "--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--study", "tiny", "--trial", "0", "--epochs", "1"], "trial 0: warm-up of 1.0 epochs must be shorter"),
-        (["--study", "tiny", "--trial", "0", "--data", "nosuch"], "data folder nosuch does not exist"),
+        (["--study", "tiny", "--trial", "0", "--data", "nosuch"], "data folder 'nosuch' does not exist"),
         (["--study", "tiny", "--sparsity", "1"], "sparsity is 1.0; expected"),
         (["--study", "tiny", "--sparsity", "0.5", "--rewind", "2"], "half of 2 epochs .* at least 4 epochs"),
         (["--study", "tiny", "--rewind", "1"], "give sparsity above 0 as well"),

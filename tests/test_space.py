@@ -240,7 +240,7 @@ def test_options_can_be_bounded_per_mixer():
         ({"width": Range(20, 40, 20)}, "width 20"),
         ({"options": {"window": {"heads": (3,)}}}, "3 heads of 'window'"),
         ({"options": {"window": {"heads": 4}}}, r"options\['window'\]\['heads'\]=4 is neither"),
-        ({"mixers": "conv"}, r"mixers='conv' is neither .*; to fix it: \('conv',\)"),
+        ({"mixers": "conv"}, r"mixers='conv': expected a tuple of names; to fix it: \('conv',\)"),
         ({"depth": 2}, "depth=2 is neither a Range nor a tuple"),
         ({"width": ()}, "width: no choice"),
     ],
