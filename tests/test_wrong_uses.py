@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import optuna
@@ -54,13 +55,16 @@ ORIGIN = {
 def make_study(folder, spec=SPEC):
     """A finished study of one trial, without a training."""
     folder.mkdir(parents=True)
-    ledger = Ledger(open_storage(folder / "study.db"), spec.name, sampler=optuna.samplers.RandomSampler(seed=0))
+    storage = open_storage(folder / "study.db")
+    ledger = Ledger(storage, spec.name, sampler=optuna.samplers.RandomSampler(seed=0))
     ledger.study.set_user_attr("spec", describe(spec))
     config = Configuration(Toy("resnet2"), TrainConfig(epochs=2), seed=0).to_dict()
     scheduler = schedulers.create("promotion", (2,), 3)
     engine = Engine(ledger, scheduler, sample=lambda trial: config, trials=1)
     list(simulate(engine, lambda config: [0.5, 0.9], workers=1))
     engine.close()
+    storage.remove_session()
+    storage.engine.dispose()  # now, and not when it is collected: the last connection to close writes to the file
 
 
 def make_model(folder, classes=("axion", "cdm", "no_sub")):
@@ -105,7 +109,7 @@ def damaged_weights(path, how):
 
 
 def make_databases(runs):
-    with sqlite3.connect(runs / "foreign.db") as connection:
+    with closing(sqlite3.connect(runs / "foreign.db")) as connection:
         connection.execute("CREATE TABLE mine (a)")
     (runs / "text.db").write_text("this is no database, but it is long enough to look like one " * 20)
     (runs / "empty.db").touch()
