@@ -25,10 +25,9 @@ import torch
 
 import studies
 from nas.searching.drafts import draft
-from search_space import build_model
+from nas.workers.training import Problem, set_up
 from studies import Configuration, StudySpec
-from trainers import tasks
-from trainers.data import load
+from trainers.data import load, source_to_dict
 from trainers.evaluate import predictions
 from trainers.fit import fit
 
@@ -61,13 +60,8 @@ def literal(text: str) -> Any:
 
 def train(config: Configuration, spec: StudySpec) -> dict[str, float]:
     """The AUC on validation and test images, upright and over eight views, and the processor time of the training."""
-    torch.set_num_threads(1)
-    data = load(spec.data, progress=False)
-    task = tasks.create(spec.task, data)
-    torch.manual_seed(config.seed)
-    model = build_model(
-        config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
-    )
+    training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task))
+    data, task, model = training.data, training.task, training.model
     begin = time.process_time()
     for _ in fit(model, data.train, task, config.training, seed=config.seed):
         pass

@@ -26,18 +26,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
 import studies
 from nas import schedulers
 from nas.searching.drafts import draft
 from nas.searching.study import admission
-from search_space import Hybrid, build_model
+from nas.workers.training import Problem, set_up
+from search_space import Hybrid
 from studies import Configuration, StudySpec
-from trainers import tasks
 from trainers.config import NO_AUGMENTATION, TrainConfig
-from trainers.data import Simulated, load
+from trainers.data import Simulated, load, source_to_dict
 from trainers.evaluate import evaluate
 from trainers.fit import fit
 
@@ -68,13 +67,8 @@ def configurations(spec: StudySpec, good_training: bool, given: bool = False) ->
 
 def train(config: Configuration, spec: StudySpec) -> dict[str, Any]:
     """The validation AUC after each epoch, and the mean of it and the test AUC at the end; 0.5 if it diverged."""
-    torch.set_num_threads(1)
-    data = load(spec.data, progress=False)
-    task = tasks.create(spec.task, data)
-    torch.manual_seed(config.seed)
-    model = build_model(
-        config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
-    )
+    training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task))
+    data, task, model = training.data, training.task, training.model
     curve: list[float] = []
     try:
         for epoch in fit(model, data.train, task, config.training, seed=config.seed, val=data.val):

@@ -27,11 +27,10 @@ import torch
 import nas
 import studies
 from nas.results import Results, Trial
-from search_space import build_model
-from studies import Configuration, StudySpec
-from trainers import tasks
+from nas.workers.training import Problem, set_up
+from studies import StudySpec
 from trainers.batch.normalise import resolve
-from trainers.data import Simulated, load
+from trainers.data import Simulated, source_to_dict
 from trainers.data.dataset import joined
 from trainers.evaluate import predictions
 from trainers.fit import fit
@@ -39,14 +38,8 @@ from trainers.fit import fit
 
 def test_aucs(config: Mapping[str, Any], spec: StudySpec) -> tuple[float, float]:
     """The test AUC of a configuration trained on training and validation images, upright and over eight views."""
-    torch.set_num_threads(1)
-    made = Configuration.from_dict(config)
-    data = load(spec.data, progress=False)
-    task = tasks.create(spec.task, data)
-    torch.manual_seed(made.seed)
-    model = build_model(
-        made.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
-    )
+    training = set_up(config, Problem(source_to_dict(spec.data), spec.task))
+    made, data, task, model = training.config, training.data, training.task, training.model
     images = joined(data.train, data.val)
     for _ in fit(model, images, task, made.training, seed=made.seed):
         pass

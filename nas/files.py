@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -50,16 +53,34 @@ def _apply_umask(folder: Path) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
+def _scratch(path: Path) -> Path:
+    """A name beside `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write the file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = _scratch(path)
     scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write plain data whole or not at all, with null for numbers that are not finite, which JSON does not have."""
+    write_text(path, json.dumps(_known(record), indent=1, allow_nan=False) + "\n")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _known(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target`, relative to the folder of `path`."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = _scratch(path)
     scratch.unlink(missing_ok=True)
     scratch.symlink_to(target)
     os.replace(scratch, path)
@@ -72,7 +93,7 @@ def check_writable(path: Path, option: str) -> None:
         raise UserError(f"{option} is {path}, but there is no folder {folder}; make it first")
     if path.is_dir():
         raise UserError(f"{option} is {path}, which is a folder; name a file in it")
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")  # as in `write_text`
+    scratch = _scratch(path)
     try:
         scratch.touch()
         scratch.unlink()
@@ -86,38 +107,39 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
 
     If an exception ends the work before it has written anything, the lock and the folders created for it vanish.
     """
-    file_lock = FileLock(lock)
+    file_lock, folder = FileLock(lock), lock.parent
     try:
-        made = [folder for folder in lock.parents if not folder.exists()]
-        before = set() if made else {*lock.parent.iterdir()}
+        made = [parent for parent in lock.parents if not parent.exists()]
+        before = set() if made else {*folder.iterdir()}
     except OSError as error:
-        raise UserError(f"cannot use {lock.parent} ({error.strerror}); name another folder or mend it") from error
+        raise UserError(f"cannot use {folder} ({error.strerror}); name another folder or mend it") from error
     try:
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            file_lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(busy) from None
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it"
-            ) from error
+        _acquire(file_lock, folder, busy)
         try:
             yield
         except BaseException:
-            written = {*lock.parent.iterdir()} - before - {lock}
-            if lock not in before and all(
-                path.name.endswith(("-shm", "-wal")) for path in written
-            ):  # by reading SQLite
-                lock.unlink()  # while it is held, so that nobody can hold the same file
+            written = {*folder.iterdir()} - before - {lock}
+            # Reading an SQLite file leaves two more. The lock goes while it is held: nobody can hold the same file.
+            if lock not in before and all(path.name.endswith(("-shm", "-wal")) for path in written):
+                lock.unlink()
             raise
         finally:
             file_lock.release()
     except BaseException:
         with suppress(OSError):  # not empty
-            for folder in made:
-                folder.rmdir()
+            for parent in made:
+                parent.rmdir()
         raise
+
+
+def _acquire(lock: FileLock, folder: Path, busy: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(busy) from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}); name another folder or mend it") from error
 
 
 @contextmanager

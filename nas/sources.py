@@ -47,13 +47,13 @@ def source_of(
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if data_seed is not None and not isinstance(data, Simulated):
         raise UserError(f"data_seed draws simulated images anew, not those of {type(data).__name__}; omit it")
-    if skip_bad and not isinstance(data, Folder):
-        raise UserError("skip_bad discards unreadable files, but the data is no folder of images; omit it")
-    if group is not None and not isinstance(data, Folder):
-        raise UserError("group finds objects in the names of files, but the data is no folder of images; omit it")
-    for name, value in {"hdu": hdu, "clip": clip}.items():
+    read = "says how image files are read"
+    for name, value, what in (
+        ("skip_bad", skip_bad or None, "discards unreadable files"),
+        ("group", group, "finds objects in the names of files"), ("hdu", hdu, read), ("clip", clip, read),
+    ):  # fmt: skip
         if value is not None and not isinstance(data, Folder):
-            raise UserError(f"{name} says how image files are read, but the data is no folder of images; omit it")
+            raise UserError(f"{name} {what}, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
     changes: Mapping[str, Any] = {

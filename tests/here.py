@@ -1,4 +1,4 @@
-"""Stands in for what takes processes: the work of a pool, done in this process."""
+"""Stands in for what takes processes: the work of a pool, done in this process; and work for a real pool."""
 
 from nas.workers.failures import describe_failure
 
@@ -18,3 +18,20 @@ def work_through_here(work, run, resources, **limits):
             if wanted:
                 work.end(job)
     assert work.done
+
+
+class Queue:
+    """Work for a pool: jobs in order. A subclass says what becomes of each."""
+
+    def __init__(self, jobs):
+        self.waiting, self.running = list(jobs), 0
+
+    @property
+    def done(self):
+        return not self.waiting and not self.running
+
+    def next(self):
+        if not self.waiting:
+            return None
+        self.running += 1
+        return self.waiting.pop(0)

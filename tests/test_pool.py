@@ -14,6 +14,7 @@ from nas.workers.stopping import Stop, deadline_of
 
 SCRIPT = """
 import json, os, signal, sys, time
+from here import Queue
 from nas.errors import Stopped
 from nas.workers.pool import work_through
 from nas.workers.resources import Resources
@@ -37,17 +38,10 @@ def run(job):
         raise ValueError("no")
     yield "ended"
 
-class Jobs:
+class Jobs(Queue):
     def __init__(self, jobs):
-        self.waiting, self.running, self.said, self.losses = list(jobs), 0, [], {}
-    @property
-    def done(self):
-        return not self.waiting and not self.running
-    def next(self):
-        if not self.waiting:
-            return None
-        self.running += 1
-        return self.waiting.pop(0)
+        super().__init__(jobs)
+        self.said, self.losses = [], {}
     def report(self, job, item):
         return True
     def end(self, job):
@@ -75,8 +69,9 @@ sys.exit(code)
 
 def start(folder, options):
     (folder / "script.py").write_text(SCRIPT)
-    here = Path(__file__).resolve().parents[1]
-    env = {**os.environ, "PYTHONPATH": str(here), "CUDA_VISIBLE_DEVICES": ""}
+    tests = Path(__file__).resolve().parent
+    path = os.pathsep.join([str(tests.parent), str(tests)])
+    env = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [sys.executable, str(folder / "script.py"), str(folder), options],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

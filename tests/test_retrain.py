@@ -16,6 +16,7 @@ import optuna
 import pytest
 import torch
 from filelock import FileLock
+from here import Queue
 from plotly.offline import get_plotlyjs
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
@@ -691,21 +692,12 @@ def test_ray_trains_tests_and_exports(tmp_path, capsys):
     check_results(tmp_path / "tiny", [1, 0], [1, 2], tolerance=1e-6)
 
 
-class Recorded:
+class Recorded(Queue):
     """Work that writes down what becomes of each job."""
 
     def __init__(self, jobs):
-        self.waiting, self.running, self.ends = list(jobs), 0, {}
-
-    @property
-    def done(self):
-        return not self.waiting and not self.running
-
-    def next(self):
-        if not self.waiting:
-            return None
-        self.running += 1
-        return self.waiting.pop(0)
+        super().__init__(jobs)
+        self.ends = {}
 
     def report(self, job, item):
         self.ends[job] = item

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from nas.commands.cli import Parser, add_group, add_reading_options, parser
-from nas.errors import UserError
 
 
 def options() -> Parser:
@@ -23,25 +21,24 @@ def options() -> Parser:
 
 def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
-    for option, path in (("--out", args.out), ("--json", args.json)):
-        if path and not path.resolve().parent.is_dir():
-            raise UserError(f"{option} is {path}, but there is no folder {path.resolve().parent}; make it first")
-    from rich.console import Console  # only now: --help must not wait for torch
-
-    from nas.auditing import audit, record
-    from nas.files import write_text
+    from nas.auditing import audit, record  # only now: --help must not wait for torch
+    from nas.files import check_writable, write_json, write_text
     from nas.report.audit_page import page, table
     from nas.sources import source_of
+    from nas.terminal import Terminal
     from trainers.data import load
 
+    for option, path in (("--out", args.out), ("--json", args.json)):
+        if path is not None:
+            check_writable(path, option)
     data = load(
         source_of(args.data, args.image_size, args.skip_bad, None, group=args.group, hdu=args.hdu, clip=args.clip)
     )
     found = audit(data)
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(table(found))
     write_text(args.out, page(found, data, args.data))
     console.print(f"page: {args.out}", soft_wrap=True)
-    if args.json:
-        write_text(args.json, json.dumps(record(found), indent=1) + "\n")
+    if args.json is not None:
+        write_json(args.json, record(found))
     return 0

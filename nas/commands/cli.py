@@ -57,6 +57,7 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
         "--views", type=int, choices=(1, 8),
         help="combine the predictions for this many symmetries of the square (default: as exported)",
     )  # fmt: skip
+    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
 
 
 def add_limits(p: argparse.ArgumentParser) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nas.checks import check_number
 from nas.commands.cli import Parser, add_group, add_model_options, parser
@@ -29,7 +25,6 @@ def options() -> Parser:
     )
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
-    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
     p.add_argument(
         "--with-training-images",
         action="store_true",
@@ -46,7 +41,7 @@ def command(argv: list[str]) -> int:
     import torch  # only now: --help must not wait for it
     from rich.table import Table
 
-    from nas.files import check_writable, write_text
+    from nas.files import check_writable, write_json
     from nas.models.evaluation import evaluate, source_for
     from nas.models.export import load_model
     from nas.terminal import Terminal
@@ -73,15 +68,5 @@ def command(argv: list[str]) -> int:
         kept = "they count here" if args.with_training_images else "left out (--with-training-images keeps them)"
         print(f"The model was trained on {evaluation.trained_on:,} of these images: {kept}", file=sys.stderr)
     if args.json is not None:
-        record = known({"model": str(args.model), **vars(evaluation)})
-        write_text(args.json, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        write_json(args.json, {"model": str(args.model), **vars(evaluation)})
     return 0
-
-
-def known(value: Any) -> Any:
-    """Plain data with None for numbers that are not finite, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: known(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [known(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

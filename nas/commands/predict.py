@@ -17,7 +17,6 @@ def options() -> Parser:
     add_model_options(p)
     p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
     p.add_argument("--skip-bad", action="store_true", help="leave out and name unreadable images instead of stopping")
-    p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 

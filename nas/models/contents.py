@@ -56,7 +56,6 @@ def describe_model(
     """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.
 
     `channels` names the bands or HDUs that the training images came from.
-
     `calibration` holds the factor of `trainers.calibrate` for "1" view or "8", where it is known.
     """
     return {

@@ -28,12 +28,8 @@ def table(found: Audit) -> Table:
     """The table for the terminal, one finding a row."""
     t = Table(*HEAD, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for finding in findings(found):
-        t.add_row(*map(_plain, (finding.check, finding.result, finding.advice or "–")))
+        t.add_row(finding.check, finding.result, finding.advice or "–")
     return t
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")  # names of rows in stacked arrays are no markup
 
 
 def page(found: Audit, data: Dataset, where: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nas.retraining.job import Retraining
-from nas.searching.engine import LOSSES
+from nas.searching.engine import Losses
 from nas.words import metric_name
 
 
@@ -21,7 +21,7 @@ class Trainings:
     def __init__(self, jobs: Sequence[Retraining], console: Console) -> None:
         self.failures: dict[str, str] = {}  # training's name -> reason
         self._waiting, self._running = deque(jobs), 0
-        self._losses: Counter[str] = Counter()  # workers that died, by training
+        self._losses = Losses()
         self._console = console
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} epochs"),
@@ -62,9 +62,8 @@ class Trainings:
         self.end(job)
 
     def lost(self, job: Retraining, reason: str, memory: bool) -> None:
-        self._losses[job.name] += 1
-        if self._losses[job.name] > LOSSES:
-            self.fail(job, f"{reason}; so did {LOSSES} before it")
+        if self._losses.too_many(job.name, memory):
+            self.fail(job, self._losses.reason(job.name, reason))
             return
         self._say(job, f"{reason}; once more")
         self.end(job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -302,23 +302,23 @@ class Engine:
 
 
 class Losses:
-    """Counts the workers that died under each trial."""
+    """Counts the workers that died under each training, by any key."""
 
     def __init__(self) -> None:
-        self._of_memory: dict[int, list[bool]] = {}
+        self._of_memory: dict[Hashable, list[bool]] = {}
 
-    def too_many(self, number: int, memory: bool) -> bool:
-        """Count one more. Whether the trial must not be tried again."""
-        found = self._of_memory.setdefault(number, [])
+    def too_many(self, training: Hashable, memory: bool) -> bool:
+        """Count one more. Whether the training must not be tried again."""
+        found = self._of_memory.setdefault(training, [])
         found.append(memory)
         return len(found) > LOSSES
 
-    def of_memory(self, number: int) -> bool:
+    def of_memory(self, training: Hashable) -> bool:
         """Whether memory had run out every time."""
-        return all(self._of_memory[number])
+        return all(self._of_memory[training])
 
-    def reason(self, number: int, last: str) -> str:
-        return f"{last}; so did {len(self._of_memory[number]) - 1} before it"
+    def reason(self, training: Hashable, last: str) -> str:
+        return f"{last}; so did {len(self._of_memory[training]) - 1} before it"
 
 
 def record_of(history: list[dict[str, Any]], epochs: int) -> dict[str, Any]:

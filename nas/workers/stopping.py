@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -50,11 +50,8 @@ class Stop:
 def stopped_by_signals(stop: Stop) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGUSR1 ask `stop`; a second Ctrl-C ends the process at once.
 
-    Enter this after Ray has started, since Ray sets a handler of its own. Only the main thread can handle signals.
+    Enter this after Ray has started, since Ray sets a handler of its own.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and stop.asked:
@@ -63,12 +60,8 @@ def stopped_by_signals(stop: Stop) -> Iterator[None]:
         stop.ask("stopped" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}", CODES[number])
         print("stopping the workers ... (Ctrl-C again: at once)", file=sys.stderr, flush=True)
 
-    kept = {number: signal.signal(number, handle) for number in CODES}
-    try:
+    with _handled(handle, CODES):
         yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -78,10 +71,17 @@ def interrupting_signals() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         raise Stopped(f"stopped by {signal.Signals(number).name}", CODES[number])
 
+    with _handled(handle, (signal.SIGTERM, signal.SIGUSR1)):
+        yield
+
+
+@contextmanager
+def _handled(handle: Callable[[int, FrameType | None], None], numbers: Iterable[int]) -> Iterator[None]:
+    """Let `handle` take these signals, and give them back; only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    kept = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

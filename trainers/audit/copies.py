@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainers.audit.pixels import EXAMPLES, Pixels, standardised
 from trainers.data import Split
+from trainers.evaluate import SYMMETRIES, turned
 
 CLOSE = 1e-3
 """Standard deviations by which the pixels of copies may differ. Resizing rounds; noise of any other image is larger."""
@@ -55,10 +56,10 @@ def find_copies(splits: Sequence[Split], pixels: Pixels, names: Sequence[str]) -
             originals.append(i)
     across = [(j, i) for j, i, _ in pairs if labels[j] != labels[i]]
     shown = across + sorted((j, i) for j, i, _ in pairs if labels[j] == labels[i])
-    turned = sum(turned for *_, turned in pairs)
+    of_turned = sum(is_turned for *_, is_turned in pairs)
     return Copies(
-        exact=len(pairs) - turned,
-        turned=turned,
+        exact=len(pairs) - of_turned,
+        turned=of_turned,
         across_classes=len(across),
         across_splits=sum(side[j] != side[i] for j, i, _ in pairs),
         examples=tuple((names[j], names[i]) for j, i in shown[:EXAMPLES]),
@@ -69,8 +70,7 @@ def alike(one: Tensor, other: Tensor) -> str:
     """`exact`, `turned`, or nothing, for two standardised images (C, S, S)."""
     if same(one, other):
         return "exact"
-    views = (view for k in range(4) for view in (one.rot90(k, (1, 2)), one.rot90(k, (1, 2)).transpose(1, 2)))
-    return "turned" if any(same(view, other) for view in views) else ""
+    return "turned" if any(same(turned(one[None], k)[0], other) for k in SYMMETRIES) else ""
 
 
 def same(one: Tensor, other: Tensor) -> bool:

@@ -35,7 +35,8 @@ class Content:
     targets: Mapping[str, np.ndarray]  # (N,) float64
     form: Form  # of all images as (C, H, W)
     digests: Sequence[str]  # of each image in that form
-    filled: Sequence[int] = ()  # the missing pixels of each image
+    filled: Sequence[int]  # the missing pixels of each image
+    invariants: Sequence[int]  # of each image in that form, which its turned copies share
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ class Content:
 
     def turned(self) -> list[tuple[int, int]]:
         """The pairs of images that are turned or mirrored copies of each other."""
-        numbers = {i: invariant(normal_form(image)[0]) for i, image in enumerate(self.images)}
+        numbers = dict(enumerate(self.invariants))
         return turned_copies(numbers, lambda i: normal_form(self.images[i])[0], self.digests)
 
     def recognised(self) -> str:
@@ -107,7 +108,7 @@ def gather(given: Any, where: str) -> Content:
         parts = [read_part(part, split) for split, part in by_split(given).items()]
         images = [image for part in parts for image in part.images]
         names = [f"{part.split} image {i}".removeprefix("None ") for part in parts for i in range(len(part.images))]
-        form, digests, filled = check_images(images, names)
+        form, digests, filled, invariants = check_images(images, names)
         labels = [label for part in parts for label in part.labels]
         if len(set(labels)) < 2 and not any(part.targets for part in parts):
             raise TrainingError(f"all images have the label {labels[0]!r}; expected at least two classes, or targets")
@@ -117,16 +118,17 @@ def gather(given: Any, where: str) -> Content:
     official = [part.split for part in parts for _ in part.images]
     known = sorted({name for part in parts for name in part.targets})
     targets = {name: np.concatenate([part.target(name) for part in parts]) for name in known}
-    return Content(where, official, names, images, labels, targets, form, digests, filled)
+    return Content(where, official, names, images, labels, targets, form, digests, filled, invariants)
 
 
-def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str], list[int]]:
-    """The form that all images have as (C, H, W), and the hash and the number of missing pixels of each.
+def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str], list[int], list[int]]:
+    """The form that all images have as (C, H, W); the hash, the number of missing pixels and the invariant of each.
 
     TrainingError names those at fault.
     """
     digests: list[str] = []
     missing: list[int] = []
+    invariants: list[int] = []
     forms: list[Form | str] = []
     for image in images:
         try:
@@ -136,6 +138,7 @@ def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Fo
             continue
         forms.append(Form(found.shape, found.dtype))
         missing.append(filled)
+        invariants.append(invariant(found) if found.shape[1] == found.shape[2] else 0)  # others are refused below
         digests.append(hashlib.sha256(found.tobytes()).hexdigest())
     most, _ = max(Counter(forms).items(), key=lambda seen: (isinstance(seen[0], Form), seen[1]))
     bad = [f"{name} ({form})" for name, form in zip(names, forms, strict=True) if form != most or isinstance(form, str)]
@@ -146,4 +149,4 @@ def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Fo
     _, height, width = most.shape
     if height != width:
         raise TrainingError(f"its images are {width}x{height} pixels; expected square images")
-    return most, digests, missing
+    return most, digests, missing, invariants
