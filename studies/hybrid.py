@@ -2,7 +2,7 @@
 
 The three sizes are one definition with other bounds, limits and budgets. The space names the grid of tokens and not
 the patch, so that it and its limits suit images of any size: a grid of 16 is a patch of 2 at 32 pixels, of 4 at 64.
-The small size has no layer norm: with it, the given networks score lower at every learning rate (studies/README.md).
+The small size has no layer norm: with it, networks like the given ones score lower at every rate (studies/README.md).
 """
 
 from typing import Any
@@ -68,8 +68,8 @@ def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
 WITH_NORM = {"norm_layer": "batch", "head.pooled": "average"}
 
 # What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
-# from the start. Then one with attention late. A second block in each stage is worth more than a finer grid or other
-# widths (benchmarks/README.md).
+# from the start. Then one with attention late. A second block in each stage is worth more than a finer grid or twice
+# the epochs (benchmarks/README.md).
 FIRST = (
     given("cccc", (16, 32, 64, 128), grid=32, head="average"),
     given("ccc", (32, 64, 128), grid=16, head="average"),
