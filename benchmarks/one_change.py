@@ -80,13 +80,14 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("changes", nargs="*", default=CHANGES, help="name=value, or several of them with commas")
     p.add_argument("--study", default="hybrid")
-    p.add_argument("--given", type=int, default=1, help="which of the study's given trials")
+    p.add_argument("--given", type=int, default=0, help="which of the study's given trials")
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--epochs", type=int)
     p.add_argument("--workers", type=int, default=2)
     args = p.parse_args()
     spec = studies.load(args.study)
-    spec = replace(spec, epochs=args.epochs or spec.epochs)
+    epochs = args.epochs or spec.epochs
+    spec = replace(spec, epochs=epochs, min_epochs=min(spec.min_epochs, epochs))
     load(spec.data)  # made once, before the workers open it
     configs = [
         replace(configuration(spec, args.given, change), seed=seed)
