@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nas.workers import ray_private, watching
+from nas.workers import ray_session as ray_session_module
 from nas.workers.stopping import Stop, deadline_of
 
 SCRIPT = """
@@ -145,6 +147,30 @@ def test_when_ray_itself_dies_the_driver_ends_soon_with_one_line(tmp_path, serve
     assert process.returncode == 1, errors
     assert f"stopped: Ray has lost its {server} process" in said + errors
     assert "Traceback" not in errors
+
+
+def test_servers_that_end_because_we_stop_ray_are_no_news(monkeypatch):
+    """Ray takes seconds to shut down, and its servers go one after the other."""
+    ended = []
+    monkeypatch.setattr(watching, "EVERY", 0.01)
+    monkeypatch.setattr(ray_private, "dead_server", lambda ray: "raylet" if ended else "")
+    monkeypatch.setattr(ray_session_module.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_session_module.ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray_session_module.ray, "shutdown", lambda: (ended.append(True), time.sleep(0.2)))
+    stop = Stop()
+    with ray_session_module.ray_session(1, stop):
+        time.sleep(0.1)
+    assert ended and not stop.asked
+    with ray_session_module.ray_session(1, stop):  # dead from the first moment on
+        time.sleep(0.2)
+    assert (stop.code, stop.reason) == (1, "stopped: Ray has lost its raylet process")
+
+
+def test_the_first_reason_to_stop_stays():
+    stop = Stop(time.monotonic() - 1)
+    assert stop.asked
+    stop.ask("stopped by SIGTERM", 143)
+    assert (stop.code, stop.reason) == (0, "the time limit is reached")
 
 
 def test_a_time_limit_leaves_time_for_the_report():

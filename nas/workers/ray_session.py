@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from nas.workers import ray_private  # before Ray
@@ -33,8 +32,15 @@ def ray_session(workers: int, stop: Stop) -> Iterator[None]:
     local: dict[str, Any] = {} if cluster else {"num_cpus": workers, "include_dashboard": False}
     ray_private.quiet_raylet(ray)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-    with watched(partial(ray_private.dead_server, ray), stop):
+    closing = False
+
+    def dead() -> str:
+        name = ray_private.dead_server(ray)
+        return "" if closing else name  # what ends now ends because we end it
+
+    with watched(dead, stop):
         try:
             yield
         finally:
+            closing = True
             ray.shutdown()

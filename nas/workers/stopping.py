@@ -40,7 +40,9 @@ class Stop:
         return self._asked
 
     def ask(self, reason: str, code: int) -> None:
-        self._asked, self.reason, self.code = True, reason, code
+        """End the work for this reason, unless there is one already."""
+        if not self._asked:
+            self._asked, self.reason, self.code = True, reason, code
 
     def error(self) -> Stopped:
         return Stopped(self.reason, self.code)
