@@ -35,17 +35,33 @@ from searchbench import ENGINES, compare, parser
 
 from nas import schedulers
 from nas.searching.drafts import draft
-from search_space import Hybrid, Range
+from search_space import Hybrid, HybridSpace, Range
 from studies import Configuration, TrainSpace
-from studies.hybrid import SPACE, STUDY
+from studies.hybrid import STUDY
 from trainers.config import TrainConfig
 
 # The space of the hybrid study as it was when this benchmark was made, so that its figures stay comparable.
+SPACE = HybridSpace(
+    depth=Range(1, 3),
+    position=("none", "fixed_1d", "fixed_2d", "learnable"),
+    position_place=("once",),
+    norm=("pre",),
+    layer_scale=(0.0,),
+    head=("average", "class_token"),
+    drop_path=Range(0.0, 0.2),
+    options={
+        "conv": {"variant": ("separable", "residual")},
+        "window": {"variant": ("v1",)},
+        "anisotropic": {"variant": ("gaussian", "polar", "cross")},
+        "fourier": {"variant": ("fnet2d", "gfnet")},
+        "mlp": {"variant": ("mixer",)},
+    },
+)
 TRAINING = TrainSpace(
     optimiser=("adamw", "sgd", "lion"), learning_rate=Range(3e-4, 1e-2, log=True), label_smoothing=Range(0.0, 0.1),
     shift=Range(0.0, 0.1), noise=Range(0.0, 0.2), d4=(False,),
 )  # fmt: skip
-SPEC = replace(STUDY, space=replace(SPACE, drop_path=Range(0.0, 0.2)), training=TRAINING, first=())
+SPEC = replace(STUDY, space=SPACE, training=TRAINING, first=())
 MIXERS = ("conv", "window", "attention", "anisotropic", "fourier", "mlp")
 EARLY = (0.9, 0.5, 0.1, 0.3, 0.2, -0.1)  # the value of a block of each mixer at the input
 LATE = (0.3, 0.6, 0.8, 0.5, 0.3, 0.2)  # and at the output

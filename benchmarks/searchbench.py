@@ -11,7 +11,8 @@ standard error over seeds of the mean over tasks.
 Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) with stopping ASHA, where stopped
 trials are told COMPLETE, as Ray Tune's OptunaSearch and ASHAScheduler do it; and `SAMPLER+SCHEDULER` of this
 repository, such as `random+promotion`. The sampler `tpe_group` is Optuna's multivariate TPE with `group=True`, which
-has a model for each set of parameters that are active together.
+has a model for each set of parameters that are active together. `--given 3` begins with the best configurations of
+three other tasks, as a study begins with networks that an expert would write down.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from optuna.trial import TrialState
 
 from nas import samplers, schedulers
 from nas.schedulers import Decision
+from nas.searching.drafts import draft
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from studies import StudySpec
@@ -52,6 +56,11 @@ def suggest(trial: Any, space: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def decode(bench: Any, trial: Any) -> dict[str, Any]:
+    config: dict[str, Any] = bench.suggest(trial) if hasattr(bench, "suggest") else suggest(trial, bench.space)
+    return config
+
+
 def sampler_of(name: str, seed: int) -> Any:
     if name == "tpe_group":
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
@@ -61,11 +70,18 @@ def sampler_of(name: str, seed: int) -> Any:
 class Ours:
     """Adapts the engine to the `next` and `report` that the simulation expects."""
 
-    def __init__(self, bench: Any, seed: int, sampler: str, scheduler: str, actions: dict[Decision, int]) -> None:
+    def __init__(
+        self,
+        bench: Any,
+        seed: int,
+        sampler: str,
+        scheduler: str,
+        actions: dict[Decision, int],
+        given: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler_of(sampler, seed))
-        sample = bench.suggest if hasattr(bench, "suggest") else lambda trial: suggest(trial, bench.space)
         rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
-        self.engine = Engine(ledger, rungs, sample=sample, trials=10**6, objective="value")
+        self.engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=10**6, objective="value", first=given)
         self.actions = actions
 
     def next(self) -> tuple[int, dict[str, Any] | None] | None:
@@ -86,9 +102,7 @@ class StockSampler:
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         trial = self.study.ask()
-        if hasattr(self.bench, "suggest"):
-            return trial, self.bench.suggest(trial)
-        return trial, suggest(trial, self.bench.space)
+        return trial, decode(self.bench, trial)
 
     def rung(self, trial: Any, config: Any, epoch: int, value: float) -> None:
         trial.report(value, epoch)
@@ -97,12 +111,26 @@ class StockSampler:
         self.study.tell(trial, value, state=TrialState.COMPLETE)
 
 
-def make(name: str, bench: Any, seed: int, simulation: Any) -> Any:
+def make(name: str, bench: Any, seed: int, simulation: Any, given: Sequence[Mapping[str, Any]] = ()) -> Any:
     if name == "stock":
         return simulation.StopASHA(bench, StockSampler(bench, seed), rf=FACTOR)
     sampler, _, scheduler = (name if name != "ours" else f"{DEFAULTS.sampler}+{DEFAULTS.scheduler}").partition("+")
     stop = {Decision.STOP: simulation.STOP, Decision.COMPLETE: simulation.STOP, Decision.PAUSE: simulation.PAUSE}
-    return Ours(bench, seed, sampler, scheduler, {Decision.CONTINUE: simulation.CONT, **stop})
+    return Ours(bench, seed, sampler, scheduler, {Decision.CONTINUE: simulation.CONT, **stop}, given)
+
+
+def best_of_others(benches: Mapping[str, Any], task: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Return the best of 200 random configurations for each of `count` tasks other than `task`."""
+    rng, found = np.random.default_rng([seed, 99]), []
+    others = sorted(set(benches) - {task})
+    for i in rng.permutation(max(count, len(others)))[:count]:
+        bench, best = benches[others[i % len(others)]], (-np.inf, {})
+        for _ in range(200):
+            configs: list[Any] = []
+            made = draft(lambda trial, bench=bench, configs=configs: configs.append(decode(bench, trial)), rng)
+            best = max(best, (bench.true(configs[0]), made.params), key=lambda pair: pair[0])
+        found.append(best[1])
+    return found
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -113,6 +141,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=8)
     p.add_argument("--first-seed", type=int, default=0)
     p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
+    p.add_argument("--given", type=int, default=0, help="first trials, the best of other tasks (not for stock)")
     p.add_argument("--out", type=Path, help="JSON lines, one per run")
     return p
 
@@ -135,7 +164,8 @@ def compare(benches: dict[str, Any], args: argparse.Namespace) -> None:
         begin, runs = time.time(), []
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             for task, bench in benches.items():
-                run = simulation.simulate(bench, make(name, bench, seed, simulation), seed, fte=args.budget)
+                given = best_of_others(benches, task, args.given, seed) if args.given else ()
+                run = simulation.simulate(bench, make(name, bench, seed, simulation, given), seed, fte=args.budget)
                 scale = 100 / (bench.best - bench.median)
                 run["regret"] = {budget: scale * regret for budget, regret in run["regret"].items()}
                 runs.append({"engine": name, "task": task, "seed": seed, **run})

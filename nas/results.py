@@ -18,7 +18,8 @@ from nas.checks import path_of
 from nas.errors import UserError, mendable
 from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
-from nas.searching.engine import GIVEN, REPEATS
+from nas.samplers import GIVEN
+from nas.searching.engine import REPEATS
 from nas.searching.storage import only_study
 from nas.words import describe_architecture, numbered
 from studies import Configuration

@@ -12,7 +12,7 @@ from optuna.trial import FixedTrial
 from scipy.stats import chisquare, kstest
 
 import studies
-from nas.searching.drafts import all_values, cells, cross, draft, key, mutate, neighbour, place_of, value_at
+from nas.searching.drafts import all_values, cells, cross, draft, key, mutate, neighbour, place_of, splice, value_at
 
 KINDS = ["conv", "attention", "none"]
 
@@ -232,6 +232,23 @@ def test_a_cross_takes_each_value_from_one_of_its_parents(space):
             if len(origins) == 2 and origins[0] != origins[1]:
                 sides[value == origins[0]] += 1
     assert chisquare(list(sides.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_splice_is_one_parent_up_to_a_point_and_the_other_after_it(space):
+    sample, rng, whole = SPACES[space], np.random.default_rng(0), Counter()
+    parents = drafts(sample, 100)
+    for one, other in itertools.pairwise(parents):
+        child = splice(sample, rng, one, other)
+        of_one = True
+        for name, value in child.params.items():
+            of_one &= name in one.params and value == one.params[name]
+            # After the point the other's value, or the first one's where the other has none.
+            if not of_one and (name in one.params or name in other.params):
+                assert value == other.params.get(name, one.params.get(name))
+        whole["one"] += child.key == one.key
+        whole["other"] += child.key == other.key
+    assert all(0 < whole[parent] < 60 for parent in ("one", "other"))
 
 
 def by_hand():

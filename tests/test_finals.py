@@ -134,6 +134,7 @@ def test_turned_values_of_the_winner_are_means_over_the_search_and_the_finals(tm
     mean = np.mean([trial.value for trial in (results.best, *again)])
     assert results.mean_metrics(results.best)["auc"] == pytest.approx(mean)
     assert f"AUC {mean:.4f} upright, {mean - 0.3:.4f} in the worst of the eight symmetries" in on_turned(results)
+    assert finals_rows(results)[0][-1] == f"{mean - 0.3:.4f}"
     stored = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "study.db")).get_trials()
     assert all(t.user_attrs["auc_d4_worst"] == t.value - 0.3 for t in stored)
 

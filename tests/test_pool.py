@@ -160,7 +160,8 @@ def test_servers_that_end_because_we_stop_ray_are_no_news(monkeypatch):
     stop = Stop()
     with ray_session_module.ray_session(1, stop):
         time.sleep(0.1)
-    assert ended and not stop.asked
+    assert ended
+    assert not stop.asked
     with ray_session_module.ray_session(1, stop):  # dead from the first moment on
         time.sleep(0.2)
     assert (stop.code, stop.reason) == (1, "stopped: Ray has lost its raylet process")

@@ -217,6 +217,22 @@ def test_what_the_first_trials_leave_out_is_drawn_and_they_teach_like_any_other(
     assert len(trials[1].params) >= 5
 
 
+GIVEN = {"kind": "attention", "rate": 2e-3, "drop": 0.1, "depth": 4, "norm": "batch", "heads": 4, "scale": 0.7}
+
+
+def test_until_it_has_learnt_half_of_the_proposals_keep_something_of_a_given_trial():
+    """A continuous value is never drawn twice, so an equal one is inherited."""
+    storages = [InMemoryStorage() for _ in range(30)]
+    for seed, storage in enumerate(storages):
+        search(mixed, RANDOM_TRIALS, first=[GIVEN], seed=seed, storage=storage, steps=1)  # killed after an epoch
+    early = [search(mixed, RANDOM_TRIALS, seed=seed, storage=s)[1:] for seed, s in enumerate(storages)]
+    kept = [[sum(t.params.get(name) == GIVEN[name] for name in ("rate", "drop", "scale")) for t in e] for e in early]
+    assert 0.35 < np.mean(np.array(kept) > 0) < 0.55
+    assert np.mean(np.array(kept) == 3) > 0.02, "all but a choice or a whole number"
+    nothing_given = [search(mixed, RANDOM_TRIALS, seed=seed) for seed in range(5)]
+    assert len({t.params["rate"] for trials in nothing_given for t in trials}) == 5 * RANDOM_TRIALS
+
+
 @pytest.mark.parametrize("value", [0.5, 1e30])
 def test_values_that_are_all_equal_teach_nothing_and_do_no_harm(value):
     trials = search(mixed, 40, curve=lambda config: [value] * RUNGS[-1])

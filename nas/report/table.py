@@ -43,18 +43,21 @@ def reached(results: Results, trial: Trial) -> tuple[str, str]:
 
 
 def finals_headings(results: Results) -> list[str]:
-    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound"]
+    _, other = counterpart(results.objective)
+    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound", other]
 
 
 def finals_rows(results: Results) -> list[list[str]]:
-    """Rows under `finals_headings`: the finalists, the winner first."""
-    return [
-        [
-            results.trial(f.trial).label, value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh),
-            plus_minus(f.mean, f.sd), value(f.bound),
-        ]
-        for f in results.finalists()
-    ]  # fmt: skip
+    """Rows under `finals_headings`: the finalists, the winner first. The last cell is a mean over all its trainings."""
+    rows = []
+    for f in results.finalists():
+        trial = results.trial(f.trial)
+        other = results.mean_metrics(trial).get(counterpart(results.objective)[0], math.nan)
+        rows.append([
+            trial.label, value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh), plus_minus(f.mean, f.sd),
+            value(f.bound), value(other) if math.isfinite(other) else "–",
+        ])  # fmt: skip
+    return rows
 
 
 def overtuning(results: Results) -> str:

@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial
 
 from nas.modules import find_module
 
+GIVEN = "given"  # the user attribute of trials whose parameters were given, not sampled
+
 
 @runtime_checkable
 class Proposer(Protocol):
@@ -22,8 +24,9 @@ class Proposer(Protocol):
     ) -> Mapping[str, Any] | None:
         """Return all parameters of the next trial, or None if every configuration of a finite space has been tried.
 
-        `trials` are all trials so far, with paused ones PRUNED. `sample` decodes anything with Optuna's suggest
-        methods. `rungs` are the epochs at which trials are compared. `sign` * value is higher for better trials.
+        `trials` are all trials so far, with paused ones PRUNED. Those with the attribute `GIVEN` were expected to be
+        good. `sample` decodes anything with Optuna's suggest methods. `rungs` are the epochs at which trials are
+        compared. `sign` * value is higher for better trials.
         """
 
 

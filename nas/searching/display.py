@@ -14,7 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from nas.searching.engine import GIVEN, REPEATS, Event
+from nas.samplers import GIVEN
+from nas.searching.engine import REPEATS, Event
 from nas.terminal import Terminal
 from nas.words import beside, count, numbered
 

@@ -149,6 +149,16 @@ def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) ->
     return draft(sample, rng, {**other.params, **one.params, **taken})
 
 
+def splice(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
+    """Take the parameters that are asked for first from `one`, up to a random one, and the rest from `other`.
+
+    What belongs together is asked for together, so an architecture or a training often stays whole.
+    """
+    names = list(one.params)
+    taken = {name: one.params[name] for name in names[: rng.integers(len(names) + 1)]}
+    return draft(sample, rng, {**one.params, **other.params, **taken})
+
+
 def value_at(distribution: BaseDistribution, place: float) -> Any:
     """Return the quantile of a distribution at `place`, from 0 to 1. Steps and choices have equal shares."""
     place = min(max(place, 0.0), 1.0)

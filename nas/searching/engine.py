@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import SearchFailed
+from nas.samplers import GIVEN
 from nas.schedulers import Decision, Scheduler
 from nas.searching.ledger import Ledger
 from trainers.metrics import SYMMETRIC
@@ -18,7 +19,6 @@ from trainers.metrics import SYMMETRIC
 GIVE_UP_AFTER = 10, 30  # failed trials in a row: before the first success, and after it
 SKIPS_IN_A_ROW = 200
 LOSSES = 2  # workers that may die under a trial before it fails
-GIVEN = "given"  # the attribute that marks a trial whose parameters were given, not sampled
 REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
 
 

@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import UserError
-from nas.samplers import Proposer
+from nas.samplers import GIVEN, Proposer
 from nas.searching.drafts import Draft
 from nas.searching.optuna_private import CONSTRAINT, EditableStorage, storage_id
 
@@ -71,6 +71,8 @@ class Ledger:
         if given:
             self._mirror.enqueue_trial(dict(given))
         trial = self._mirror.ask()
+        if given is not None:
+            trial.set_user_attr(GIVEN, True)
         return trial.number, sample(trial)
 
     def _decoded(self, proposed: Mapping[str, Any], sample: Callable[[Any], T]) -> tuple[int, T]:
@@ -174,5 +176,6 @@ def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
+        user_attrs={name: value for name, value in trial.user_attrs.items() if name == GIVEN},
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )

@@ -1,10 +1,10 @@
 """Proposes whole configurations by a model of all rungs, for numeric, categorical and conditional spaces.
 
-The first trials are random. After them, `CoKriging` scores random configurations, mutations of good ones (one or two
-changes) and crosses between good ones by its upper confidence bound. The boldness of the bound is drawn for each
-proposal, so workers get different ones. The best candidates are refined by further mutations, and the best of all is
-proposed. The next best are candidates again in the next proposal, which therefore needs fewer new ones. No
-configuration is proposed twice.
+The first trials are random; with given trials, half of them keep a part of one. After them, `CoKriging` scores random
+configurations, mutations of good ones (one or two changes) and crosses between good ones by its upper confidence bound.
+The boldness of the bound is drawn for each proposal, so workers get different ones. The best candidates are refined by
+further mutations, and the best of all is proposed. The next best are candidates again in the next proposal, which
+therefore needs fewer new ones. No configuration is proposed twice.
 
 `feasibility.py` learns from trials that were infeasible or failed: a configuration with a 30 % chance of being feasible
 is a candidate in 30 % of the proposals, however good it looks.
@@ -24,13 +24,15 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import ExtraTreesClassifier
 from threadpoolctl import ThreadpoolController
 
+from nas.samplers import GIVEN
 from nas.samplers.surrogate.cokriging import CoKriging
 from nas.samplers.surrogate.encoding import Encoding
 from nas.samplers.surrogate.feasibility import chances, learn
-from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared
+from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared, splice
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
+NEAR_GIVEN = 0.5  # the share of the first trials that keep something of a given one
 POOL, FRESH = 128, 8  # random configurations in the pool, and the number replaced in each proposal
 PARENTS = 8
 CHILDREN = 16
@@ -50,6 +52,7 @@ class Sampler(RandomSampler):
         self.seed = seed
         self.drafts: dict[int, Draft] = {}  # every trial's configuration
         self._seen: list[FrozenTrial] = []
+        self._given: list[int] = []
         self._tried: set[frozenset[tuple[str, Any]]] = set()
         self._rungs: list[dict[int, float]] = []
         self._infeasible: dict[int, bool] = {}
@@ -76,7 +79,7 @@ class Sampler(RandomSampler):
         while len(self._pool) < POOL:
             self._pool.append(draft(sample, rng))
         if len(self._rungs[0]) < RANDOM_TRIALS:
-            return self._new_random(sample, rng)
+            return self._early(sample, rng)
         self._ready = self._untried(self._ready)
         if not self._ready:
             with threadpools().limit(limits=1):  # the cores belong to the workers
@@ -98,6 +101,8 @@ class Sampler(RandomSampler):
                 self.drafts[number] = made
                 self._vectors.pop(number, None)
                 self._tried.add(key(trial.params))
+                if GIVEN in trial.user_attrs:
+                    self._given.append(number)
             excess = any(value > 0 for value in trial.constraints.values())
             if excess or trial.intermediate_values:
                 if excess and not self._infeasible.get(number):
@@ -111,6 +116,20 @@ class Sampler(RandomSampler):
                 elif values.get(number) != sign * value:
                     values[number] = sign * value
                     self._changes += 1
+
+    def _early(self, sample: Sample, rng: np.random.Generator) -> Params | None:
+        """A random configuration, a mutation of a given one, or one half each of both."""
+        feasible = [number for number in self._given if not self._infeasible.get(number)]
+        if feasible and rng.random() < NEAR_GIVEN:
+            given, drawn = self.drafts[feasible[rng.integers(len(feasible))]], draft(sample, rng)
+            made = (
+                mutate(sample, rng, given, changes=1 + int(rng.integers(3))),
+                splice(sample, rng, given, drawn),  # a good architecture, another training
+                splice(sample, rng, drawn, given),  # and the reverse
+            )[rng.integers(3)]
+            if made.key not in self._tried:
+                return made.params
+        return self._new_random(sample, rng)
 
     def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         for _ in range(TRIES):
