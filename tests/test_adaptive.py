@@ -186,10 +186,12 @@ def test_the_highest_rung_is_promoted_first():
 
 
 def test_the_place_of_one_who_is_on_its_way_already_is_not_given_to_the_next():
-    """Forgotten: it is running again after an interruption."""
-    scheduler = told(make(), [(v,) for v in (3, 2, 1)])
-    scheduler.forget(0)
+    """It is running again after an interruption, and since then better ones have come."""
+    values = [(v,) for v in (3, 2, 1, 4, 5)]
+    scheduler = told(make(), values)
+    scheduler.resume(0)
     assert scheduler.promote(last=False) is None
+    assert told(make(), values).promote(last=False) == 4
 
 
 def test_given_up_is_who_stands_two_or_more_behind_the_largest_share():

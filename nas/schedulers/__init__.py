@@ -37,7 +37,10 @@ class Scheduler(Protocol):
         """Return the paused trials that can no longer be promoted if at most `planned` trials are ever started."""
 
     def forget(self, trial: int) -> None:
-        """Drop a candidate that has ended, or runs again after an interruption. Its values still count."""
+        """Drop a paused trial that has ended. Its values still count."""
+
+    def resume(self, trial: int) -> None:
+        """Drop a paused trial that runs again after an interruption: it has been promoted from its rung before."""
 
     def fail(self, trial: int) -> None:
         """Erase a failed trial, as if it had never existed."""

@@ -36,6 +36,9 @@ class Scheduler:
     def forget(self, trial: int) -> None:
         return None
 
+    def resume(self, trial: int) -> None:
+        return None
+
     def fail(self, trial: int) -> None:
         for values in self.values.values():
             values.pop(trial, None)

@@ -24,6 +24,9 @@ class Scheduler:
     def forget(self, trial: int) -> None:
         return None
 
+    def resume(self, trial: int) -> None:
+        return None
+
     def fail(self, trial: int) -> None:
         return None
 

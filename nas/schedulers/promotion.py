@@ -65,6 +65,11 @@ class Scheduler:
     def forget(self, trial: int) -> None:
         self.paused.pop(trial, None)
 
+    def resume(self, trial: int) -> None:
+        rung = self.paused.pop(trial, None)
+        if rung is not None:
+            self.promoted[rung].add(trial)
+
     def fail(self, trial: int) -> None:
         self.paused.pop(trial, None)
         for rung in self.rungs:

@@ -230,7 +230,7 @@ class Engine:
         if kept:
             self.last_values[trial.number] = values[kept]
         if kept < last or kept not in self.scheduler.rungs:  # it was running
-            self.scheduler.forget(trial.number)
+            self.scheduler.resume(trial.number)
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
 
     def _record(self, running: _Running) -> None:
