@@ -6,10 +6,10 @@
 Both search the hybrid study's space with its limits, budget and data, with two workers of one thread each, for the same
 wall time from the start of the process. *ours* is `nas.run`'s machinery. *stock* is what a user writes after reading
 the manuals of Ray Tune and Optuna: `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors and a
-function trainable with a DataLoader. It has the same `build_model`, optimiser, augmentation and metrics; a network
-above the limits reports the AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then
-trained again on training and validation images with three seeds and tested once. With `--at-once`, other load on the
-machine affects both arms alike.
+function trainable with a DataLoader. It has the same `build_model`, optimiser, augmentation, running mean and metrics.
+A network above the limits reports the AUC of chance and returns. Each arm's incumbent, its best trial at full budget,
+is then trained again on training and validation images with three seeds and tested once. With `--at-once`, other load
+on the machine affects both arms alike.
 
 Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html.
 """
@@ -56,10 +56,11 @@ from studies import Configuration, StudySpec
 from studies import load as load_study
 from trainers import tasks
 from trainers.batch.augment import augment
+from trainers.batch.mixing import mix_batch
 from trainers.batch.normalise import normalise
-from trainers.data import load, source_to_dict
+from trainers.data import Simulated, load, source_to_dict
 from trainers.evaluate import evaluate
-from trainers.optimise import learning_rate, optimiser_of
+from trainers.optimise import RunningMean, learning_rate, optimiser_of, set_learning_rate
 
 ARMS = ("ours", "stock")
 WORKERS = 2
@@ -115,19 +116,25 @@ def trainable(config: dict[str, Any], *, spec: StudySpec) -> None:
         chosen.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs
     )
     optimizer = optimiser_of(model, training)
-    images = TensorDataset(data.train.images, data.train.labels)
+    images = TensorDataset(data.train.images[:], data.train.labels)
     loader = DataLoader(images, batch_size=training.batch_size, shuffle=True)
+    mean = RunningMean(model, training.ema * len(loader))
     for epoch in range(training.epochs):
+        if epoch > 0:
+            mean.swap()
         model.train()
         for step, (x, y) in enumerate(loader):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(epoch + (step + 0.5) / len(loader), training)
-            outputs = model(augment(normalise(x, training.normalisation), training.augmentation))
-            loss = task.loss(outputs, y, training.label_smoothing)
+            set_learning_rate(optimizer, learning_rate(epoch + (step + 0.5) / len(loader), training))
+            x = augment(normalise(x, training.normalisation), training.augmentation)
+            x, aims = mix_batch(x, y, None, training.augmentation)
+            outputs = model(x)
+            losses = [task.loss(outputs, aim, training.label_smoothing, share) for aim, share in aims]
             optimizer.zero_grad()
-            loss.backward()
+            sum(losses[1:], losses[0]).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
             optimizer.step()
+            mean.update()
+        mean.swap()
         metrics = evaluate(model, data.val, task, normalisation=training.normalisation)
         tune.report({"auc": metrics["auc"]})
 
@@ -223,12 +230,13 @@ def main() -> None:
     p.add_argument("--minutes", type=float, default=30)
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--at-once", action="store_true")
+    p.add_argument("--images", type=int, default=4000)
     p.add_argument("--out", type=Path, default=Path("side_by_side"))
     p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # runs in its own process
     p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = p.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = replace(load_study("hybrid"), trials=1_000_000)
+    study = replace(load_study("hybrid"), data=Simulated(images=args.images), trials=1_000_000)
     if args.arm:
         run_arm(args.arm, replace(study, seed=args.seed), args.minutes, args.out / f"{args.arm}-{args.seed}")
         return
@@ -238,6 +246,7 @@ def main() -> None:
         running = []
         for arm in ARMS:
             options = ["--arm", arm, "--seed", str(seed), "--minutes", str(args.minutes), "--out", str(args.out)]
+            options += ["--images", str(args.images)]
             running.append(subprocess.Popen([sys.executable, __file__, *options]))
             if not args.at_once:
                 running[-1].wait()
