@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from nas.searching.drafts import draft
-from search_space import Hybrid, build_model
+from search_space import Architecture, Hybrid, build_model
 from studies import load as load_study
 from trainers import tasks
 from trainers.config import NO_AUGMENTATION, TrainConfig
@@ -41,23 +41,22 @@ def auc(architecture: Hybrid, rate: float, seed: int, data: Dataset) -> float:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--images", type=int, default=1600, help="in all; 70%% are trained on")
     args = p.parse_args()
     torch.set_num_threads(1)
-    data, spec = load(Simulated("deeplense-1", images=1600, image_size=32)), load_study("hybrid")
+    data, spec = load(Simulated("deeplense-1", images=args.images, image_size=32)), load_study("hybrid")
     print("| network | norm |", " | ".join(f"{rate:g}" for rate in RATES), "|")
     print("|---|---|" + "---|" * len(RATES))
+    drawn: list[Architecture] = []
     for given in spec.first:
-        drawn: list[Hybrid] = []
-        draft(
-            lambda trial, drawn=drawn: drawn.append(spec.sample(trial, 32).architecture),
-            np.random.default_rng(0),
-            given,
-        )
-        mixers = ", ".join(stage.mixer for stage in drawn[0].stages)
+        draft(lambda trial: drawn.append(spec.sample(trial, 32).architecture), np.random.default_rng(0), given)
+        network = drawn[-1]
+        assert isinstance(network, Hybrid)
+        mixers = ", ".join(stage.mixer for stage in network.stages)
         for norm_layer in ("layer", "batch"):
             values = [
                 statistics.fmean(
-                    auc(replace(drawn[0], norm_layer=norm_layer), rate, seed, data) for seed in range(args.seeds)
+                    auc(replace(network, norm_layer=norm_layer), rate, seed, data) for seed in range(args.seeds)
                 )
                 for rate in RATES
             ]
