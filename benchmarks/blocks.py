@@ -43,7 +43,7 @@ class Ours(nn.Module):
 def pairs(dim: int, side: int, heads: int, window: int) -> Iterator[tuple[str, nn.Module, nn.Module, str]]:
     """Yield the name, our block, timm's, and the layout that timm's works in."""
     ours, grid, tokens = partial(Ours, dim, side), (side, side), side * side
-    swin = {"num_heads": heads, "window_size": window, "mlp_ratio": 4.0}
+    swin: dict[str, Any] = {"num_heads": heads, "window_size": window, "mlp_ratio": 4.0}
     yield "attention", ours("attention", heads=heads), VitBlock(dim, heads, qkv_bias=True), "tokens"
     for name, index in (("window", 0), ("window, shifted", 1)):
         shift = index * window // 2
@@ -57,7 +57,7 @@ def pairs(dim: int, side: int, heads: int, window: int) -> Iterator[tuple[str, n
     convnext = ConvNeXtBlock(dim, ls_init_value=None)
     yield "convnext", ours("conv", variant="convnext", kernel=7, expand=4), convnext, "channels"
     squeeze = partial(SqueezeExcite, rd_channels=dim // 4, act_layer=nn.SiLU)
-    settings = {"exp_ratio": 4, "act_layer": nn.SiLU, "norm_layer": LayerNormAct2d, "se_layer": squeeze}
+    settings: dict[str, Any] = {"exp_ratio": 4, "act_layer": nn.SiLU, "norm_layer": LayerNormAct2d, "se_layer": squeeze}
     yield (
         "mbconv",
         ours("conv", variant="mbconv", kernel=3, expand=4),

@@ -24,20 +24,21 @@ from torch import nn
 
 import studies
 from nas.searching.drafts import draft
-from search_space import build_model, cost
-from search_space.architecture import Architecture
+from search_space import Architecture, Hybrid, build_model, cost
 
 SIZE, CLASSES, BATCH = 64, 3, 64
 
 
-def architectures(count: int) -> list[Architecture]:
+def architectures(count: int) -> list[Hybrid]:
     spec, rng = studies.load("hybrid"), np.random.default_rng(0)
-    found: list[Architecture] = []
+    drawn: list[Architecture] = []
+    found: list[Hybrid] = []
     while len(found) < count:
-        made = []
-        draft(lambda trial, made=made: made.append(spec.sample(trial).architecture), rng)
-        if cost(made[0], in_chans=1, image_size=SIZE, num_outputs=CLASSES).macs < spec.max_macs / 4:
-            found.append(made[0])
+        draft(lambda trial: drawn.append(spec.sample(trial).architecture), rng)
+        made = drawn[-1]
+        assert isinstance(made, Hybrid)
+        if cost(made, in_chans=1, image_size=SIZE, num_outputs=CLASSES).macs < spec.max_macs / 4:
+            found.append(made)
     return found
 
 

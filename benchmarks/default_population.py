@@ -73,7 +73,8 @@ def main() -> None:
     results = []
     for seed in range(args.seeds):
         model, seconds = train(data, args.epochs, seed)
-        views = {"upright": data.val.images, "turned": torch.rot90(data.val.images, 1, (2, 3))}
+        upright = data.val.images[:]
+        views = {"upright": upright, "turned": torch.rot90(upright, 1, (2, 3))}
         scores = [auc(data.val.labels, probabilities(model, images)) for images in views.values()]
         for view, score in zip(views, scores, strict=True):
             print(f"{seed:6} {view:8} {score.mean():6.3f} " + " ".join(f"{s:6.3f}" for s in score) + f"  {seconds:.1f}")

@@ -48,8 +48,7 @@ from search_space import build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
 from trainers.batch.normalise import normalise, resolve
-from trainers.data import Dataset, Simulated, load
-from trainers.data.dataset import Split
+from trainers.data import Dataset, Simulated, Split, joined, load
 from trainers.fit import fit
 
 TRAININGS = ("first", "second", "fewer pixels", "fewer images")
@@ -91,7 +90,7 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
 def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> dict[str, Any]:
     """Train on every `share`-th image; return the AUC after every epoch and the seconds in all."""
     task = tasks.create("substructure", data)
-    unseen = Split(*(torch.cat([getattr(s, name) for s in (data.val, data.test)]) for name in ("images", "labels")), {})
+    unseen = joined(data.val, data.test)
     images = Split(data.train.images[::share], data.train.labels[::share], {})
     torch.manual_seed(seed)
     model = build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=3)

@@ -68,7 +68,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     spec = replace(load_study("hybrid"), trials=args.trials, epochs=args.epochs, min_epochs=2, first=())
     spec = replace(spec, sampler=args.sampler or spec.sampler)
-    clock, marks = Clock(), []
+    clock = Clock()
+    marks: list[tuple[int, float, dict[str, float]]] = []
 
     def listen(event: Event) -> None:
         if event.kind in ("complete", "pruned", "failed", "paused"):

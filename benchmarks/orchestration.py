@@ -70,7 +70,8 @@ def main() -> None:
 
     last: dict[int, float] = {}
     begun: set[int] = set()
-    starts, between = [], []
+    starts: list[float] = []
+    between: list[float] = []
     for now, event in events:
         if event.kind in ("started", "resumed"):
             begun.add(event.trial)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +36,7 @@ def architecture(mixer: str) -> Architecture:
     """Two stages of one mixer, with the first choice of every parameter."""
 
     class First:
-        def suggest_categorical(self, name: str, choices: list[object]) -> object:
+        def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
             return choices[0]
 
         def suggest_int(self, name: str, low: int, high: int, **_: object) -> int:

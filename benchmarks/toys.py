@@ -18,7 +18,7 @@ from search_space import Toy, build_model, cost
 from studies import load as load_study
 from trainers import tasks
 from trainers.config import Augmentation, TrainConfig
-from trainers.data import Dataset, Folder, Split, load
+from trainers.data import Dataset, Folder, Split, joined, load
 from trainers.evaluate import evaluate
 from trainers.fit import fit
 
@@ -45,7 +45,7 @@ def main() -> None:
     args = p.parse_args()
     spec = load_study("hybrid")
     data = load(Folder(args.data, image_size=64) if args.data else spec.data)
-    both = Split(torch.cat([data.train.images, data.val.images]), torch.cat([data.train.labels, data.val.labels]), {})
+    both = joined(data.train, data.val)
     print(f"{data.describe()}; {spec.epochs} epochs")
     for name in ("mlp", "lenet", "resnet2"):
         toy = Toy(name)

@@ -32,6 +32,7 @@ from trainers.data.simulated.systems import draw
 from trainers.metrics import macro_auc
 
 Array = NDArray[np.floating]
+Labels = NDArray[np.integer]
 
 
 def statistics(images: Array) -> Array:
@@ -56,7 +57,7 @@ def trees() -> HistGradientBoostingClassifier:
     return HistGradientBoostingClassifier(max_iter=100, learning_rate=0.06, max_leaf_nodes=12, random_state=0)
 
 
-def told_apart(features: Array, labels: NDArray[np.int64]) -> str:
+def told_apart(features: Array, labels: Labels) -> str:
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     p = cross_val_predict(trees(), features, labels, cv=folds, method="predict_proba")
     pairs = []
@@ -67,14 +68,14 @@ def told_apart(features: Array, labels: NDArray[np.int64]) -> str:
     return f"{macro_auc(p, labels):.3f}  ({', '.join(pairs)})"
 
 
-def simulated(population: Population, count: int, size: int, rng: np.random.Generator) -> tuple[Array, ...]:
+def simulated(population: Population, count: int, size: int, rng: np.random.Generator) -> tuple[Array, Labels]:
     """Images (N, H, W) and labels (N,), `count` of each class."""
     light = [noiseless(population, draw(population, label, count, rng), size) for label in CLASSES]
     images = np.concatenate([expose(population, part, rng) for part in light]).astype(float)
     return images, np.arange(len(CLASSES)).repeat(count)
 
 
-def twins(population: Population, count: int, size: int, rng: np.random.Generator) -> tuple[Array, ...]:
+def twins(population: Population, count: int, size: int, rng: np.random.Generator) -> tuple[Array, Labels, Array]:
     """As `simulated`, from the smooth lens that fits each best, and the parameters' shifts (N, 14)."""
     images, shifts = [], []
     for label in CLASSES:
@@ -89,7 +90,7 @@ def twins(population: Population, count: int, size: int, rng: np.random.Generato
     return np.concatenate(images).astype(float), np.arange(len(CLASSES)).repeat(count), np.concatenate(shifts)
 
 
-def principal_components(images: Array, labels: NDArray[np.int64]) -> dict[str, float]:
+def principal_components(images: Array, labels: Labels) -> dict[str, float]:
     """Macro AUC by view of the test images: every third image of each class."""
     test = np.arange(len(labels)) % 3 == 0
     flat = images / images.max((1, 2), keepdims=True)
