@@ -81,9 +81,11 @@ class Conditional:
 
     def __init__(self, order: tuple[int, ...]) -> None:
         self.role = dict(zip(MIXERS, order, strict=True))  # the mixer whose values each mixer gets
-        rng, self.curves = np.random.default_rng(0), []
-        for seed in range(RANDOM):
-            draft(lambda trial, seed=seed: self.curves.append(self.learn(SPEC.sample(trial), seed)), rng)
+        rng = np.random.default_rng(0)
+        drawn: list[Configuration] = []
+        for _ in range(RANDOM):
+            draft(lambda trial: drawn.append(SPEC.sample(trial)), rng)
+        self.curves = [self.learn(config, seed) for seed, config in enumerate(drawn)]
         finals = [final for final, _ in self.curves]
         self.best, self.median = max(finals), float(np.median(finals))
 

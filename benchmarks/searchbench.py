@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState
 
 from nas import samplers, schedulers
 from nas.schedulers import Decision
@@ -124,12 +124,9 @@ def best_of_others(benches: Mapping[str, Any], task: str, count: int, seed: int)
     rng, found = np.random.default_rng([seed, 99]), []
     others = sorted(set(benches) - {task})
     for i in rng.permutation(max(count, len(others)))[:count]:
-        bench, best = benches[others[i % len(others)]], (-np.inf, {})
-        for _ in range(200):
-            configs: list[Any] = []
-            made = draft(lambda trial, bench=bench, configs=configs: configs.append(decode(bench, trial)), rng)
-            best = max(best, (bench.true(configs[0]), made.params), key=lambda pair: pair[0])
-        found.append(best[1])
+        bench = benches[others[i % len(others)]]
+        drawn = [draft(partial(decode, bench), rng).params for _ in range(200)]
+        found.append(max(drawn, key=lambda params: bench.true(decode(bench, FixedTrial(params)))))
     return found
 
 
