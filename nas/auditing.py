@@ -37,6 +37,7 @@ def audit(
     skip_bad: bool = False,
     hdu: str | Sequence[str] | None = None,
     clip: str | tuple[float, float] | None = None,
+    key: str | Sequence[str] | None = None,
     image_size: int | None = None,
 ) -> Audit:
     """Look for what makes results on a data set meaningless, before anything is trained.
@@ -45,7 +46,7 @@ def audit(
     a search would refuse the data, as it does images that are in two classes or two splits.
     """
     if not isinstance(data, Dataset):
-        source = source_of(data, image_size, skip_bad, None, group=group, hdu=hdu, clip=clip)
+        source = source_of(data, image_size, skip_bad=skip_bad, group=group, hdu=hdu, clip=clip, key=key)
         data = load(source, progress=False)
     return checks.audit(data)
 

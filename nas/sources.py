@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,26 @@ from trainers.data import Arrays, Folder, Function, Simulated, Source, from_arra
 
 FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized by default
 LARGEST = 4096  # pixels a side: a few larger images fill the memory
+READ = "says how image files are read"
+FOLDER_ONLY = {
+    "skip_bad": "discards unreadable files", "group": "finds objects in the names of files", "hdu": READ, "clip": READ,
+    "key": READ,
+}  # fmt: skip
+"""The options of folders, and what each does."""
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load
 
 
 def source_of(
     data: Any,
-    image_size: int | None,
-    skip_bad: bool,
-    images: int | None,
+    image_size: int | None = None,
+    images: int | None = None,
     data_seed: int | None = None,
-    group: str | None = None,
-    hdu: str | Sequence[str] | None = None,
-    clip: str | tuple[float, float] | None = None,
+    **options: Any,
 ) -> Source:
-    """The data source that `data` means; the options are its fields.
+    """The data source that `data` means; `image_size`, `images`, `data_seed` and `options` are its fields.
 
-    `data` is a source; a folder; "my_package.my_images:load", a function; or what such a function may return: images
+    `options` are those in FOLDER_ONLY; None is the source's own value. `data` is a source; a folder, or a file of
+    stacked arrays; "my_package.my_images:load", a function; or what such a function may return: images
     and labels, a torch Dataset, or either by split.
     """
     if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
@@ -37,7 +40,8 @@ def source_of(
     elif isinstance(data, str | Path):
         if not _exists(str(data)):
             raise UserError(
-                f"data folder {str(data)!r} does not exist; expected a folder of images, or my_package.my_images:load"
+                f"data folder {str(data)!r} does not exist; expected a folder of images, a file of stacked arrays, or "
+                "my_package.my_images:load"
             )
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
     check_number("image_size", image_size, 8, LARGEST, whole=True)
@@ -47,20 +51,14 @@ def source_of(
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if data_seed is not None and not isinstance(data, Simulated):
         raise UserError(f"data_seed draws simulated images anew, not those of {type(data).__name__}; omit it")
-    read = "says how image files are read"
-    for name, value, what in (
-        ("skip_bad", skip_bad or None, "discards unreadable files"),
-        ("group", group, "finds objects in the names of files"), ("hdu", hdu, read), ("clip", clip, read),
-    ):  # fmt: skip
-        if value is not None and not isinstance(data, Folder):
+    options = {name: value for name, value in options.items() if value not in (None, False)}
+    for name, what in FOLDER_ONLY.items():
+        if name in options and not isinstance(data, Folder):
             raise UserError(f"{name} {what}, but the data is no folder of images; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
         return from_arrays(data, image_size=image_size)
-    changes: Mapping[str, Any] = {
-        "image_size": image_size, "images": images, "skip_bad": skip_bad or None, "seed": data_seed,
-        "group": group, "hdu": hdu, "clip": clip,
-    }  # fmt: skip
-    return replace(data, **{name: value for name, value in changes.items() if value is not None})
+    changes: dict[str, Any] = {"image_size": image_size, "images": images, "seed": data_seed}
+    return replace(data, **{name: value for name, value in changes.items() if value is not None}, **options)
 
 
 def _exists(path: str) -> bool:

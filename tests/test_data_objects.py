@@ -407,7 +407,7 @@ def test_what_is_not_used_is_named_and_what_systems_leave_is_not(tmp_path: Path,
         fill(root / label, 12, rng)
     fill(root / "no" / "more", 5, rng)
     for i in range(20):
-        (root / "vort" / f"{i}.tif").write_bytes(b"x")
+        (root / "vort" / f"{i}.bmp").write_bytes(b"x")
     fill(root / "plots", 2, rng)
     (root / "notes.txt").write_text("x")
     for junk in ("@eaDir/1.npy", "__MACOSX/._1.npy", ".ipynb_checkpoints/1.npy", "lost+found/1.npy", "no/Thumbs.db"):
@@ -415,7 +415,7 @@ def test_what_is_not_used_is_named_and_what_systems_leave_is_not(tmp_path: Path,
         (root / junk).write_bytes(b"x")
     data = read(root)
     assert len(data.train) + len(data.val) + len(data.test) == 24
-    assert "; not used: 20 .tif in vort/, 5 .npy in no/more/, 2 .npy in plots/, notes.txt" in line(root)
+    assert "; not used: 20 .bmp in vort/, 5 .npy in no/more/, 2 .npy in plots/, notes.txt" in line(root)
     assert {f.parent.name for f in images_below(root)} == {"no", "vort", "more", "plots"}
 
 

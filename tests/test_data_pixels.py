@@ -93,17 +93,17 @@ def test_unclear_hdus_are_refused_in_one_line_that_lists_them_and_can_be_chosen(
     assert "\n" not in str(error.value)
     for i, unit in enumerate(units, 1):
         assert f"{i}: {unit.name or 'unnamed'} {'x'.join(map(str, unit.data.shape))}" in str(error.value)
-    np.testing.assert_array_equal(read_stored(path, ["2"]).array, units[1].data)
+    np.testing.assert_array_equal(read_stored(path, Reading(hdu=("2",))).array, units[1].data)
 
 
 def test_chosen_hdus_are_channels_in_the_order_asked_for(tmp_path):
     path = write(tmp_path / "x.fits", [hdu("LENS"), hdu("SOURCE", NOISE + 1), hdu("PSF", SMALL)])
-    stored = read_stored(path, ("source", "LENS"))
+    stored = read_stored(path, Reading(hdu=("source", "LENS")))
     assert stored.hdus == ("SOURCE", "LENS")
     np.testing.assert_array_equal(stored.array, [NOISE + 1, NOISE])
     for names, says in ((["SKY"], "no HDU 'SKY' among 3 HDUs"), (["LENS", "PSF"], "cannot be the channels of one")):
         with pytest.raises(TrainingError, match=says):
-            read_stored(path, names)
+            read_stored(path, Reading(hdu=tuple(names)))
 
 
 def test_compressed_fits_files_are_read_as_plain_ones(tmp_path):

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -199,10 +200,53 @@ def test_files_of_bands_are_predicted_as_the_channels_of_one_image(tmp_path):
             np.save(tmp_path / "data" / f"{i}-HSC-{band.upper()}.npy", plane)
     assert torch.equal(predict(model, tmp_path / "data").probabilities, predict(model, images).probabilities)
     ((files, _),) = predicting.predict_files(model, predicting.image_files([tmp_path / "data"]))
-    assert [file.name for file in files] == [f"{i}-HSC-G.npy" for i in range(5)]
+    assert [Path(file).name for file in files] == [f"{i}-HSC-G.npy" for i in range(5)]
     (tmp_path / "data" / "3-HSC-R.npy").unlink()
     with pytest.raises(nas.UserError, match=r"4 of 5 objects have a file for each of the bands g, r, i, and .* g, i\)"):
         predict(model, tmp_path / "data")
+
+
+@pytest.mark.parametrize("form", ["npy", "folder", "npz", "h5", "pt"])
+@pytest.mark.parametrize("chans", [1, 3])
+def test_stacked_arrays_are_predicted_and_evaluated_as_arrays_are(tmp_path, monkeypatch, capsys, form, chans):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    exported(tmp_path / "m", Toy("lenet"), in_chans=chans)
+    model, rng = nas.load_model(tmp_path / "m"), np.random.default_rng(0)
+    images, labels = rng.random((300, chans, 32, 32)).astype("f4"), np.array(TASK.classes)[np.arange(300) % 3]
+    stored, name = images[:, 0] if chans == 1 else images, f"set.{form}"
+    if form == "npz":
+        np.savez(tmp_path / name, x=stored, y=labels)
+    elif form == "h5":
+        with pytest.importorskip("h5py").File(tmp_path / name, "w") as file:
+            file["x"], file["y"] = stored, labels.astype(object)
+    elif form == "pt":
+        torch.save({"x": torch.from_numpy(stored), "y": labels.tolist()}, tmp_path / name)
+    else:
+        folder = tmp_path / ("set.folder" if form == "folder" else "apart")
+        folder.mkdir()
+        np.save(folder / "labels.npy", labels)
+        np.save(folder / "images.npy" if form == "folder" else tmp_path / name, stored)
+    expected = predict(model, images).probabilities
+    assert torch.equal(predict(model, tmp_path / name).probabilities, expected)
+    if form != "npy":  # which has no labels
+        found, wanted = (nas.evaluate(model, data).metrics for data in (tmp_path / name, (images, labels)))
+        assert found == pytest.approx(wanted)
+    assert main_of("predict", ["--model", str(tmp_path / "m"), "--json", str(tmp_path / name)]) == 0
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert [row["file"].rpartition("[")[2] for row in rows] == [f"{i}]" for i in range(300)]
+    assert rows[299]["probabilities"] == dict(zip(model.classes, expected[299].tolist(), strict=True))
+
+
+def test_a_bad_row_of_a_stack_is_named_and_may_be_left_out(tmp_path, capsys):
+    exported(tmp_path / "m", Toy("lenet"))
+    images = np.random.default_rng(0).random((40, 32, 32))
+    images[7, :9] = np.nan
+    np.savez(tmp_path / "set.npz", x=images)
+    words = ["--model", str(tmp_path / "m"), "--json", str(tmp_path / "set.npz")]
+    assert main_of("predict", words) == 2
+    assert "set.npz[7] cannot be used (holds NaN" in capsys.readouterr().err
+    assert main_of("predict", [*words, "--skip-bad"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["predictions"]) == 39
 
 
 @pytest.mark.parametrize("classes", [("no", "vort", "sphere"), ("no", "vort"), ("vort",)])

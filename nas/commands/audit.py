@@ -32,7 +32,15 @@ def command(argv: list[str]) -> int:
         if path is not None:
             check_writable(path, option)
     data = load(
-        source_of(args.data, args.image_size, args.skip_bad, None, group=args.group, hdu=args.hdu, clip=args.clip)
+        source_of(
+            args.data,
+            args.image_size,
+            skip_bad=args.skip_bad,
+            group=args.group,
+            hdu=args.hdu,
+            key=args.key,
+            clip=args.clip,
+        )
     )
     found = audit(data)
     console = Terminal()

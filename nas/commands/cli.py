@@ -48,6 +48,7 @@ def parser(command: str, description: str) -> Parser:
 
 def add_reading_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels, by name or number")
+    p.add_argument("--key", metavar="IMAGES,LABELS", help="names of these arrays in .npz, .h5 and .pt files")
     p.add_argument("--clip", metavar="LOW,HIGH", help="clip each image at these percentiles, such as 0.1,99.9")
 
 
@@ -58,6 +59,7 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
         help="combine the predictions for this many symmetries of the square (default: as exported)",
     )  # fmt: skip
     p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels (default: as in training)")
+    p.add_argument("--key", metavar="IMAGES,LABELS", help="names of arrays in .npz, .h5, .pt (default: as in training)")
 
 
 def add_limits(p: argparse.ArgumentParser) -> None:

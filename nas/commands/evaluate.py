@@ -54,7 +54,9 @@ def command(argv: list[str]) -> int:
         check_number(name, value, lowest, whole=True)
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
-    source = source_for(model, given, args.skip_bad, args.images, args.data_seed, args.group, args.hdu)
+    source = source_for(
+        model, given, args.images, args.data_seed, skip_bad=args.skip_bad, group=args.group, hdu=args.hdu, key=args.key
+    )
     data = load(source, partial=True)
     evaluation = evaluate(model, data, args.split, with_training_images=args.with_training_images)
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"

@@ -15,7 +15,7 @@ from nas.errors import UserError
 def options() -> Parser:
     p = parser("predict", "Classify or measure images with an exported model.")
     add_model_options(p)
-    p.add_argument("images", type=Path, nargs="+", help="image files, or folders of them")
+    p.add_argument("images", type=Path, nargs="+", help="image files, stacked arrays, or folders of them")
     p.add_argument("--skip-bad", action="store_true", help="leave out and name unreadable images instead of stopping")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
@@ -33,9 +33,9 @@ def command(argv: list[str]) -> int:
     files = image_files(args.images)
     bad: list[str] | None = [] if args.skip_bad else None
     predicted = [
-        {"file": str(file), **row}
-        for batch, predictions in predict_files(model, files, bad=bad, hdu=args.hdu)
-        for file, row in zip(batch, rows(predictions), strict=True)
+        {"file": name, **row}
+        for batch, predictions in predict_files(model, files, bad=bad, hdu=args.hdu, key=args.key)
+        for name, row in zip(batch, rows(predictions), strict=True)
     ]
     for fault in bad or ():
         print(f"left out: {fault}", file=sys.stderr)

@@ -43,6 +43,7 @@ def evaluate(
     group: str | None = None,
     skip_bad: bool = False,
     hdu: str | Sequence[str] | None = None,
+    key: str | Sequence[str] | None = None,
     with_training_images: bool = False,
 ) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
@@ -50,11 +51,13 @@ def evaluate(
     `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
     some of the model's classes: metrics that need the others are left out. Images that the model was trained on, also
     turned or mirrored, are counted and left out, unless `with_training_images`. `group` and `skip_bad` are as in
-    `nas.search`, `views` and `hdu` as in `nas.predict`. UserError if the model does not fit the data.
+    `nas.search`, `views`, `hdu` and `key` as in `nas.predict`. UserError if the model does not fit the data.
     """
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
-        data = load(source_for(model, data, skip_bad, group=group, hdu=hdu), progress=False, partial=True)
+        data = load(
+            source_for(model, data, skip_bad=skip_bad, group=group, hdu=hdu, key=key), progress=False, partial=True
+        )
     check_data(model, data)
     task = model.task
     if split not in SPLITS:
@@ -92,16 +95,15 @@ def evaluate(
 def source_for(
     model: LensModel,
     data: Any,
-    skip_bad: bool = False,
     images: int | None = None,
     data_seed: int | None = None,
-    group: str | None = None,
-    hdu: str | Sequence[str] | None = None,
+    **options: Any,
 ) -> Source:
     """The source that `data` means, read as the model's own images were; the options are as in `source_of`."""
-    source = source_of(data, model.image_size, skip_bad, images, data_seed, group, hdu)
+    source = source_of(data, model.image_size, images, data_seed, **options)
     if isinstance(source, Folder):
-        return replace(source, hdu=source.hdu or model.reading.hdu, clip=model.reading.clip)
+        own = model.reading
+        return replace(source, hdu=source.hdu or own.hdu, key=source.key or own.key, clip=own.clip)
     if model.reading.clip:
         low, high = model.reading.clip
         raise UserError(

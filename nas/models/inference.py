@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from trainers import tasks
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
-from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Stored, hdu_names, normal_form, resize
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored, normal_form, resize
+from trainers.data.folder.layouts import stacks_in
+from trainers.data.folder.named_arrays import Rows
 from trainers.data.folder.objects import channels
+from trainers.data.folder.stack import rows_of
 from trainers.data.given import to_array
 from trainers.errors import TrainingError
 from trainers.evaluate import turned
@@ -55,14 +59,16 @@ def predict(
     *,
     views: int | None = None,
     hdu: str | Sequence[str] | None = None,
+    key: str | Sequence[str] | None = None,
     batch_size: int = BATCH,
 ) -> Prediction | Measurement:
     """Predict class probabilities, or values in the unit of the training targets.
 
-    images: (N, C, H, W) as stored, of any real type and size; or image files, or folders of them. For a model of
-    several channels, the files of an image's bands are one image, in the place of the first. They are prepared here as
-    in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts each image as it is;
-    None: `model.views`. hdu: the HDUs of FITS files that are the channels, by name or number; None: as in training.
+    images: (N, C, H, W) as stored, of any real type and size; or image files, files of stacked arrays, or folders of
+    them. For a model of several channels, the files of an image's bands are one image, in the place of the first. They
+    are prepared here as in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts
+    each image as it is; None: `model.views`. hdu: the HDUs of FITS files that are the channels, by name or number; key:
+    the name of the images' array in .npz, .h5 and .pt files; None: as in training.
     UserError if images are not square, have another number of channels than the model, or miss more than a tenth of
     their pixels, or if a file cannot be read.
     """
@@ -71,21 +77,33 @@ def predict(
         images = [images]
     if isinstance(images, Sequence):
         files = image_files([Path(path) for path in images])
-        each = [predicted for _, predicted in _of_files(model, files, views, batch_size, hdu)]
+        each = [predicted for _, predicted in _of_files(model, files, views, batch_size, _reading(model, hdu, key))]
         return _named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
     return _named(model, _of_arrays(model, images, views, batch_size))
 
 
 def predict_files(
-    model: LensModel, files: Sequence[Path], *, bad: list[str] | None = None, hdu: str | Sequence[str] | None = None
-) -> Iterator[tuple[list[Path], Prediction | Measurement]]:
-    """Yield files and their predictions in batches of at most 256; of an image with a file for each band, the first.
+    model: LensModel,
+    files: Sequence[Path],
+    *,
+    bad: list[str] | None = None,
+    hdu: str | Sequence[str] | None = None,
+    key: str | Sequence[str] | None = None,
+) -> Iterator[tuple[list[str], Prediction | Measurement]]:
+    """Yield the names of images and their predictions in batches of at most 256.
 
-    UserError names a file that cannot be used; with a list `bad`, such files are left out and their faults added to it.
-    `hdu` is as in `predict`.
+    An image is called like its file, the first of those for each band, or `file[row]` in a stacked array. UserError
+    names one that cannot be used; with a list `bad`, such images are left out and their faults added to it. `hdu` and
+    `key` are as in `predict`.
     """
-    for batch, predicted in _of_files(model, files, model.views, BATCH, hdu, bad):
+    for batch, predicted in _of_files(model, files, model.views, BATCH, _reading(model, hdu, key), bad):
         yield batch, _named(model, predicted)
+
+
+def _reading(model: LensModel, hdu: str | Sequence[str] | None, key: str | Sequence[str] | None) -> Reading:
+    """The model's own reading, with the names that are given."""
+    given = Reading(hdu=hdu, key=key)  # type: ignore[arg-type] # which makes tuples of them
+    return replace(model.reading, hdu=given.hdu or model.reading.hdu, key=given.key or model.reading.key)
 
 
 @torch.inference_mode()
@@ -98,11 +116,14 @@ def predictions(model: LensModel, images: Images, *, views: int, symmetry: int =
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The files in `paths`, and the sorted images below its folders. UserError if a path is missing or has none."""
+    """The files in `paths`, and the sorted images below its folders. UserError if a path is missing or has none.
+
+    In a folder of stacked arrays, they are the files of images.
+    """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(images_below(path))
+            found = stacks_in(path) or sorted(images_below(path))
             if not found:
                 raise UserError(f"{path} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
             files += found
@@ -157,34 +178,52 @@ def _of_files(
     files: Sequence[Path],
     views: int,
     batch_size: int,
-    hdu: str | Sequence[str] | None,
+    reading: Reading,
     bad: list[str] | None = None,
-) -> Iterator[tuple[list[Path], Tensor]]:
-    each = channels(files)[0] if model.in_chans > 1 else [(file,) for file in files]
-    chosen = model.reading.hdu if hdu is None else hdu_names(hdu)
-    for start in range(0, len(each), batch_size):
-        names, images = [], []
-        for bands in each[start : start + batch_size]:
-            try:
-                images.append(_from_files(model, bands, chosen))
-            except UserError as error:
-                if bad is None:
-                    raise
-                bad.append(str(error))
-            else:
-                names.append(bands[0])
-        if images:
+) -> Iterator[tuple[list[str], Tensor]]:
+    names, images = [], []
+    for name, read in _each(model, files, reading):
+        try:
+            images.append(_read(model, name, read))
+        except UserError as error:
+            if bad is None:
+                raise
+            bad.append(str(error))
+        else:
+            names.append(name)
+        if len(images) == batch_size:
             yield names, _of_prepared(model, images, views)
+            names, images = [], []
+    if images:
+        yield names, _of_prepared(model, images, views)
 
 
-def _from_files(model: LensModel, bands: Sequence[Path], hdu: Sequence[str] | None) -> np.ndarray:
+def _each(model: LensModel, files: Sequence[Path], reading: Reading) -> Iterator[tuple[str, Callable[[], Stored]]]:
+    """The name of each image, and a function that reads it: a file, a file for each band, or a row of a stack."""
+    for bands in channels(files)[0] if model.in_chans > 1 else [(file,) for file in files]:
+        name = str(bands[0])
+        try:
+            rows = rows_of(bands[0], reading, model.in_chans) if len(bands) == 1 else None
+        except UNREADABLE:
+            rows = None  # and reading it says why
+        if rows is None:
+            yield name, partial(read_object, bands, reading)
+        else:
+            yield from ((f"{name}[{i}]", partial(_row, rows, i)) for i in range(len(rows)))
+
+
+def _row(rows: Rows, i: int) -> Stored:
+    return Stored(np.asarray(rows[i]))
+
+
+def _read(model: LensModel, name: str, read: Callable[[], Stored]) -> np.ndarray:
     try:
-        stored = read_object(bands, hdu)
+        stored = read()
     except UNREADABLE as error:
-        raise UserError(f"{bands[0]} cannot be read as an image: {error}") from error
+        raise UserError(f"{name} cannot be read as an image: {error}") from error
     if wrong := model.other_channels(stored.hdus):
-        raise UserError(f"{bands[0]} {wrong}")
-    return _prepared(model, stored, str(bands[0]))
+        raise UserError(f"{name} {wrong}")
+    return _prepared(model, stored, name)
 
 
 def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from numbers import Real
 from typing import Any
 
@@ -83,12 +84,11 @@ def read_normalisation(record: Any) -> Normalisation:
 def read_reading(config: Mapping[str, Any]) -> Reading:
     """How the model reads images, and the names of its channels. UserError or TrainingError unless both are right."""
     record, channels = config.get("reading", {}), config.get("channels", [])
-    if not isinstance(record, Mapping) or not set(record) <= {"hdu", "clip"}:
-        raise UserError(f"reading is {record!r}; expected hdu and clip")
-    names = record.get("hdu")
-    both = [*channels, *(names or [])] if isinstance(channels, list) and isinstance(names, list | None) else [None]
-    if not all(isinstance(name, str) for name in both):
-        raise UserError(f"channels is {channels!r} and hdu {names!r}; expected lists of names")
+    if not isinstance(record, Mapping) or not set(record) <= {field.name for field in fields(Reading)}:
+        raise UserError(f"reading is {record!r}; expected {', '.join(field.name for field in fields(Reading))}")
+    for what, names in {"channels": channels, "hdu": record.get("hdu"), "key": record.get("key")}.items():
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise UserError(f"{what} is {names!r}; expected a list of names")
     return Reading(**record)
 
 

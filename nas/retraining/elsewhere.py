@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,14 @@ from trainers import tasks
 from trainers.data import Dataset, Folder, Simulated, Source, source_from_dict, source_to_dict
 
 
-def other_source(
-    results: Results, data: Any, hdu: str | Sequence[str] | None, clip: str | tuple[float, float] | None
-) -> Source | None:
-    """The source that `data` means, as in `nas.search`; None if it is the search's own.
+def other_source(results: Results, data: Any, **options: Any) -> Source | None:
+    """The source that `data` means, as in `nas.search`; None if it is the search's own. `options` as in `source_of`.
 
     Images are brought to the size of the search's, unless `data` is a source, which has its own.
     """
     own = source_from_dict(results.spec["data"])
     size = None if isinstance(data, Source) else own.image_size
-    source = source_of(data, size, skip_bad=False, images=None, hdu=hdu, clip=clip)
+    source = source_of(data, size, **options)
     return None if source == own else source
 
 

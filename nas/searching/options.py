@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,10 +24,6 @@ def adapt(
     sampler: str | None = None,
     scheduler: str | None = None,
     data: Any = None,
-    group: str | None = None,
-    skip_bad: bool = False,
-    hdu: str | Sequence[str] | None = None,
-    clip: str | tuple[float, float] | None = None,
     image_size: int | None = None,
     images: int | None = None,
     data_seed: int | None = None,
@@ -39,8 +35,12 @@ def adapt(
     finals: float | None = None,
     folds: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    **reading: Any,
 ) -> StudySpec:
-    """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect."""
+    """Replace values of `spec` by the options that are not None. UserError if an option is invalid or has no effect.
+
+    `reading` are the `options` of `source_of`.
+    """
     spec = apply(spec, settings or {})
     words = {"task": task, "objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
     for name, word in words.items():
@@ -73,5 +73,5 @@ def adapt(
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
     given = spec.data if data is None else data
-    changes["data"] = source_of(given, image_size, skip_bad, images, data_seed, group, hdu, clip)
+    changes["data"] = source_of(given, image_size, images, data_seed, **reading)
     return replace(spec, **changes)

@@ -60,6 +60,7 @@ def search(
     skip_bad: bool = False,
     hdu: str | Sequence[str] | None = None,
     clip: str | tuple[float, float] | None = None,
+    key: str | Sequence[str] | None = None,
     image_size: int | None = None,
     images: int | None = None,
     data_seed: int | None = None,
@@ -85,8 +86,9 @@ def search(
     mean over seeds is the study's best.
 
     study: the name of one of ours, the path of a .py file with a STUDY, or a StudySpec.
-    data: a folder of images; (images, labels) in memory; a torch Dataset of (image, label); a function that returns
-        either, as "my_package.my_images:load"; or a source of `trainers.data` (default: the study's, simulated lenses).
+    data: a folder of images; a .npz, .h5 or .pt file of images and labels; (images, labels) in memory; a torch Dataset
+        of (image, label); a function that returns either, as "my_package.my_images:load"; or a source of
+        `trainers.data` (default: the study's, simulated lenses).
     task, sampler, scheduler: the name of one of ours, or the dotted name of your own module.
     objective: any metric of the task that has a direction, also with _d4_mean, _d4_worst or _d4_views (default: the
         study's, or the task's with another task).
@@ -96,7 +98,8 @@ def search(
         folder; all images of an object go into one split (default: the names of files say it).
     skip_bad: discard unreadable images of a folder instead of refusing it.
     hdu: the HDUs of FITS files that are the channels, by name or number: ("G", "R") or "G,R" (default: by their names).
-        clip: percentiles at which each channel of an image in a folder is clipped, such as (0.1, 99.9).
+        clip: percentiles at which each channel of an image in a folder is clipped, such as (0.1, 99.9). key: the names
+        of the images' and of the labels' array in .npz, .h5 and .pt files, such as ("x", "y") (default: common names).
     images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
         which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
@@ -120,9 +123,9 @@ def search(
     deadline = deadline_of(time_limit)
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
-        scheduler=scheduler, group=group, skip_bad=skip_bad, hdu=hdu, clip=clip, image_size=image_size, images=images,
-        data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
-        finals=finals, folds=folds, settings=settings,
+        scheduler=scheduler, group=group, skip_bad=skip_bad, hdu=hdu, clip=clip, key=key, image_size=image_size,
+        images=images, data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed,
+        seeds=seeds, finals=finals, folds=folds, settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from trainers.data.folder.image_file import MODES
+from trainers.data.folder.named_arrays import from_tensor
 from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical
 from trainers.errors import TrainingError, named
 
@@ -143,8 +143,7 @@ def one_each(values: Any, count: int, what: str) -> np.ndarray:
 def to_array(values: Any) -> np.ndarray:
     """A numpy array of a tensor, a picture, or anything that numpy makes an array of."""
     if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        return from_tensor(values)
     if isinstance(values, Image.Image):
         return np.asarray(values.convert(MODES.get(values.mode, "RGB")))
     try:

@@ -55,7 +55,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of images in any layout of `folder/layouts.py`, which is recognised."""
+    """A folder of images in any layout of `folder/layouts.py`, which is recognised, or a file of stacked arrays."""
 
     path: str  # made absolute, so that a record of it means the same to a worker elsewhere
     image_size: int | None = None  # None: as stored; otherwise resized, antialiased, at conversion
@@ -66,6 +66,7 @@ class Folder:
     group: str | None = None  # regular expression whose one group, in an image's path below, is the object's name
     hdu: tuple[str, ...] | None = None  # as in `Reading`; also text such as "G,R,I"
     clip: tuple[float, float] | None = None  # as in `Reading`; also text such as "0.1,99.9"
+    key: tuple[str, ...] | None = None  # as in `Reading`; also text such as "x,y"
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
@@ -85,7 +86,7 @@ class Folder:
 
     def reading(self) -> Reading:
         """How each image is read."""
-        return Reading(self.hdu, self.clip)
+        return Reading(self.hdu, self.clip, self.key)
 
     def raw(self) -> Raw | None:
         """The form of one image in arrays without a header, if it was given."""
@@ -234,7 +235,7 @@ def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
 
 def converted(source: Folder, progress: bool, cache: Path | None, partial: bool) -> Path:
     """The cache folder of a folder of images."""
-    listing = scan(Path(source.path), source.raw(), source.group)
+    listing = scan(Path(source.path), source.raw(), source.group, source.reading())
     if listing.fault and not partial:
         raise TrainingError(listing.fault)
     name = Path(source.path).name

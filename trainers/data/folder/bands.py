@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers.data.folder.image_file import UNREADABLE, Stored, chans_first, read_stored
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, chans_first, read_stored
 from trainers.errors import TrainingError
 
 
-def read_object(files: Sequence[Path], hdu: Sequence[str] | None = None) -> Stored:
+def read_object(files: Sequence[Path], reading: Reading = AS_STORED) -> Stored:
     """The image of one file or of a file for each band, (C, H, W), as `read_stored`. One of UNREADABLE."""
-    return Stored(read_bands(files, hdu)) if len(files) > 1 else read_stored(files[0], hdu)
+    return Stored(read_bands(files, reading)) if len(files) > 1 else read_stored(files[0], reading)
 
 
-def read_bands(files: Sequence[Path], hdu: Sequence[str] | None = None) -> np.ndarray:
+def read_bands(files: Sequence[Path], reading: Reading = AS_STORED) -> np.ndarray:
     """The image (C, H, W), as stored, of which each file holds one band. TrainingError if they do not fit."""
     planes = []
     for file in files:
         try:
-            planes.append(chans_first(read_stored(file, hdu).array))
+            planes.append(chans_first(read_stored(file, reading).array))
         except UNREADABLE as error:
             raise TrainingError(f"{file.name}: {error}") from error
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or len(planes[0]) != 1:

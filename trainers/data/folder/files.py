@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from trainers.data.folder.image_file import is_image
+from trainers.data.folder.image_file import ALONE, EXTENSIONS
 
 LEFTOVERS = ("lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
 NAMED = 4
@@ -19,6 +19,18 @@ def ignored(name: str) -> bool:
     return name.startswith((".", "__", "@")) or name.lower() in LEFTOVERS
 
 
+def is_image(name: str) -> bool:
+    """Whether a file of this name may hold an image."""
+    return name.lower().endswith(EXTENSIONS) and not ignored(name)
+
+
+def images_among(names: Iterable[str]) -> list[str]:
+    """The images among the files of one folder. Files of named arrays are some only where they are alone: they are
+    taken for a network's weights or for results beside pictures."""
+    found = [name for name in names if is_image(name)]
+    return [name for name in found if name.lower().endswith(ALONE)] or found
+
+
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder`, sorted."""
     return sorted(path for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
@@ -27,7 +39,8 @@ def subfolders(folder: Path) -> list[Path]:
 def images_in(folder: Path) -> list[os.DirEntry[str]]:
     """The image files in `folder`, unsorted."""
     with os.scandir(folder) as found:
-        return [file for file in found if is_image(file.name) and not ignored(file.name) and file.is_file()]
+        by_name = {file.name: file for file in found if file.is_file()}
+    return [by_name[name] for name in images_among(by_name)]
 
 
 def below(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -40,9 +53,8 @@ def below(folder: Path) -> Iterator[tuple[str, list[str]]]:
 def images_below(folder: Path) -> Iterator[Path]:
     """The image files in `folder` and in all folders below it, sorted in each."""
     for inside, files in below(folder):
-        for name in files:
-            if is_image(name):
-                yield Path(inside, name)
+        for name in images_among(files):
+            yield Path(inside, name)
 
 
 def unused(root: Path, used: Collection[str]) -> str | None:

@@ -16,19 +16,23 @@ from torch.nn import functional as F
 
 from trainers.data.folder.fits_file import read_fits
 from trainers.data.folder.missing import clipped, fill_missing
+from trainers.data.folder.named_arrays import NAMED_ARRAYS, arrays_in, choose_images, is_named_arrays
 from trainers.data.folder.object_array import read_npy
+from trainers.data.folder.tiff_file import read_tiff
 from trainers.errors import TrainingError
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")
-EXTENSIONS = (".npy", ".png", ".jpg", ".jpeg", *FITS)
+TIFF = (".tif", ".tiff")
+ALONE = (".npy", ".png", ".jpg", ".jpeg", *TIFF, *FITS)
+EXTENSIONS = (*ALONE, *NAMED_ARRAYS)
 MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I", "I;16B": "I", "I;16L": "I", "I": "I", "F": "F"}  # else RGB
 DEEP = ("RGB;16B", "RGBA;16B", "LA;16B")  # Pillow's names of what it reads with 8 bits
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, zlib.error, pickle.UnpicklingError, Image.DecompressionBombError
 )  # fmt: skip
 """The errors that reading a damaged image may raise."""
-CHANNELS = 16
-"""The most channels that an image may have."""
+FEW, CHANNELS = 4, 16
+"""The most channels that an image may have: of any size, and if it is square."""
 TINY, HUGE = float(np.finfo(np.float32).tiny), 1e36  # magnitudes of which float32 keeps all digits and sums
 READING = 2
 """Part of the keys of caches. Raise it when the same file becomes other pixels."""
@@ -40,10 +44,16 @@ class Reading:
 
     hdu: tuple[str, ...] | None = None  # HDUs of a FITS file, by name or number, that are the channels; None: by names
     clip: tuple[float, float] | None = None  # the percentiles at which each channel of each image is clipped
+    key: tuple[str, ...] | None = None  # of the images, and of the labels, in a file of named arrays; None: by names
 
     def __post_init__(self) -> None:
         if self.hdu is not None:
-            object.__setattr__(self, "hdu", hdu_names(self.hdu))
+            object.__setattr__(self, "hdu", names_in("hdu", self.hdu, "names or numbers of HDUs, such as G,R,I"))
+        if self.key is not None:
+            expected = "the names of the images' and of the labels' array, such as x,y"
+            object.__setattr__(self, "key", names_in("key", self.key, expected))
+            if len(self.key) > 2:
+                raise TrainingError(f"key is {','.join(self.key)!r}; expected {expected}")
         if self.clip is not None:
             try:
                 low, high = map(float, self.clip.split(",") if isinstance(self.clip, str) else self.clip)
@@ -53,12 +63,16 @@ class Reading:
                 raise TrainingError(f"clip is {self.clip}; expected two percentiles, such as 0.1,99.9")
             object.__setattr__(self, "clip", (low, high))
 
+    @property
+    def image_key(self) -> str | None:
+        return self.key[0] if self.key else None
 
-def hdu_names(given: str | Sequence[object]) -> tuple[str, ...]:
-    """The names or numbers in `given`, which may be text with commas. TrainingError if there are none."""
+
+def names_in(option: str, given: str | Sequence[object], expected: str) -> tuple[str, ...]:
+    """The names in `given`, which may be text with commas. TrainingError if there are none."""
     names = tuple(str(name).strip() for name in (given.split(",") if isinstance(given, str) else given))
     if not all(names) or not names:
-        raise TrainingError(f"hdu is {given!r}; expected names or numbers of HDUs, such as G,R,I")
+        raise TrainingError(f"{option} is {given!r}; expected {expected}")
     return names
 
 
@@ -73,20 +87,19 @@ class Stored(NamedTuple):
     hdus: tuple[str, ...] = ()  # the HDUs that the image was chosen from or made of; none if there was no choice
 
 
-def is_image(name: str) -> bool:
-    """Whether a file of this name is taken for an image; hidden ones are not."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-
-
-def read_stored(path: Path, hdu: Sequence[str] | None = None) -> Stored:
-    """The image in the file and what comes with it; `hdu` is as in `Reading`. One of UNREADABLE if there is none."""
+def read_stored(path: Path, reading: Reading = AS_STORED) -> Stored:
+    """The image in the file and what comes with it. One of UNREADABLE if there is none."""
     name = path.name.lower()
     if name.endswith(".npy"):
         array = read_npy(path)
         return Stored(*unpack(array)) if array.dtype == object else Stored(array)
     if name.endswith(FITS):
-        array, hdus = read_fits(path, hdu)
+        array, hdus = read_fits(path, reading.hdu)
         return Stored(array, hdus=hdus)
+    if name.endswith(TIFF):
+        return Stored(read_tiff(path))
+    if is_named_arrays(name):
+        return Stored(np.asarray(choose_images(arrays_in(path), reading.image_key, 2).open()[...]))
     return Stored(read_picture(path))
 
 
@@ -167,8 +180,8 @@ def chans_first(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2 and array.size:
         return array[None]
     if array.ndim == 3 and array.size:
-        # Up to four are channels, whatever the image's sides; more, if the other two sides are equal.
-        for most, square in ((4, False), (CHANNELS, True)):
+        # A few are channels, whatever the image's sides; more, if the other two sides are equal.
+        for most, square in ((FEW, False), (CHANNELS, True)):
             first, height, last = array.shape
             if first <= most and not (square and height != last):
                 return array

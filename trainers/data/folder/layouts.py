@@ -5,7 +5,7 @@ folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number]: for regression, without classes
 table                     images, and a CSV file that names each and its class (table.py)
-stacked                   one array of images and one of labels (stack.py), for each split or for all
+stacked                   one array of images and one of labels (stack.py), for each split or for all; also in one file
 
 Each image is a file, or a file for each band (objects.py).
 """
@@ -20,50 +20,59 @@ import numpy as np
 
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
-from trainers.data.folder.image_file import EXTENSIONS, target
+from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading, target
 from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.named_arrays import NAMED_ARRAYS, PICKLE, TENSORS, is_named_arrays
 from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
-from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, find_pair, open_images, open_labels
+from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, Stack, find_named, find_pair, open_images, open_labels
 from trainers.data.folder.table import find_table, table_entries
 from trainers.errors import TrainingError
 
-PICKLES = (".pth", ".pt", ".pkl", ".pickle")
+PICKLES = (*TENSORS, ".pkl", ".pickle")
 NO_FOLDERS = "has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
+MOST_STACKS = 6
+"""Files of stacked arrays, at most: images and labels of three splits."""
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
 
 
-def scan(root: Path, raw: Raw | None = None, group: str | None = None) -> Listing:
-    """List what `root` holds. TrainingError if it is no data set.
+def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: Reading = AS_STORED) -> Listing:
+    """List what `root` holds: a folder, or a file of named arrays. TrainingError if it is no data set.
 
     `raw` is the form of headerless images. `group` is a regular expression with one group, which names the object that
     an image shows; the names of files say it otherwise.
     """
-    if not root.is_dir():
+    alone = root.is_file() and is_named_arrays(root.name)
+    if not root.is_dir() and not alone:
         refuse_pickles([root])
         if root.name.lower().endswith(ARCHIVES):
             raise TrainingError(f"data folder {root} is an archive; unpack it and name the folder")
         raise TrainingError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
-    root = descend(root)
-    folders = subfolders(root)
+    root = root if alone else descend(root)
+    folders = [] if alone else subfolders(root)
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
-    table = find_table(root) if among_images(root, folders) else None
-    if table:
-        layout, entries, labels = "table", table_entries(root, table), (table.path,)
+    stacks = {} if folders else find_stacks(root, raw, reading.key)
+    table = None if stacks or not among_images(root, folders) else find_table(root)
+    if stacks:
+        each = [stack_entries(stack, split, raw) for split, stack in stacks.items()]
+        layout, entries = "stacked", [entry for some in each for entry in some]
+        labels = tuple(stack.labels.path for stack in stacks.values())
+        what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
-        layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
-    if layout == "stacked":
-        labels = tuple(pair[1] for pair in find_stacks(root, raw).values())
-    else:
+        what = str(table or "")
+        if table:
+            layout, entries, labels = "table", table_entries(root, table), (table.path,)
+        else:
+            layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
         entries, bands = with_bands(entries, root, group)
         entries = with_objects(entries)
     if not entries:
         raise TrainingError(f"{root} {NO_FOLDERS}")
     classes = tuple(sorted({entry.label for entry in entries}, key=by_name))
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
-    listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels, str(table or ""))
+    listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels, what)
     return listing if group is None else grouped(listing, group)
 
 
@@ -78,10 +87,7 @@ def refuse_pickles(files: Sequence[Path]) -> None:
     """TrainingError if any of the files is a pickle."""
     for file in files:
         if file.suffix.lower() in PICKLES:
-            raise TrainingError(
-                f"{file} is a pickle, which can run any code when opened, so it is refused; load it where you trust it "
-                "and write each image with numpy.save into a folder of its class (no_sub/, cdm/, axion/)"
-            )
+            raise TrainingError(f"{file} {PICKLE}")
 
 
 def descend(root: Path) -> Path:
@@ -91,7 +97,7 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in PLAIN or (images_in(only) and not holds_target(only) and not find_stacks(only)):
+        if only.name.lower() in PLAIN or (images_in(only) and not holds_target(only) and not stacks_in(only)):
             return root
         root = only
 
@@ -178,12 +184,7 @@ def file_entries(folder: Path, split: str | None, label: str) -> list[Entry]:
 
 
 def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
-    """The layout of a folder of files alone, and its entries: stacked arrays, or images with their numbers."""
-    if stacks := find_stacks(root, raw):
-        entries = []
-        for split, (images, labels) in stacks.items():
-            entries += stack_entries(images, labels, split, raw)
-        return "stacked", entries
+    """The layout of a folder of files alone, and its entries: images with their numbers."""
     if holds_target(root):
         return "flat", file_entries(root, None, LENS)
     files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
@@ -197,13 +198,23 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     raise TrainingError(f"{root} {NO_FOLDERS}")
 
 
-def find_stacks(root: Path, raw: Raw | None = None) -> dict[str | None, tuple[Path, Path]]:
-    """The images' and the labels' file of each split; empty if there are no stacked arrays."""
+def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None = None) -> Mapping[str | None, Stack]:
+    """The stacked arrays of each split; empty if there are none.
+
+    `root` is a folder, or a file of named arrays, in which `keys` choose as in `Reading`. TrainingError if it is not
+    clear which of them are meant.
+    """
+    if root.is_file():
+        return find_named([root], keys)
     suffixes = (".npy", *RAW_EXTENSIONS)
-    files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name))
-    groups: dict[str | None, list[Path]] = {}
-    if not 2 <= len(files) <= 6:
+    kinds = (*suffixes, *NAMED_ARRAYS)
+    found = sorted(f for f in root.iterdir() if f.suffix.lower() in kinds and f.is_file() and not ignored(f.name))
+    files = [file for file in found if file.suffix.lower() in suffixes]
+    if not files and 1 <= len(found) <= MOST_STACKS:
+        return find_named(found, keys)
+    if not 2 <= len(files) <= MOST_STACKS:
         return {}
+    groups: dict[str | None, list[Path]] = {}
     for file in files:
         words = re.split(r"[^a-z]+", file.stem.lower())
         groups.setdefault(next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None), []).append(file)
@@ -213,15 +224,23 @@ def find_stacks(root: Path, raw: Raw | None = None) -> dict[str | None, tuple[Pa
     return {split: pair for split, pair in pairs.items() if pair} if all(pairs.values()) else {}
 
 
-def stack_entries(images: Path, labels: Path, split: str | None, raw: Raw | None) -> list[Entry]:
+def stacks_in(folder: Path) -> list[Path]:
+    """The files with the images of stacked arrays; none if it is not clear which arrays are meant."""
+    try:
+        return list(dict.fromkeys(stack.images.path for stack in find_stacks(folder).values()))
+    except TrainingError:
+        return []
+
+
+def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entry]:
     """The rows of a stacked array as images. Labels that are not whole numbers are regression targets."""
-    count = len(open_images(images, raw))
-    values = open_labels(labels, count)
+    (images, name), (labels, _) = stack
+    values = open_labels(stack.labels, len(open_images(stack.images, raw)))
     stats = images.stat(), labels.stat()
     size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
 
     def entry(row: int, label: str, targets: Mapping[str, float]) -> Entry:
-        return Entry(images, split, label, size, mtime_ns, row, targets)
+        return Entry(images, split, label, size, mtime_ns, row, targets, array=name)
 
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise TrainingError(f"{labels} holds NaN or infinite labels")

@@ -25,6 +25,7 @@ class Entry:
     row: int | None = None  # in a stacked array
     targets: Mapping[str, float] = field(default_factory=dict)  # known from outside the image's file
     others: tuple[Path, ...] = ()  # the files of its other bands
+    array: str | None = None  # the name of its stacked array, in a file of several
     object: str | None = None  # images with the same name here show one object; None: it is alone
 
     @property
@@ -37,14 +38,14 @@ class Entry:
 class Listing:
     """The images below `root`, sorted, and their classes, sorted by canonical name."""
 
-    root: Path
+    root: Path  # a folder, or the one file that holds all images
     layout: str  # "classes", "splits", "split_class", "flat", "table" or "stacked"
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
     raw: Raw | None = None
     bands: tuple[str, ...] = ()  # the names of the channels, if each is a file of its own
     labels: tuple[Path, ...] = ()  # the files with the labels of stacked arrays, or the table
-    table: str = ""  # the table and what its columns are
+    table: str = ""  # the table and what its columns are, or the arrays of images and labels
 
     @property
     def used(self) -> Iterator[str]:
@@ -54,9 +55,10 @@ class Listing:
             yield from map(str, entry.files)
 
     def name(self, entry: Entry) -> str:
-        """The entry's path below `root` with slashes, and its row in a stacked array."""
+        """The entry's path below `root` with slashes, and its row in a stacked array: `train.h5:images[3]`."""
+        array = "" if entry.array is None else f":{entry.array}"
         row = "" if entry.row is None else f"[{entry.row}]"
-        return self.below_root(entry.path) + row
+        return self.below_root(entry.path) + array + row
 
     def below_root(self, file: Path) -> str:
         return below(self.root, file)
@@ -103,5 +105,7 @@ class Listing:
 def below(root: Path, file: Path) -> str:
     """The path of a file below `root`, with slashes."""
     path, start = str(file), f"{root}{os.sep}"
+    if path == str(root):
+        return file.name
     inside = path.removeprefix(start) if path.startswith(start) else os.path.relpath(path, root)
     return inside.replace(os.sep, "/")

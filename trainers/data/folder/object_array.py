@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -24,10 +24,7 @@ PARSING = threading.Lock()
 def read_npy(path: Path) -> np.ndarray:
     """The array in `path`, of dtype object if it holds numeric arrays and numbers. TrainingError for other objects."""
     with path.open("rb") as file:
-        major, _ = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        with PARSING:
-            shape, fortran, dtype = read_header(file)
+        shape, fortran, dtype = read_header(file)
         if not dtype.hasobject:
             numbers = np.fromfile(file, dtype=dtype, count=int(np.prod(shape)))
             return numbers.reshape(shape, order="F" if fortran else "C")  # ValueError if the file is cut short
@@ -42,6 +39,14 @@ def read_npy(path: Path) -> np.ndarray:
         for i, item in enumerate(items):
             result[i] = item.items if isinstance(item, Array) else item
         return result.reshape(shape)
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow."""
+    major, _ = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+    with PARSING:
+        return read(file)
 
 
 class Array:

@@ -16,7 +16,8 @@ import numpy as np
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, normal_form
 from trainers.data.folder.listing import Entry, Listing
-from trainers.data.folder.stack import open_images
+from trainers.data.folder.named_arrays import Rows
+from trainers.data.folder.stack import Place, open_images
 from trainers.errors import TrainingError
 
 
@@ -48,21 +49,25 @@ class Reader:
     reading: Reading = AS_STORED
 
     @cached_property
-    def stacks(self) -> Mapping[Path, np.ndarray]:
-        paths = {entry.path for entry in self.listing.entries if entry.row is not None}
-        return {path: open_images(path, self.listing.raw) for path in paths}
+    def stacks(self) -> Mapping[tuple[Path, str | None], Rows]:
+        places = {(entry.path, entry.array) for entry in self.listing.entries if entry.row is not None}
+        return {place: open_images(Place(*place), self.listing.raw) for place in places}
+
+    def row(self, entry: Entry) -> np.ndarray:
+        """The row of a stacked array."""
+        return np.asarray(self.stacks[entry.path, entry.array][entry.row])
 
     def digest(self, entry: Entry) -> bytes:
         """SHA-256 of the file, of the files of all bands, or of the stacked array's row."""
         if entry.row is not None:
-            return hashlib.sha256(self.stacks[entry.path][entry.row].tobytes()).digest()
+            return hashlib.sha256(self.row(entry).tobytes()).digest()
         return hashlib.sha256(b"".join(file.read_bytes() for file in entry.files)).digest()
 
     def stored(self, entry: Entry) -> Stored:
         """The image as it is on the disk, and its regression targets. One of UNREADABLE if there is none."""
         if entry.row is not None:
-            return Stored(np.asarray(self.stacks[entry.path][entry.row]), entry.targets)
-        stored = read_object(entry.files, self.reading.hdu)
+            return Stored(self.row(entry), entry.targets)
+        stored = read_object(entry.files, self.reading)
         return stored._replace(targets={**stored.targets, **entry.targets})
 
     def normal(self, stored: Stored) -> tuple[np.ndarray, Form, int]:

@@ -1,18 +1,31 @@
-"""Stacked arrays: one file with all images, (N, H, W) or (N, C, H, W), and one with a label or a number for each.
+"""Stacked arrays: all images, (N, H, W) or (N, C, H, W), in one, and a label or a number for each in another.
 
-Files may be `.npy`, or headerless (`numpy.memmap`, `tofile`) if the form of one image is given. The integer type of
-headerless labels follows from the file's size.
+Each is a `.npy` file, or an array in a file of several (named_arrays.py), or headerless (`numpy.memmap`, `tofile`) if
+the form of one image is given. The integer type of headerless labels follows from the file's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from trainers.errors import TrainingError
+from trainers.data.folder.image_file import FEW, Reading
+from trainers.data.folder.named_arrays import (
+    Rows,
+    arrays_in,
+    choose_images,
+    choose_labels,
+    is_named_arrays,
+    readable,
+    split_in,
+)
+from trainers.data.folder.object_array import read_header
+from trainers.errors import TrainingError, named
 
 RAW_EXTENSIONS = (".dat", ".bin", ".raw", ".mmap", ".memmap")
 
@@ -29,14 +42,34 @@ class Raw:
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
 
+class Place(NamedTuple):
+    """Where an array is."""
+
+    path: Path
+    name: str | None = None  # in a file of several arrays
+
+
+class Stack(NamedTuple):
+    """Where the images and the labels of one split are."""
+
+    images: Place
+    labels: Place
+
+    def __str__(self) -> str:
+        return f"images {self.images.name}, labels {self.labels.name}"
+
+
 def has_header(path: Path) -> bool:
     """Whether the file was written by `numpy.save`."""
     with path.open("rb") as file:
         return file.read(6) == b"\x93NUMPY"
 
 
-def open_images(path: Path, raw: Raw | None) -> np.ndarray:
-    """The images in `path`, mapped, not read. TrainingError if its size does not fit the form `raw`."""
+def open_images(place: Place, raw: Raw | None) -> Rows:
+    """The images at `place`, mapped, not read. TrainingError if a file's size does not fit the form `raw`."""
+    path = place.path
+    if place.name is not None:
+        return open_named(place)
     if has_header(path):
         return np.load(path, mmap_mode="r")
     if raw is None:
@@ -49,9 +82,42 @@ def open_images(path: Path, raw: Raw | None) -> np.ndarray:
     return np.memmap(path, dtype=raw.dtype, mode="r").reshape(-1, *raw.shape)
 
 
-def open_labels(path: Path, images: int) -> np.ndarray:
+def open_named(place: Place) -> Rows:
+    with named(str(place.path)), readable():
+        return next(array for array in arrays_in(place.path) if array.name == place.name).open()
+
+
+def length(path: Path) -> int:
+    return len(np.load(path, mmap_mode="r"))
+
+
+def rows_of(path: Path, reading: Reading, in_chans: int) -> Rows | None:
+    """The images in a stacked array, without labels; None if the file is one image of `in_chans` channels, or none.
+
+    (N, H, W) is a stack for one channel, unless N or W are so few that they are channels.
+    """
+    if is_named_arrays(path.name):
+        array = choose_images(arrays_in(path), reading.image_key, 2)
+        return array.open() if is_stack(array.shape, in_chans) else None
+    if not path.name.lower().endswith(".npy"):
+        return None
+    with path.open("rb") as file:
+        shape, _, dtype = read_header(file)
+    return np.load(path, mmap_mode="r") if is_stack(shape, in_chans) and not dtype.hasobject else None
+
+
+def is_stack(shape: tuple[int, ...], in_chans: int) -> bool:
+    if len(shape) == 4:
+        return shape[0] > 1
+    return len(shape) == 3 and in_chans == 1 and min(shape[0], shape[2]) > FEW
+
+
+def open_labels(place: Place, images: int) -> np.ndarray:
     """Labels or numbers, (images,): integers, floats or names. TrainingError if there is not one for each image."""
-    if has_header(path):
+    path = place.path
+    if place.name is not None:
+        labels = np.asarray(open_named(place)[:])
+    elif has_header(path):
         labels = np.load(path, allow_pickle=False)
     else:
         size, rest = divmod(path.stat().st_size, images)
@@ -61,16 +127,32 @@ def open_labels(path: Path, images: int) -> np.ndarray:
                 "or a file written by numpy.save"
             )
         labels = np.fromfile(path, dtype=f"i{size}")
+    labels = class_numbers(labels)
     if labels.size != images or labels.shape[0] != images:
-        raise TrainingError(f"{path} holds labels of shape {labels.shape}; expected one for each of {images} images")
-    return labels.reshape(images)
+        raise TrainingError(
+            f"{path} holds labels of shape {labels.shape}; expected one for each of {images} images, or one-hot rows"
+        )
+    labels = labels.reshape(images)
+    if labels.dtype.kind in "SO":  # text, as HDF5 has it
+        labels = np.array([x.decode(errors="replace") if isinstance(x, bytes) else str(x) for x in labels.tolist()])
+    return labels
 
 
-def find_pair(files: Iterable[Path], raw: Raw | None) -> tuple[Path, Path] | None:
+def class_numbers(labels: np.ndarray) -> np.ndarray:
+    """One-hot rows (N, classes) as the number of each class, (N,); any other array as it is."""
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "biuf":
+        return labels
+    ones = labels == 1
+    one_hot = (ones | (labels == 0)).all() and (ones.sum(1) == 1).all()
+    return ones.argmax(1) if one_hot else labels
+
+
+def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
     """The images' and the labels' file among `files`, or None if they are no such pair."""
     sizes: dict[Path, int] = {}
     images: list[Path] = []
     labels: list[Path] = []
+    rows: list[Path] = []  # one-hot labels, or one image
     for path in files:
         if path.suffix.lower() == ".npy" and has_header(path):
             try:
@@ -78,7 +160,7 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> tuple[Path, Path] | Non
             except ValueError:  # an object array is never a stack
                 return None
             one_each = array.ndim > 0 and array.size == len(array)
-            (labels if one_each else images).append(path)
+            (labels if one_each else rows if array.ndim == 2 else images).append(path)
         elif raw is not None or path.suffix.lower() in RAW_EXTENSIONS:
             sizes[path] = path.stat().st_size
     if sizes:  # without headers, the larger file is the one with the images
@@ -86,4 +168,34 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> tuple[Path, Path] | Non
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
-    return (images[0], labels[0]) if len(images) == len(labels) == 1 else None
+    one_hot = (
+        len(images) == len(rows) == 1 and not labels and len(open_images(Place(images[0]), raw)) == length(rows[0])
+    )
+    (labels if one_hot else images).extend(rows)
+    return Stack(Place(images[0]), Place(labels[0])) if len(images) == len(labels) == 1 else None
+
+
+def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict[str | None, Stack]:
+    """The images and labels of each split in files of named arrays; `keys` are as in `Reading`.
+
+    The name of an array says its split, or that of its file among several. TrainingError if they do not tell which
+    arrays are meant.
+    """
+    image_key, label_key = (*(keys or ()), None, None)[:2]
+    groups = defaultdict(list)
+    for file in files:
+        of_file = split_in(file.stem) if len(files) > 1 else None
+        with named(str(file)):
+            for array in arrays_in(file):
+                groups[array.split or of_file].append((file, array))
+    if "train" in groups:
+        groups.pop(None, None)  # such as the names of the classes
+    found = {}
+    for split, group in groups.items():
+        where = {id(array): file for file, array in group}
+        arrays = [array for _, array in group]
+        with named(" and ".join(map(str, dict.fromkeys(where.values())))):
+            images = choose_images(arrays, image_key, 3)
+            labels = choose_labels(arrays, label_key, images)
+        found[split] = Stack(Place(where[id(images)], images.name), Place(where[id(labels)], labels.name))
+    return found

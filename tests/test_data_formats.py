@@ -1,0 +1,207 @@
+"""Every format that images and their labels come in is read as what was written, or refused in one line."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.data import Dataset, Folder, load
+from trainers.data.folder.image_file import Reading, read_stored
+from trainers.errors import TrainingError
+
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    np.savez(path, **arrays)
+
+
+def write_compressed(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_hdf5(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array.astype(object) if array.dtype.kind == "U" else array
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    torch.save({k: a.tolist() if a.dtype.kind == "U" else torch.from_numpy(a) for k, a in arrays.items()}, path)
+
+
+WRITERS = {".npz": write_npz, ".NPZ": write_compressed, ".h5": write_hdf5, ".hdf5": write_hdf5, ".pt": write_tensors}
+writers = pytest.mark.parametrize(("suffix", "write"), WRITERS.items(), ids=[*WRITERS])
+
+
+def read(root: Path, **fields: object) -> Dataset:
+    return load(Folder(str(root), **fields), progress=False, cache=root.parent / "cache")
+
+
+def pairs(data: Dataset, *splits: str) -> list[tuple[bytes, str]]:
+    """All images with the names of their classes, in one order."""
+    each = [getattr(data, name) for name in splits or SPLITS]
+    return sorted((i.numpy().tobytes(), data.classes[k]) for s in each for i, k in zip(s.images, s.labels, strict=True))
+
+
+def expected(images: np.ndarray, labels: object) -> list[tuple[bytes, str]]:
+    return sorted((np.asarray(i, "f4").tobytes(), str(k)) for i, k in zip(images, labels, strict=True))
+
+
+@writers
+def test_stacked_images_and_labels_in_one_file_are_found_by_common_names(
+    tmp_path: Path, rng: np.random.Generator, capsys, suffix: str, write: Callable
+) -> None:
+    images, names = rng.random((40, 3, 8, 8)), np.array(["no_sub", "cdm"])[np.arange(40) % 2]
+    write(
+        tmp_path / f"set{suffix}",
+        {"image": images, "ra": rng.random(40), "label": names, "weight": rng.random((40, 8, 8))},
+    )
+    data = load(Folder(str(tmp_path / f"set{suffix}")), cache=tmp_path / "cache")
+    assert pairs(data) == expected(images, names)
+    assert (
+        "stacked arrays: 2 classes, 20/20 images, 3x8x8, float64, images image, labels label" in capsys.readouterr().err
+    )
+
+
+@writers
+@pytest.mark.parametrize("inside", [True, False])
+def test_splits_are_told_by_the_names_of_files_or_arrays(
+    tmp_path: Path, rng: np.random.Generator, inside: bool, suffix: str, write: Callable
+) -> None:
+    parts = {split: (rng.random((20, 8, 8)).astype("f4"), np.arange(20) % 2) for split in ("train", "valid", "test")}
+    (tmp_path / "data").mkdir()
+    if inside:
+        arrays = {f"{k}_{split}": a for split, part in parts.items() for k, a in zip("xy", part, strict=True)}
+        write(tmp_path / "data" / f"set{suffix}", {**arrays, "names": np.arange(2)})
+    else:
+        for split, part in parts.items():
+            write(tmp_path / "data" / f"lenses_{split}{suffix}", dict(zip(("data", "target"), part, strict=True)))
+    data = read(tmp_path / "data")
+    for ours, theirs in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert pairs(data, ours) == expected(*parts[theirs])
+
+
+@writers
+def test_unclear_arrays_are_refused_with_their_names_and_shapes_and_can_be_named(
+    tmp_path: Path, rng: np.random.Generator, suffix: str, write: Callable
+) -> None:
+    path = tmp_path / f"set{suffix}"
+    lens, source = rng.random((2, 30, 8, 8))
+    kinds, grades = np.arange(30) % 2, np.arange(30) % 3
+    write(path, {"lens": lens, "source": source, "kind": kinds, "grade": grades})
+    with pytest.raises(TrainingError, match=r"set.*: has .*lens 30x8x8 float64, .*images; choose with --key") as e:
+        read(path)
+    assert "\n" not in str(e.value)
+    with pytest.raises(TrainingError, match="not clear which holds the labels"):
+        read(path, key="lens")
+    with pytest.raises(TrainingError, match=r"none of them is called 'lenses'"):
+        read(path, key="lenses,kind")
+    assert pairs(read(path, key="lens,kind")) == expected(lens, kinds)
+    assert pairs(read(path, key=("source", "grade"))) == expected(source, grades)
+
+
+@writers
+def test_class_folders_may_hold_an_image_in_each_file_of_arrays(
+    tmp_path: Path, rng: np.random.Generator, suffix: str, write: Callable
+) -> None:
+    images, labels = rng.random((24, 8, 8)), np.array(["a", "b"])[np.arange(24) % 2]
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        write(
+            tmp_path / "data" / label / f"{i}{suffix}",
+            {"image": image, "mask": image > 0.5, "mass": np.float64(i)[None]},
+        )
+    assert pairs(read(tmp_path / "data")) == expected(images, labels)
+    write(
+        tmp_path / "odd.npz" if suffix == ".npz" else tmp_path / f"odd{suffix}", {"lens": images[0], "mask": images[1]}
+    )
+    with pytest.raises(
+        TrainingError, match="lens 8x8 float64, mask 8x8 float64, and it is not clear which holds the ima"
+    ):
+        read_stored(tmp_path / f"odd{suffix}")
+    assert (read_stored(tmp_path / f"odd{suffix}", Reading(key=("lens",))).array == images[0]).all()
+
+
+def test_a_tensor_is_an_image_and_files_of_tensors_beside_pictures_are_none(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    images, labels = torch.rand(24, 1, 8, 8), np.array(["a", "b"])[np.arange(24) % 2]
+    for i, label in enumerate(labels):
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        torch.save(images[i], tmp_path / "data" / label / f"{i}.pt", _use_new_zipfile_serialization=i % 4 > 0)
+    assert pairs(read(tmp_path / "data")) == expected(images, labels)
+    for i, label in enumerate(labels):
+        np.save(tmp_path / "data" / label / f"{i}.npy", images[i].numpy())
+    read(tmp_path / "data")
+    said = [json.loads(file.read_text())["recognised"] for file in (tmp_path / "cache").glob("*/manifest.json")]
+    assert any("not used: 12 .pt in a/, 12 .pt in b/" in line for line in said)
+
+
+@pytest.mark.parametrize("form", ["two files", "dict", "tuple"])
+def test_stacked_tensors_are_read_from_every_form_that_people_save(tmp_path: Path, form: str) -> None:
+    images, labels = torch.rand(30, 8, 8), torch.arange(30) % 3
+    (tmp_path / "data").mkdir()
+    if form == "two files":
+        torch.save(images, tmp_path / "data" / "images.pt")
+        torch.save(labels, tmp_path / "data" / "labels.pt")
+    else:
+        torch.save({"X": images, "y": labels} if form == "dict" else (images, labels), tmp_path / "data" / "set.pt")
+    assert pairs(read(tmp_path / "data")) == expected(images, labels.tolist())
+
+
+class Exploit:
+    def __init__(self, ran: Path) -> None:
+        self.ran = ran
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.ran), "w")
+
+
+def test_pickles_inside_are_refused_and_run_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
+    exploit = np.array([Exploit(tmp_path / "ran")] * 10)
+    np.savez(tmp_path / "labels.npz", x=rng.random((10, 8, 8)), y=exploit)
+    np.savez(tmp_path / "images.npz", x=exploit, y=np.arange(10))
+    torch.save({"x": torch.rand(10, 8, 8), "y": Exploit(tmp_path / "ran")}, tmp_path / "set.pt")
+    for name, says in (("labels.npz", "Python objects"), ("images.npz", "not clear"), ("set.pt", "is a pickle")):
+        with pytest.raises(TrainingError, match=says) as error:
+            read(tmp_path / name)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@writers
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, rng: np.random.Generator, suffix: str, write: Callable
+) -> None:
+    path = tmp_path / f"set{suffix}"
+    write(path, {"x": rng.random((20, 8, 8)), "y": np.arange(20) % 2})
+    whole = path.read_bytes()
+    for content in (b"", b"x" * 100, whole[: len(whole) // 2], whole[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(TrainingError, match=f"set{suffix}") as error:
+            read(path)
+        assert "\n" not in str(error.value)
+
+
+def test_one_hot_rows_are_classes(tmp_path: Path, rng: np.random.Generator) -> None:
+    images, labels = rng.random((30, 8, 8)), np.arange(30) % 3
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "images.npy", images)
+    np.save(tmp_path / "data" / "labels.npy", np.eye(3)[labels])
+    assert pairs(read(tmp_path / "data")) == expected(images, labels)
+    np.save(tmp_path / "data" / "labels.npy", np.eye(3)[labels] + np.eye(3)[(labels + 1) % 3])
+    with pytest.raises(
+        TrainingError, match=r"labels of shape \(30, 3\); expected one for each of 30 images, or one-hot"
+    ):
+        read(tmp_path / "data")
