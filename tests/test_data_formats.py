@@ -1,6 +1,7 @@
 """Every format that images and their labels come in is read as what was written, or refused in one line."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from trainers.data import Dataset, Folder, load
-from trainers.data.folder.image_file import Reading, read_stored
+from trainers.data.folder.image_file import UNREADABLE, Reading, read_stored
 from trainers.errors import TrainingError
 
 SPLITS = ("train", "val", "test")
@@ -205,3 +206,49 @@ def test_one_hot_rows_are_classes(tmp_path: Path, rng: np.random.Generator) -> N
         TrainingError, match=r"labels of shape \(30, 3\); expected one for each of 30 images, or one-hot"
     ):
         read(tmp_path / "data")
+
+
+TIFFS = {
+    "grey": ("u1", (12, 10), {}),
+    "bits": ("u2", (12, 10), {}),
+    "order": (">u2", (12, 10), {}),
+    "signed": ("i2", (12, 10), {}),
+    "negative bytes": ("i1", (12, 10), {}),
+    "counts": ("i4", (12, 10), {}),
+    "large counts": ("u4", (12, 10), {}),
+    "floats": ("f4", (12, 10), {"compression": "zlib"}),
+    "doubles": ("f8", (12, 10), {}),
+    "pages": ("f4", (3, 12, 10), {"photometric": "minisblack"}),
+    "five pages": ("u2", (5, 12, 12), {"photometric": "minisblack"}),
+    "colours": ("u1", (12, 10, 3), {"photometric": "rgb"}),
+    "deep colours": ("u2", (12, 10, 3), {"photometric": "rgb"}),
+    "planes": ("u2", (3, 12, 10), {"photometric": "rgb", "planarconfig": "separate"}),
+    "five channels": ("f4", (12, 12, 5), {"photometric": "minisblack", "planarconfig": "contig"}),
+}
+
+
+@pytest.mark.parametrize(("dtype", "shape", "options"), TIFFS.values(), ids=[*TIFFS])
+def test_a_tiff_keeps_every_bit_and_its_pages_are_channels(tmp_path: Path, rng, dtype, shape, options) -> None:
+    kind = np.dtype(dtype)
+    low, high = (-1e6, 1e6) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    image = (rng.random(shape) * (float(high) - low) + low).astype(kind)
+    pytest.importorskip("tifffile").imwrite(tmp_path / "x.tif", image, **options)
+    found = read_stored(tmp_path / "x.tif").array
+    np.testing.assert_array_equal(found, image)
+    assert found.dtype.kind == kind.kind
+
+
+def test_pages_that_are_no_bands_and_a_missing_reader_are_said_in_one_line(tmp_path: Path, rng, monkeypatch) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        for side in (16, 8):
+            file.write(rng.random((side, side)).astype("f4"))
+    with pytest.raises(TrainingError, match="2 pages that are no bands of one image: 16x16 float32, 8x8 float32"):
+        read_stored(tmp_path / "pyramid.tif")
+    tifffile.imwrite(tmp_path / "double.tif", rng.random((8, 8)))
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(TrainingError, match="is a TIFF of a kind that Pillow cannot read; .* pip install tifffile"):
+        read_stored(tmp_path / "double.tif")
+    (tmp_path / "double.tif").write_bytes(b"II*\0" + b"x" * 100)
+    with pytest.raises(UNREADABLE):
+        read_stored(tmp_path / "double.tif")

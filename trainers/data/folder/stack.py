@@ -87,10 +87,6 @@ def open_named(place: Place) -> Rows:
         return next(array for array in arrays_in(place.path) if array.name == place.name).open()
 
 
-def length(path: Path) -> int:
-    return len(np.load(path, mmap_mode="r"))
-
-
 def rows_of(path: Path, reading: Reading, in_chans: int) -> Rows | None:
     """The images in a stacked array, without labels; None if the file is one image of `in_chans` channels, or none.
 
