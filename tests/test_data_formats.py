@@ -247,7 +247,7 @@ def test_pages_that_are_no_bands_and_a_missing_reader_are_said_in_one_line(tmp_p
         read_stored(tmp_path / "pyramid.tif")
     tifffile.imwrite(tmp_path / "double.tif", rng.random((8, 8)))
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(TrainingError, match="is a TIFF of a kind that Pillow cannot read; .* pip install tifffile"):
+    with pytest.raises(TrainingError, match=r"is a TIFF of a kind that Pillow cannot read; .* pip install tifffile"):
         read_stored(tmp_path / "double.tif")
     (tmp_path / "double.tif").write_bytes(b"II*\0" + b"x" * 100)
     with pytest.raises(UNREADABLE):

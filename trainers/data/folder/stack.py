@@ -164,9 +164,8 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
-    one_hot = (
-        len(images) == len(rows) == 1 and not labels and len(open_images(Place(images[0]), raw)) == length(rows[0])
-    )
+    alone = len(images) == len(rows) == 1 and not labels
+    one_hot = alone and len(open_images(Place(images[0]), raw)) == len(np.load(rows[0], mmap_mode="r"))
     (labels if one_hot else images).extend(rows)
     return Stack(Place(images[0]), Place(labels[0])) if len(images) == len(labels) == 1 else None
 

@@ -52,9 +52,7 @@ def read_by_tifffile(path: Path) -> np.ndarray:
     try:
         import tifffile
     except ImportError as error:
-        raise TrainingError(
-            "is a TIFF of a kind that Pillow does not read; to read it: pip install tifffile"
-        ) from error
+        raise TrainingError("is a TIFF of a kind that Pillow cannot read; to read it: pip install tifffile") from error
     try:
         with tifffile.TiffFile(path) as file:
             if len(file.series) != 1:
