@@ -38,6 +38,8 @@ def audit(
     hdu: str | Sequence[str] | None = None,
     clip: str | tuple[float, float] | None = None,
     key: str | Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
+    fit: str | None = None,
     image_size: int | None = None,
 ) -> Audit:
     """Look for what makes results on a data set meaningless, before anything is trained.
@@ -46,7 +48,9 @@ def audit(
     a search would refuse the data, as it does images that are in two classes or two splits.
     """
     if not isinstance(data, Dataset):
-        source = source_of(data, image_size, skip_bad=skip_bad, group=group, hdu=hdu, clip=clip, key=key)
+        source = source_of(
+            data, image_size, skip_bad=skip_bad, group=group, hdu=hdu, clip=clip, key=key, classes=classes, fit=fit
+        )
         data = load(source, progress=False)
     return checks.audit(data)
 

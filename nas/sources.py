@@ -16,7 +16,7 @@ LARGEST = 4096  # pixels a side: a few larger images fill the memory
 READ = "says how image files are read"
 FOLDER_ONLY = {
     "skip_bad": "discards unreadable files", "group": "finds objects in the names of files", "hdu": READ, "clip": READ,
-    "key": READ,
+    "key": READ, "classes": "names the numbers of classes", "fit": READ,
 }  # fmt: skip
 """The options of folders, and what each does."""
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # my_package.my_images:load

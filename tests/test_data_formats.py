@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data import Dataset, Folder, load
+from trainers.data import Dataset, Folder, load, source_from_dict, source_to_dict
 from trainers.data.folder.image_file import UNREADABLE, Reading, read_stored
 from trainers.errors import TrainingError
 
@@ -252,3 +252,96 @@ def test_pages_that_are_no_bands_and_a_missing_reader_are_said_in_one_line(tmp_p
     (tmp_path / "double.tif").write_bytes(b"II*\0" + b"x" * 100)
     with pytest.raises(UNREADABLE):
         read_stored(tmp_path / "double.tif")
+
+
+def mixed(root: Path, rng: np.random.Generator, sizes: list[tuple[int, int]]) -> dict[str, list[np.ndarray]]:
+    """Class folders of images of these sizes in turn, in one kind of file."""
+    found: dict[str, list[np.ndarray]] = {"a": [], "b": []}
+    for label, images in found.items():
+        (root / label).mkdir(parents=True)
+        for i in range(12):
+            images.append(rng.integers(1, 1000, sizes[i % len(sizes)]).astype("i2"))
+            np.save(root / label / f"{i}.npy", images[-1])
+    return found
+
+
+def test_several_sizes_are_counted_and_refused_with_the_option_that_makes_them_one(tmp_path: Path, rng) -> None:
+    mixed(tmp_path / "data", rng, [(20, 20), (20, 20), (16, 16), (12, 30)])
+    with pytest.raises(TrainingError, match=r"3 sizes: 12 of 20x20, 6 of 16x16, 6 of 30x12 pixels; .* --fit crop, pad"):
+        read(tmp_path / "data")
+    mixed(tmp_path / "wide", rng, [(12, 30)])
+    with pytest.raises(TrainingError, match="30x12 pixels; expected square images; make them so with --fit crop, pad"):
+        read(tmp_path / "wide")
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "crop:10"])
+def test_cropped_and_padded_images_keep_their_pixels(tmp_path: Path, rng, capsys, fit: str) -> None:
+    given = mixed(tmp_path / "data", rng, [(20, 20), (16, 17), (12, 30)])
+    data = load(Folder(str(tmp_path / "data"), fit=fit), cache=tmp_path / "cache")
+    side = {"crop": 12, "pad": 30, "crop:10": 10}[fit]
+    assert (data.image_size, data.fit) == (side, f"{fit[:4].rstrip(':')}:{side}")
+    assert f"{'padded' if fit == 'pad' else 'cropped'} to {side}x{side}" in capsys.readouterr().err
+    assert data.train.images.dtype == torch.int16
+    wanted = []
+    for label, images in given.items():
+        for image in images:
+            grid = np.full((30, 30), np.sort(image, axis=None)[image.size // 2])
+            top, left = (30 - image.shape[0]) // 2, (30 - image.shape[1]) // 2
+            grid[top : top + image.shape[0], left : left + image.shape[1]] = image
+            if fit != "pad":
+                top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+                grid = image[top : top + side, left : left + side]
+            wanted.append((grid.astype("i2").tobytes(), label))
+    assert pairs(data) == sorted(wanted)
+
+
+def test_images_of_any_shape_are_resized_to_the_size_of_the_set(tmp_path: Path, rng) -> None:
+    for i in range(24):
+        (tmp_path / "data" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        image = np.full((10 + i % 3, 12, 3), i, "u1")
+        image[:, :6] = 100  # half of the image, whatever its size
+        np.save(tmp_path / "data" / "ab"[i % 2] / f"{i}.npy", image)
+    data = read(tmp_path / "data", fit="resize", image_size=8)
+    found = torch.cat([getattr(data, s).images[:] for s in SPLITS])
+    assert found.shape == (24, 3, 8, 8)
+    assert sorted(found[:, 1, 4, 7].tolist()) == pytest.approx(list(range(24)))
+    assert found[:, :, :, :3].numpy() == pytest.approx(100)
+    with pytest.raises(TrainingError, match="fit is resize, but there is no size to resize to"):
+        read(tmp_path / "data", fit="resize")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("fit", "stretch"), ("fit", "crop:0"), ("fit", 5), ("classes", "a,,b"), ("classes", ["a", "A"]), ("key", "")],
+)
+def test_an_option_that_cannot_be_is_refused(option: str, value: object) -> None:
+    with pytest.raises(TrainingError, match=f"{option} is "):
+        Folder("data", **{option: value})
+
+
+def test_options_are_part_of_a_source_and_older_records_lack_them() -> None:
+    source = Folder("/data", key="x,y", fit="crop", classes="no_sub,cdm")
+    assert source_from_dict(json.loads(json.dumps(source_to_dict(source)))) == source
+    assert source_from_dict({"kind": "folder", "path": "/data"}) == Folder("/data")
+
+
+@pytest.mark.parametrize("layout", ["stack", "table", "folders"])
+def test_classes_name_the_numbers_of_any_layout(tmp_path: Path, rng, layout: str) -> None:
+    images, numbers, names = rng.random((30, 8, 8)), np.arange(30) % 3, ("no_sub", "cdm", "axion")
+    root = tmp_path / "data"
+    root.mkdir()
+    if layout == "stack":
+        np.savez(root / "set.npz", x=images, y=numbers)
+    else:
+        for i, image in enumerate(images):
+            folder = root / (str(numbers[i]) if layout == "folders" else "all")
+            folder.mkdir(exist_ok=True)
+            np.save(folder / f"{i}.npy", image)
+    if layout == "table":
+        rows = [f"{i},{float(number)}" for i, number in enumerate(numbers)]
+        (root / "labels.csv").write_text("\n".join(["id,label", *rows]))
+    data = read(root, classes="no sub,Sphere,axion")
+    assert data.classes == ("axion", "cdm", "no_sub")
+    assert pairs(data) == expected(images, np.array(names)[numbers])
+    with pytest.raises(TrainingError, match=r"has the class '2(\.0)?', but classes names no_sub, cdm, for 0 to 1"):
+        read(root, classes="no_sub,cdm")

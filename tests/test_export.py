@@ -27,7 +27,8 @@ from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load
-from trainers.data.folder.image_file import Reading, resize
+from trainers.data.folder.fit import resize
+from trainers.data.folder.image_file import Reading
 from trainers.data.folder.missing import clipped
 from trainers.evaluate import outputs
 from trainers.tasks.axion_mass_sigma import Task as MassWithSigma
@@ -235,6 +236,30 @@ def test_stacked_arrays_are_predicted_and_evaluated_as_arrays_are(tmp_path, monk
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert [row["file"].rpartition("[")[2] for row in rows] == [f"{i}]" for i in range(300)]
     assert rows[299]["probabilities"] == dict(zip(model.classes, expected[299].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("fit", ["crop:40", "pad:50", "resize:24"])
+def test_a_model_makes_images_of_any_size_those_that_it_was_trained_on(tmp_path, monkeypatch, fit):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    exported(tmp_path / "m", Toy("lenet"), reading=Reading(fit=fit))
+    model, rng = nas.load_model(tmp_path / "m"), np.random.default_rng(0)
+    for i in range(24):
+        (tmp_path / "data" / TASK.classes[i % 3]).mkdir(parents=True, exist_ok=True)
+        image = rng.random([(40, 50), (45, 40), (48, 48)][i % 3])
+        np.save(tmp_path / "data" / TASK.classes[i % 3] / f"{i}.npy", image)
+    data = load(Folder(str(tmp_path / "data"), image_size=32, fit=fit), progress=False)
+    seen = torch.cat([split.images[:] for split in (data.train, data.val, data.test)])
+    of_files, of_data = (
+        np.sort(p.log().numpy(), 0) for p in (predict(model, tmp_path / "data").probabilities, model(seen))
+    )
+    np.testing.assert_allclose(of_files, of_data, rtol=1e-5, atol=1e-5)
+    assert nas.evaluate(model, tmp_path / "data").images == 24
+    with pytest.raises(nas.UserError, match=r"the model's images are .*ed to .* pixels; give a folder of images"):
+        nas.evaluate(model, (seen, [0, 1, 2] * 8))
+    if fit != "resize:24":
+        wrong = rng.random((1, 1, 30, 60))
+        with pytest.raises(nas.UserError, match=r"image 0 cannot be used .is 60x30 pixels, too (few|many) to be"):
+            predict(model, wrong)
 
 
 def test_a_bad_row_of_a_stack_is_named_and_may_be_left_out(tmp_path, capsys):

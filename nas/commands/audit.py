@@ -40,6 +40,8 @@ def command(argv: list[str]) -> int:
             hdu=args.hdu,
             key=args.key,
             clip=args.clip,
+            classes=args.classes,
+            fit=args.fit,
         )
     )
     found = audit(data)

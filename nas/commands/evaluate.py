@@ -20,6 +20,7 @@ def options() -> Parser:
     p.add_argument("--preset", help="population of simulated lenses to use instead of --data")
     p.add_argument("--images", type=int, help=f"number of simulated lenses (default {SIMULATED})")
     p.add_argument("--data-seed", type=int, help=f"seed of the simulated lenses (default {OTHER_SEED})")
+    p.add_argument("--classes", metavar="NAME,NAME", help="names of classes 0, 1, ... (default: as in training)")
     p.add_argument(
         "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
     )
@@ -55,7 +56,15 @@ def command(argv: list[str]) -> int:
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     given = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
     source = source_for(
-        model, given, args.images, args.data_seed, skip_bad=args.skip_bad, group=args.group, hdu=args.hdu, key=args.key
+        model,
+        given,
+        args.images,
+        args.data_seed,
+        skip_bad=args.skip_bad,
+        group=args.group,
+        hdu=args.hdu,
+        key=args.key,
+        classes=args.classes,
     )
     data = load(source, partial=True)
     evaluation = evaluate(model, data, args.split, with_training_images=args.with_training_images)

@@ -20,6 +20,7 @@ from nas.words import (
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.config import TrainConfig
+from trainers.data.folder.fit import in_words
 from trainers.metrics import CALIBRATION_BINS, base
 from trainers.plain import plain
 
@@ -86,8 +87,10 @@ def _about_channels(config: Mapping[str, Any]) -> str:
 
 
 def _about_reading(config: Mapping[str, Any]) -> str:
-    clip = config.get("reading", {}).get("clip")
-    return f"clipped at the percentiles {clip[0]:g} and {clip[1]:g}, " if clip else ""
+    reading = config.get("reading", {})
+    clip, fit = reading.get("clip"), reading.get("fit")
+    clipped = f"clipped at the percentiles {clip[0]:g} and {clip[1]:g}, " if clip else ""
+    return clipped + (f"{in_words(fit)} pixels, " if fit else "")
 
 
 def _about_model(config: Mapping[str, Any]) -> str:

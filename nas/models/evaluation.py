@@ -16,6 +16,7 @@ from nas.models.training_images import among
 from nas.sources import source_of
 from trainers import metrics
 from trainers.data import Dataset, Folder, Source, Split, joined, load
+from trainers.data.folder.fit import in_words
 from trainers.evaluate import SYMMETRIES, metrics_of_views
 
 SPLITS = ("all", "train", "val", "test")
@@ -44,6 +45,7 @@ def evaluate(
     skip_bad: bool = False,
     hdu: str | Sequence[str] | None = None,
     key: str | Sequence[str] | None = None,
+    classes: str | Sequence[str] | None = None,
     with_training_images: bool = False,
 ) -> Evaluation:
     """Measure the model on a data set that it was not trained on, or on one split of it.
@@ -56,7 +58,9 @@ def evaluate(
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
         data = load(
-            source_for(model, data, skip_bad=skip_bad, group=group, hdu=hdu, key=key), progress=False, partial=True
+            source_for(model, data, skip_bad=skip_bad, group=group, hdu=hdu, key=key, classes=classes),
+            progress=False,
+            partial=True,
         )
     check_data(model, data)
     task = model.task
@@ -103,12 +107,15 @@ def source_for(
     source = source_of(data, model.image_size, images, data_seed, **options)
     if isinstance(source, Folder):
         own = model.reading
-        return replace(source, hdu=source.hdu or own.hdu, key=source.key or own.key, clip=own.clip)
+        names = {name: getattr(source, name) or getattr(own, name) for name in ("hdu", "key", "classes")}
+        return replace(source, **names, clip=own.clip, fit=own.fit)
     if model.reading.clip:
         low, high = model.reading.clip
         raise UserError(
             f"the model's images are clipped at the percentiles {low:g} and {high:g}; give a folder of images"
         )
+    if model.reading.fit:
+        raise UserError(f"the model's images are {in_words(model.reading.fit)} pixels; give a folder of images")
     return source
 
 

@@ -18,7 +18,8 @@ from trainers import tasks
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
-from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored, normal_form, resize
+from trainers.data.folder.fit import resize
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored, prepared
 from trainers.data.folder.layouts import stacks_in
 from trainers.data.folder.named_arrays import Rows
 from trainers.data.folder.objects import channels
@@ -154,8 +155,8 @@ def _of_arrays(model: LensModel, images: Tensor | np.ndarray, views: int, batch_
     parts = [model.task.predict(torch.empty(0, model.task.num_outputs))]
     for start in range(0, len(images), batch_size):
         batch = to_array(images[start : start + batch_size])
-        prepared = [_prepared(model, Stored(image), f"image {start + i}") for i, image in enumerate(batch)]
-        parts.append(_of_prepared(model, prepared, views))
+        batch_images = [_prepared(model, Stored(image), f"image {start + i}") for i, image in enumerate(batch)]
+        parts.append(_of_prepared(model, batch_images, views))
     return torch.cat(parts)
 
 
@@ -229,7 +230,7 @@ def _read(model: LensModel, name: str, read: Callable[[], Stored]) -> np.ndarray
 def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:
     """The image as in training, (in_chans, image_size, image_size)."""
     try:
-        image, _ = normal_form(stored.array, model.reading.clip)
+        image, _ = prepared(stored.array, model.reading)
     except TrainingError as error:
         raise UserError(f"{what} cannot be used ({error})") from error
     check_shape(model, image.shape, what)

@@ -13,6 +13,8 @@ from nas.errors import UserError
 from search_space import Architecture, from_dict
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
+from trainers.data.folder.fit import checked as checked_fit
+from trainers.data.folder.fit import side
 from trainers.data.folder.image_file import Reading
 from trainers.errors import TrainingError
 from trainers.tasks import Task
@@ -86,9 +88,16 @@ def read_reading(config: Mapping[str, Any]) -> Reading:
     record, channels = config.get("reading", {}), config.get("channels", [])
     if not isinstance(record, Mapping) or not set(record) <= {field.name for field in fields(Reading)}:
         raise UserError(f"reading is {record!r}; expected {', '.join(field.name for field in fields(Reading))}")
-    for what, names in {"channels": channels, "hdu": record.get("hdu"), "key": record.get("key")}.items():
+    for what, names in {
+        "channels": channels,
+        "hdu": record.get("hdu"),
+        "key": record.get("key"),
+        "classes": record.get("classes"),
+    }.items():
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise UserError(f"{what} is {names!r}; expected a list of names")
+    if record.get("fit") is not None and side(checked_fit(record["fit"])) is None:
+        raise UserError(f"fit is {record['fit']!r}; expected the side of the images as well, such as crop:60")
     return Reading(**record)
 
 

@@ -202,7 +202,7 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
     """Write every model. `best` links to the ensemble of the seeds of the first configuration."""
     task, source = tasks.create(retrained.task, data), source_from_dict(retrained.data["source"])
-    reading = source.reading() if isinstance(source, Folder) else AS_STORED
+    reading = replace(source.reading(), fit=data.fit) if isinstance(source, Folder) else AS_STORED
     job_of = {(job.trial, job.seed): job for job in jobs}
     scores_of = {scores.trial: scores for scores in retrained.configurations}
     trained_on = digests(task.select(joined(data.train, data.val)).images)

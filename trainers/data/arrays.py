@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from trainers.data.cache import SPLITS, allocate, finish
-from trainers.data.folder.image_file import normal_form, resize
+from trainers.data.folder.fit import resize
+from trainers.data.folder.image_file import normal_form
 from trainers.data.folder.missing import in_words
 from trainers.data.folder.names import by_name
 from trainers.data.folder.reader import Form

@@ -182,4 +182,5 @@ def open_dataset(name: str, folder: Path) -> Dataset:
         for split in SPLITS
     )
     channels = tuple(manifest.get("channels", ()))
-    return Dataset(name, tuple(manifest["classes"]), train, val, test, channels, folder)
+    fit = manifest.get("reading", {}).get("fit")
+    return Dataset(name, tuple(manifest["classes"]), train, val, test, channels, fit, folder)

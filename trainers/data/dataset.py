@@ -133,6 +133,7 @@ class Dataset:
     val: Split
     test: Split
     channels: tuple[str, ...] = ()  # the bands or HDUs that they come from, if these have names
+    fit: str | None = None  # how images were made square, with their side, if they were (`folder/fit.py`)
     folder: Path | None = None  # in the cache, if it is kept there
 
     @property

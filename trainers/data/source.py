@@ -67,6 +67,8 @@ class Folder:
     hdu: tuple[str, ...] | None = None  # as in `Reading`; also text such as "G,R,I"
     clip: tuple[float, float] | None = None  # as in `Reading`; also text such as "0.1,99.9"
     key: tuple[str, ...] | None = None  # as in `Reading`; also text such as "x,y"
+    fit: str | None = None  # as in `Reading`: "crop", "pad" or "resize"
+    classes: tuple[str, ...] | None = None  # as in `Reading`; also text such as "no_sub,cdm,axion"
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
@@ -86,7 +88,7 @@ class Folder:
 
     def reading(self) -> Reading:
         """How each image is read."""
-        return Reading(self.hdu, self.clip, self.key)
+        return Reading(self.hdu, self.clip, self.key, self.fit, self.classes)
 
     def raw(self) -> Raw | None:
         """The form of one image in arrays without a header, if it was given."""

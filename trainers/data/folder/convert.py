@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +25,12 @@ import numpy as np
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS
+from trainers.data.folder import fit
 from trainers.data.folder.files import unused
-from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, resize
+from trainers.data.folder.fit import resize
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, chans_first
 from trainers.data.folder.journal import Journal, blocks
-from trainers.data.folder.listing import Listing
+from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.missing import in_words
 from trainers.data.folder.reader import Form, Reader, Sample, common_form, in_one_line
 from trainers.data.folder.recognised import recognise
@@ -83,6 +87,10 @@ def convert(
     reader, journal = Reader(listing, reading), Journal(work, len(entries))
     title = f"Converting {len(entries)} images ({listing.root.name})"
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
+        if reading.fit is not None:
+            sizes = sizes_of(reader, pool) if fit.side(reading.fit) is None else {}
+            reading = replace(reading, fit=fit.with_side(reading.fit, image_size, sizes))
+            reader = Reader(listing, reading)
         advance(journal.hashed + journal.converted)
         digests = hash_contents(reader, journal, pool, advance)
         sample = common_form(reader)
@@ -104,6 +112,7 @@ def convert(
 
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
+        refuse_sizes(listing, sample.form, journal.faults)
         refuse(listing, list(bad.values()), sample.form, memory.with_suffix(".bad.txt"))
     good = [i for i in range(len(entries)) if i not in bad]
     kept_names, kept_digests, kept_splits = ([values[i] for i in good] for values in (names, digests, splits))
@@ -116,6 +125,7 @@ def convert(
     filled = [pixels for i, pixels in journal.filled if i not in bad]
     usable = replace(listing, entries=tuple(entries[i] for i in good))
     left_out = unused(listing.root, set(listing.used))
+    said = notes(sample, reading, filled)
     index = {label: n for n, label in enumerate(listing.classes)}
     finish(
         folder,
@@ -124,7 +134,7 @@ def convert(
         manifest={
             "classes": listing.classes,
             "recognised": recognise(
-                usable, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, notes(sample, filled)
+                usable, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, said
             ),
             "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
             "reading": asdict(reading),
@@ -142,9 +152,10 @@ def convert(
         remember(memory, kept_names, kept_digests, kept_splits)
 
 
-def notes(sample: Sample, filled: Sequence[int]) -> list[str]:
-    """What to say of the pixels: which HDUs they come from, and how many were missing from some images."""
+def notes(sample: Sample, reading: Reading, filled: Sequence[int]) -> list[str]:
+    """What to say of the pixels: their HDUs, how images were made square, and how many were missing from some."""
     words = [f"HDU{'s'[: len(sample.hdus) > 1]} {', '.join(sample.hdus)}"] if sample.hdus else []
+    words += [fit.in_words(reading.fit)] if reading.fit else []
     return words + ([in_words(filled)] if filled else [])
 
 
@@ -234,6 +245,38 @@ def remove_rows(folder: Path, split: str, rows: Sequence[int]) -> None:
         new[start : start + 256] = old[keep[start : start + 256]]
     new.flush()
     os.replace(folder / "without.images.npy", folder / f"{split}.images.npy")
+
+
+def sizes_of(reader: Reader, pool: ThreadPoolExecutor) -> Counter[tuple[int, int]]:
+    """The number of images of each size (H, W). Those that cannot be read are left to the conversion."""
+
+    def size(entry: Entry) -> tuple[int, int] | None:
+        try:
+            _, height, width = chans_first(reader.stored(entry).array).shape
+        except UNREADABLE:
+            return None
+        return height, width
+
+    found = Counter(size for size in pool.map(size, reader.listing.entries) if size is not None)
+    if not found:
+        common_form(reader)  # which says why none can be read
+    return found
+
+
+def refuse_sizes(listing: Listing, expected: Form, faults: Sequence[tuple[int, str]]) -> None:
+    """Raise a TrainingError that counts the sizes of the images if some differ from the `expected` in size alone."""
+    chans, kind = expected.shape[0], str(expected).partition(" ")[2]
+    others = [re.fullmatch(rf"{chans}x(\d+)x(\d+) {re.escape(kind)}", why) for _, why in faults]
+    sizes = Counter((int(match[1]), int(match[2])) for match in others if match)
+    if sizes:
+        _, height, width = expected.shape
+        sizes[height, width] = len(listing.entries) - len(faults)
+        listed = [f"{count} of {width}x{height}" for (height, width), count in sizes.most_common(5)]
+        more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
+        raise TrainingError(
+            f"the images in {listing.root} have {len(sizes)} sizes: {', '.join(listed)}{more} pixels; make them equal "
+            "with --fit crop, pad or resize"
+        )
 
 
 def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
-from torch.nn import functional as F
 
+from trainers.data.folder import fit
 from trainers.data.folder.fits_file import read_fits
 from trainers.data.folder.missing import clipped, fill_missing
 from trainers.data.folder.named_arrays import NAMED_ARRAYS, arrays_in, choose_images, is_named_arrays
+from trainers.data.folder.names import canonical
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.tiff_file import read_tiff
 from trainers.errors import TrainingError
@@ -45,6 +45,8 @@ class Reading:
     hdu: tuple[str, ...] | None = None  # HDUs of a FITS file, by name or number, that are the channels; None: by names
     clip: tuple[float, float] | None = None  # the percentiles at which each channel of each image is clipped
     key: tuple[str, ...] | None = None  # of the images, and of the labels, in a file of named arrays; None: by names
+    fit: str | None = None  # as in `fit.py`; None: images must be square and of one size
+    classes: tuple[str, ...] | None = None  # the names of classes that are whole numbers on the disk, from 0
 
     def __post_init__(self) -> None:
         if self.hdu is not None:
@@ -62,6 +64,14 @@ class Reading:
             if not 0 <= low < high <= 100:
                 raise TrainingError(f"clip is {self.clip}; expected two percentiles, such as 0.1,99.9")
             object.__setattr__(self, "clip", (low, high))
+        if self.fit is not None:
+            fit.checked(self.fit)
+        if self.classes is not None:
+            expected = "the different names of classes 0, 1, 2, ..., such as no_sub,cdm,axion"
+            named = tuple(map(canonical, names_in("classes", self.classes, expected)))
+            if len(set(named)) < len(named):
+                raise TrainingError(f"classes is {self.classes!r}; expected {expected}")
+            object.__setattr__(self, "classes", named)
 
     @property
     def image_key(self) -> str | None:
@@ -127,6 +137,12 @@ def read_deep(path: Path, coded: str) -> np.ndarray:
     return halves[0] << 8 | halves[1]
 
 
+def prepared(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, int]:
+    """The image in its normal form, clipped and fitted as `reading` says, and the number of its missing pixels."""
+    image, filled = normal_form(array, reading.clip)
+    return image if reading.fit is None else fit.fitted(image, reading.fit), filled
+
+
 def normal_form(array: np.ndarray, clip: tuple[float, float] | None = None) -> tuple[np.ndarray, int]:
     """The image as (C, H, W) in a dtype of torch's, and the number of its pixels that were missing.
 
@@ -190,9 +206,3 @@ def chans_first(array: np.ndarray) -> np.ndarray:
     raise TrainingError(
         f"has shape {array.shape}; expected (H, W), (C, H, W) or (H, W, C) with at most {CHANNELS} channels"
     )
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize (C, H, W) to float32 (C, size, size), bilinear with antialiasing: light is averaged, not sampled."""
-    pixels = torch.from_numpy(image).float()[None]
-    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)[0].numpy()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +71,24 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         entries = with_objects(entries)
     if not entries:
         raise TrainingError(f"{root} {NO_FOLDERS}")
+    if reading.classes:
+        entries = with_names(entries, reading.classes, root)
     classes = tuple(sorted({entry.label for entry in entries}, key=by_name))
     entries.sort(key=lambda e: (e.split or "", by_name(e.label), e.path.as_posix(), e.row or 0))
     listing = Listing(root, layout, classes, tuple(entries), raw, bands, labels, what)
     return listing if group is None else grouped(listing, group)
+
+
+def with_names(entries: Sequence[Entry], classes: Sequence[str], root: Path) -> list[Entry]:
+    """The entries with `classes` for labels that are whole numbers. TrainingError if another label is none of them."""
+    numbers = {str(number): name for number, name in enumerate(classes)}
+    known = {**numbers, **{f"{number}.0": name for number, name in numbers.items()}, LENS: LENS}
+    names = {name: name for name in classes} | known
+    if unknown := sorted({entry.label for entry in entries} - set(names)):
+        raise TrainingError(
+            f"{root} has the class {unknown[0]!r}, but classes names {', '.join(classes)}, for 0 to {len(classes) - 1}"
+        )
+    return [replace(entry, label=names[entry.label]) for entry in entries]
 
 
 def among_images(root: Path, folders: Sequence[Path]) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainers.data.folder.bands import read_object
-from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, normal_form
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, prepared
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import Rows
 from trainers.data.folder.stack import Place, open_images
@@ -72,7 +72,7 @@ class Reader:
 
     def normal(self, stored: Stored) -> tuple[np.ndarray, Form, int]:
         """The image in its normal form, its form, and the number of missing pixels. TrainingError if it has none."""
-        image, filled = normal_form(stored.array, self.reading.clip)
+        image, filled = prepared(stored.array, self.reading)
         return image, Form(image.shape, image.dtype, stored.hdus if len(stored.hdus) > 1 else ()), filled
 
     def image(self, entry: Entry, form: Form) -> tuple[np.ndarray, Mapping[str, float], int]:
@@ -122,7 +122,8 @@ def common_form(reader: Reader) -> Sample:
     _, height, width = form.shape
     if height != width:
         raise TrainingError(
-            f"{listing.name(entry)} in {listing.root} is {width}x{height} pixels; expected square images"
+            f"{listing.name(entry)} in {listing.root} is {width}x{height} pixels; expected square images; make them so "
+            "with --fit crop, pad or resize"
         )
     return found
 
