@@ -40,6 +40,7 @@ def audit(
     key: str | Sequence[str] | None = None,
     classes: str | Sequence[str] | None = None,
     fit: str | None = None,
+    split: str | Sequence[float] | None = None,
     image_size: int | None = None,
 ) -> Audit:
     """Look for what makes results on a data set meaningless, before anything is trained.
@@ -48,9 +49,8 @@ def audit(
     a search would refuse the data, as it does images that are in two classes or two splits.
     """
     if not isinstance(data, Dataset):
-        source = source_of(
-            data, image_size, skip_bad=skip_bad, group=group, hdu=hdu, clip=clip, key=key, classes=classes, fit=fit
-        )
+        reading: dict[str, Any] = {"hdu": hdu, "clip": clip, "key": key, "classes": classes, "fit": fit, "split": split}
+        source = source_of(data, image_size, skip_bad=skip_bad, group=group, **reading)
         data = load(source, progress=False)
     return checks.audit(data)
 

@@ -31,9 +31,9 @@ def source_of(
 ) -> Source:
     """The data source that `data` means; `image_size`, `images`, `data_seed` and `options` are its fields.
 
-    `options` are those in FOLDER_ONLY; None is the source's own value. `data` is a source; a folder, or a file of
-    stacked arrays; "my_package.my_images:load", a function; or what such a function may return: images
-    and labels, a torch Dataset, or either by split.
+    `options` are `split` and those in FOLDER_ONLY; None is the source's own value. `data` is a source; a folder, or a
+    file of stacked arrays; "my_package.my_images:load", a function; or what such a function may return: images and
+    labels, a torch Dataset, or either by split.
     """
     if isinstance(data, str | Path) and FUNCTION.fullmatch(str(data)) and not Path(data).exists():
         data = Function(str(data))
@@ -55,8 +55,10 @@ def source_of(
     for name, what in FOLDER_ONLY.items():
         if name in options and not isinstance(data, Folder):
             raise UserError(f"{name} {what}, but the data is no folder of images; omit it")
+    if "split" in options and isinstance(data, Simulated | Arrays):
+        raise UserError(f"split divides images of your own anew, not those of {type(data).__name__}; omit it")
     if not isinstance(data, Simulated | Folder | Function | Arrays):
-        return from_arrays(data, image_size=image_size)
+        return from_arrays(data, image_size=image_size, **options)
     changes: dict[str, Any] = {"image_size": image_size, "images": images, "seed": data_seed}
     return replace(data, **{name: value for name, value in changes.items() if value is not None}, **options)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers.data import Dataset, Folder, load, source_from_dict, source_to_dict
+from trainers.data import Dataset, Folder, from_arrays, load, source_from_dict, source_to_dict
+from trainers.data.splits import Memory, assign
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data"
 SPLITS = ("train", "val", "test")
@@ -117,6 +119,44 @@ def test_the_split_is_about_80_10_10_in_every_class_and_follows_the_seed(
     first = files(root)
     read(root, seed=1)
     assert files(root) != first
+
+
+@pytest.mark.parametrize("shares", [(80, 10, 10), (70, 15, 15), (0.5, 0.3, 0.2), (1, 1, 1)])
+def test_small_classes_are_divided_exactly_by_objects(shares: tuple[float, ...]) -> None:
+    """Each class of fewer than a hundred objects has its rounded share of objects in every split, whatever the seed."""
+    for count in (3, 4, 5, 10, 17, 30, 64, 99):
+        images = [(label, i, copy) for label in "ab" for i in range(count) for copy in range(1 + i % 3)]
+        objects = [f"{label}{i}" for label, i, _ in images]
+        names = [f"{label}{i}_{copy}" for label, i, copy in images]
+        splits = assign(
+            [None] * len(images), [label for label, *_ in images], names, names, 5, Memory(), objects, shares
+        )
+        where = dict(zip(objects, splits, strict=True))
+        assert [where[key] for key in objects] == splits, "an object is in one split"
+        for label in "ab":
+            each = Counter(split for key, split in where.items() if key[0] == label)
+            assert sum(each.values()) == count
+            for split, share in zip(SPLITS[1:], shares[1:], strict=True):
+                assert each[split] == max(round(share * count / sum(shares)), 1), (count, each)
+
+
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_the_shares_of_the_splits_are_those_given(tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
+    if kind == "folder":
+        for name in ("no_sub", "sub"):
+            fill(tmp_path / "data" / name, 40, rng, size=4)
+        assert [len(getattr(read(tmp_path / "data"), split)) for split in SPLITS] == [64, 8, 8]
+        data = read(tmp_path / "data", split="70,15,15")  # not where the first split has put them
+    else:
+        images, cache = rng.random((80, 4, 4)), tmp_path / "cache"
+        data = load(
+            from_arrays(images, np.arange(80) % 2, split=(70, 15, 15), cache=cache), progress=False, cache=cache
+        )
+    for split, count in zip(SPLITS, (28, 6, 6), strict=True):
+        assert getattr(data, split).labels.bincount().tolist() == [count, count]
+    for wrong in ("70,30", "a,b,c", (1, 0, 1), 5):
+        with pytest.raises(ValueError, match=r"split is .*; expected three numbers above 0, such as 70,15,15"):
+            Folder("data", split=wrong)
 
 
 def test_duplicates_land_in_one_split(tmp_path: Path, rng: np.random.Generator) -> None:

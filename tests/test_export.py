@@ -250,7 +250,7 @@ def test_a_model_makes_images_of_any_size_those_that_it_was_trained_on(tmp_path,
     data = load(Folder(str(tmp_path / "data"), image_size=32, fit=fit), progress=False)
     seen = torch.cat([split.images[:] for split in (data.train, data.val, data.test)])
     of_files, of_data = (
-        np.sort(p.log().numpy(), 0) for p in (predict(model, tmp_path / "data").probabilities, model(seen))
+        np.sort(p.log().detach().numpy(), 0) for p in (predict(model, tmp_path / "data").probabilities, model(seen))
     )
     np.testing.assert_allclose(of_files, of_data, rtol=1e-5, atol=1e-5)
     assert nas.evaluate(model, tmp_path / "data").images == 24

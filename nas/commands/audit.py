@@ -42,6 +42,7 @@ def command(argv: list[str]) -> int:
             clip=args.clip,
             classes=args.classes,
             fit=args.fit,
+            split=args.split,
         )
     )
     found = audit(data)

@@ -50,6 +50,7 @@ def add_reading_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--hdu", metavar="NAME,NAME", help="HDUs of FITS files to use as channels, by name or number")
     p.add_argument("--key", metavar="IMAGES,LABELS", help="names of these arrays in .npz, .h5 and .pt files")
     p.add_argument("--classes", metavar="NAME,NAME", help="names of classes that are the numbers 0, 1, ... on disk")
+    p.add_argument("--split", metavar="N,N,N", help="proportion of train, validation, test images (default 80,10,10)")
     p.add_argument("--fit", help="make images square and of one size: crop, pad or resize (or crop:60)")
     p.add_argument("--clip", metavar="LOW,HIGH", help="clip each image at these percentiles, such as 0.1,99.9")
 

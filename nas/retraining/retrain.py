@@ -49,6 +49,7 @@ def retrain(
     key: str | Sequence[str] | None = None,
     classes: str | Sequence[str] | None = None,
     fit: str | None = None,
+    split: str | Sequence[float] | None = None,
     sparsity: float | None = None,
     rewind: int | None = None,
     baselines: bool = True,
@@ -64,7 +65,7 @@ def retrain(
     top_k: the number of configurations (default 3). trials: the numbers of trials to train instead, in any state.
     epochs: length of every training (default: as searched); schedules follow, warm-up and running means stay.
     data: other images to train and test on, as in `search`; the results go to a folder data-... below the run's. hdu,
-        clip, key, classes, fit: how these are read, as in `search`.
+        clip, key, classes, fit, split: how these are read, as in `search`.
     seeds: trainings per configuration. train_sizes: further trainings on these numbers of images, for a learning curve.
     sparsity: share of the weights in mixers and MLPs to prune (default: as searched). rewind: the epoch to which the
         other weights return. baselines: also train the study's baselines, after the configurations, unless another
@@ -97,7 +98,7 @@ def retrain(
         reached = "" if trials else " reached the full budget"
         console.print(f"{known} {count(found, 'different configuration')}{reached}")
     searched = None
-    reading = {"hdu": hdu, "clip": clip, "key": key, "classes": classes, "fit": fit}
+    reading = {"hdu": hdu, "clip": clip, "key": key, "classes": classes, "fit": fit, "split": split}
     if data is None and (given := [name for name, value in reading.items() if value is not None]):
         raise UserError(f"{given[0]} says how other images are read; give data as well")
     if data is not None and (source := elsewhere.other_source(results, data, **reading)):

@@ -63,6 +63,7 @@ def search(
     key: str | Sequence[str] | None = None,
     classes: str | Sequence[str] | None = None,
     fit: str | None = None,
+    split: str | Sequence[float] | None = None,
     image_size: int | None = None,
     images: int | None = None,
     data_seed: int | None = None,
@@ -103,7 +104,8 @@ def search(
         clip: percentiles at which each channel of an image in a folder is clipped, such as (0.1, 99.9). key: the names
         of the images' and of the labels' array in .npz, .h5 and .pt files, such as ("x", "y") (default: common names).
         classes: names of classes that are the numbers 0, 1, ... there or in a table. fit: "crop", "pad" or "resize", to
-        make images square and of one size.
+        make images square and of one size. split: proportion of training, validation and test images where the data
+        has no splits, such as (70, 15, 15) (default 80, 10, 10).
     images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
         which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
@@ -128,8 +130,9 @@ def search(
     spec = adapt(
         studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
         scheduler=scheduler, group=group, skip_bad=skip_bad, hdu=hdu, clip=clip, key=key, classes=classes, fit=fit,
-        image_size=image_size, images=images, data_seed=data_seed, epochs=epochs, max_parameters=max_parameters,
-        max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, folds=folds, settings=settings,
+        split=split, image_size=image_size, images=images, data_seed=data_seed, epochs=epochs,
+        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, folds=folds,
+        settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written

@@ -20,7 +20,7 @@ from trainers.data.folder.names import by_name
 from trainers.data.folder.reader import Form
 from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.given import by_split, read_part
-from trainers.data.splits import Memory, assign, refuse_leaks, units
+from trainers.data.splits import SHARES, Memory, assign, refuse_leaks, units
 from trainers.errors import TrainingError, named
 
 
@@ -70,14 +70,15 @@ class Content:
         return f"{self.where}: {', '.join(words)}"
 
 
-def write(folder: Path, content: Content, image_size: int | None, seed: int) -> None:
-    """Write the images into the empty cache folder `folder`; content and `seed` decide splits that are not official.
+def write(folder: Path, content: Content, image_size: int | None, seed: int, shares: Sequence[float] = SHARES) -> None:
+    """Write the images into the empty cache folder `folder`; content, `seed` and `shares`, the
+    proportion of train, val and test, decide those that are not official.
 
     TrainingError if a class has too few images for every split, or an image has two labels or is in two splits.
     """
     c = content
     together = units(c.names, c.digests, (), c.turned())
-    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together)
+    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together, shares)
     refuse_leaks(c.names, c.digests, splits, c.labels, c.where, together)
     rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
     shape, dtype, _ = c.form
@@ -96,7 +97,7 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int) -> 
         manifest={
             "classes": c.classes,
             "recognised": c.recognised(),
-            "arrays": {"from": c.where, "image_size": image_size, "seed": seed},
+            "arrays": {"from": c.where, "image_size": image_size, "seed": seed, "split": shares},
             "filled": {"images": sum(pixels > 0 for pixels in c.filled), "pixels": sum(c.filled)},
         },
         objects={s: [together[i] for i in rows[s]] for s in SPLITS},

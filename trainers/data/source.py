@@ -6,7 +6,8 @@ import hashlib
 import operator
 import os
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trainers.data.folder.layouts import scan
 from trainers.data.folder.stack import Raw
 from trainers.data.simulated.chunks import write_simulation
 from trainers.data.simulated.population import NOTES, Population, preset, with_snr
+from trainers.data.splits import SHARES, checked_shares
 from trainers.errors import TrainingError
 from trainers.user_module import UserFunction, is_dotted
 
@@ -68,10 +70,12 @@ class Folder:
     clip: tuple[float, float] | None = None  # as in `Reading`; also text such as "0.1,99.9"
     key: tuple[str, ...] | None = None  # as in `Reading`; also text such as "x,y"
     fit: str | None = None  # as in `Reading`: "crop", "pad" or "resize"
+    split: tuple[float, float, float] | None = None  # proportion of train, val and test; also text such as "70,15,15"
     classes: tuple[str, ...] | None = None  # as in `Reading`; also text such as "no_sub,cdm,axion"
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
+        check_split(self)
         for name, value in asdict(self.reading()).items():  # checked, and a tuple
             object.__setattr__(self, name, value)
         object.__setattr__(self, "path", os.path.abspath(Path(self.path).expanduser()))
@@ -106,6 +110,7 @@ class Function:
     name: str  # "my_package.my_images:load"
     image_size: int | None = None  # None: as returned; otherwise resized, antialiased
     seed: int = 0  # of the split, if the function does not return one
+    split: tuple[float, float, float] | None = None  # as in `Folder`
 
     def __post_init__(self) -> None:
         path, colon, function = self.name.partition(":")
@@ -118,6 +123,7 @@ class Function:
                 f"function {self.name!r}: workers cannot import __main__; put it into a file of its own"
             )
         check_numbers(self, "image_size", "seed")
+        check_split(self)
 
 
 @dataclass(frozen=True)
@@ -127,28 +133,40 @@ class Arrays:
     digest: str  # of images, labels and targets
     image_size: int | None = None
     seed: int = 0
+    split: tuple[float, float, float] | None = None  # as in `Folder`
 
     def __post_init__(self) -> None:
         check_numbers(self, "image_size", "seed")
+        check_split(self)
 
     def key(self) -> dict[str, Any]:
         """Names the folder in the cache."""
-        return {"arrays": self.digest, "image_size": self.image_size, "seed": self.seed}
+        return {"arrays": self.digest, "image_size": self.image_size, "seed": self.seed, **split_key(self)}
 
 
 def from_arrays(
-    images: Any, labels: Any = None, *, image_size: int | None = None, seed: int = 0, cache: Path | None = None
+    images: Any,
+    labels: Any = None,
+    *,
+    image_size: int | None = None,
+    seed: int = 0,
+    split: str | Sequence[float] | None = None,
+    cache: Path | None = None,
 ) -> Arrays:
     """Write arrays in memory to the cache and return the source that stands for them.
 
-    Pass images and labels, or alone as `images` anything that a `Function` may return. `image_size` and `seed` are as
-    in `Function`. `cache` is the folder of caches, as in `load`, which needs the same one. TrainingError if the arrays
-    are no set of labelled images.
+    Pass images and labels, or alone as `images` anything that a `Function` may return. `image_size`, `seed` and
+    `split` are as in `Function`. `cache` is the folder of caches, as in `load`, which needs the same one. TrainingError
+    if the arrays are no set of labelled images.
     """
-    Arrays("", image_size, seed)  # refuses these two before minutes go into the images
+    options = Arrays("", image_size, seed, split)  # type: ignore[arg-type] # refused before minutes go into the images
     content = arrays.gather(images if labels is None else (images, labels), "arrays")
-    source = Arrays(content.digest(), image_size, seed)
-    cached("arrays", source.key(), lambda folder: arrays.write(folder, content, source.image_size, seed), cache)
+    source = replace(options, digest=content.digest())
+
+    def build(folder: Path) -> None:
+        arrays.write(folder, content, source.image_size, source.seed, source.split or SHARES)
+
+    cached("arrays", source.key(), build, cache)
     return source
 
 
@@ -164,6 +182,17 @@ def check_numbers(source: Source, *names: str) -> None:
             raise TrainingError(f"{name} is {value!r}; expected a whole number") from None
     if source.image_size is not None and source.image_size < 8:
         raise TrainingError(f"image_size is {source.image_size}; expected at least 8 pixels, or none to keep the size")
+
+
+def check_split(source: Folder | Function | Arrays) -> None:
+    """Make `split` numbers. TrainingError if it is no proportion of three splits."""
+    if source.split is not None:
+        object.__setattr__(source, "split", checked_shares(source.split))
+
+
+def split_key(source: Function | Arrays) -> dict[str, Any]:
+    """What `split` adds to a key: nothing where it is not given, as in keys of before there was this option."""
+    return {"split": source.split} if source.split else {}
 
 
 def numeric(dtype: str) -> bool:
@@ -242,9 +271,12 @@ def converted(source: Folder, progress: bool, cache: Path | None, partial: bool)
         raise TrainingError(listing.fault)
     name = Path(source.path).name
     options: dict[str, Any] = {"image_size": source.image_size, "seed": source.seed, "skip_bad": source.skip_bad}
+    if source.split:
+        options["shares"] = source.split
     if partial and (listing.fault or not listing.divisible):
         options["whole"] = True
-    where = hashlib.sha256(f"{listing.root.resolve()}\0{source.seed}".encode()).hexdigest()[:20]
+    drawn = f"{listing.root.resolve()}\0{source.seed}{source.split or ''}"
+    where = hashlib.sha256(drawn.encode()).hexdigest()[:20]
     memory = (default_root() if cache is None else cache) / f".{name}-{where}.splits.json"
 
     def build(folder: Path) -> None:
@@ -258,11 +290,12 @@ def called(source: Function, progress: bool, cache: Path | None) -> Path:
     """The cache folder of a function's images."""
     function = UserFunction(source.name, "function")
     key = {"source": function.digest(), "reading": READING, **asdict(source)}
+    key = {**{name: value for name, value in key.items() if name != "split"}, **split_key(source)}
 
     def build(folder: Path) -> None:
         if progress:
             print(f"Calling {source.name}", file=sys.stderr, flush=True)
         content = arrays.gather(function(), source.name)
-        arrays.write(folder, content, source.image_size, source.seed)
+        arrays.write(folder, content, source.image_size, source.seed, source.split or SHARES)
 
     return cached(source.name.replace(":", "."), key, build, cache)

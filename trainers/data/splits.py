@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,21 @@ from filelock import FileLock
 
 from trainers.errors import TrainingError
 
-SHARES = {"test": 0.1, "val": 0.1}  # train has the rest
+SHARES = (80.0, 10.0, 10.0)
+"""The proportion of train, val and test."""
+SMALL = 100
+"""A class of fewer objects is divided in exactly these proportions, not just on average."""
+
+
+def checked_shares(given: str | Sequence[float]) -> tuple[float, float, float]:
+    """The proportion of train, val and test in `given`, such as 70,15,15. TrainingError if it is none."""
+    try:
+        train, val, test = map(float, given.split(",") if isinstance(given, str) else given)
+        if not (min(train, val, test) > 0 and max(train, val, test) < math.inf):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise TrainingError(f"split is {given!r}; expected three numbers above 0, such as 70,15,15") from None
+    return train, val, test
 
 
 @dataclass(frozen=True)
@@ -87,17 +102,20 @@ def assign(
     seed: int,
     memory: Memory,
     together: Sequence[str] | None = None,
+    shares: Sequence[float] = SHARES,
 ) -> list[str]:
-    """The split of every image. Official splits stay; a missing val or test is a tenth of train each.
+    """The split of every image. Official splits stay; a missing val or test is that share of train.
 
     `together` has a key for every image: those with the same key get the same split (default: `digests`). A remembered
-    image stays where it was, unless images that belong together were apart. Where a new one goes depends only on its
-    key and the seed, so new images never move an old one, even if the memory is lost. The proportions therefore hold on
-    average, within each class. In a class so small that a split would get none of it (a few dozen images), that split
-    borrows the image nearest to it. TrainingError for a class with too few images for that.
+    image stays where it was, unless images that belong together were apart. Where a new one goes depends on its key
+    and the seed, so new images never move an old one, even if the memory is lost, and the shares hold on average within
+    each class. Of a class of fewer than SMALL keys, each split gets its share of them, rounded, and one at least; new
+    keys go where some are missing. If memory leaves a split without any, it borrows the nearest one. TrainingError for
+    a class with too few keys for that.
     """
     together = digests if together is None else together
-    wanted = [split for split in SHARES if split not in official]
+    share = dict(zip(("test", "val"), (shares[2] / sum(shares), shares[1] / sum(shares)), strict=True))
+    wanted = {split: part for split, part in share.items() if split not in official}
     splits = [split or "train" for split in official]
     place = {key: int(hashlib.sha256(f"{seed} {key}".encode()).hexdigest()[:13], 16) / 16**13 for key in together}
     before: dict[str, set[str]] = defaultdict(set)
@@ -110,8 +128,11 @@ def assign(
         mine = [i for i, other in enumerate(labels) if other == label and splits[i] == "train"]
         keys = sorted({together[i] for i in mine}, key=place.__getitem__)
         groups: dict[str, list[str]] = {split: [] for split in ("train", *wanted)}
+        fixed = {key: split for key in keys if (split := decided.get(key) or remembered.get(key))}
+        new = [key for key in keys if key not in fixed]
+        fixed |= divided(new, fixed, wanted) if len(keys) < SMALL else {key: drawn(place[key], wanted) for key in new}
         for key in keys:
-            groups[decided.get(key) or remembered.get(key) or drawn(place[key], wanted)].append(key)
+            groups[fixed[key]].append(key)
         if len(keys) < len(groups):
             of = f" of {len(keys)} objects; --group can name them otherwise" if len(keys) < len(mine) else ""
             raise TrainingError(
@@ -143,11 +164,28 @@ def lend(
     raise TrainingError(f"class {label!r} has no image left for {split}: those there are were in other splits before")
 
 
-def drawn(place: float, wanted: Sequence[str]) -> str:
+def divided(new: Sequence[str], fixed: Mapping[str, str], wanted: Mapping[str, float]) -> dict[str, str]:
+    """The split of each of the `new` keys of a class, so that each split has its share of them and the `fixed` ones.
+
+    As in `drawn`, the last ones belong to the splits wanted.
+    """
+    total, left = len(new) + len(fixed), list(new)
+    found: dict[str, str] = {}
+    counts = {split: max(round(part * total), 1) for split, part in wanted.items()}
+    while counts and sum(counts.values()) >= total > len(counts):  # train needs one as well
+        counts[max(counts, key=counts.__getitem__)] -= 1
+    for split, count in counts.items():
+        lacking = min(max(count - list(fixed.values()).count(split), 0), len(left))
+        left, mine = left[: len(left) - lacking], left[len(left) - lacking :]
+        found |= dict.fromkeys(mine, split)
+    return found | dict.fromkeys(left, "train")
+
+
+def drawn(place: float, wanted: Mapping[str, float]) -> str:
     """The split of an image whose hash lies at `place` in [0, 1). The top of the range belongs to the splits wanted."""
     end = 1.0
-    for split in wanted:
-        end -= SHARES[split]
+    for split, part in wanted.items():
+        end -= part
         if place >= end:
             return split
     return "train"

@@ -36,7 +36,7 @@ from trainers.data.folder.reader import Form, Reader, Sample, common_form, in_on
 from trainers.data.folder.recognised import recognise
 from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.progress import progress_bar
-from trainers.data.splits import assign, recall, refuse_leaks, remember, units
+from trainers.data.splits import SHARES, assign, recall, refuse_leaks, remember, units
 from trainers.errors import TrainingError
 
 
@@ -74,13 +74,15 @@ def convert(
     skip_bad: bool = False,
     whole: bool = False,
     reading: Reading = AS_STORED,
+    shares: Sequence[float] = SHARES,
     memory: Path,
     progress: bool = True,
 ) -> None:
     """Write the images of `listing` into the cache folder `folder`, from where a killed process stopped.
 
-    TrainingError names every bad file; with `skip_bad` these are discarded instead, and named in the manifest. `memory`
-    is the file that remembers the splits. With `whole` no split is drawn: images without an official one are for tests.
+    TrainingError names every bad file; with `skip_bad` these are discarded instead, and named in the manifest. `shares`
+    are the proportion of train, val and test, and `memory` is the file that remembers the splits. With `whole` no split
+    is drawn: images without an official one are for tests.
     """
     entries, work = listing.entries, folder / "work"
     names, labels = [listing.name(entry) for entry in entries], [entry.label for entry in entries]
@@ -100,7 +102,7 @@ def convert(
             if whole:
                 splits = [split or "test" for split in official]
             else:
-                splits = assign(official, labels, names, digests, seed, recall(memory), together)
+                splits = assign(official, labels, names, digests, seed, recall(memory), together, shares)
             plan = Plan(splits, sample.form, image_size)
             decode(folder, reader, plan, journal, pool, advance)
             if journal.copies is not None:
@@ -112,8 +114,8 @@ def convert(
 
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
-        refuse_sizes(listing, sample.form, journal.faults)
-        refuse(listing, list(bad.values()), sample.form, memory.with_suffix(".bad.txt"))
+        several = sizes_in_words(sample.form, journal.faults, len(entries))
+        refuse(listing, list(bad.values()), sample.form, memory.with_suffix(".bad.txt"), several)
     good = [i for i in range(len(entries)) if i not in bad]
     kept_names, kept_digests, kept_splits = ([values[i] for i in good] for values in (names, digests, splits))
     kept_labels, kept_units = [labels[i] for i in good], [together[i] for i in good]
@@ -137,6 +139,7 @@ def convert(
                 usable, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, said
             ),
             "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
+            "split": shares,
             "reading": asdict(reading),
             "channels": listing.bands or sample.hdus,
             "filled": {"images": len(filled), "pixels": sum(filled)},
@@ -263,23 +266,21 @@ def sizes_of(reader: Reader, pool: ThreadPoolExecutor) -> Counter[tuple[int, int
     return found
 
 
-def refuse_sizes(listing: Listing, expected: Form, faults: Sequence[tuple[int, str]]) -> None:
-    """Raise a TrainingError that counts the sizes of the images if some differ from the `expected` in size alone."""
-    chans, kind = expected.shape[0], str(expected).partition(" ")[2]
-    others = [re.fullmatch(rf"{chans}x(\d+)x(\d+) {re.escape(kind)}", why) for _, why in faults]
-    sizes = Counter((int(match[1]), int(match[2])) for match in others if match)
-    if sizes:
-        _, height, width = expected.shape
-        sizes[height, width] = len(listing.entries) - len(faults)
-        listed = [f"{count} of {width}x{height}" for (height, width), count in sizes.most_common(5)]
-        more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
-        raise TrainingError(
-            f"the images in {listing.root} have {len(sizes)} sizes: {', '.join(listed)}{more} pixels; make them equal "
-            "with --fit crop, pad or resize"
-        )
+def sizes_in_words(expected: Form, faults: Sequence[tuple[int, str]], images: int) -> str:
+    """If some images differ from the `expected` in size alone: how many have which size, and what to do about it."""
+    chans, height, width = expected.shape
+    kind = re.escape(str(expected).partition(" ")[2])
+    others = [re.fullmatch(rf"{chans}x(\d+)x(\d+) {kind}", why) for _, why in faults]
+    sizes = Counter(f"{match[2]}x{match[1]}" for match in others if match)
+    if not sizes:
+        return ""
+    sizes[f"{width}x{height}"] = images - len(faults)
+    listed = ", ".join(f"{count} of {size}" for size, count in sizes.most_common(5))
+    more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
+    return f", or make the sizes equal ({listed}{more} pixels) with --fit crop, pad or resize"
 
 
-def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path) -> None:
+def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path, several: str) -> None:
     """Raise a TrainingError that names all bad images. Beyond twenty, all of them are in `file`, one per line."""
     more = ""
     if len(bad) > 20:
@@ -287,5 +288,5 @@ def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path) -> 
         more = f" and {len(bad) - 20} more, all listed in {file}"
     raise TrainingError(
         f"{len(bad)} of {len(listing.entries)} images in {listing.root} cannot be read or are not {expected} "
-        f"like most: {', '.join(bad[:20])}{more}; mend them, or discard them (skip_bad)"
+        f"like most: {', '.join(bad[:20])}{more}; mend them, or discard them (skip_bad){several}"
     )
