@@ -103,6 +103,20 @@ def test_tensors_of_bfloat16_and_with_gradients_are_numbers_too(tmp_path):
     )
 
 
+@pytest.mark.parametrize("form", ["array", "tensor", "items"])
+def test_one_hot_rows_are_classes(tmp_path, rng, form):
+    images, numbers = rng.random((30, 8, 8)), np.arange(30) % 3
+    rows = np.eye(3)[numbers]
+    if form == "items":
+        items = Map([(image, torch.from_numpy(row)) for image, row in zip(images, rows, strict=True)])
+        items.classes = ("Sphere", "no", "other")
+        data = opened(tmp_path, items)
+        numbers = np.array(["cdm", "no_sub", "other"])[numbers]
+    else:
+        data = opened(tmp_path, images, torch.from_numpy(rows) if form == "tensor" else rows)
+    assert pairs(data) == expected(images, numbers)
+
+
 class Map(TorchDataset):
     classes = ("Sphere", "no")
 

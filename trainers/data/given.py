@@ -4,9 +4,9 @@
     a map-style torch Dataset of (image, label) pairs, whose `classes`, if it has any, name the labels
     a dict of these by split: "train" and, if they are official, "val" and "test"
 
-Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 4 channels, square and of any real dtype, from numpy or
-torch. Labels are one class for each image, as whole numbers or strings, or a mapping of names to (N,) numbers: these
-are regression targets, NaN where unknown. The mapping's key "label" may hold classes.
+Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 16 channels, square and of any real dtype, from numpy or
+torch. Labels are one class for each image, as whole numbers, strings or one-hot rows (N, classes), or a mapping of
+names to (N,) numbers: these are regression targets, NaN where unknown. The mapping's key "label" may hold classes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 from trainers.data.folder.image_file import MODES
 from trainers.data.folder.named_arrays import from_tensor
 from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical
+from trainers.data.folder.stack import class_numbers
 from trainers.errors import TrainingError, named
 
 CLASSES = "label"
@@ -100,7 +101,7 @@ def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
 
 def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list[str]:
     """The canonical class name of each of `count` images; `classes` names the whole numbers."""
-    array = one_each(values, count, "labels")
+    array = one_each(class_numbers(to_array(values)), count, "labels")
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
         array = array.astype(np.int64)
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array):

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -28,11 +26,11 @@ from trainers.data.dataset import TARGETS
 from trainers.data.folder import fit
 from trainers.data.folder.files import unused
 from trainers.data.folder.fit import resize
-from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, chans_first
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading
 from trainers.data.folder.journal import Journal, blocks
-from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.listing import Listing
 from trainers.data.folder.missing import in_words
-from trainers.data.folder.reader import Form, Reader, Sample, common_form, in_one_line
+from trainers.data.folder.reader import Form, Reader, Sample, common_form, in_one_line, sizes_in_words, sizes_of
 from trainers.data.folder.recognised import recognise
 from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.progress import progress_bar
@@ -248,36 +246,6 @@ def remove_rows(folder: Path, split: str, rows: Sequence[int]) -> None:
         new[start : start + 256] = old[keep[start : start + 256]]
     new.flush()
     os.replace(folder / "without.images.npy", folder / f"{split}.images.npy")
-
-
-def sizes_of(reader: Reader, pool: ThreadPoolExecutor) -> Counter[tuple[int, int]]:
-    """The number of images of each size (H, W). Those that cannot be read are left to the conversion."""
-
-    def size(entry: Entry) -> tuple[int, int] | None:
-        try:
-            _, height, width = chans_first(reader.stored(entry).array).shape
-        except UNREADABLE:
-            return None
-        return height, width
-
-    found = Counter(size for size in pool.map(size, reader.listing.entries) if size is not None)
-    if not found:
-        common_form(reader)  # which says why none can be read
-    return found
-
-
-def sizes_in_words(expected: Form, faults: Sequence[tuple[int, str]], images: int) -> str:
-    """If some images differ from the `expected` in size alone: how many have which size, and what to do about it."""
-    chans, height, width = expected.shape
-    kind = re.escape(str(expected).partition(" ")[2])
-    others = [re.fullmatch(rf"{chans}x(\d+)x(\d+) {kind}", why) for _, why in faults]
-    sizes = Counter(f"{match[2]}x{match[1]}" for match in others if match)
-    if not sizes:
-        return ""
-    sizes[f"{width}x{height}"] = images - len(faults)
-    listed = ", ".join(f"{count} of {size}" for size, count in sizes.most_common(5))
-    more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
-    return f", or make the sizes equal ({listed}{more} pixels) with --fit crop, pad or resize"
 
 
 def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path, several: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainers.data.folder.bands import read_object
-from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, prepared
+from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, chans_first, prepared
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import Rows
 from trainers.data.folder.stack import Place, open_images
@@ -126,6 +128,36 @@ def common_form(reader: Reader) -> Sample:
             "with --fit crop, pad or resize"
         )
     return found
+
+
+def sizes_of(reader: Reader, pool: ThreadPoolExecutor) -> Counter[tuple[int, int]]:
+    """The number of images of each size (H, W). Those that cannot be read are left to the conversion."""
+
+    def size(entry: Entry) -> tuple[int, int] | None:
+        try:
+            _, height, width = chans_first(reader.stored(entry).array).shape
+        except UNREADABLE:
+            return None
+        return height, width
+
+    found = Counter(size for size in pool.map(size, reader.listing.entries) if size is not None)
+    if not found:
+        common_form(reader)  # which says why none can be read
+    return found
+
+
+def sizes_in_words(expected: Form, faults: Sequence[tuple[int, str]], images: int) -> str:
+    """If some images differ from the `expected` in size alone: how many have which size, and what to do about it."""
+    chans, height, width = expected.shape
+    kind = re.escape(str(expected).partition(" ")[2])
+    others = [re.fullmatch(rf"{chans}x(\d+)x(\d+) {kind}", why) for _, why in faults]
+    sizes = Counter(f"{match[2]}x{match[1]}" for match in others if match)
+    if not sizes:
+        return ""
+    sizes[f"{width}x{height}"] = images - len(faults)
+    listed = ", ".join(f"{count} of {size}" for size, count in sizes.most_common(5))
+    more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
+    return f", or make the sizes equal ({listed}{more} pixels) with --fit crop, pad or resize"
 
 
 def in_one_line(error: BaseException) -> str:
