@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import pickle
 import threading
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -19,6 +21,7 @@ from trainers.errors import TrainingError
 # numpy parses a header with `ast`, whose depth counter CPython 3.11 shares between threads. Many threads read files,
 # and one in many thousands would end in "SystemError: AST constructor recursion depth mismatch" (cpython#106905).
 PARSING = threading.Lock()
+LONGEST_HEADER = 2**16  # bytes; numpy refuses much shorter ones as unsafe
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -44,9 +47,16 @@ def read_npy(path: Path) -> np.ndarray:
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow."""
     major, _ = np.lib.format.read_magic(file)
+    size = file.read(2 if major == 1 else 4)
+    return parsed(major, size + file.read(min(int.from_bytes(size, "little"), LONGEST_HEADER)))
+
+
+@lru_cache
+def parsed(major: int, header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Parse a header, which images of one kind share: that takes longer than to read a small image."""
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     with PARSING:
-        return read(file)
+        return read(BytesIO(header))
 
 
 class Array:
