@@ -27,7 +27,7 @@ from trainers.data.folder.named_arrays import NAMED_ARRAYS, PICKLE, TENSORS, is_
 from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
-from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, Stack, find_named, find_pair, open_images, open_labels
+from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, Stack, count_images, find_named, find_pair, open_labels
 from trainers.data.folder.table import find_table, table_entries
 from trainers.errors import TrainingError
 
@@ -250,7 +250,7 @@ def stacks_in(folder: Path) -> list[Path]:
 def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entry]:
     """The rows of a stacked array as images. Labels that are not whole numbers are regression targets."""
     (images, name), (labels, _) = stack
-    values = open_labels(stack.labels, len(open_images(stack.images, raw)))
+    values = open_labels(stack.labels, count_images(stack.images, raw))
     stats = images.stat(), labels.stat()
     size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
 

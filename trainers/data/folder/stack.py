@@ -16,6 +16,7 @@ import numpy as np
 
 from trainers.data.folder.image_file import FEW, Reading
 from trainers.data.folder.named_arrays import (
+    NamedArray,
     Rows,
     arrays_in,
     choose_images,
@@ -82,9 +83,18 @@ def open_images(place: Place, raw: Raw | None) -> Rows:
     return np.memmap(path, dtype=raw.dtype, mode="r").reshape(-1, *raw.shape)
 
 
+def count_images(place: Place, raw: Raw | None) -> int:
+    """The number of images at `place`, without decompressing any."""
+    return len(open_images(place, raw)) if place.name is None else find_array(place).shape[0]
+
+
 def open_named(place: Place) -> Rows:
     with named(str(place.path)), readable():
-        return next(array for array in arrays_in(place.path) if array.name == place.name).open()
+        return find_array(place).open()
+
+
+def find_array(place: Place) -> NamedArray:
+    return next(array for array in arrays_in(place.path) if array.name == place.name)
 
 
 def rows_of(path: Path, reading: Reading, in_chans: int) -> Rows | None:
