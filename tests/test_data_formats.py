@@ -11,6 +11,7 @@ import torch
 
 from trainers.data import Dataset, Folder, load, source_from_dict, source_to_dict
 from trainers.data.folder.image_file import UNREADABLE, Reading, read_stored
+from trainers.data.folder.layouts import find_stacks
 from trainers.errors import TrainingError
 
 SPLITS = ("train", "val", "test")
@@ -193,6 +194,20 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(
         with pytest.raises(TrainingError, match=f"set{suffix}") as error:
             read(path)
         assert "\n" not in str(error.value)
+
+
+def test_a_file_of_test_images_alone_is_evaluated_but_not_trained_on(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "set.npz", x_test=rng.random((10, 8, 8)), y_test=np.arange(10) % 2)
+    with pytest.raises(TrainingError, match=r"set\.npz has a test split but no train split"):
+        read(tmp_path / "set.npz")
+    data = load(Folder(str(tmp_path / "set.npz")), progress=False, cache=tmp_path / "cache", partial=True)
+    assert (len(data.train), len(data.val), len(data.test)) == (0, 0, 10)
+
+
+def test_two_images_are_no_stack_with_one_hot_labels(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.save(tmp_path / "colour.npy", rng.random((30, 30, 3)))
+    np.save(tmp_path / "grey.npy", rng.random((30, 30)))
+    assert find_stacks(tmp_path) == {}
 
 
 def test_one_hot_rows_are_classes(tmp_path: Path, rng: np.random.Generator) -> None:

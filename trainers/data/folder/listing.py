@@ -78,6 +78,8 @@ class Listing:
         if splits and "train" not in splits:
             if self.layout == "split_class":
                 return f"{root} has no folder whose name begins with train_"
+            if self.layout in ("stacked", "table"):
+                return f"{root} has a {min(splits, key=str)} split but no train split"
             return f"{root} has a {Path(self._folder(min(splits, key=str))).name} folder but no train folder"
         if len(self.classes) < 2 and self.layout != "flat" and not any(entry.targets for entry in self.entries):
             only = f"{root} has only the class {self.classes[0]!r}"

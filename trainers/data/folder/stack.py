@@ -174,9 +174,11 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
-    alone = len(images) == len(rows) == 1 and not labels
-    one_hot = alone and len(open_images(Place(images[0]), raw)) == len(np.load(rows[0], mmap_mode="r"))
-    (labels if one_hot else images).extend(rows)
+    if len(images) == len(rows) == 1 and not labels:
+        stack, one_hot = open_images(Place(images[0]), raw).shape, np.load(rows[0], mmap_mode="r").shape
+        if one_hot[0] == stack[0] and one_hot[1] < max(stack[1:]):  # not the same image in grey
+            labels, rows = rows, []
+    images += rows
     return Stack(Place(images[0]), Place(labels[0])) if len(images) == len(labels) == 1 else None
 
 
