@@ -368,7 +368,7 @@ HOLE = np.where(np.arange(20)[:, None, None] == 7, np.nan, NOISE)
     ("given", "says"),
     [
         ((NOISE, of_two_classes(19)), r"labels have shape \(19,\); expected one for each of 20 images"),
-        ((NOISE, np.eye(2)[of_two_classes()]), r"labels have shape \(20, 2\); expected one for each"),
+        ((NOISE, 1 + np.eye(2)[of_two_classes()]), r"labels have shape \(20, 2\); expected one for each"),
         ((NOISE, None), r"labels have shape \(\)"),
         ((NOISE[0], of_two_classes(8)), r"image 0 \(has shape \(8,\); expected"),
         ((NOISE[:, :, :, None].repeat(17, 3), of_two_classes()), r"image 0 \(has shape \(8, 8, 17\); expected"),
