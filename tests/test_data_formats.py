@@ -107,7 +107,7 @@ def test_unclear_arrays_are_refused_with_their_names_and_shapes_and_can_be_named
     assert "\n" not in str(e.value)
     with pytest.raises(TrainingError, match="not clear which holds the labels"):
         read(path, key="lens")
-    with pytest.raises(TrainingError, match=r"none of them is called 'lenses'"):
+    with pytest.raises(TrainingError, match=r"none of them called 'lenses'"):
         read(path, key="lenses,kind")
     assert pairs(read(path, key="lens,kind")) == expected(lens, kinds)
     assert pairs(read(path, key=("source", "grade"))) == expected(source, grades)
@@ -194,6 +194,16 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(
         with pytest.raises(TrainingError, match=f"set{suffix}") as error:
             read(path)
         assert "\n" not in str(error.value)
+
+
+def test_an_array_of_a_common_name_that_does_not_fit_is_not_passed_over_for_another(tmp_path: Path, rng) -> None:
+    images, flat = rng.random((20, 8, 8)), rng.random((20, 64))
+    np.savez(tmp_path / "short.npz", x=images, y=np.arange(19) % 2, flag=np.arange(20) % 2)
+    with pytest.raises(TrainingError, match=r"labels of shape \(19,\); expected one for each of 20 images"):
+        read(tmp_path / "short.npz")
+    np.savez(tmp_path / "flat.npz", x=flat, noise=images, y=np.arange(20) % 2)
+    with pytest.raises(TrainingError, match=r"x 20x64 float64, .* not clear which holds the images"):
+        read(tmp_path / "flat.npz")
 
 
 def test_a_file_of_test_images_alone_is_evaluated_but_not_trained_on(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,12 @@ class NamedArray:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    open: Callable[[], Rows]  # mapped where the file allows it
+    load: Callable[[], Rows]
+
+    def open(self) -> Rows:
+        """The array itself, mapped where the file allows it. TrainingError if it cannot be read."""
+        with readable():
+            return self.load()
 
     def __str__(self) -> str:
         return f"{self.name} {'x'.join(map(str, self.shape)) or 'scalar'} {self.dtype}"
@@ -102,7 +108,7 @@ def readable() -> Iterator[None]:
         yield
     except TrainingError:
         raise
-    except (OSError, ValueError, RuntimeError, NotImplementedError, struct.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile) as error:
         raise TrainingError(f"cannot be read ({' '.join(str(error).split())})") from error
 
 
@@ -114,9 +120,9 @@ def choose_images(arrays: Sequence[NamedArray], key: str | None, axes: int) -> N
     if key is not None:
         found = [array for array in arrays if array.is_key(key)]
     else:
-        shaped = [array for array in arrays if len(array.shape) >= axes and array.dtype.kind in "biuf"]
-        most = [array for array in shaped if len(array.shape) > 2]
-        found = [array for array in shaped if array.plain in IMAGES] or most or shaped
+        called = [array for array in arrays if array.plain in IMAGES]
+        shaped = [array for array in called or arrays if len(array.shape) >= axes and array.dtype.kind in "biuf"]
+        found = [array for array in shaped if len(array.shape) > 2 and not called] or shaped
     if len(found) != 1:
         raise TrainingError(unclear(arrays, "the images" if axes > 2 else "the image", key))
     return found[0]
@@ -127,10 +133,9 @@ def choose_labels(arrays: Sequence[NamedArray], key: str | None, images: NamedAr
     if key is not None:
         found = [array for array in arrays if array.is_key(key)]
     else:
-        count = images.shape[:1]
-        shaped = [array for array in arrays if array.shape[:1] == count and len(array.shape) <= 2]
-        shaped = [array for array in shaped if array is not images]
-        found = [array for array in shaped if array.plain in LABELS] or shaped
+        others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
+        shaped = [array for array in others if array.shape[0] == images.shape[0]]
+        found = [array for array in others if array.plain in LABELS] or shaped
     if len(found) != 1:
         raise TrainingError(unclear(arrays, "the labels", key))
     return found[0]
@@ -140,7 +145,7 @@ def unclear(arrays: Sequence[NamedArray], what: str, key: str | None) -> str:
     listed = ", ".join(map(str, arrays[:SHOWN])) + f" and {len(arrays) - SHOWN} more" * (len(arrays) > SHOWN)
     has = f"has the arrays {listed or 'none'}, and"
     if key is not None:
-        return f"{has} {sum(array.is_key(key) for array in arrays) or 'none'} of them is called {key!r}"
+        return f"{has} {sum(array.is_key(key) for array in arrays) or 'none'} of them called {key!r}; expected one"
     return f"{has} it is not clear which holds {what}; choose with --key IMAGES,LABELS"
 
 

@@ -22,7 +22,6 @@ from trainers.data.folder.named_arrays import (
     choose_images,
     choose_labels,
     is_named_arrays,
-    readable,
     split_in,
 )
 from trainers.data.folder.object_array import read_header
@@ -89,7 +88,7 @@ def count_images(place: Place, raw: Raw | None) -> int:
 
 
 def open_named(place: Place) -> Rows:
-    with named(str(place.path)), readable():
+    with named(str(place.path)):
         return find_array(place).open()
 
 
