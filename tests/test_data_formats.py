@@ -206,6 +206,13 @@ def test_an_array_of_a_common_name_that_does_not_fit_is_not_passed_over_for_anot
         read(tmp_path / "flat.npz")
 
 
+def test_what_is_missing_to_read_hdf5_is_said(tmp_path: Path, monkeypatch) -> None:
+    write_hdf5(tmp_path / "set.h5", {"x": np.zeros((4, 8, 8)), "y": np.arange(4)})
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(TrainingError, match=r"set.h5: is an HDF5 file; to read those: pip install h5py"):
+        read(tmp_path / "set.h5")
+
+
 def test_a_file_of_test_images_alone_is_evaluated_but_not_trained_on(tmp_path: Path, rng: np.random.Generator) -> None:
     np.savez(tmp_path / "set.npz", x_test=rng.random((10, 8, 8)), y_test=np.arange(10) % 2)
     with pytest.raises(TrainingError, match=r"set\.npz has a test split but no train split"):

@@ -16,6 +16,7 @@ from nas.workers.training import resident
 from search_space import ToySpace
 from studies import StudySpec
 from trainers.data import Folder, Simulated
+from trainers.data.folder.image_file import Reading
 
 TOY = StudySpec(
     "toy", "Which toy?", space=ToySpace(), data=Simulated(images=60, image_size=16), epochs=6, min_epochs=2,
@@ -55,6 +56,26 @@ def test_from_a_study_to_a_prediction(tmp_path, without_ray):
     assert "the substructure differs from the best smooth lens by axion" in results.limit
     for page in ("report.html", "retrain.html"):  # what there is to find is said beside what was found
         assert results.limit in (tmp_path / "toy" / page).read_text()
+
+
+def test_images_are_read_in_every_use_of_a_model_as_they_were_in_its_search(tmp_path, without_ray):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        (tmp_path / "data" / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        image = rng.random([(20, 20), (16, 24)][i // 2 % 2]) + i % 2
+        np.savez(tmp_path / "data" / str(i % 2) / f"{i}.npz", lens=image, mask=image > 1)
+    reading = {"key": "lens", "classes": "no,sphere", "fit": "crop", "split": "60,20,20"}
+    results = nas.search(TOY, trials=1, data=tmp_path / "data", image_size=16, runs=tmp_path, quiet=True, **reading)
+    assert results.images["counts"] == [24, 8, 8]
+    with pytest.raises(nas.UserError, match="was searched with other data"):
+        nas.search(TOY, trials=1, data=tmp_path / "data", image_size=16, runs=tmp_path, quiet=True, key="lens")
+    model = nas.load_model(nas.retrain(results, top_k=1, seeds=1, quiet=True).best)
+    assert model.reading == Reading(key=("lens",), classes=("no_sub", "cdm"), fit="crop:16")
+    assert model.classes == ("cdm", "no_sub")
+    wide = tmp_path / "data" / "0" / "2.npz"
+    cropped = np.load(wide)["lens"][:, 4:20]
+    assert torch.equal(nas.predict(model, wide).probabilities, nas.predict(model, cropped[None, None]).probabilities)
+    assert nas.evaluate(model, tmp_path / "data", with_training_images=True).images == 40
 
 
 def test_a_study_is_read_as_it_was_searched(tmp_path, without_ray):
