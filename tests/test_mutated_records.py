@@ -34,7 +34,8 @@ MEMBER = {
 }  # fmt: skip
 MODEL = {
     "format": 2, "in_chans": 1, "image_size": 32, "num_outputs": 3, "task": TASK, "views": 8, "members": [MEMBER],
-    "reading": {"hdu": ["G"], "clip": [0.1, 99.9], "key": ["x"], "fit": "crop:60", "classes": ["a", "b"]}, "channels": ["G"],
+    "reading": {"hdu": ["G"], "clip": [0.1, 99.9], "key": ["x"], "fit": "crop:60", "classes": ["a", "b"]},
+    "channels": ["G"],
     "calibration": {"1": 1.2, "8": 0.9},
 }  # fmt: skip
 
