@@ -143,13 +143,16 @@ def _acquire(lock: FileLock, folder: Path, busy: str) -> None:
 
 
 @contextmanager
-def scratch_folder(name: str) -> Iterator[Path]:
-    """A temporary folder. Those that killed processes of ours have left behind are removed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{name}-[0-9]*-*"):
+def scratch_folder(name: str, place: Path | None = None) -> Iterator[Path]:
+    """A folder in the temporary one, or in `place`. Those that killed processes of ours have left there are removed."""
+    place = place or Path(tempfile.gettempdir())
+    for left in place.glob(f"{name}-[0-9]*-*"):
         with suppress(OSError):  # another user's, or another process removes it
             if left.stat().st_uid == os.getuid() and not _alive(int(left.name.split("-")[-2])):
                 shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=f"{name}-{os.getpid()}-") as folder:
+    # What a dying process still writes stays behind until the next call.
+    made = tempfile.TemporaryDirectory(prefix=f"{name}-{os.getpid()}-", dir=place, ignore_cleanup_errors=True)
+    with made as folder:
         yield Path(folder)
 
 

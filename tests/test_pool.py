@@ -1,5 +1,6 @@
 """The pool's promises when processes die, hang or are told to stop: real processes, real signals."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nas.errors import SearchFailed
 from nas.workers import ray_private, watching
 from nas.workers import ray_session as ray_session_module
 from nas.workers.stopping import Stop, deadline_of
@@ -165,6 +167,51 @@ def test_servers_that_end_because_we_stop_ray_are_no_news(monkeypatch):
     with ray_session_module.ray_session(1, stop):  # dead from the first moment on
         time.sleep(0.2)
     assert (stop.code, stop.reason) == (1, "stopped: Ray has lost its raylet process")
+
+
+@pytest.mark.slow
+def test_our_ray_is_our_own_listens_on_this_machine_only_and_asks_for_its_token(tmp_path, monkeypatch):
+    """Beside the address file of a Ray that is gone, and with a folder whose path is too long for sockets."""
+    place = tmp_path / ("x" * 100)
+    (place / "ray").mkdir(parents=True)
+    (place / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    stranger = "import sys, ray._raylet as r; print(r.GcsClient(address=sys.argv[1]).get_all_node_info())"
+    for _ in range(2):  # a second one in the same process has a token of its own
+        with ray_session_module.ray_session(1, Stop()):
+            processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            listening = {c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
+            assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+            (files,) = Path("/tmp").glob(f"nas-ray-{os.getpid()}-*")
+            assert files.stat().st_mode & 0o777 == 0o700
+            address = ray_session_module.ray.get_runtime_context().gcs_address
+            known = subprocess.run([sys.executable, "-c", stranger, address], capture_output=True, text=True)
+            assert known.returncode == 0, known.stderr
+            env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+            refused = subprocess.run([sys.executable, "-c", stranger, address], capture_output=True, text=True, env=env)
+            assert refused.returncode
+            assert "nauthenticated" in refused.stderr
+        assert not files.exists()
+    assert not [name for name in os.environ if name.startswith("RAY_AUTH")]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_ray_that_does_not_start_is_started_once_more(monkeypatch, fails):
+    tried = []
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) <= fails:
+            raise Exception("The current node timed out during startup.\nmore")
+
+    monkeypatch.setattr(ray_session_module.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_session_module.ray, "init", init)
+    monkeypatch.setattr(ray_session_module.ray, "shutdown", lambda: None)
+    failure = pytest.raises(SearchFailed, match=r"does not start on this machine.*timed out during startup\. more\)")
+    with failure if fails == 2 else contextlib.nullcontext(), ray_session_module.ray_session(1, Stop()):
+        pass
+    assert len(tried) == 2
+    assert {options["address"] for options in tried} == {"local"}
 
 
 def test_the_first_reason_to_stop_stays():

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 
 from nas.searching.optuna_private import CONSTRAINT, EditableStorage, contains, models, storage_id
-from nas.workers.ray_private import SWITCHES, NotPickled, last_error, lost_for_good
+from nas.workers.ray_private import SWITCHES, NotPickled, address_of, closed_to_others, last_error, lost_for_good
 
 
 def test_optuna_keeps_a_constraint_in_a_system_attribute_of_this_name():
@@ -89,6 +89,26 @@ def test_ray_still_reads_its_switches():
 
 def test_ray_prints_its_news_by_the_function_that_we_replace():
     assert "print_to_stdstream(" in inspect.getsource(ray._private.worker.listen_error_messages)
+
+
+def test_ray_takes_the_loopback_address_and_our_token():
+    """What they do is tested with a real Ray in test_pool.py."""
+    assert "if not ray_constants.ENABLE_RAY_CLUSTER:" in inspect.getsource(ray._private.services.get_node_ip_address)
+    before = ray._raylet.get_authentication_mode()
+    with closed_to_others(ray):
+        assert ray._raylet.get_authentication_mode() == ray._raylet.AuthenticationMode.TOKEN
+        first = ray._raylet.AuthenticationTokenLoader.instance().get_raw_token()
+    with closed_to_others(ray):
+        assert ray._raylet.AuthenticationTokenLoader.instance().get_raw_token() != first
+    assert ray._raylet.get_authentication_mode() == before
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("10.1.2.3:6379", ("10.1.2.3", 6379)), ("ray://head:70", ("head", 70)), ("ray://head", ("head", 10001))],
+)
+def test_an_address_of_ray_is_a_host_and_a_port(address, expected):
+    assert address_of(ray, address) == expected
 
 
 class Ended:

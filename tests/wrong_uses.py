@@ -279,8 +279,9 @@ ENVIRONMENTS = {
     "a cache below a file": (RUN, {"NAS_CACHE": "file/x"}, "cache .*file/x .*NAS_CACHE"),
     "a cache that cannot be made": (RUN, {"NAS_CACHE": "/proc/nas"}, "cache .*/proc/nas .*NAS_CACHE"),
     "a cache with a long name": (RUN, {"NAS_CACHE": "c" * 300}, "cache .*ccc.*NAS_CACHE"),
-    "a temporary folder too long for sockets": (RUN, {"TMPDIR": "tmp" * 40}, "TMPDIR"),
-    "the same for a retraining": (RETRAIN, {"TMPDIR": "tmp" * 40}, "TMPDIR"),
+    "a cluster that does not answer": (RUN, {"RAY_ADDRESS": "127.0.0.1:9"}, "RAY_ADDRESS is 127.0.0.1:9.*refused"),
+    "a cluster for clients that does not answer": (RUN, {"RAY_ADDRESS": "ray://127.0.0.1:9"}, "RAY_ADDRESS.*refused"),
+    "no address of a cluster": (RETRAIN, {"RAY_ADDRESS": "nowhere"}, "RAY_ADDRESS is nowhere"),
 }
 
 HEAD = "from studies import StudySpec, TrainSpace\nfrom search_space import HybridSpace, Range, ToySpace\n"

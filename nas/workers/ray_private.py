@@ -6,8 +6,12 @@ Import this before Ray, which reads the switches on import.
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -29,6 +33,42 @@ for name, value in SWITCHES.items():
 def quiet_raylet(ray: Any) -> None:
     """Keep Ray's news of dead workers off the terminal: the work says what becomes of their jobs."""
     ray._private.worker.print_to_stdstream = lambda data, ignore_prefix: None
+
+
+@contextmanager
+def closed_to_others(ray: Any) -> Iterator[None]:
+    """Let a Ray that is started in this block listen on the loopback interface only, and ask for a token of its own.
+
+    By default it listens on every interface, and its token is in a file of the home folder that others may read. What
+    RAY_AUTH_MODE says about tokens holds.
+    """
+    kept, token = ray._private.ray_constants.ENABLE_RAY_CLUSTER, "RAY_AUTH_MODE" not in os.environ
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # its own address becomes 127.0.0.1
+    if token:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        _read_token(ray)
+    try:
+        yield
+    finally:
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = kept
+        if token:
+            del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+            _read_token(ray)
+
+
+def _read_token(ray: Any) -> None:
+    """Let this process's Ray read the environment again."""
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def address_of(ray: Any, address: str) -> tuple[str, int]:
+    """The host and port that an address of Ray means. ConnectionError or ValueError if it means none."""
+    if "://" in address:
+        parts = urlsplit(address)
+        return parts.hostname or "", parts.port or 10001
+    host, _, port = ray._private.services.canonicalize_bootstrap_address(address).rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def dead_server(ray: Any) -> str:

@@ -10,8 +10,6 @@ from nas.errors import UserError
 from trainers.data.cores import cores
 
 MOST, MOST_PER_CORE = 4096, 16  # workers: of a cluster, of this machine; each takes some hundred MB
-SOCKET = 107  # bytes: Linux takes no longer name of a socket (man 7 unix)
-OF_RAY = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,21 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
     """
     import torch
 
-    check_sockets()
-    most = MOST if os.environ.get("RAY_ADDRESS") else MOST_PER_CORE * cores()
+    if cluster():
+        from nas.workers.ray_session import check_cluster  # only now: Ray takes seconds to import
+
+        check_cluster()
+    most = MOST if cluster() else MOST_PER_CORE * cores()
     check_number("--workers", workers, 1, most, whole=True)
     check_number("--gpus-per-trial", gpus_per_trial, 0)
     gpus = torch.cuda.device_count()
     share = gpus_per_trial if gpus_per_trial is not None else float(gpus > 0)
-    if not 0 <= share <= gpus and not os.environ.get("RAY_ADDRESS"):
+    if not 0 <= share <= gpus and not cluster():
         raise UserError(f"--gpus-per-trial is {share:g}; expected 0 to {gpus}, the number of GPUs of this machine")
     if share > 1:
         raise UserError(f"--gpus-per-trial is {share:g}; expected at most 1, since a network trains on one GPU")
     fit = int(1 / share + 1e-9) * gpus if share else None
-    if fit is not None and workers is not None and workers > fit and not os.environ.get("RAY_ADDRESS"):
+    if fit is not None and workers is not None and workers > fit and not cluster():
         raise UserError(f"workers is {workers}, but {gpus} GPUs hold {fit} at --gpus-per-trial {share:g}; give a share")
     at_once = workers or (max(int(1 / share + 1e-9) * gpus, 1) if share else cores())
     asked = os.environ.get("OMP_NUM_THREADS", "")
@@ -53,12 +54,7 @@ def divide(workers: int | None = None, gpus_per_trial: float | None = None) -> R
     return Resources("cuda" if share else "cpu", at_once, threads, share)
 
 
-def check_sockets() -> None:
-    """Raise UserError if the names of Ray's sockets on this machine would be too long."""
-    name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), None)
-    folder = os.path.abspath(os.environ[name]) if name else ""
-    if len(os.fsencode(folder + OF_RAY)) > SOCKET and not os.environ.get("RAY_ADDRESS"):
-        raise UserError(
-            f"{name} is {folder}, too long for Ray's sockets; set it to a folder whose path has at most "
-            f"{SOCKET - len(OF_RAY)} characters, such as /tmp"
-        )
+def cluster() -> str:
+    """The address of the Ray cluster that RAY_ADDRESS names; empty if Ray is to run on this machine only."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return "" if address == "local" else address
