@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nas.shadowed import shadowed
+
 if TYPE_CHECKING:
     from nas.auditing import audit
     from nas.errors import ModelFailed, SearchFailed, Stopped, UserError
@@ -74,6 +76,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    if hidden := shadowed():
+        raise ImportError(hidden)
     found = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = found
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from nas.commands.cli import COMMANDS, main_of, package_version
+from nas.commands.cli import COMMANDS, main_of, package_version, run_command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,6 +14,11 @@ def main(argv: list[str] | None = None) -> int:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, for modules of the user's own
     if words and words[0] in COMMANDS:
         return main_of(words[0], words[1:])
+    return run_command(usage, words)
+
+
+def usage(words: list[str]) -> int:
+    """Say which commands there are, or the version."""
     if words[:1] == ["--version"]:
         print(f"lensing-nas {package_version()}")
         return 0

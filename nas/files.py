@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from nas.errors import UserError
 
@@ -58,11 +58,26 @@ def _scratch(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield where to write the file, which takes the place of `path` at the end, if nothing is raised."""
+    scratch = _scratch(path)
+    yield scratch
+    os.replace(scratch, path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write the file whole or not at all."""
-    scratch = _scratch(path)
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are any bytes
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed processes have left half-written in the folder and those directly below."""
+    for path in (*folder.glob(".*.[0-9]*"), *folder.glob("*/.*.[0-9]*")):
+        found = re.fullmatch(r"\..+\.(\d{1,9})(-wal|-shm|-journal)?", path.name)
+        if found and not _alive(int(found[1])):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
@@ -105,26 +120,28 @@ def check_writable(path: Path, option: str) -> None:
 def exclusive(lock: Path, busy: str) -> Iterator[None]:
     """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it.
 
-    If an exception ends the work before it has written anything, the lock and the folders created for it vanish.
+    What killed processes have left half-written is removed. If an exception ends the work before it has written
+    anything, the lock and the folders created for it vanish.
     """
-    file_lock, folder = FileLock(lock), lock.parent
+    folder = lock.parent
     try:
         made = [parent for parent in lock.parents if not parent.exists()]
         before = set() if made else {*folder.iterdir()}
     except OSError as error:
         raise UserError(f"cannot use {folder} ({error.strerror}); name another folder or mend it") from error
     try:
-        _acquire(file_lock, folder, busy)
+        held = _acquire(lock, busy)
         try:
+            remove_left(folder)
             yield
         except BaseException:
             written = {*folder.iterdir()} - before - {lock}
-            # Reading an SQLite file leaves two more. The lock goes while it is held: nobody can hold the same file.
+            # Reading an SQLite file leaves two more.
             if lock not in before and all(path.name.endswith(("-shm", "-wal")) for path in written):
-                lock.unlink()
+                lock.unlink()  # while it is held: whoever has opened it by now finds it gone, and makes a new one
             raise
         finally:
-            file_lock.release()
+            os.close(held)
     except BaseException:
         with suppress(OSError):  # not empty
             for parent in made:
@@ -132,14 +149,24 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
         raise
 
 
-def _acquire(lock: FileLock, folder: Path, busy: str) -> None:
+def _acquire(lock: Path, busy: str) -> int:
+    """Lock the file and return its descriptor. The lock falls when it is closed, or with the process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(held).st_nlink:
+                    return held
+            except BaseException:
+                os.close(held)
+                raise
+            os.close(held)  # its holder has removed it since it was opened
+    except BlockingIOError:
         raise UserError(busy) from None
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}); name another folder or mend it") from error
+        raise UserError(f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it") from error
 
 
 @contextmanager
@@ -161,4 +188,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        pass  # another user's
     return True

@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.checks import check_number
 from nas.errors import UserError
 from trainers.data import Arrays, Folder, Function, Simulated, Source, from_arrays
 
 FOLDER_IMAGE_SIZE = 64  # pixels a side to which a folder's images are resized by default
-LARGEST = 4096  # pixels a side: a few larger images fill the memory
 READ = "says how image files are read"
 FOLDER_ONLY = {
     "skip_bad": "discards unreadable files", "group": "finds objects in the names of files", "hdu": READ, "clip": READ,
@@ -44,9 +42,6 @@ def source_of(
                 "my_package.my_images:load"
             )
         data = Folder(str(data), image_size=FOLDER_IMAGE_SIZE)
-    check_number("image_size", image_size, 8, LARGEST, whole=True)
-    if isinstance(data, Simulated):
-        check_number("image_size", data.image_size, 8, LARGEST, whole=True)
     if images is not None and not isinstance(data, Simulated):
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if data_seed is not None and not isinstance(data, Simulated):

@@ -24,6 +24,7 @@ WHOLE = {  # the bounds of each; larger numbers are mistakes, and no trial could
     "trials": (1, 1_000_000), "epochs": (1, MOST_EPOCHS), "min_epochs": (1, MOST_EPOCHS), "factor": (2, MOST_EPOCHS),
     "seeds": (1, 1000), "seed": (0, 2**31 - 1), "max_parameters": (1, 10**12), "max_macs": (1, 10**15),
 }  # fmt: skip
+MOST_FOLDS = 100
 NOT_IDENTITY = ("trials", "question", "first", "finals", "folds", "baselines")  # a study may be resumed with others
 
 
@@ -123,8 +124,9 @@ class StudySpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise StudyError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
-        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds == 1 or self.folds < 0:
-            raise StudyError(f"folds is {self.folds!r}; expected a whole number from 2, or 0 for none")
+        whole = isinstance(self.folds, int) and not isinstance(self.folds, bool)
+        if not whole or not (self.folds == 0 or 2 <= self.folds <= MOST_FOLDS):
+            raise StudyError(f"folds is {self.folds!r}; expected a whole number from 2 to {MOST_FOLDS}, or 0 for none")
         if isinstance(self.finals, bool) or not isinstance(self.finals, int | float) or not 0 <= self.finals <= 1:
             raise StudyError(f"finals is {self.finals!r}; expected a share of the search's cost, from 0 to 1")
         if self.direction not in ("maximize", "minimize"):

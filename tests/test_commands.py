@@ -14,6 +14,7 @@ from nas.__main__ import main
 from nas.commands import cli, run
 from nas.commands.cli import COMMANDS, main_of, run_command
 from nas.errors import SearchFailed, UserError
+from trainers.data.progress import progress_bar
 
 
 def python(*words):
@@ -120,6 +121,54 @@ def test_the_console_script_finds_modules_in_the_current_folder(tmp_path):
         [sys.executable, "-c", script, *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
     )
     assert "found and called" in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_who_leaves_is_no_bug(unbuffered):
+    """As `nas | head -1` does."""
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    )
+    process.stdout.close()
+    assert process.wait() == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("name", ["nas", "search_space", "studies", "trainers"])
+def test_a_file_that_hides_a_package_of_ours_is_named(name, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "start").write_text("from nas.__main__ import main\nraise SystemExit(main())\n")
+    (tmp_path / "data" / name).mkdir(parents=True)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    for file in (f"{name}.py", f"{name}/__init__.py"):
+        (tmp_path / "data" / file).write_text("raise RuntimeError('imported')")
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "bin" / "start"), "run", "--list"],
+            cwd=tmp_path / "data", env=env, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        path = (tmp_path / "data" / file).resolve()
+        hides = path.parent if path.name == "__init__.py" else path
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {hides} hides the package {name} ")
+        assert done.stderr.count("\n") == 1
+        path.unlink()
+
+
+def test_the_library_names_a_file_that_hides_a_package_of_ours(tmp_path):
+    (tmp_path / "trainers.py").touch()
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", "import nas; nas.search"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {tmp_path / 'trainers.py'} hides the package")
+
+
+def test_a_title_gives_no_orders_to_the_terminal(capsys):
+    with progress_bar("Converting \x1b]0;owned\x07", 1):
+        pass
+    assert capsys.readouterr().err == "Converting \\x1b]0;owned\\x07\n"
 
 
 def test_the_errors_of_the_lower_packages_are_mistakes_of_the_user(capsys):

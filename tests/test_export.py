@@ -94,6 +94,21 @@ def model_folder(tmp_path_factory):
     return folder
 
 
+def test_names_of_any_bytes_are_exported_and_read_again(tmp_path, capsys):
+    """A class is named by its folder, and a name of a folder is no text of any encoding."""
+    odd = Task(classes=("axion", "caf\udce9", "no\x1b[31m"))
+    member = described(Toy("lenet"), Normalisation("zscore"), task=odd)
+    config = describe_model([member], task_name="substructure", task=odd, in_chans=1, image_size=32, **ORIGIN)
+    export(tmp_path / "m", [built(Toy("lenet")).state_dict()], config)
+    assert nas.load_model(tmp_path / "m").classes == odd.classes
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).random((32, 32)))
+    for words in ([], ["--json"]):
+        assert main_of("predict", ["--model", str(tmp_path / "m"), *words, str(tmp_path / "image.npy")]) == 0
+        shown = capsys.readouterr().out
+        assert "udce9" in shown
+        assert "\x1b" not in shown
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_an_exported_network_gives_the_very_same_probabilities(tmp_path, seed):
     normalisation = NORMALISATIONS[seed % len(NORMALISATIONS)]

@@ -1,6 +1,7 @@
 """What is written whole or not at all, and read by whom the umask allows."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -99,6 +100,36 @@ with exclusive(Path({str(lock)!r}), "busy"):
     time.sleep(0.05)
     with exclusive(lock, "busy"):
         pass
+
+
+def test_a_lock_that_its_holder_removes_is_not_held_by_whoever_had_opened_it(tmp_path, monkeypatch):
+    """The holder fails, and removes it, between our opening of the file and our locking of it."""
+    lock, locked = tmp_path / "lock", []
+
+    def flock(held, how, real=fcntl.flock):
+        if not locked:
+            lock.unlink()
+        locked.append(os.fstat(held).st_ino)
+        real(held, how)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with exclusive(lock, "busy"):
+        assert len(locked) == 2
+        assert lock.stat().st_ino == locked[1]
+
+
+def test_what_killed_processes_left_half_written_goes_with_the_next_start(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "models").mkdir()
+    left = [f".report.html.{gone.pid}", f".study.db.{gone.pid}", f".study.db.{gone.pid}-wal"]
+    kept = [f".report.html.{os.getpid()}", "report.html", f"x.{gone.pid}", ".hidden.5.txt"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    (tmp_path / "models" / f".trial-3.{gone.pid}").mkdir()
+    with exclusive(tmp_path / "lock", "busy"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "lock", "models"])
+        assert not list((tmp_path / "models").iterdir())
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp/x", "n" * 300, "ä" * 120])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import pkgutil
 import re
+import select
 import sys
 import sysconfig
 import traceback
@@ -16,8 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
+from nas.shadowed import shadowed
 from nas.workers.stopping import interrupting_signals
-from trainers.plain import plain
 
 COMMANDS = {
     "audit": "check images before training: shortcuts, a preferred axis, copies, bad pixels",
@@ -108,13 +110,21 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     """Run `command` on `argv` (default: the command line) and return the exit code.
 
     0: done, or stopped by the time limit or SIGUSR1; 1: the work failed; 2: a mistake of the user, printed in one line;
-    70: a bug; 130: Ctrl-C; 143: SIGTERM.
+    70: a bug; 130: Ctrl-C; 141: nobody reads the output any more; 143: SIGTERM.
     """
+    if hidden := shadowed():
+        print(f"error: {hidden}", file=sys.stderr)
+        return 2
     try:
         with user_errors(), interrupting_signals():
-            return command(sys.argv[1:] if argv is None else argv)
+            try:
+                return command(sys.argv[1:] if argv is None else argv)
+            finally:
+                sys.stdout.flush()
     except UserError as error:
         return _failed(str(error), 2)
+    except BrokenPipeError as error:
+        return _unread(error)
     except OSError as error:
         if error.filename is None:  # not about a file or folder that the user named
             return _broke(error)
@@ -126,6 +136,16 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
         return stop.code if isinstance(stop, Stopped) else 130
     except Exception as error:
         return _broke(error)
+
+
+def _unread(error: BrokenPipeError) -> int:
+    """End quietly if whoever read our output has left, as `| head` does."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return _broke(error)  # another pipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+    return 141
 
 
 def _broke(error: Exception) -> int:
@@ -141,6 +161,8 @@ def _broke(error: Exception) -> int:
 
 
 def _failed(reason: str, code: int) -> int:
+    from trainers.plain import plain  # only now: its package may be hidden
+
     line = plain(" ".join(reason.split()))
     print(f"error: {line if len(line) <= LONGEST else f'{line[:LONGEST]} ...'}", file=sys.stderr)
     return code

@@ -28,6 +28,7 @@ def command(argv: list[str]) -> int:
     from nas.models.export import load_model
     from nas.models.inference import image_files, predict_files, rows
     from trainers import tasks
+    from trainers.plain import plain
 
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
@@ -38,7 +39,7 @@ def command(argv: list[str]) -> int:
         for name, row in zip(batch, rows(predictions), strict=True)
     ]
     for fault in bad or ():
-        print(f"left out: {fault}", file=sys.stderr)
+        print(plain(f"left out: {fault}"), file=sys.stderr)
     if bad and not predicted:
         raise UserError(f"none of the {len(bad)} images can be used")
     quantity = tasks.quantity(model.task)

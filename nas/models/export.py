@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from nas.checks import path_of
 from nas.errors import ModelFailed, UserError, mendable
-from nas.files import replacing
+from nas.files import replacing, write_text
 from nas.models import training_images
 from nas.models.card import model_card
 from nas.models.contents import FORMAT, installed
@@ -127,8 +127,8 @@ def export(
     named = {f"{_prefix(i)}{name}": tensor for i, each in enumerate(weights) for name, tensor in each.items()}
     with replacing(folder) as scratch:
         save_file(independent(named), scratch / "model.safetensors")
-        (scratch / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (scratch / "README.md").write_text(model_card(config), encoding="utf-8")
+        write_text(scratch / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+        write_text(scratch / "README.md", model_card(config))
         if trained_on is not None:
             training_images.write(scratch, trained_on)
 

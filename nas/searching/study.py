@@ -12,9 +12,11 @@ from typing import Any
 import optuna
 import torch
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage
 
 from nas import samplers, schedulers
 from nas.errors import UserError
+from nas.files import whole_file
 from nas.results import IMAGES, WARM_START
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
@@ -66,11 +68,20 @@ def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
 
 def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> Ledger:
     """Open the study in the database at `path`, or create it. UserError if it is not the one that `spec` describes."""
+    if not path.exists():  # made beside its place: half a database could be neither resumed nor begun anew
+        with whole_file(path) as scratch:
+            begun = open_storage(scratch)
+            _ledger(begun, spec, warm, known=0)
+            begun.remove_session()
+            begun.engine.dispose()
     study = stored_study(path, spec)
-    known = len(study.get_trials(deepcopy=False)) if study else 0
+    return _ledger(open_storage(path), spec, warm, known=len(study.get_trials(deepcopy=False)) if study else 0)
+
+
+def _ledger(storage: RDBStorage, spec: StudySpec, warm: WarmStart | None, known: int) -> Ledger:
     sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
-    ledger = Ledger(open_storage(path), spec.name, direction=spec.direction, sampler=sampler)
-    origin = {WARM_START: warm.to_dict()} if warm else {}  # before "spec", which makes the study resumable
+    ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler)
+    origin = {WARM_START: warm.to_dict()} if warm else {}
     more = {"question": spec.question, "baselines": spec.baselines}
     for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)

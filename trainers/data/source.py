@@ -25,7 +25,10 @@ from trainers.data.simulated.chunks import write_simulation
 from trainers.data.simulated.population import NOTES, Population, preset, with_snr
 from trainers.data.splits import SHARES, checked_shares
 from trainers.errors import TrainingError
+from trainers.plain import plain
 from trainers.user_module import UserFunction, is_dotted
+
+LARGEST = 4096  # pixels a side: a few larger images fill the memory
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ def from_arrays(
 
 
 def check_numbers(source: Source, *names: str) -> None:
-    """Make these fields plain integers, which JSON knows. TrainingError if one is not whole, or an image too small."""
+    """Make these fields plain integers, which JSON knows. TrainingError if one is not whole, or no size of an image."""
     for name in names:
         value = getattr(source, name)
         if value is None and name == "image_size" and not isinstance(source, Simulated):
@@ -180,8 +183,10 @@ def check_numbers(source: Source, *names: str) -> None:
             object.__setattr__(source, name, operator.index(value))
         except TypeError:
             raise TrainingError(f"{name} is {value!r}; expected a whole number") from None
-    if source.image_size is not None and source.image_size < 8:
-        raise TrainingError(f"image_size is {source.image_size}; expected at least 8 pixels, or none to keep the size")
+    if source.image_size is not None and not 8 <= source.image_size <= LARGEST:
+        raise TrainingError(
+            f"image_size is {source.image_size}; expected 8 to {LARGEST} pixels a side, or none to keep the size"
+        )
 
 
 def check_split(source: Folder | Function | Arrays) -> None:
@@ -248,7 +253,7 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None, pa
                 f"{source.image_size} and seed {source.seed}; give the arrays again (from_arrays)"
             )
     if progress and (line := line or recognised(folder)):
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)
     return open_dataset(name, folder)
 
 
