@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from datetime import datetime
@@ -182,9 +183,35 @@ def test_a_study_of_another_optuna_says_how_to_bring_it_up_to_date(tmp_path):
         only_study(path)
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_a_write_waits_for_a_lock_and_says_so_once(name, tmp_path, monkeypatch, capsys):
+    """Ten times as long as SQLite itself waits."""
+    path = tmp_path / "study.db"
+    monkeypatch.setattr("nas.searching.storage.AT_ONCE", 0.05)
+    storage = open_storage(path)
+    study = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "study")
+    trial = storage.create_new_trial(study, create_trial(state=TrialState.RUNNING))
+    words = {
+        "create_new_trial": (study, create_trial(value=0.5)),
+        "set_trial_intermediate_value": (trial, 1, 0.5),
+        "set_trial_user_attr": (trial, "seconds", 1.0),
+        "set_trial_system_attr": (trial, "constraints:failed", 1.0),
+        "set_trial_state_values": (trial, TrialState.COMPLETE, [0.5]),
+    }
+    other, begin = sqlite3.connect(path, isolation_level=None, check_same_thread=False), time.monotonic()
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.5, lambda: (other.execute("ROLLBACK"), other.close())).start()
+    before = rows(path)
+    getattr(storage, name)(*words[name])
+    assert time.monotonic() - begin >= 0.5
+    assert rows(path) != before
+    assert capsys.readouterr().err.count("the study is locked by another program; waiting 600 s for it\n") == 1
+
+
 def test_a_lock_that_stays_and_a_full_disk_are_one_line_with_the_remedy(tmp_path, monkeypatch):
     path = tmp_path / "study.db"
-    monkeypatch.setattr("nas.searching.storage.PATIENCE", 0.1)
+    monkeypatch.setattr("nas.searching.storage.PATIENCE", 0.2)
+    monkeypatch.setattr("nas.searching.storage.AT_ONCE", 0.1)
     storage = open_storage(path)
     record(storage)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

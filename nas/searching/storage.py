@@ -9,15 +9,18 @@ can read it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 import optuna
@@ -33,6 +36,8 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 from nas.errors import SearchFailed, UserError
 from nas.searching.optuna_private import models
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Row = Mapping[str, Any]
 TRIALS: Any = models.TrialModel.__table__
 PAST = TRIALS.alias()
@@ -40,7 +45,7 @@ PAST = TRIALS.alias()
 NEW_TRIAL = insert(TRIALS).values(
     number=select(func.count()).select_from(PAST).where(PAST.c.study_id == bindparam("study")).scalar_subquery()
 )
-PATIENCE = 300.0  # seconds to wait for another program's lock
+AT_ONCE, PATIENCE = 10.0, 600.0  # seconds to wait for another program's lock: in SQLite, which hears no signal; in all
 STUDY_TABLES = {"studies", "trials", "trial_params", "trial_values", "alembic_version"}
 REMEDIES = {
     "locked": "another program holds a lock on it (a browser of databases, a backup); close it",
@@ -51,11 +56,11 @@ END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS
 
 
 def open_storage(path: Path) -> RDBStorage:
-    """Open the SQLite storage at `path`, or create it. It waits minutes for locks and does not flush every write.
+    """Open the SQLite storage at `path`, or create it. It waits minutes to record a trial, and flushes not every write.
 
     A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
     """
-    storage = StudyStorage(_url(str(path)), engine_kwargs={"connect_args": {"timeout": PATIENCE}})
+    storage = StudyStorage(_url(str(path)), engine_kwargs={"connect_args": {"timeout": AT_ONCE}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
@@ -92,7 +97,7 @@ def open_reading(path: Path) -> tuple[RDBStorage, list[str]]:
     for how in ({"mode": "ro"}, {"mode": "ro", "immutable": "1"}):  # a log on a read-only disk can only be left out
         address = f"file:{quote(str(wanted))}?{urlencode(how)}"
         try:
-            with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as connection:
+            with closing(sqlite3.connect(address, uri=True, timeout=AT_ONCE)) as connection:
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             break
         except sqlite3.OperationalError as error:
@@ -105,7 +110,7 @@ def open_reading(path: Path) -> tuple[RDBStorage, list[str]]:
         raise UserError(f"{path} is a database of something else; move it away or name another file")
     url = _url(f"file:{quote(str(wanted))}", uri="true", **how)
     try:
-        storage = RDBStorage(url, {"connect_args": {"timeout": PATIENCE}}, skip_table_creation=True)
+        storage = RDBStorage(url, {"connect_args": {"timeout": AT_ONCE}}, skip_table_creation=True)
         return storage, optuna.get_all_study_names(storage)
     except RuntimeError as error:  # of another version of Optuna
         raise UserError(f"{path}: {error}".replace("$STORAGE_URL", _url(str(path)))) from error
@@ -139,9 +144,29 @@ def only_study(path: Path) -> optuna.Study:
     return optuna.load_study(study_name=names[0], storage=storage)
 
 
+def _patient(write: Callable[P, R]) -> Callable[P, R]:
+    """Repeat a transaction while another program holds a lock. The workers train their epochs to the end meanwhile."""
+
+    @wraps(write)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        begin = time.monotonic()
+        for attempt in itertools.count():
+            try:
+                return write(*args, **kwargs)
+            except sqlalchemy.exc.OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() - begin >= PATIENCE:
+                    raise
+                if not attempt:
+                    print(f"the study is locked by another program; waiting {PATIENCE:.0f} s for it", file=sys.stderr)
+        raise AssertionError
+
+    return call
+
+
 class StudyStorage(RDBStorage):
     """Replaces the five calls that record a search's trials. The others, and other ways to create one, are Optuna's."""
 
+    @_patient
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None:
             return super().create_new_trial(study_id)
@@ -161,18 +186,22 @@ class StudyStorage(RDBStorage):
             _write(connection, models.TrialIntermediateValueModel, trial_id, _steps(template_trial.intermediate_values))
         return trial_id
 
+    @_patient
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         with self.engine.begin() as connection:
             _write(connection, models.TrialIntermediateValueModel, trial_id, _steps({step: intermediate_value}))
 
+    @_patient
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self.engine.begin() as connection:
             _write(connection, models.TrialUserAttributeModel, trial_id, _attributes({key: value}))
 
+    @_patient
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self.engine.begin() as connection:
             _write(connection, models.TrialSystemAttributeModel, trial_id, _attributes({key: value}))
 
+    @_patient
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         if state.is_finished():
             with self.engine.begin() as connection:

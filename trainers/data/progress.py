@@ -22,9 +22,7 @@ def progress_bar(task: str, total: int, show: bool = True) -> Iterator[Callable[
         print(task, file=sys.stderr, flush=True)
         yield lambda count: None
     else:
-        title = TextColumn("{task.description}", markup=False)
-        with Progress(
-            title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-        ) as bar:
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
             handle = bar.add_task(task, total=total)
             yield lambda count: bar.advance(handle, count)
