@@ -42,7 +42,7 @@ from trainers.data import Simulated, load, source_to_dict
 
 FAULTS = ("raises", "nan", "hangs", "killed", "slow", "memory")
 FAILS = {"raises", "nan", "hangs"}  # the others are trained to their end
-PATIENCE = 5.0  # seconds until a trial counts as hung
+SLOW, PATIENCE = 3.0, 15.0  # seconds: of a slow epoch; until a trial counts as hung
 
 
 def fault(trial: int, share: float) -> str:
@@ -65,7 +65,7 @@ def run_faulty(job: Job, problem: Problem, share: float) -> Iterator[Epoch]:
             while what == "hangs":
                 pass
             if what == "slow":
-                time.sleep(PATIENCE / 2)
+                time.sleep(SLOW)
             if what == "memory":
                 np.ones(2**30, np.uint8)
         yield epoch
@@ -105,7 +105,7 @@ def measure(trials: int, begin: float, study: Path, kept: Path) -> Sample:
         statistics.mean(files),
         len(children),
         len(list(kept.glob("*"))),
-        len(list(Path("/tmp").glob(f"nas-*-{os.getpid()}-*")) + list(Path("/tmp").glob(f"nas-ray-{os.getpid()}-*"))),
+        len(list(Path(tempfile.gettempdir()).glob(f"nas-*-{os.getpid()}-*"))),
         study.stat().st_size / 2**20,
     )
 

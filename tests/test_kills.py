@@ -15,7 +15,7 @@ import pytest
 
 import nas
 
-TRIALS, RUNGS = 400, (2, 6, 18)
+TRIALS, RUNGS = 500, (2, 6, 18)
 LEFT = ["checkpoints", "lock", "report.html", "study.db"]
 SCRIPT = f"""
 import json, os, signal, sys, time, zlib
@@ -105,16 +105,19 @@ def check_study(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_driver_killed_at_a_hundred_moments_loses_nothing_and_does_nothing_twice(tmp_path):
-    draw, lines = random.Random(0), lambda: len(reported(tmp_path))
+    draw = random.Random(0)
+
+    def lines():
+        return (tmp_path / "log").read_bytes().count(b"\n")
 
     def kill(pid, start):
         """Kill the process while it starts, which takes `start` seconds, or somewhere among its next 20 reports."""
         if draw.random() < 0.3:
             time.sleep(draw.uniform(0.0, start))
         else:
-            wanted, end = lines() + draw.randrange(20), time.monotonic() + 100
+            wanted, end = lines() + draw.randrange(20), time.monotonic() + 300  # a busy machine starts Ray slowly
             while lines() < wanted:
                 assert time.monotonic() < end
                 time.sleep(0.005)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tokenize
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ EXTENSIONS = (*ALONE, *NAMED_ARRAYS)
 MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I", "I;16B": "I", "I;16L": "I", "I": "I", "F": "F"}  # else RGB
 DEEP = ("RGB;16B", "RGBA;16B", "LA;16B")  # Pillow's names of what it reads with 8 bits
 UNREADABLE = (
-    OSError, ValueError, SyntaxError, EOFError, zlib.error, pickle.UnpicklingError, Image.DecompressionBombError
+    OSError, ValueError, SyntaxError, EOFError, zlib.error, pickle.UnpicklingError, Image.DecompressionBombError,
+    tokenize.TokenError,  # numpy's, of a header
 )  # fmt: skip
 """The errors that reading a damaged image may raise."""
 FEW, CHANNELS = 4, 16
