@@ -25,10 +25,10 @@ def checked_shares(given: str | Sequence[float]) -> tuple[float, float, float]:
     """The proportion of train, val and test in `given`, such as 70,15,15. TrainingError if it is none."""
     try:
         train, val, test = map(float, given.split(",") if isinstance(given, str) else given)
-        if not (min(train, val, test) > 0 and max(train, val, test) < math.inf):
-            raise ValueError
     except (TypeError, ValueError):
-        raise TrainingError(f"split is {given!r}; expected three numbers above 0, such as 70,15,15") from None
+        train = val = test = math.nan
+    if not all(0 < part < math.inf for part in (train, val, test)):
+        raise TrainingError(f"split is {given!r}; expected three numbers above 0, such as 70,15,15")
     return train, val, test
 
 
