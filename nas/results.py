@@ -24,6 +24,7 @@ from nas.searching.storage import only_study
 from nas.words import describe_architecture, numbered
 from studies import Configuration
 from studies.baselines import BASELINES
+from trainers import tasks
 from trainers.data.axis import Axis
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ class Results:
     @property
     def objective(self) -> str:
         return str(self.spec["objective"])
+
+    @property
+    def task(self) -> tasks.Named:
+        return tasks.from_json(self.spec["task"])
 
     @property
     def trained(self) -> tuple[Trial, ...]:

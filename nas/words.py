@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,11 @@ def objective_name(objective: str) -> str:
     ):  # fmt: skip
         if objective.endswith(ending):
             return objective_name(objective.removesuffix(ending)) + words
-    return {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}.get(objective, objective.replace("_", " "))
+    found = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}
+    of_target = re.fullmatch(r"(mae|rmse|r2|bias|scatter|nll|coverage_68|z_rms)_(?!within|class_means)(.+)", objective)
+    if of_target:  # the target's name stays as the data has it
+        return f"{objective_name(of_target[1])} {of_target[2]}"
+    return found.get(objective, objective.replace("_", " "))
 
 
 def counterpart(objective: str) -> tuple[str, str]:

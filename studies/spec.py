@@ -17,6 +17,7 @@ from studies.train_space import TrainSpace
 from trainers import tasks
 from trainers.config import MOST_EPOCHS, TrainConfig
 from trainers.data import Simulated, Source, source_to_dict
+from trainers.regression import Regression
 
 DEFAULT_SIZE = 64  # pixels; of images whose source names no size
 LARGE = 1024  # pixels; of images at which a space asks for everything that it can
@@ -81,7 +82,7 @@ class StudySpec:
     space: HybridSpace | BackboneSpace | ToySpace = field(default_factory=HybridSpace)
     training: TrainSpace = field(default_factory=TrainSpace)
     data: Source = field(default_factory=Simulated)
-    task: str = "substructure"
+    task: tasks.Named = "substructure"
     objective: str = "auc"
     direction: Literal["maximize", "minimize"] = "maximize"
     first: tuple[Mapping[str, Any], ...] = ()
@@ -118,8 +119,8 @@ class StudySpec:
 
     def _check_fields(self) -> None:
         for name in ("name", "question", "task", "objective", "scheduler", "sampler"):
-            if not isinstance(value := getattr(self, name), str):
-                raise StudyError(f"{name} is {value!r}; expected text")
+            if not isinstance(value := getattr(self, name), str | Regression if name == "task" else str):
+                raise StudyError(f"{name} is {value!r}; expected text{' or a Regression' * (name == 'task')}")
         for name, (low, high) in WHOLE.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -160,7 +161,10 @@ class StudySpec:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data. Runs that share it are of the same study, whatever their number of trials."""
         names = [f.name for f in fields(self) if f.name not in NOT_IDENTITY]
-        parts = {"space": asdict(self.space), "training": asdict(self.training), "data": source_to_dict(self.data)}
+        parts = {
+            "space": asdict(self.space), "training": asdict(self.training), "data": source_to_dict(self.data),
+            "task": tasks.to_json(self.task),
+        }  # fmt: skip
         return {name: parts.get(name, getattr(self, name)) for name in names}
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from trainers import calibrate
-from trainers.tasks.axion_mass import Task as Mass
-from trainers.tasks.axion_mass_sigma import Task as MassWithSigma
+from trainers.regression import Regression
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("axion", "cdm", "no_sub"))
@@ -62,12 +61,12 @@ def test_calibrated_probabilities_sum_to_one_and_keep_their_order_and_a_temperat
 
 def test_standard_deviations_get_unit_errors_and_bare_numbers_nothing():
     rng = np.random.default_rng(0)
-    task = MassWithSigma(mean=0.0, sd=1.0)
-    truth = torch.from_numpy(rng.standard_normal(500))
-    predicted = torch.stack([truth + 3 * torch.from_numpy(rng.standard_normal(500)), torch.ones(500).double()], 1)
+    task = Regression(("radius", "mass"), with_sigma=True, mean=(0.0, 0.0), sd=(1.0, 1.0))
+    truth = torch.from_numpy(rng.standard_normal((500, 2)))
+    predicted = torch.cat([truth + 3 * torch.from_numpy(rng.standard_normal((500, 2))), torch.ones(500, 2).double()], 1)
     scaled = calibrate.apply(calibrate.fit(predicted, truth, task), predicted, task)
-    assert float((((scaled[:, 0] - truth) / scaled[:, 1]) ** 2).mean()) == pytest.approx(1)
-    assert torch.equal(scaled[:, 0], predicted[:, 0])
-    bare = Mass(**dataclasses.asdict(task))
-    assert calibrate.fit(predicted[:, :1], truth, bare) is None
+    assert float((((scaled[:, :2] - truth) / scaled[:, 2:]) ** 2).mean()) == pytest.approx(1)
+    assert torch.equal(scaled[:, :2], predicted[:, :2])
+    bare = dataclasses.replace(task, with_sigma=False)
+    assert calibrate.fit(predicted[:, :2], truth, bare) is None
     assert calibrate.apply(None, predicted, bare) is predicted

@@ -140,19 +140,19 @@ FINDING = ("lenses", "nonlenses")
         (lenses, "lenses.tgz: 2 classes, 20/20 images, 150x150, uint8", ("no_sub", "sub"), {}),
         (
             model_one,
-            "Model I: 3 classes, 20/20/20 images, 150x150, int64, axion mass for 20",
+            "Model I: 3 classes, 20/20/20 images, 150x150, int64, axion_mass for 20",
             THREE,
             {"axion_mass": 20},
         ),
         (
             model_one_with_test,
-            "Model I: 3 classes, 40/40/40 images, 150x150, int64, axion mass for 40",
+            "Model I: 3 classes, 40/40/40 images, 150x150, int64, axion_mass for 40",
             THREE,
             {"axion_mass": 40},
         ),
         (
             model_two,
-            "Model II or III: 3 classes, 20/20/20 images, 64x64, float64, axion mass for 20",
+            "Model II or III: 3 classes, 20/20/20 images, 64x64, float64, axion_mass for 20",
             THREE,
             {"axion_mass": 20},
         ),
@@ -163,15 +163,15 @@ FINDING = ("lenses", "nonlenses")
         (stacked_splits, "stacked arrays: 3 classes, 30/30/30 images, 20x20, int64", THREE, {}),
         (
             stacked_regression,
-            "stacked arrays: 40 images, 20x20, float64, mass fraction for 40",
+            "stacked arrays: 40 images, 20x20, float64, fractions for 40",
             ("lens",),
-            {"mass_fraction": 40},
+            {"fractions": 40},
         ),
         (
             regression,
-            "mass regression: 40 images, 150x150, float64, mass fraction for 40",
+            "images with numbers: 40 images, 150x150, float64, number for 40",
             ("lens",),
-            {"mass_fraction": 40},
+            {"number": 40},
         ),
         (lens_finding, "lens finding: 2 classes, 20/60 images, 3x64x64, float32", FINDING, {}),
         (lens_finding_fits, "lens finding: 2 classes, 20/60 images, 3x64x64, >f4", FINDING, {}),
@@ -329,7 +329,7 @@ def one_number_missing(root: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "fields", "says"),
     [
-        (unlabelled, {}, "no class folders; expected at least two, images beside a number, or stacked arrays"),
+        (unlabelled, {}, "no class folders; expected at least two, images with numbers, a table, or stacked arrays"),
         (headerless, {}, r"give the (form|shape and dtype) of one image \(raw_shape, raw_dtype\)"),
         (ragged, {"raw_shape": (8, 8), "raw_dtype": "float32"}, "4004 bytes, which is no whole number of images"),
         (too_few_labels, {}, r"holds labels of shape \(19,\); expected one for each of 20 images"),
@@ -364,8 +364,8 @@ def test_a_form_that_cannot_be_is_refused(fields: dict, says: str) -> None:
     [
         ("lenses", "lenses.tgz: 2 classes, 2000/2000 images, 150x150, uint8"),
         ("common_test", "Common Test I: 3 classes, 10/10/10 images, 1x150x150, float64, split into train/val as given"),
-        ("model_I", "Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12"),
-        ("model_II", "Model II or III: 3 classes, 12/12/12 images, 64x64, float64, axion mass for 12"),
+        ("model_I", "Model I: 3 classes, 12/12/12 images, 150x150, int64, axion_mass for 12"),
+        ("model_II", "Model II or III: 3 classes, 12/12/12 images, 64x64, float64, axion_mass for 12"),
         ("lens_finding", "lens finding: 2 classes, 20/20 images, 3x64x64, float32, split into train/test as given"),
     ],
 )

@@ -44,7 +44,7 @@ def test_deeplense_axion_files_are_read_as_numpy_would(model: str) -> None:
         ours, filled = normal_form(stored.array)
         assert not filled
         np.testing.assert_array_equal(ours[0], image if image.dtype.kind == "i" else image.astype(np.float32))
-        assert stored.targets == {"axion_mass": np.log10(mass)}
+        assert stored.targets == {"axion_mass": mass}
 
 
 class Exploit:
@@ -78,10 +78,36 @@ def test_other_pickles_are_refused(tmp_path: Path, content: object) -> None:
         read_npy(save_pickled(tmp_path / "odd.npy", content))
 
 
-@pytest.mark.parametrize("items", [[1.0, 2.0], [np.zeros((4, 4)), "text"], [np.zeros((4, 4)), 5.0]])
+@pytest.mark.parametrize("items", [[1.0, 2.0], [np.zeros((4, 4)), "text"], [np.zeros((4, 4)), np.inf]])
 def test_objects_that_are_no_image_and_target_are_refused(tmp_path: Path, items: list) -> None:
     array = np.empty(2, dtype=object)
     array[0], array[1] = items
     np.save(tmp_path / "odd.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match="expected"):
         read_stored(tmp_path / "odd.npy")
+
+
+@pytest.mark.parametrize(
+    ("items", "targets"),
+    [
+        ([2e-23], {"axion_mass": 2e-23}),
+        ([0.3], {"number": 0.3}),
+        ([5, np.float32(0.5)], {"number_1": 5.0, "number_2": 0.5}),
+        ([{"theta_E": 1.25, "z lens": np.int64(2), "survey": "x"}], {"theta_E": 1.25, "z_lens": 2.0}),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_numbers_beside_an_image_are_its_targets(tmp_path: Path, items: list, targets: dict, inside: bool) -> None:
+    """A number in 0..1 is not taken for a mass fraction; a dict may also hold the image itself."""
+    image = np.random.default_rng(0).random((4, 4))
+    array = np.empty((), dtype=object) if inside else np.empty(1 + len(items), dtype=object)
+    if inside:
+        if not isinstance(items[0], dict):
+            pytest.skip("no dict")
+        array[()] = {"image": image, **items[0]}
+    else:
+        array[:] = [image, *items]
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    stored = read_stored(tmp_path / "a.npy")
+    np.testing.assert_array_equal(stored.array, image)
+    assert stored.targets == targets

@@ -42,7 +42,7 @@ def test_a_table_says_the_class_the_target_and_the_split_of_every_image(tmp_path
             (i,) = [int(f.stem) for f in files if np.array_equal(np.load(f), image[0])]
             assert start <= i < start + count
             assert data.classes[label] == ("no_sub" if i % 2 else "axion")
-            assert torch.isnan(mass) if i % 2 else float(mass) == pytest.approx(np.log10(1e-23 * (i + 1)))
+            assert torch.isnan(mass) if i % 2 else float(mass) == pytest.approx(1e-23 * (i + 1))
         start += count
 
 
@@ -59,3 +59,32 @@ def test_a_table_that_does_not_fit_its_images_is_one_clear_line(tmp_path, capsys
         (root / "labels.csv").write_text("\n".join(["id,label", *rows, more]))
         with pytest.raises(TrainingError, match=why):
             loaded(root, tmp_path)
+
+
+def test_every_column_of_numbers_is_a_target_and_one_cell_that_is_none_is_said(tmp_path, capsys):
+    lines = [f"{i:03},{i / 8},{i},note {i},{'?' if i == 5 else i / 2}" for i in range(30)]
+    data = loaded(write(tmp_path / "set", ["ID,theta_E, z lens,comment,gamma", *lines]), tmp_path)
+    assert set(data.train.targets) == {"theta_E", "z_lens"}
+    assert data.classes == ("lens",)
+    line = capsys.readouterr().err
+    assert "images of a table: 30 images" in line
+    assert "theta_E for 30, z_lens for 30" in line
+    assert "labels.csv (file ID, target theta_E, target z lens; no numbers in gamma ('?'))" in line
+    images = {f.stem: np.load(f) for f in (tmp_path / "set" / "images").glob("*.npy")}
+    for split in (data.train, data.val, data.test):
+        for image, theta in zip(split.images, split.targets["theta_E"], strict=True):
+            assert np.array_equal(images[f"{int(8 * theta):03}"], image[0])
+
+
+def test_a_challenges_tables_are_read_as_classes_or_numbers(tmp_path):
+    flags = ["ID,has_substructure", *(f"{i:03},{i % 2}" for i in range(30))]
+    data = loaded(write(tmp_path / "flags", flags), tmp_path)
+    assert (data.classes, dict(data.train.targets)) == (("no_sub", "substructure"), {})
+    measured = ["ID,theta_E,theta_E_sigma", *(f"{i:03},{1 + i / 30},0.1" for i in range(30))]
+    data = loaded(write(tmp_path / "measured", measured), tmp_path)
+    assert set(data.train.targets) == {"theta_E", "theta_E_sigma"}
+    labels = ["ID,target", *(f"{i:03},{i / 7}" for i in range(30))]
+    data = loaded(write(tmp_path / "labels", labels), tmp_path)
+    assert set(data.train.targets) == {"target"}, "numbers that are not whole are no classes"
+    with pytest.raises(TrainingError, match=r"cells that are no numbers: theta_E \('x'\); mend or empty them"):
+        loaded(write(tmp_path / "bad", ["ID,theta_E", "000,x", *(f"{i:03},{i}" for i in range(1, 30))]), tmp_path)

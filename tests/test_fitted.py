@@ -12,8 +12,7 @@ from trainers import metrics
 from trainers.data import Split
 from trainers.evaluate import SYMMETRIES, turned
 from trainers.fitted import FITTED, fit_trees, statistics
-from trainers.tasks.axion_mass import Task as Mass
-from trainers.tasks.axion_mass_sigma import Task as MassSigma
+from trainers.regression import Regression
 from trainers.tasks.substructure import Task
 
 
@@ -61,7 +60,10 @@ def rings(n, classes=3, seed=0):
         for label, r in zip(labels.tolist(), radius, strict=True)
     ]
     pixels = torch.from_numpy(np.stack(images)[:, None].astype(np.float32))
-    return Split(pixels, labels, {"axion_mass": torch.from_numpy(radius)})
+    return Split(pixels, labels, {"radius": torch.from_numpy(radius), "area": torch.from_numpy(radius**2)})
+
+
+MASS = Regression(("radius",))
 
 
 @pytest.mark.parametrize("name", FITTED)
@@ -87,10 +89,12 @@ def test_a_class_without_training_images_has_probability_zero():
 @pytest.mark.parametrize("name", FITTED)
 def test_trees_measure_a_number_and_their_sigma_is_the_error_on_validation_images(name):
     train, val, test = rings(90), rings(60, seed=1), rings(60, seed=2)
-    plain = fit_trees(name, train, val, Mass(mean=0.0, sd=1.0)).predict(test.images)
-    assert metrics.regression(plain.numpy(), test.targets["axion_mass"].numpy())["r2"] > 0.8
-    trees = fit_trees(name, train, val, MassSigma(mean=0.0, sd=1.0))
+    plain = fit_trees(name, train, val, MASS).predict(test.images)
+    assert metrics.regression(plain.numpy(), test.targets["radius"].numpy())["r2"] > 0.8
+    trees = fit_trees(name, train, val, replace(MASS, with_sigma=True))
     found, on_val = trees.predict(test.images), trees.predict(val.images)
     assert torch.equal(found[:, :1], plain)
     assert len(found[:, 1].unique()) == 1
-    assert metrics.regression(on_val.numpy(), val.targets["axion_mass"].numpy())["z_rms"] == pytest.approx(1)
+    assert metrics.regression(on_val.numpy(), val.targets["radius"].numpy())["z_rms"] == pytest.approx(1)
+    both = fit_trees(name, train, val, Regression(("area", "radius"), with_sigma=True)).predict(test.images)
+    assert torch.equal(both[:, 1::2], found), "of several numbers each has its own trees"

@@ -234,12 +234,12 @@ def test_a_vortex_is_a_straight_line_whose_length_tells_the_axion_mass() -> None
     population = PRESETS["fair"]
     systems = draw(population, "axion", 300, np.random.default_rng(8))
     half_length = np.hypot(systems.point_x, systems.point_y).max(axis=1)
-    np.testing.assert_allclose(systems.axion_mass, np.log10(0.06 / (2 * half_length) * 1e-22))
+    np.testing.assert_allclose(systems.axion_mass, 0.06 / (2 * half_length) * 1e-22)
     assert half_length.min() > 10 * population.psf  # long enough to be seen
     ends = systems.point_x[:, :1] * systems.point_y - systems.point_y[:, :1] * systems.point_x
     np.testing.assert_allclose(ends, 0, atol=1e-12)
     low, high = population.axion_mass
-    assert stats.kstest(systems.axion_mass, stats.uniform(low, high - low).cdf).pvalue > 1e-3
+    assert stats.kstest(np.log10(systems.axion_mass), stats.uniform(low, high - low).cdf).pvalue > 1e-3
     masses = (systems.point_radius**2).sum(axis=1) / einstein_radius(1.0, 0.5, 1.0) ** 2
     assert stats.kstest(masses, stats.uniform(2e10, 8e10).cdf).pvalue > 1e-3
     assert np.isnan(draw(population, "cdm", 3, np.random.default_rng(8)).axion_mass).all()
@@ -257,6 +257,20 @@ def test_the_mass_fraction_is_that_within_the_ring(name: str, label: str) -> Non
     halo = replace(systems, point_x=none, point_y=none, point_radius=none)
     expected = 1 - mass_within(halo, ring) / mass_within(systems, ring)
     np.testing.assert_allclose(systems.mass_fraction, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("label", CLASSES)
+def test_the_mean_convergence_within_the_einstein_radius_is_one(name: str, label: str) -> None:
+    """By Gauss's law, of halo and substructure; a point between the halo's own radius and this one is neither."""
+    population = replace(PRESETS[name], halo_ellipticity=(1e-6, 1e-6), shear=(0.0, 0.0))
+    systems = draw(population, label, 20, np.random.default_rng(13))
+    convergence = mass_within(systems, systems.einstein_radius) / (math.pi * systems.einstein_radius**2)
+    off = np.abs(convergence - 1)
+    assert np.median(off) < 1e-3
+    assert off.max() < 0.01
+    if label == "no_sub":
+        np.testing.assert_allclose(systems.einstein_radius, systems.halo_radius)
 
 
 def test_the_class_does_not_tell_the_mass_fraction() -> None:

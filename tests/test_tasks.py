@@ -17,8 +17,15 @@ from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Dataset, Split, joined
 from trainers.evaluate import SYMMETRIES, evaluate, metrics_of_views, outputs, predictions
 from trainers.fit import fit
+from trainers.regression import Regression
 
-NUMBERS = [name for name in tasks.known() if not tasks.of_name(name).classifies]
+OWN_TARGETS = [  # as a study names them
+    Regression(("theta_E",), unit="arcsec"),
+    Regression(("gamma", "theta_E"), unit=",arcsec", log=True),
+    Regression(("theta_E", "gamma", "mass_fraction"), with_sigma=True),
+]
+CLASSES = ["substructure", "lens_finding"]
+NUMBERS = [name for name in tasks.known() if name not in CLASSES and tasks.of_name(name).target] + OWN_TARGETS
 SIGMAS = [name for name in NUMBERS if tasks.of_name(name).with_sigma]
 
 
@@ -29,7 +36,11 @@ def split(n, seed=0, noise=0.0):
     images = torch.from_numpy(level[:, None, None, None] * np.ones((n, 1, 8, 8)) + 0.05 * rng.normal(size=(n, 1, 8, 8)))
     target = torch.from_numpy(-23 + 3 * (level - 1.5) + noise * rng.normal(size=n))
     target[::3] = float("nan")
-    return Split(images.float(), torch.arange(n) % 2, {"axion_mass": target, "mass_fraction": target / 100})
+    targets = {
+        "axion_mass": 10**target, "mass_fraction": target / 100, "einstein_radius": target + 25,
+        "theta_E": target + 28, "gamma": 5 - 0.5 * (target + 23),
+    }  # fmt: skip
+    return Split(images.float(), torch.arange(n) % 2, targets)
 
 
 def dataset(n=240, noise=0.0, classes=("lens", "other")):
@@ -51,7 +62,7 @@ CONFIG = TrainConfig(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", tasks.known())
+@pytest.mark.parametrize("name", CLASSES + NUMBERS, ids=str)
 def test_every_task_trains_reports_its_objective_and_comes_back_from_its_record(name):
     data = dataset()
     task = tasks.create(name, data)
@@ -62,22 +73,56 @@ def test_every_task_trains_reports_its_objective_and_comes_back_from_its_record(
     full = task.metrics_in_full(predicted, task.targets(val))
     assert task.metrics(predicted, task.targets(val)).items() <= full.items()
     assert tasks.from_record(json.loads(json.dumps(tasks.to_record(name, task)))) == task
+    assert tasks.from_json(json.loads(json.dumps(tasks.to_json(name)))) == name
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", NUMBERS, ids=str)
 def test_a_number_is_learnt_from_the_images_that_have_it_and_told_in_its_own_unit(name):
     data = dataset()
     task = tasks.create(name, data)
-    known = torch.isfinite(data.train.targets[task.target])
+    known = torch.isfinite(data.train.targets[task.target[0]])
     chosen = task.select(data.train)
     assert len(chosen) == known.sum() == 160
     assert torch.equal(chosen.images[:], data.train.images[known])
-    values = data.train.targets[task.target][known]
-    assert (task.mean, task.sd) == pytest.approx((float(values.mean()), float(values.std())))
+    values = np.array([data.train.targets[target][known].numpy() for target in task.target])
+    values = np.log10(values) if task.log else values
+    assert task.mean == pytest.approx(values.mean(1))
+    assert task.sd == pytest.approx(values.std(1, ddof=1))
     model = network(task.num_outputs)
     *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=30), seed=0, val=data.val)
-    assert last.metrics["mae"] < 0.35 * task.sd
-    assert last.metrics["r2"] > 0.8
+    several = len(task.target) > 1
+    for target, sd in zip(task.target, task.sd, strict=True):
+        assert last.metrics[f"mae_{target}" if several else "mae"] < 0.35 * sd
+        assert last.metrics[f"r2_{target}" if several else "r2"] > 0.8
+
+
+def test_several_targets_have_their_own_metrics_and_means_in_units_of_their_spread():
+    """Against each target alone: the same errors, said per target; the mean does not depend on the targets' units."""
+    rng = np.random.default_rng(0)
+    data, values = dataset(), rng.uniform(1, 2, (2, 240))
+
+    def task(scale, target=("a", "b")):
+        targets = {"a": torch.from_numpy(values[0]), "b": torch.from_numpy(scale * values[1])}
+        part = dataclasses.replace(data.train, targets=targets)
+        return tasks.create(Regression(target, with_sigma=True), Dataset("made", ("x", "y"), part, part, part)), part
+
+    def of(scale, **more):
+        both, part = task(scale, **more)
+        columns = [("a", "b").index(name) for name in both.target]
+        raw = torch.from_numpy(np.random.default_rng(1).normal(size=(240, 4)))[:, [*columns, *(2 + c for c in columns)]]
+        return both.metrics_in_full(both.predict(raw), both.targets(part)), both
+
+    small, large = of(1.0)[0], of(1000.0)[0]
+    for name in ("a", "b"):
+        alone, measures = of(1.0, target=(name,))
+        assert {metric: small[f"{metric}_{name}"] for metric in alone} == pytest.approx(alone)
+        assert large[f"mae_{name}"] == pytest.approx(small[f"mae_{name}"] * (1000 if name == "b" else 1))
+        assert metrics.direction(f"mae_{name}", of(1.0)[1]) == "minimize"
+    each = [of(1.0, target=(name,)) for name in ("a", "b")]
+    assert small["mae"] == pytest.approx(np.mean([found["mae"] / task.sd[0] for found, task in each]))
+    assert small["r2"] == pytest.approx(np.mean([found["r2"] for found, _ in each]))
+    for metric in ("mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68", "z_rms", "r2_within"):
+        assert large[metric] == pytest.approx(small[metric]), metric
 
 
 def test_what_a_network_adds_to_knowing_the_class_is_said_beside_its_r2():
@@ -88,30 +133,32 @@ def test_what_a_network_adds_to_knowing_the_class_is_said_beside_its_r2():
     split = Split(torch.zeros(600, 1, 8, 8), labels, {"mass_fraction": values})
     task = tasks.create("mass_fraction", Dataset("made up", ("a", "b", "c"), split, split, split))
     means = torch.stack([values[labels == k].mean() for k in range(3)])[labels]
-    of_means = task.metrics_in_full(means[:, None], values)
+    of_means = task.metrics_in_full(means[:, None], values[:, None])
     assert of_means["r2_within"] == pytest.approx(0, abs=1e-9)
     assert of_means["r2_class_means"] == pytest.approx(of_means["r2"], abs=0.001) == pytest.approx(0.9, abs=0.02)
-    half = task.metrics_in_full((0.5 * means + 0.5 * values)[:, None], values)  # half of each error is gone
+    half = task.metrics_in_full((0.5 * means + 0.5 * values)[:, None], values[:, None])  # half of each error is gone
     assert half["r2_within"] == pytest.approx(0.75)
     one = Dataset("one", ("a",), *[Split(split.images, torch.zeros_like(labels), split.targets)] * 3)
-    assert "r2_within" not in tasks.create("mass_fraction", one).metrics_in_full(means[:, None], values)
+    assert "r2_within" not in tasks.create("mass_fraction", one).metrics_in_full(means[:, None], values[:, None])
 
 
-@pytest.mark.parametrize("name", SIGMAS)
+@pytest.mark.parametrize("name", SIGMAS, ids=str)
 def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
     """A network that is three times too sure of itself; after scaling, its errors have unit z, on other images too."""
     task = tasks.create(name, dataset())
     rng = np.random.default_rng(0)
 
+    count, mean, sd = len(task.target), torch.tensor(task.mean), torch.tensor(task.sd)
+
     def said(n):
-        truth = torch.from_numpy(rng.normal(task.mean, task.sd, n))
-        raw = torch.stack([(truth - task.mean) / task.sd + 0.3 * torch.from_numpy(rng.normal(size=n)),
-                           torch.full((n,), 2 * np.log(0.1))], 1)  # fmt: skip
+        truth = mean + sd * torch.from_numpy(rng.normal(size=(n, count)))
+        raw = torch.cat([(truth - mean) / sd + 0.3 * torch.from_numpy(rng.normal(size=(n, count))),
+                         torch.full((n, count), 2 * np.log(0.1))], 1)  # fmt: skip
         return raw, truth
 
     raw, truth = said(4000)
     better = task.calibrated(task.predict(raw), truth)
-    assert better.sigma_scale == pytest.approx(3.0, rel=0.05)
+    assert better.sigma_scale == pytest.approx([3.0] * count, rel=0.05)
     raw, truth = said(4000)
     found = better.metrics(better.predict(raw), truth)
     assert found["z_rms"] == pytest.approx(1, rel=0.05)
@@ -119,36 +166,84 @@ def test_standard_deviations_are_calibrated_on_images_that_were_held_out(name):
     assert task.metrics(task.predict(raw), truth)["z_rms"] > 2.5
 
 
-@pytest.mark.parametrize("name", SIGMAS)
+@pytest.mark.parametrize("name", SIGMAS, ids=str)
 def test_the_network_finds_how_large_the_noise_is(name):
     data = dataset(600, noise=0.4)
     task = tasks.create(name, data)
-    model = network(2)
+    model = network(task.num_outputs)
     *_, last = fit(model, data.train, task, dataclasses.replace(CONFIG, epochs=20), seed=0, val=data.val)
     assert last.metrics["z_rms"] == pytest.approx(1, abs=0.25)
     assert last.metrics["r2"] > 0.6
 
 
-@pytest.mark.parametrize("name", SIGMAS)
+@pytest.mark.parametrize("name", SIGMAS, ids=str)
 def test_several_networks_are_one_mixture(name):
     """Against draws from the mixture of their normal distributions."""
     task = tasks.create(name, dataset())
-    said = [torch.tensor([[0.0, 1.0]]), torch.tensor([[3.0, 0.5]])]
+    count = len(task.target)
+    said = [torch.tensor([[value] * count + [sigma] * count]) for value, sigma in ((0.0, 1.0), (3.0, 0.5))]
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([rng.normal(float(s[0, 0]), float(s[0, 1]), 200_000) for s in said])
+    drawn = np.concatenate([rng.normal(float(s[0, 0]), float(s[0, -1]), 200_000) for s in said])
     together = task.combine(said)[0]
-    assert together.tolist() == pytest.approx([drawn.mean(), drawn.std()], rel=0.01)
+    assert together.tolist() == pytest.approx([drawn.mean()] * count + [drawn.std()] * count, rel=0.01)
 
 
-def test_missing_targets_are_one_clear_line():
+def test_missing_targets_are_one_clear_line_that_names_those_there_are():
     data = dataset()
     bare = dataclasses.replace(data, val=dataclasses.replace(data.val, targets={}))
     with pytest.raises(ValueError, match="made up gives axion_mass for 0 images to val; expected 2 or more"):
         tasks.create("axion_mass", bare)
+    there = "it gives axion_mass, mass_fraction, einstein_radius, theta_E, gamma"
+    with pytest.raises(ValueError, match=f"made up gives z for 0 images to train; expected 2 or more; {there}$"):
+        tasks.create(Regression(("theta_E", "z")), data)
+    with pytest.raises(ValueError, match=f"name what the regression measures .*{there}$"):
+        tasks.create("regression_sigma", data)
+    with pytest.raises(
+        ValueError, match="mass_fraction of made up is -0.2.* for an image; its log10 needs numbers above"
+    ):
+        tasks.create(Regression(("mass_fraction",), log=True), data)
+    apart = data.train.targets["theta_E"].roll(1).where(data.train.targets["theta_E"].isnan(), torch.nan)
+    parts = {"train": dataclasses.replace(data.train, targets={**data.train.targets, "apart": apart})}
+    with pytest.raises(ValueError, match="made up gives theta_E and apart together for 0 images to train"):
+        tasks.create(Regression(("theta_E", "apart")), dataclasses.replace(data, **parts))
     with pytest.raises(ValueError, match="made up has the classes a, b; finding lenses needs two"):
         tasks.create("lens_finding", dataset(classes=("a", "b")))
     with pytest.raises(ValueError, match="unknown task 'nosuch'"):
         tasks.create("nosuch", data)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"target": ("a b",)}, "target 'a b': expected different plain words"),
+        ({"target": ("a", "a")}, "target 'a': expected different plain words"),
+        ({"target": 5}, "target is 5; expected the names of numbers"),
+        ({"target": ("a", "b"), "unit": "m,s,kg"}, "unit is 'm,s,kg'; expected one unit, or one for each of 2 targets"),
+        ({"target": ("a",), "log": 1}, "log is 1; expected True or False"),
+        ({"target": ("a",), "mean": (1.0, 2.0)}, "mean is .*; expected one number for each of a"),
+        ({"target": ("a",), "sd": ("x",)}, "sd is .*; expected numbers"),
+    ],
+)
+def test_what_is_no_regression_is_refused_in_one_line(fields, says):
+    with pytest.raises(TrainingError, match=says):
+        Regression(**fields)
+
+
+def test_a_number_without_a_name_is_what_is_asked_for_but_an_axion_mass_has_its_name():
+    part = Split(torch.zeros(9, 1, 8, 8), torch.zeros(9, dtype=torch.int64), {"number": torch.rand(9).double()})
+    data = Dataset("bare", ("lens",), part, part, part)
+    for name in ("mass_fraction", Regression(("theta_E",))):
+        assert torch.equal(tasks.create(name, data).targets(part)[:, 0], part.targets["number"])
+    with pytest.raises(TrainingError, match="bare gives axion_mass for 0 images to train; .*; it gives number$"):
+        tasks.create("axion_mass", data)
+
+
+def test_a_task_of_an_earlier_version_comes_back_from_its_record():
+    fields = {"mean": -23.5, "sd": 0.4, "sigma_scale": 2.0, "class_mse": None}
+    task = tasks.from_record({"name": "axion_mass_sigma", **fields})
+    assert (task.target, task.log, task.mean, task.sd) == (("axion_mass",), True, (-23.5,), (0.4,))
+    assert (task.sigma_scale, task.class_mse) == ((2.0,), ())
+    assert task.predict(torch.tensor([[1.0, 0.0]])).tolist() == [pytest.approx([-23.1, 0.8])]
 
 
 def test_some_images_of_a_split_are_read_without_copying_the_others():

@@ -35,7 +35,8 @@ def apply(factor: float | None, predicted: Tensor, task: Task) -> Tensor:
         return predicted
     if task.classifies:
         return tempered(predicted, factor)
-    return torch.cat([predicted[..., :1], factor * predicted[..., 1:]], -1)
+    value, sigma = predicted.tensor_split(2, -1)
+    return torch.cat([value, factor * sigma], -1)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:

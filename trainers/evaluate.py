@@ -106,7 +106,8 @@ def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, floa
     One view (1, N, ...) is enough for a prediction that is the same under every symmetry.
     """
     found = task.metrics_in_full(views[0], truth)
-    return found | over_symmetries([name for name in metrics.TURNED if name in found], views, truth, task)
+    own = (*getattr(task, "higher_is_better", ()), *getattr(task, "lower_is_better", ()))
+    return found | over_symmetries([name for name in (*metrics.TURNED, *own) if name in found], views, truth, task)
 
 
 def over_symmetries(names: Iterable[str], views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:

@@ -46,23 +46,25 @@ class Fitted:
 
     features: Features
     symmetries: Sequence[int]
-    trees: HistGradientBoostingClassifier | HistGradientBoostingRegressor
+    trees: Sequence[HistGradientBoostingClassifier | HistGradientBoostingRegressor]  # one, or one for each number
     classes: int  # 0: they predict numbers
-    sigma: float | None = None  # of every number, if the task asks for one
+    sigma: tuple[float, ...] = ()  # of each number, the same for all images, if the task asks for it
 
     def predict(self, images: Images) -> Tensor:
-        """What a task's `predict` returns, for stored images (N, C, S, S): (N, classes), (N, 1) or (N, 2), float64."""
+        """What a task's `predict` returns, for stored images (N, C, S, S), float64."""
         views = np.mean([self._of_view(images, k) for k in self.symmetries], axis=0)
         if self.classes:
             found = np.zeros((len(images), self.classes))
-            found[:, self.trees.classes_] = views  # a class without training images has no column
+            found[:, self.trees[0].classes_] = views  # a class without training images has no column
             return torch.from_numpy(found)
-        value = torch.from_numpy(views)[:, None]
-        return value if self.sigma is None else torch.cat([value, torch.full_like(value, self.sigma)], 1)
+        value = torch.from_numpy(views)
+        return torch.cat([value, value.new_tensor(self.sigma).expand(len(value), -1)], 1) if self.sigma else value
 
     def _of_view(self, images: Images, symmetry: int) -> NDArray[Any]:
         x = features_of(images, self.features, symmetry)
-        return np.asarray(self.trees.predict_proba(x) if self.classes else self.trees.predict(x))
+        if self.classes:
+            return np.asarray(self.trees[0].predict_proba(x))
+        return np.stack([trees.predict(x) for trees in self.trees], 1)
 
 
 def fit_trees(name: str, train: Split, val: Split, task: Task) -> Fitted:
@@ -73,13 +75,14 @@ def fit_trees(name: str, train: Split, val: Split, task: Task) -> Fitted:
     features = statistics if name == "statistics" else components(train.images)
     symmetries = SYMMETRIES[:1] if name == "statistics" else SYMMETRIES
     x = np.concatenate([features_of(train.images, features, k) for k in symmetries])
-    y = np.tile(task.targets(train).cpu().numpy(), len(symmetries))
+    y = task.targets(train).cpu().numpy().reshape(len(train), -1)
     kind = HistGradientBoostingClassifier if task.classifies else HistGradientBoostingRegressor
-    fitted = Fitted(features, symmetries, kind(**FITTED[name]["trees"]).fit(x, y), len(task.classes))
+    trees = [kind(**FITTED[name]["trees"]).fit(x, np.tile(values, len(symmetries))) for values in y.T]
+    fitted = Fitted(features, symmetries, trees, len(task.classes))
     if not task.with_sigma:
         return fitted
-    error = fitted.predict(val.images)[:, 0] - task.targets(val).cpu()
-    return replace(fitted, sigma=float((error**2).mean().sqrt()))
+    error = fitted.predict(val.images) - task.targets(val).cpu()
+    return replace(fitted, sigma=tuple((error**2).mean(0).sqrt().tolist()))
 
 
 def features_of(images: Images, features: Features, symmetry: int, batch_size: int = 256) -> NDArray[Any]:

@@ -29,6 +29,7 @@ def command(argv: list[str]) -> int:
     from nas.models.inference import image_files, predict_files, rows
     from trainers import tasks
     from trainers.plain import plain
+    from trainers.regression import Regression
 
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
@@ -43,27 +44,31 @@ def command(argv: list[str]) -> int:
     if bad and not predicted:
         raise UserError(f"none of the {len(bad)} images can be used")
     quantity = tasks.quantity(model.task)
+    columns = model.task.quantities if isinstance(model.task, Regression) else (quantity,)
     if args.json:
         kind = {"classes": model.classes} if model.classes else {"quantity": quantity}
         print(json.dumps({"model": str(args.model), **kind, "predictions": predicted}, indent=2))
     else:
-        print_table(predicted, model.classes, quantity)
+        print_table(predicted, model.classes, columns)
     return 0
 
 
-def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], quantity: str) -> None:
+def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], quantities: Sequence[str]) -> None:
     from rich.table import Table
 
     from nas.terminal import Terminal
 
     with_sigma = any("sigma" in row for row in predicted)
-    table = Table("file", *(["class", *classes] if classes else [quantity, *["sigma"] * with_sigma]))
+    measured = [*quantities, *["sigma"] * len(quantities) * with_sigma]
+    table = Table("file", *(["class", *classes] if classes else measured))
     for column in table.columns[2 if classes else 1 :]:
         column.justify = "right"
     for row in predicted:
         if classes:
             table.add_row(row["file"], row["class"], *(f"{p:.3f}" for p in row["probabilities"].values()))
         else:
-            table.add_row(row["file"], *(f"{row[key]:.4f}" for key in ("value", "sigma") if key in row))
+            numbers = [row[key] for key in ("value", "sigma") if key in row]
+            each = [number for some in numbers for number in (some.values() if isinstance(some, dict) else [some])]
+            table.add_row(row["file"], *(f"{number:.4f}" for number in each))
     console = Terminal()
     (console if console.is_terminal else Terminal(width=10_000)).print(table)  # do not cut file names in a pipe

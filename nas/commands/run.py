@@ -16,6 +16,11 @@ def options() -> Parser:
     p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
     p.add_argument("--trials", type=int, help="finished trials of the whole study (default: the study's own number)")
     p.add_argument("--task", help=f"what to predict (default: the study's): {_among(TASKS)}{own}")
+    p.add_argument(
+        "--target", metavar="NAME,NAME", help="what task regression or regression_sigma measures: numbers of the data"
+    )
+    p.add_argument("--unit", help="unit of every target, or one for each with commas")
+    p.add_argument("--log", action="store_true", help="measure log10 of the targets")
     p.add_argument("--objective", help="the metric to optimise, such as auc_d4_views (default: the study's)")
     p.add_argument("--balance", help="how to balance classes of different size: none, weights, sampling")
     p.add_argument("--sampler", help=f"proposes configurations (default: the study's): {_among(SAMPLERS)}{own}")

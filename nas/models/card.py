@@ -137,7 +137,8 @@ def _table(config: Mapping[str, Any]) -> str:
     n = next(iter(alone.values()))["n"]
     columns.append(f"one network, 1 view: mean ± standard deviation of {n}")
     lines = [f"| | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
-    for name in (name for name in alone if name in SHOWN + TURNED):
+    of_targets = [f"{name}_{target}" for name in SHOWN for target in config["task"].get("target", ())]
+    for name in (name for name in alone if name in (*SHOWN, *TURNED, *of_targets)):
         values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
         sd = alone[name]["sd"]
         values.append(f"{alone[name]['mean']:.4f} ± {'–' if sd is None else format(sd, '.4f')}")
@@ -180,9 +181,9 @@ def _about_task(task: Mapping[str, Any]) -> str:
     if task.get("classes"):
         classes = ", ".join(map(markdown, task["classes"]))
         return f"Distinguishes {classes} in images of strong gravitational lenses ({task['name']})."
-    kind = tasks.of_name(task["name"])
-    sigma = ", with a standard deviation for each image" if kind.with_sigma else ""
-    return f"Measures the {kind.quantity}{f' [{kind.unit}]' * bool(kind.unit)} from images of lenses{sigma}."
+    measured = tasks.from_record(task)
+    sigma = ", with a standard deviation for each image" if measured.with_sigma else ""
+    return f"Measures {markdown(tasks.quantity(measured) or task['name'])} from images of lenses{sigma}."
 
 
 def _about_answers(config: Mapping[str, Any]) -> str:
@@ -197,7 +198,7 @@ def _about_answers(config: Mapping[str, Any]) -> str:
             f"calibration error (ECE, equation 3 there, {CALIBRATION_BINS} bins) from {_went(config, 'ece')}."
         )
     every = "Every image gets a value, whether or not it shows a lens that has the quantity."
-    if not tasks.of_name(task["name"]).with_sigma:
+    if not tasks.from_record(task).with_sigma:
         return every
     if factor is None:
         return f"{every} Standard deviations were scaled for each network alone."

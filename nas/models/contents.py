@@ -10,7 +10,7 @@ from typing import Any
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.data.folder.image_file import AS_STORED, Reading
-from trainers.tasks import Task
+from trainers.tasks import Named, Task
 
 FORMAT = 2  # format 1 held one network, whose weights had no prefix
 RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
@@ -19,7 +19,7 @@ RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
 def describe_member(
     config: Mapping[str, Any],
     *,
-    task_name: str,
+    task_name: Named,
     task: Task,
     normalisation: Normalisation,
     times: int = 1,
@@ -43,7 +43,7 @@ def describe_member(
 def describe_model(
     members: Sequence[Mapping[str, Any]],
     *,
-    task_name: str,
+    task_name: Named,
     task: Task,
     in_chans: int,
     image_size: int,

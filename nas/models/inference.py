@@ -46,11 +46,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The values of one quantity in N images."""
+    """The values of one quantity in N images, or of several."""
 
-    quantity: str  # with its unit
-    values: Tensor  # (N,) float64
-    sigma: Tensor | None  # (N,) float64: standard deviations, if the network gives them
+    quantity: str  # with its unit; several with commas
+    values: Tensor  # (N,) float64, or (N, targets)
+    sigma: Tensor | None  # like `values`: standard deviations, if the network gives them
+    targets: tuple[str, ...] = ()  # the names of the quantities in the training data
 
 
 @mendable
@@ -142,10 +143,13 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
             {"class": label, "probabilities": dict(zip(predicted.classes, probabilities, strict=True))}
             for label, probabilities in zip(predicted.labels, predicted.probabilities.tolist(), strict=True)
         ]
-    if predicted.sigma is None:
-        return [{"value": value} for value in predicted.values.tolist()]
-    both = zip(predicted.values.tolist(), predicted.sigma.tolist(), strict=True)
-    return [{"value": value, "sigma": sigma} for value, sigma in both]
+    columns = {"value": predicted.values} | ({} if predicted.sigma is None else {"sigma": predicted.sigma})
+
+    def named(numbers: Any) -> Any:
+        return dict(zip(predicted.targets, numbers, strict=True)) if isinstance(numbers, list) else numbers
+
+    each = zip(*(tensor.tolist() for tensor in columns.values()), strict=True)
+    return [dict(zip(columns, map(named, numbers), strict=True)) for numbers in each]
 
 
 def _of_arrays(model: LensModel, images: Tensor | np.ndarray, views: int, batch_size: int) -> Tensor:
@@ -240,5 +244,7 @@ def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:
 def _named(model: LensModel, predicted: Tensor) -> Prediction | Measurement:
     if model.task.classifies:
         return Prediction(model.classes, predicted)
-    sigma = predicted[:, 1] if model.task.with_sigma else None
-    return Measurement(tasks.quantity(model.task), predicted[:, 0], sigma)
+    values, sigma = predicted.tensor_split(2, 1) if model.task.with_sigma else (predicted, None)
+    if values.shape[1] == 1:
+        values, sigma = values[:, 0], None if sigma is None else sigma[:, 0]
+    return Measurement(tasks.quantity(model.task), values, sigma, getattr(model.task, "target", ()))

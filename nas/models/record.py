@@ -52,16 +52,17 @@ def architectures(config: Mapping[str, Any]) -> list[Architecture]:
     task = read_task(_mapping(config, "task"))
     if task.num_outputs != config["num_outputs"]:
         raise UserError(f"num_outputs is {config['num_outputs']}, but the task has {task.num_outputs}")
-    return [_network(member, type(task), config["num_outputs"]) for member in members]
+    return [_network(member, task) for member in members]
 
 
-def _network(member: Any, kind: type, num_outputs: int) -> Architecture:
+def _network(member: Any, of_model: Task) -> Architecture:
     if not isinstance(member, Mapping):
         raise UserError(f"a member is {member!r}; expected an object")
     check_number("times", _of(member, "times") or 0, 1, 1000, whole=True)
     read_normalisation(_of(member, "normalisation"))
     task = read_task(_mapping(member, "task"))
-    if type(task) is not kind or task.num_outputs != num_outputs:
+    alike = type(task) is type(of_model) and task.num_outputs == of_model.num_outputs
+    if not alike or tasks.quantity(task) != tasks.quantity(of_model):
         raise UserError(f"a member's task is {member['task']!r}; expected that of the model")
     # The folder has its own weights: published ones need not be downloaded, nor a file of somebody's be opened.
     own = {
@@ -109,7 +110,7 @@ def read_task(record: Mapping[str, Any]) -> Task:
         task = tasks.from_record(record)
     except TypeError as error:
         raise UserError(f"task is {record!r}: {error}") from error
-    for name, value in vars(task).items():
+    for name, value in vars(task).items():  # those of our own tasks are known to be right
         if isinstance(value, float | int) and not math.isfinite(value):
             raise TrainingError(f"task: {name} is {value}; expected a number")
     names = task.classes

@@ -59,7 +59,7 @@ def summary(results: Results) -> str:
     facts = {
         "Data": escape(describe_data(spec["data"])),
         **({"Limit": escape(results.limit)} if results.limit else {}),
-        "Task": escape(f"{spec['task']}; {goal} {objective_name(results.objective)} on the validation split"),
+        "Task": escape(f"{results.task}; {goal} {objective_name(results.objective)} on the validation split"),
         "Budget": f"{results.rungs[-1]} epochs in full; trials compared after {rungs} epochs (the rungs); {limits}",
         "Trials": states,
         "Spent": f"{count(epochs, 'epoch')}, {duration(seconds)} of training",

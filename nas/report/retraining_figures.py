@@ -103,9 +103,9 @@ def confusion(c: Scores, classes: Sequence[str]) -> go.Figure:
     return figure
 
 
-def predicted_against_true(c: Scores, quantity: str) -> go.Figure:
+def predicted_against_true(points: Sequence[Sequence[float]], quantity: str) -> go.Figure:
     figure = empty_figure(f"true {quantity}", "predicted", height=480, **LOOK)
-    true, predicted, *sigma = c.points
+    true, predicted, *sigma = points
     ends = [min(true), max(true)]
     figure.add_scatter(
         x=ends, y=ends, mode="lines", line={"dash": "dot", "width": 1, "color": "#97a3b2"}, showlegend=False,

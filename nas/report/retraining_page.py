@@ -31,8 +31,9 @@ from nas.words import (
     objective_name,
     override,
 )
+from trainers import tasks
 
-KINDS = ("roc", "precision", "confusion", "points")
+KINDS = ("roc", "precision", "confusion")
 STYLE = """
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; }
 .rank { border-top: 1px solid var(--line); padding-top: .6rem; }
@@ -62,6 +63,7 @@ def page(retrained: Retrained) -> str:
 
 def draw(retrained: Retrained) -> dict[str, go.Figure]:
     figures = {}
+    quantities = getattr(tasks.of_name(retrained.task), "quantities", (retrained.quantity,))
     if retrained.validated and retrained.objective in retrained.configurations[0].spread:
         figures["overview"] = overview(retrained)
     if retrained.sizes:
@@ -71,8 +73,8 @@ def draw(retrained: Retrained) -> dict[str, go.Figure]:
             figures[f"roc-{c.trial}"] = roc(c)
             figures[f"precision-{c.trial}"] = precision_recall(c)
             figures[f"confusion-{c.trial}"] = confusion(c, retrained.classes)
-        else:
-            figures[f"points-{c.trial}"] = predicted_against_true(c, retrained.quantity)
+        for k, points in enumerate(c.points):
+            figures[f"points-{k}-{c.trial}"] = predicted_against_true(points, quantities[k])
     return figures
 
 
@@ -193,7 +195,8 @@ def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int) -
     place = "" if c.validation is None else f"Rank {rank} of {ranked} by validation, "
     size = describe_size(c.parameters, c.sparsity, c.nonzero)
     caption = f"{place}{size}. Exported to models/trial-{c.trial}."
-    drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in KINDS) if key in plots)
+    kinds = (*KINDS, *(f"points-{k}" for k in range(len(c.points))))
+    drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in kinds) if key in plots)
     metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]
     return section(
         f"Trial {c.label}: {describe_architecture(c.config['architecture'])}",

@@ -7,6 +7,7 @@ once for each number of epochs and each seed, trees once.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -62,7 +63,8 @@ def plan(names: Sequence[str], like: Retraining, seeds: int, folder: Path) -> li
 
     The seeds are 0, 1, ..., whatever those of `like`: no configuration was chosen by them, and every run finds them.
     """
-    place = str(folder.absolute() / f"{like.fingerprint[:16]}-{like.problem.task}")
+    task = re.sub(r"[^\w.]+", "-", str(like.problem.task))[:100]
+    place = str(folder.absolute() / f"{like.fingerprint[:16]}-{task}")
 
     def one(name: str, config: dict[str, Any]) -> BaselineTraining:
         return BaselineTraining(like.trial, config, like.problem, like.fingerprint, place, baseline=name)

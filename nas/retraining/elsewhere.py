@@ -52,8 +52,8 @@ def fitted(choice: Choice, results: Results, data: Dataset) -> Choice:
 
     UserError if the data does not suit the task and its objective, or a network cannot be built for them.
     """
-    check_objective(results.spec["task"], results.objective, data)
-    task = tasks.create(results.spec["task"], data)
+    check_objective(results.task, results.objective, data)
+    task = tasks.create(results.task, data)
     shape = {"in_chans": data.in_chans, "image_size": data.image_size, "num_outputs": task.num_outputs}
     trials = []
     for trial in choice.trials:

@@ -60,7 +60,7 @@ class Retraining:
     def key(self) -> dict[str, Any]:
         """Everything that the result depends on. A record with the same key need not be trained again."""
         key: dict[str, Any] = {
-            "format": FORMAT, "config": self.config, "task": self.problem.task, "data": self.fingerprint
+            "format": FORMAT, "config": self.config, "task": tasks.to_json(self.problem.task), "data": self.fingerprint
         }  # fmt: skip
         if self.images is not None:
             key |= {"images": self.images, "subset": "of the seed, repeated"}  # before: one for all seeds, fewer steps

@@ -123,7 +123,7 @@ def plan(
     first = 1 + results.last_seed
     problem = Problem(
         data=results.spec["data"],
-        task=results.spec["task"],
+        task=results.task,
         device=resources.device,
         threads=resources.threads,
         gpus=resources.gpus,
@@ -155,7 +155,7 @@ def _conduct(
     from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
     from nas.workers.pool import work_through
 
-    task = tasks.create(results.spec["task"], data)
+    task = tasks.create(results.task, data)
     available = len(task.select(data.train)) + (0 if task.with_sigma else len(task.select(data.val)))
     if impossible := [size for size in sizes if not 0 < size <= available]:
         raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
@@ -194,7 +194,7 @@ def _conduct(
             "source": results.spec["data"], "searched": searched, "splits": trained_on(task),
             "limit": limit(source_from_dict(results.spec["data"])), **images,
         },
-        task=results.spec["task"], classes=task.classes,
+        task=results.task, classes=task.classes,
         quantity=tasks.quantity(task), certainty=gathered.certainty, sizes=gathered.sizes, epochs=jobs[0].epochs,
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         exported=hand_out(whole, held_out, task, data, results.objective),

@@ -11,6 +11,7 @@ from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.reads import TestReads
 from nas.retraining.scores import Certainty, Scores, Size, Spread
 from nas.run_folder import RunFolder
+from trainers.tasks import Named, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class Retrained:
     data: Mapping[str, Any]
     """The "source"; "searched", that of the search if it was another; numbers of images, "train" and "test"; "splits",
     the splits trained on; "limit", what the noise of simulated images leaves to be found."""
-    task: str
+    task: Named
     classes: tuple[str, ...]
     epochs: int
     finished: int  # trials of the search
@@ -97,5 +98,6 @@ class Retrained:
     def to_dict(self) -> dict[str, Any]:
         record = asdict(self)
         del record["run"]
+        record["task"] = to_json(self.task)
         record["test_reads"] = self.test_reads.to_dict()
         return record

@@ -18,6 +18,7 @@ from nas.words import numbered
 from trainers import metrics
 from trainers.estimate import Estimate, estimates, limited
 from trainers.evaluate import metrics_of_views
+from trainers.regression import Regression
 from trainers.tasks import Task
 
 POINTS = 300  # kept of each ROC curve
@@ -72,7 +73,8 @@ class Scores:
     main: tuple[str, ...]  # names of the metrics shown first
     roc: tuple[Roc, ...]  # for classes
     confusion: list[list[int]]  # for classes: [true][predicted], counts summed over the seeds
-    points: tuple[list[float], ...]  # for numbers: true values, the seeds' combined prediction and, if any, its sigma
+    points: tuple[tuple[list[float], ...], ...]
+    """For each number: true values, the seeds' combined prediction and, if any, its sigma."""
     given: bool = False  # to the search, not found by it
 
     @property
@@ -133,7 +135,7 @@ def score(
         test=tuple(network.metrics for network in trained),
         spread=spread_of(trained),
         ensemble=metrics_of_views(views, targets, task),
-        main=tuple(name for name in task.metrics(ensemble, targets) if name in metrics.TURNED)[:MAIN],
+        main=main_metrics(task, list(task.metrics(ensemble, targets))),
         roc=(),
         confusion=[],
         points=(),
@@ -141,7 +143,9 @@ def score(
     )
     if not task.classifies:
         rows = np.random.default_rng(0).permutation(len(truth))[:POINTS_SHOWN]
-        return replace(scores, points=tuple(v[rows].tolist() for v in (truth, *ensemble.numpy().T)))
+        count = truth.shape[1]
+        each = [(truth[:, k], *ensemble.numpy().T[k::count]) for k in range(count)]
+        return replace(scores, points=tuple(tuple(values[rows].tolist() for values in of_one) for of_one in each))
     return replace(
         scores,
         roc=tuple(
@@ -152,6 +156,13 @@ def score(
             confusion_matrix(truth, p.argmax(-1).numpy(), labels=range(len(task.classes))) for p in upright
         ).tolist(),
     )
+
+
+def main_metrics(task: Task, names: Sequence[str]) -> tuple[str, ...]:
+    """The metrics shown first: three, or with several numbers the mean over them and that of each."""
+    if isinstance(task, Regression) and len(task.target) > 1:
+        return (task.objective, *(f"{task.objective}_{target}" for target in task.target))
+    return tuple(name for name in names if name in metrics.TURNED)[:MAIN]
 
 
 def spread_of(trained: Sequence[NetworkResult]) -> dict[str, Spread]:

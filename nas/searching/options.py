@@ -12,13 +12,17 @@ from nas.searching.settings import apply
 from nas.sources import source_of
 from studies import StudySpec
 from trainers import metrics, tasks
+from trainers.regression import Regression
 
 
 def adapt(
     spec: StudySpec,
     *,
     trials: int | None = None,
-    task: str | None = None,
+    task: tasks.Named | None = None,
+    target: str | Sequence[str] | None = None,
+    unit: str | None = None,
+    log: bool = False,
     objective: str | None = None,
     balance: str | None = None,
     sampler: str | None = None,
@@ -42,7 +46,12 @@ def adapt(
     `reading` are the `options` of `source_of`.
     """
     spec = apply(spec, settings or {})
-    words = {"task": task, "objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
+    if target is not None or unit is not None or log:
+        asked = spec.task if isinstance(spec.task, Regression) else "regression"
+        task = measuring(asked if task is None else task, target, unit, log)
+    words = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
+    if task is not None and not isinstance(task, Regression):
+        words["task"] = task
     for name, word in words.items():
         if word is not None and not isinstance(word, str):
             raise UserError(f"{name} is {word!r}; expected text")
@@ -75,3 +84,17 @@ def adapt(
     given = spec.data if data is None else data
     changes["data"] = source_of(given, image_size, images, data_seed, **reading)
     return replace(spec, **changes)
+
+
+def measuring(task: tasks.Named, target: str | Sequence[str] | None, unit: str | None, log: bool) -> Regression:
+    """The task with what it measures. UserError if it is no regression, or measures something by its name."""
+    asked = tasks.of_name(task)
+    if not isinstance(asked, Regression) or (isinstance(task, str) and asked.target):
+        raise UserError(
+            f"target, unit and log say what the task regression or regression_sigma measures; task {str(task)!r} is "
+            "another"
+        )
+    names: Any = asked.target if target is None else target if isinstance(target, str) else tuple(target)
+    if not names:
+        raise UserError("unit and log belong to a target: name the numbers to measure (target)")
+    return replace(asked, target=names, unit=asked.unit if unit is None else unit, log=asked.log or log)

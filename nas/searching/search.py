@@ -42,6 +42,7 @@ from trainers.audit import shortcut
 from trainers.data import limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
+from trainers.tasks import Named
 
 
 @mendable
@@ -50,7 +51,10 @@ def search(
     *,
     trials: int | None = None,
     data: Any = None,
-    task: str | None = None,
+    task: Named | None = None,
+    target: str | Sequence[str] | None = None,
+    unit: str | None = None,
+    log: bool = False,
     objective: str | None = None,
     balance: str | None = None,
     sampler: str | None = None,
@@ -93,6 +97,8 @@ def search(
         of (image, label); a function that returns either, as "my_package.my_images:load"; or a source of
         `trainers.data` (default: the study's, simulated lenses).
     task, sampler, scheduler: the name of one of ours, or the dotted name of your own module.
+    target: what the task regression or regression_sigma measures: names of numbers that the data gives, such as
+        "theta_E,gamma". unit: of every target, or one for each with commas. log: measure log10 of them.
     objective: any metric of the task that has a direction, also with _d4_mean, _d4_worst or _d4_views (default: the
         study's, or the task's with another task).
     balance: none, weights or sampling, for classes of different size.
@@ -128,9 +134,10 @@ def search(
         check_number(option, seconds, 1, LONGEST)
     deadline = deadline_of(time_limit)
     spec = adapt(
-        studies.load(study), trials=trials, data=data, task=task, objective=objective, balance=balance, sampler=sampler,
-        scheduler=scheduler, group=group, skip_bad=skip_bad, hdu=hdu, clip=clip, key=key, classes=classes, fit=fit,
-        split=split, image_size=image_size, images=images, data_seed=data_seed, epochs=epochs,
+        studies.load(study), trials=trials, data=data, task=task, target=target, unit=unit, log=log,
+        objective=objective, balance=balance, sampler=sampler, scheduler=scheduler, group=group, skip_bad=skip_bad,
+        hdu=hdu, clip=clip, key=key, classes=classes, fit=fit, split=split, image_size=image_size, images=images,
+        data_seed=data_seed, epochs=epochs,
         max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, folds=folds,
         settings=settings,
     )  # fmt: skip

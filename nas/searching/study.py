@@ -128,10 +128,10 @@ def check_task(spec: StudySpec, data: Dataset) -> None:
     if (sensible := metrics.direction(spec.objective, task)) != spec.direction:
         raise UserError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
     if not task.classifies and values(spec.training.balance) != ("none",):
-        raise UserError(f"task {spec.task!r} has no classes to balance; expected balance none")
+        raise UserError(f"task {str(spec.task)!r} has no classes to balance; expected balance none")
 
 
-def check_objective(name: str, objective: str, data: Dataset) -> None:
+def check_objective(name: tasks.Named, objective: str, data: Dataset) -> None:
     """Raise UserError unless the data fits the task of this name and the task has the objective there."""
     task = tasks.create(name, data)
     val = task.select(data.val)
@@ -139,7 +139,7 @@ def check_objective(name: str, objective: str, data: Dataset) -> None:
     if metrics.base(objective) not in known or objective.startswith("turned_"):
         endings = " or ".join(metrics.SYMMETRIC)
         raise UserError(
-            f"task {name!r} has no metric {objective!r}; known: {', '.join(known)}, and each with {endings}"
+            f"task {str(name)!r} has no metric {objective!r}; known: {', '.join(known)}, and each with {endings}"
         )
 
 

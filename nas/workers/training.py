@@ -18,7 +18,7 @@ from studies import Configuration
 from trainers import tasks
 from trainers.data import Dataset, load, source_from_dict
 from trainers.data.folds import fold
-from trainers.tasks import Task
+from trainers.tasks import Named, Task
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Problem:
     """What all trainings of a study share."""
 
     data: Mapping[str, Any]  # a data source, as JSON data
-    task: str
+    task: Named
     objective: str = ""  # a metric to evaluate besides the task's usual ones
     device: str = "cpu"
     threads: int = 1

@@ -62,7 +62,7 @@ class Content:
         if len(self.classes) > 1:
             words = [f"{len(self.classes)} classes", f"{'/'.join(str(counts[c]) for c in self.classes)} images"]
         words.append(str(self.form))
-        words += [f"{name.replace('_', ' ')} for {(~np.isnan(v)).sum()}" for name, v in self.targets.items()]
+        words += [f"{name} for {(~np.isnan(v)).sum()}" for name, v in self.targets.items()]
         if some := [pixels for pixels in self.filled if pixels]:
             words.append(in_words(some))
         if official := [split for split in SPLITS if split in self.official]:

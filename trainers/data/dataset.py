@@ -11,9 +11,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-TARGETS = ("axion_mass", "mass_fraction")
-"""The regression targets that simulated lenses and DeepLense's files have: log10 of the axion mass in eV, and the
-substructure's fraction of the total mass; of simulated lenses, that within the halo's Einstein radius."""
+TARGETS = ("axion_mass", "mass_fraction", "einstein_radius")
+"""The regression targets of simulated lenses: the axion's mass in eV; the substructure's fraction of the mass within
+the halo's Einstein radius; and the Einstein radius of halo and substructure in arcsec."""
+NUMBER = "number"
+"""The name of a number that comes with an image and has none."""
+RESERVED = ("images", "labels", "objects")
+"""Names that no target can have: a split's own files in the cache have them."""
 
 
 class Images(Protocol):
@@ -150,12 +154,13 @@ class Dataset:
         dtype = str(self.train.images.dtype).removeprefix("torch.")
         _, chans, height, width = self.train.images.shape
         known = [name for name, values in self.train.targets.items() if not values.isnan().all()]
+        known = [*known[:5], f"{len(known) - 5} more"] if len(known) > 6 else known
         several = f"{len(self.classes)} classes ({', '.join(self.classes)})"
         return ", ".join(
             [
                 f"{self.name}: {several if len(self.classes) > 1 else 'no classes'}",
                 f"{counts} images to train/validate/test",
                 f"{chans}x{height}x{width} {dtype}",
-                *([f"targets {' and '.join(known)}"] if known else []),
+                *([f"targets {', '.join(known)}"] if known else []),
             ]
         )

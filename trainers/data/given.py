@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from trainers.data.dataset import RESERVED
 from trainers.data.folder.image_file import MODES
 from trainers.data.folder.named_arrays import from_tensor
 from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical
@@ -123,7 +124,7 @@ def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list
 
 def read_target(name: Any, values: Any, count: int) -> np.ndarray:
     """A regression target of each of `count` images, (count,) float64."""
-    if not (isinstance(name, str) and name.isidentifier() and name not in ("images", "labels")):
+    if not (isinstance(name, str) and name.isidentifier() and name not in RESERVED):
         raise TrainingError(f"target {name!r}: expected a plain word such as redshift, or {CLASSES!r} for classes")
     array = one_each(values, count, name)
     if array.dtype.kind not in "biuf":

@@ -54,7 +54,7 @@ def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
             content = image
             if not np.isnan(mass):
                 content = np.empty(2, dtype=object)
-                content[:] = [image, np.float64(10**mass)]
+                content[:] = [image, np.float64(mass)]
             np.save(out / label / f"{label}_sim_{bits}.npy", content, allow_pickle=True)
         return count
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainers.data import arrays
 from trainers.data.cache import cached, default_root, open_dataset, place, recognised
-from trainers.data.dataset import Dataset
+from trainers.data.dataset import TARGETS, Dataset
 from trainers.data.folder.convert import convert
 from trainers.data.folder.grouping import check_pattern
 from trainers.data.folder.image_file import READING, Reading
@@ -261,7 +261,7 @@ def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
     """The cache folder of simulated lenses."""
     population = source.population()
     size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
-    key = {"population": asdict(population), **size}
+    key = {"population": asdict(population), "targets": TARGETS, **size}
 
     def build(folder: Path) -> None:
         write_simulation(folder, population, **size, title=source.preset, progress=progress)

@@ -2,8 +2,4 @@
 
 from trainers.regression import Regression
 
-
-class Task(Regression):
-    target = "axion_mass"
-    quantity = "log10 of the axion mass in eV"
-    unit = "dex"
+Task = Regression(("axion_mass",), unit="eV", log=True)

@@ -1,7 +1,7 @@
 """Measuring the axion's mass and its uncertainty."""
 
+from dataclasses import replace
+
 from trainers.tasks import axion_mass
 
-
-class Task(axion_mass.Task):
-    with_sigma = True
+Task = replace(axion_mass.Task, with_sigma=True)

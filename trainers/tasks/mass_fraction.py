@@ -2,8 +2,4 @@
 
 from trainers.regression import Regression
 
-
-class Task(Regression):
-    target = "mass_fraction"
-    quantity = "mass of the substructure over the lens's"
-    unit = ""
+Task = Regression(("mass_fraction",))

@@ -22,7 +22,6 @@ import numpy as np
 
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
-from trainers.data.dataset import TARGETS
 from trainers.data.folder import fit
 from trainers.data.folder.files import unused
 from trainers.data.folder.fit import resize
@@ -120,7 +119,10 @@ def convert(
     refuse_leaks(kept_names, kept_digests, kept_splits, kept_labels, listing.root, kept_units)
     rows = discard(folder, listing, plan.rows, bad, whole) if bad else plan.rows
 
-    numbers = {name: journal.numbers[:, n] for n, name in enumerate(TARGETS)}
+    numbers = {name: np.array(journal.numbers[:, n]) for n, name in enumerate(journal.targets)}
+    for i, entry in enumerate(entries):
+        for name, value in entry.targets.items():
+            numbers.setdefault(name, np.full(len(entries), np.nan))[i] = value
     counts = {name: int((~np.isnan(values[good])).sum()) for name, values in numbers.items()}
     filled = [pixels for i, pixels in journal.filled if i not in bad]
     usable = replace(listing, entries=tuple(entries[i] for i in good))
@@ -195,23 +197,25 @@ def decode(
     pixels = {s: allocate(folder, s, (len(plan.rows[s]), *shape), dtype, again) for s in SPLITS}
     row = {i: n for s in SPLITS for n, i in enumerate(plan.rows[s])}
 
-    def run(i: int) -> str | int:
-        """Why the image is bad, or the number of its missing pixels."""
+    def run(i: int) -> str | tuple[int, Mapping[str, float]]:
+        """Why the image is bad; or the number of its missing pixels, and the numbers in its file."""
         try:
             image, targets, filled = reader.image(entries[i], plan.form)
         except UNREADABLE as error:
             return in_one_line(error)
         journal.invariants[i] = invariant(image)
         pixels[plan.splits[i]][row[i]] = image if shape == plan.form.shape else resize(image, shape[-1])
-        journal.numbers[i] = [targets.get(name, np.nan) for name in TARGETS]
-        return filled
+        return filled, {name: value for name, value in targets.items() if name not in entries[i].targets}
 
     for block in blocks(journal.converted, len(entries)):
         for i, found in zip(block, pool.map(run, block), strict=True):
             if isinstance(found, str):
                 journal.faults.append((i, found))
-            elif found:
-                journal.filled.append((i, found))
+                continue
+            filled, targets = found
+            journal.note(i, targets)
+            if filled:
+                journal.filled.append((i, filled))
         for array in (*pixels.values(), journal.numbers, journal.invariants):
             array.flush()
         journal.converted = block.stop

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from trainers.data.dataset import NUMBER
 from trainers.data.folder import fit
 from trainers.data.folder.fits_file import read_fits
 from trainers.data.folder.missing import clipped, fill_missing
 from trainers.data.folder.named_arrays import NAMED_ARRAYS, arrays_in, choose_images, is_named_arrays
-from trainers.data.folder.names import canonical
+from trainers.data.folder.names import canonical, target_name
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.tiff_file import read_tiff
 from trainers.errors import TrainingError
@@ -36,8 +37,8 @@ UNREADABLE = (
 FEW, CHANNELS = 4, 16
 """The most channels that an image may have: of any size, and if it is square."""
 TINY, HUGE = float(np.finfo(np.float32).tiny), 1e36  # magnitudes of which float32 keeps all digits and sums
-READING = 2
-"""Part of the keys of caches. Raise it when the same file becomes other pixels."""
+READING = 3
+"""Part of the keys of caches. Raise it when the same file becomes other pixels or numbers."""
 
 
 @dataclass(frozen=True)
@@ -175,20 +176,24 @@ def normal_form(array: np.ndarray, clip: tuple[float, float] | None = None) -> t
 
 
 def unpack(array: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-    """Unpack `[image, number]`: the number is an axion mass in eV (about 1e-23) or the substructure's mass fraction."""
-    items = list(array.flat)
-    if not (len(items) == 2 and isinstance(items[0], np.ndarray) and isinstance(items[1], int | float | np.number)):
-        raise TrainingError("is an object array; expected [image, axion mass in eV or mass fraction]")
-    return items[0], target(float(items[1]))
+    """The image in an object array and the numbers beside it: `[image, number, ...]`, or a dict that names them."""
+    members = [pair for item in array.flat for pair in (item.items() if isinstance(item, dict) else [("", item)])]
+    images = [value for _, value in members if isinstance(value, np.ndarray) and value.size > 1]
+    numbers = [(name, float(v)) for name, v in members if isinstance(v, int | float | np.number)]
+    named = {known: value for name, value in numbers if (known := target_name(str(name)))}
+    bare = [value for name, value in numbers if not name]
+    if len(images) != 1 or not (named or bare):
+        raise TrainingError("is an object array; expected [image, number], or an image and numbers in a dict")
+    if wrong := [value for _, value in numbers if not np.isfinite(value)]:
+        raise TrainingError(f"holds {wrong[0]} beside its image; expected a number")
+    if len(bare) == 1:
+        return images[0], {**named, bare_name(bare): bare[0]}
+    return images[0], {**named, **{f"{NUMBER}_{i}": value for i, value in enumerate(bare, 1)}}
 
 
-def target(value: float) -> dict[str, float]:
-    """The regression target that a bare number is, judged by its size. TrainingError if it is neither of the two."""
-    if 0 < value < 1e-10:
-        return {"axion_mass": float(np.log10(value))}
-    if 0 <= value <= 1:
-        return {"mass_fraction": value}
-    raise TrainingError(f"holds {value} beside its image; expected an axion mass in eV or a mass fraction")
+def bare_name(values: Sequence[float]) -> str:
+    """The target that numbers without a name are: axion masses in eV are recognised by their size, about 1e-23."""
+    return "axion_mass" if all(0 < value < 1e-10 for value in values) else NUMBER
 
 
 def chans_first(array: np.ndarray) -> np.ndarray:

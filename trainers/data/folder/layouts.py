@@ -3,7 +3,7 @@
 class folders             {no_sub,cdm,axion}/*; NAME_test/ in it or beside it is NAME's test split
 folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
-flat                      *.npy, each [image, number]: for regression, without classes
+flat                      *.npy, each [image, number], or names with numbers (values.py): without classes
 table                     images, and a CSV file that names each and its class (table.py)
 stacked                   one array of images and one of labels (stack.py), for each split or for all; also in one file
 
@@ -21,20 +21,22 @@ import numpy as np
 
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
-from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading, target
+from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading, bare_name
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import NAMED_ARRAYS, PICKLE, TENSORS, is_named_arrays
-from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of
+from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of, target_name
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
-from trainers.data.folder.stack import RAW_EXTENSIONS, Raw, Stack, count_images, find_named, find_pair, open_labels
+from trainers.data.folder.stack import RAW_EXTENSIONS, Place, Raw, Stack, count_images, find_named, find_pair, open_labels
 from trainers.data.folder.table import find_table, table_entries
+from trainers.data.folder.values import values_in, with_values
 from trainers.errors import TrainingError
 
 PICKLES = (*TENSORS, ".pkl", ".pickle")
 NO_FOLDERS = "has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
 MOST_STACKS = 6
 """Files of stacked arrays, at most: images and labels of three splits."""
+NO_TARGETS = ("y", "label", "labels", "target", "targets", "value", "values", "number", "numbers")
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
 
 
@@ -68,7 +70,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         else:
             layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
         entries, bands = with_bands(entries, root, group)
-        entries = with_objects(entries)
+        entries = with_values(with_objects(entries), root)
     if not entries:
         raise TrainingError(f"{root} {NO_FOLDERS}")
     if reading.classes:
@@ -112,7 +114,7 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in PLAIN or (images_in(only) and not holds_target(only) and not stacks_in(only)):
+        if only.name.lower() in PLAIN or (images_in(only) and not holds_numbers(only) and not stacks_in(only)):
             return root
         root = only
 
@@ -127,10 +129,15 @@ def holds_target(folder: Path) -> bool:
     return False
 
 
+def holds_numbers(folder: Path) -> bool:
+    """Whether numbers come with the images in `folder`: beside them in their files, or in the names of these."""
+    return holds_target(folder) or any(values_in(file.name) for file in images_in(folder))
+
+
 def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:
     """The layout of a folder with subfolders, and its entries."""
     if splits := split_folders(root, {folder: folder.name for folder in folders}):
-        if all(not subfolders(folder) and holds_target(folder) for folder in splits):
+        if all(not subfolders(folder) and holds_numbers(folder) for folder in splits):
             return "flat", [entry for f, split in splits.items() for entry in file_entries(f, split, LENS)]
         return "splits", [entry for f, split in splits.items() for entry in class_entries(f, split)]
     parts = {f: match for f in folders if (match := re.fullmatch(r"([a-z]+)[_-](.+)", f.name.lower()))}
@@ -200,7 +207,7 @@ def file_entries(folder: Path, split: str | None, label: str) -> list[Entry]:
 
 def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     """The layout of a folder of files alone, and its entries: images with their numbers."""
-    if holds_target(root):
+    if holds_numbers(root):
         return "flat", file_entries(root, None, LENS)
     files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
     refuse_pickles(files)
@@ -208,7 +215,7 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
         raise TrainingError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
     if images_in(root):
         raise TrainingError(
-            f"{root} has no class folders; expected at least two, images beside a number, or stacked arrays"
+            f"{root} has no class folders; expected at least two, images with numbers, a table, or stacked arrays"
         )
     raise TrainingError(f"{root} {NO_FOLDERS}")
 
@@ -260,7 +267,8 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise TrainingError(f"{labels} holds NaN or infinite labels")
     if values.dtype.kind == "f" and (values != np.round(values)).any():
-        return [entry(row, LENS, target(float(value))) for row, value in enumerate(values)]
+        measured = array_name(stack.labels) or bare_name(values.tolist())
+        return [entry(row, LENS, {measured: float(value)}) for row, value in enumerate(values)]
     if values.dtype.kind in "biuf":
         values = values.astype(np.int64)
         if len(np.unique(values)) > 1000:
@@ -270,3 +278,9 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
             f"{labels} holds {values.dtype} values; expected class numbers, names or regression targets"
         )
     return [entry(row, canonical(str(value)), {}) for row, value in enumerate(values)]
+
+
+def array_name(place: Place) -> str | None:
+    """The target that the name of an array or its file says: `train_theta_E` is theta_E, `labels` is none."""
+    words = re.split(r"[-_. /]+", place.path.stem if place.name is None else place.name)
+    return target_name("_".join(w for w in words if w.lower() not in SPLIT_NAMES and w.lower() not in NO_TARGETS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from trainers.data.dataset import RESERVED, TARGETS
+
 PLAIN = {
     "train": "train",
     "training": "train",
@@ -51,6 +53,13 @@ def canonical(name: str) -> str:
     """The name of a class, however its folder spells it."""
     name = name.lower().strip().replace(" ", "_").replace("-", "_")
     return SYNONYMS.get(name, name)
+
+
+def target_name(name: str) -> str | None:
+    """The name of a regression target, as a column, a file or a dict spells it; None if it can be none."""
+    name = re.sub(r"\W+", "_", name).strip("_")
+    known = name.lower() if name.lower() in TARGETS else name
+    return known if known.isidentifier() and known not in RESERVED else None
 
 
 def split_of(name: str) -> str | None:

@@ -1,8 +1,8 @@
 """Reads `.npy` files that hold Python objects, and runs nothing that a file asks for.
 
-DeepLense's axion files are pickled object arrays `[image, axion mass]`. A pickle is a program. Here its only callables
-are stand-ins, made afresh for every file, that rebuild plain numeric arrays from bytes. Any other name is refused
-before it is imported.
+DeepLense's axion files are pickled object arrays `[image, axion mass]`; others hold a dict. A pickle is a program. Here
+its only callables are stand-ins, made afresh for every file, that rebuild plain numeric arrays from bytes. Any other
+name is refused before it is imported.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def read_npy(path: Path) -> np.ndarray:
             raise TrainingError("not an object array of plain numbers and arrays")
         result = np.empty(len(items), dtype=object)
         for i, item in enumerate(items):
-            result[i] = item.items if isinstance(item, Array) else item
+            members = {name: plain(value) for name, value in item.items()} if isinstance(item, dict) else item
+            result[i] = plain(members)
         return result.reshape(shape)
 
 
@@ -63,6 +64,10 @@ class Array:
     """The unpickler's stand-in for an ndarray: `items` is a list of objects or a numeric array."""
 
     items: Any = None
+
+
+def plain(item: Any) -> Any:
+    return item.items if isinstance(item, Array) else item
 
 
 def restricted_unpickler(file: BinaryIO) -> pickle.Unpickler:

@@ -87,7 +87,7 @@ class Reader:
         if found != form:
             raise TrainingError(str(found))
         if self.listing.layout == "flat" and not stored.targets:
-            raise TrainingError("has no number beside its image")
+            raise TrainingError("has no number beside its image or in its name")
         return image, stored.targets, filled
 
 

@@ -13,7 +13,7 @@ from trainers.data.folder.listing import Listing
 UNBALANCED = 5
 """Classes that differ by more than this factor learn better if they are balanced."""
 MANY = 20
-"""More classes than that are too many to be counted in one line."""
+"""More classes or targets than that are too many to be counted in one line."""
 
 
 def recognise(
@@ -27,7 +27,7 @@ def recognise(
     unused: str | None = None,
     notes: Sequence[str] = (),
 ) -> str:
-    """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion mass for 12; 36 files, 36 objects;
+    """One line, such as `Model I: 3 classes, 12/12/12 images, 150x150, int64, axion_mass for 12; 36 files, 36 objects;
     axion 10/1/1, cdm 10/1/1, no_sub 10/1/1 in train/val/test`, and warnings.
 
     `shape` and `dtype` are those on the disk. `targets` counts the images for which each regression target is known.
@@ -40,7 +40,8 @@ def recognise(
     else:
         words = [f"{len(listing.entries)} images"]
     words += ["x".join(map(str, shape)), str(dtype)]
-    words += [f"{name.replace('_', ' ')} for {count}" for name, count in targets.items() if count]
+    known = [f"{name} for {count}" for name, count in targets.items() if count]
+    words += known if len(known) <= MANY else [*known[:MANY], f"{len(known) - MANY} more numbers"]
     if listing.bands:
         words.append(f"channels {' '.join(listing.bands)}")
     if official := [split for split in SPLITS if split in {entry.split for entry in listing.entries}]:
@@ -94,8 +95,8 @@ def known_as(listing: Listing, shape: tuple[int, ...], dtype: np.dtype, targets:
         return "images of a table"
     if listing.layout == "stacked":
         return "stacked arrays"
-    if listing.layout == "flat":
-        return "mass regression" if not axion else "axion-mass regression"
+    if listing.layout == "flat" or (len(listing.classes) == 1 and any(targets.values())):
+        return "images with numbers" if not axion else "axion-mass regression"
     if form == ("classes", (150, 150), "int64"):
         return "Model I"
     if form == ("classes", (64, 64), "float64"):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.data.dataset import TARGETS
 from trainers.data.folder.files import ignored, images_below
-from trainers.data.folder.image_file import target
 from trainers.data.folder.listing import Entry
-from trainers.data.folder.names import LENS, canonical, split_of
+from trainers.data.folder.names import LENS, canonical, split_of, target_name
 from trainers.data.folder.objects import ending
 from trainers.errors import TrainingError
 
@@ -31,7 +30,11 @@ FILES = (
     "object_id",
 )
 LABELS = ("label", "labels", "class", "class_name", "classname", "type", "category", "target")
+FLAGS = ("has_", "is_")
+"""How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
 KNOWN = ("labels.csv", "metadata.csv")
+UNKNOWN = ("", "nan", "na", "none", "null")
+"""Cells of a number that is not known."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,34 @@ class Table:
     rows: Sequence[Mapping[str, str]]
     file: str
     label: str | None
-    targets: tuple[str, ...]  # the columns of regression targets
+    targets: Mapping[str, str]  # the columns of regression targets by the targets' names
     split: str | None
+    spoilt: tuple[str, ...] = ()  # columns that would be targets, but for a cell that is no number
 
     def __str__(self) -> str:
         used = [f"file {self.file}"] + [f"{what} {name}" for what, name in self._columns()]
-        return f"{self.path.name} ({', '.join(used)})"
+        return f"{self.path.name} ({', '.join(used)}{''.join(f'; no numbers in {why}' for why in self.spoilt)})"
 
     def _columns(self) -> list[tuple[str, str]]:
-        found = [("class", self.label)] * bool(self.label) + [("target", name) for name in self.targets]
+        found = [("class", self.label)] * bool(self.label) + [("target", name) for name in self.targets.values()]
         return [(what, name) for what, name in [*found, ("split", self.split)] if name]
+
+    def class_of(self, row: Mapping[str, str]) -> str:
+        """The class in a row; empty if there is none."""
+        if self.label is None:
+            return LENS
+        what, cell = self.label.strip().lower(), row[self.label].strip()
+        for flag in FLAGS:
+            if cell and what.startswith(flag):
+                return canonical(what.removeprefix(flag) if float(cell) else f"no_{what.removeprefix(flag)}")
+        return canonical(cell)
 
 
 def find_table(root: Path) -> Table | None:
-    """The table in `root`: labels.csv, metadata.csv or the only .csv file, if it names files and what they show."""
+    """The table in `root`: labels.csv, metadata.csv or the only .csv file, if it names files and what they show.
+
+    Every other column of numbers is a regression target. TrainingError if it has one but for a cell, and nothing else.
+    """
     found = [p for p in sorted(root.glob("*")) if p.suffix.lower() == ".csv" and p.is_file() and not ignored(p.name)]
     known = [path for path in found if path.name.lower() in KNOWN]
     if len(chosen := known or found) != 1:
@@ -68,17 +85,54 @@ def find_table(root: Path) -> Table | None:
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
-    name, label = (next((columns[c] for c in known if c in columns), None) for known in (FILES, LABELS))
-    targets = tuple(columns[column] for column in TARGETS if column in columns)
-    if name is None or not (label or targets) or not rows:
+    name = next((columns[c] for c in FILES if c in columns), None)
+    if name is None or not rows:
         return None
-    return Table(path, rows, name, label, targets, columns.get("split"))
+    others = {c: column for c, column in columns.items() if c and column != name and c != "split"}
+    label = next((others[c] for c in LABELS if c in others and not measures(rows, others[c])), None)
+    if label is None:
+        label = next((v for c, v in others.items() if c.startswith(FLAGS) and cells(rows, v) <= {"0", "1"}), None)
+    targets, spoilt = {}, []
+    for column in others.values():
+        target, bad = target_name(column), [cell for cell in cells(rows, column) if number(cell) is None]
+        if column == label or target is None:
+            continue
+        if not bad and cells(rows, column):
+            targets[target] = column
+        elif 0 < 2 * len(bad) <= len(cells(rows, column)):
+            spoilt.append(f"{column.strip()} ({bad[0]!r})")
+    if not (label or targets):
+        if spoilt:
+            raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
+        return None
+    return Table(path, rows, name, label, targets, columns.get("split"), tuple(spoilt))
+
+
+def cells(rows: Sequence[Mapping[str, str]], column: str) -> set[str]:
+    """What a column holds, without cells of what is not known."""
+    found = {row[column].strip() for row in rows}
+    return {cell for cell in found if cell.lower() not in UNKNOWN}
+
+
+def number(cell: str) -> float | None:
+    """The number in a cell; None if it is none, or not finite."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:
+    """Whether a column holds numbers that are not all whole, and so no classes."""
+    values = [number(cell) for cell in cells(rows, column)]
+    return None not in values and any(value != round(value) for value in values if value is not None)
 
 
 def table_entries(root: Path, table: Table) -> list[Entry]:
     """The images that the table names, by path below `root` or by name, with or without ending.
 
-    TrainingError if one is missing, named twice, or has no class, an unknown split or a target that is no number.
+    TrainingError if one is missing, named twice, or has no class or an unknown split.
     """
     places: dict[str, set[Path]] = defaultdict(set)
     for path in images_below(root):
@@ -96,7 +150,7 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
         (path,) = places[name]
         if path in entries:
             raise TrainingError(f"{table.path} names {name!r} twice; keep one line")
-        label = canonical(row[table.label]) if table.label else LENS
+        label = table.class_of(row)
         split = None
         if table.split and row[table.split].strip():
             split = split_of(row[table.split])
@@ -107,27 +161,14 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
         if not label:
             raise TrainingError(f"{table.path}: {name!r} has no {table.label}")
         stat = path.stat()
-        numbers = read_targets(table, name, row)
+        numbers = read_targets(table, row)
         entries[path] = Entry(path, split, label, stat.st_size, stat.st_mtime_ns, targets=numbers)
     if len(given := {entry.split for entry in entries.values()}) > 1 and None in given:
         raise TrainingError(f"{table.path}: some images have a {table.split} and some have none")
     return list(entries.values())
 
 
-def read_targets(table: Table, name: str, row: Mapping[str, str]) -> dict[str, float]:
-    """The regression targets in a row. An empty cell or NaN is not known."""
-    found: dict[str, float] = {}
-    for column in table.targets:
-        cell = row[column].strip()
-        if cell.lower() in ("", "nan", "na", "none", "null"):
-            continue
-        try:
-            number = target(float(cell))
-        except ValueError as error:  # a TrainingError too
-            raise TrainingError(f"{table.path}: {name!r} has the {column} {cell!r}") from error
-        if column.strip().lower() not in number:
-            raise TrainingError(
-                f"{table.path}: {name!r} has the {column} {cell}; expected an axion mass in eV or a mass fraction"
-            )
-        found |= number
-    return found
+def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:
+    """The regression targets that are known in a row."""
+    found = {name: row[column].strip() for name, column in table.targets.items()}
+    return {name: float(cell) for name, cell in found.items() if cell.lower() not in UNKNOWN}

@@ -35,8 +35,9 @@ class Systems:
     point_x: np.ndarray
     point_y: np.ndarray
     point_radius: np.ndarray
-    axion_mass: np.ndarray  # log10 eV; NaN without a vortex
+    axion_mass: np.ndarray  # eV; NaN without a vortex
     mass_fraction: np.ndarray  # of the substructure in the mass within the halo's Einstein radius
+    einstein_radius: np.ndarray  # of halo and substructure
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def draw(population: Population, label: str, count: int, rng: np.random.Generato
         point_x=points.x,
         point_y=points.y,
         point_radius=math.sqrt(scale) * point_radius,  # a point's deflection is proportional to its radius squared
-        axion_mass=points.axion_mass,
+        axion_mass=10**points.axion_mass,
         mass_fraction=in_ring / (scale * ring * scale * halo_radius + in_ring),
+        # The halo's mass within r is proportional to r: the mean convergence is 1 where r^2 = halo_radius r + in_ring.
+        einstein_radius=(scale * halo_radius + np.sqrt((scale * halo_radius) ** 2 + 4 * in_ring)) / 2,
     )
 
 
