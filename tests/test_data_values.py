@@ -66,5 +66,7 @@ def test_classes_and_splits_keep_their_folders_and_a_file_without_the_number_is_
     data = load(Folder(str(tmp_path / "splits")), cache=tmp_path / "cache", progress=False)
     assert (data.val.targets["z"] % 3 == 1).all()
     write(tmp_path / "splits" / "train" / "other.npy")
-    with pytest.raises(TrainingError, match=r"1 of 61 images .*: train/other.npy \(has no number beside its image or in its name\)"):
+    with pytest.raises(
+        TrainingError, match=r"1 of 61 images .*: train/other.npy \(has no number beside its image or in its name\)"
+    ):
         load(Folder(str(tmp_path / "splits")), cache=tmp_path / "cache", progress=False)

@@ -31,7 +31,6 @@ from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import Reading
 from trainers.data.folder.missing import clipped
 from trainers.evaluate import outputs
-from trainers.tasks.axion_mass_sigma import Task as MassWithSigma
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("axion", "cdm", "no_sub"))
@@ -429,7 +428,7 @@ def test_with_eight_views_a_turned_or_mirrored_image_gets_the_same_prediction(tm
 
 def test_an_ensemble_with_standard_deviations_is_a_mixture_scaled_as_a_whole(tmp_path):
     """Mean and standard deviation of many draws from all members under all symmetries."""
-    task = MassWithSigma(mean=-23.0, sd=0.5)
+    task = dataclasses.replace(tasks.of_name("axion_mass_sigma"), mean=(-23.0,), sd=(0.5,))
     models = ensemble(tmp_path / "m", 8, {"8": 0.5}, task, "axion_mass_sigma")
     images = torch.rand(3, 1, 32, 32)
     rng, draws = np.random.default_rng(0), []

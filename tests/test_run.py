@@ -24,6 +24,7 @@ from nas.searching.options import adapt
 from nas.searching.settings import parse
 from nas.searching.study import completed, describe, open_ledger
 from trainers.data import Folder, load
+from trainers.regression import Regression
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--images", "90", "--image-size", "16", "--epochs", "6", "--max-macs", "15000000", "--workers", "2"]
@@ -148,6 +149,14 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
         ([], {"task": "substructure", "objective": "auc", "direction": "maximize"}),
         (["--task", "axion_mass"], {"task": "axion_mass", "objective": "mae", "direction": "minimize"}),
         (["--task", "axion_mass", "--objective", "r2"], {"objective": "r2", "direction": "maximize"}),
+        (
+            ["--target", "theta_E", "--unit", "arcsec", "--log"],
+            {"task": Regression(("theta_E",), unit="arcsec", log=True), "objective": "mae", "direction": "minimize"},
+        ),
+        (
+            ["--task", "regression_sigma", "--target", "a,b", "--objective", "r2_b_d4_worst"],
+            {"task": Regression(("a", "b"), with_sigma=True), "objective": "r2_b_d4_worst", "direction": "maximize"},
+        ),
         (["--objective", "auc_d4_worst"], {"objective": "auc_d4_worst", "direction": "maximize"}),
         (["--objective", "ece"], {"objective": "ece", "direction": "minimize"}),
         (["--sampler", "tpe", "--scheduler", "full"], {"sampler": "tpe", "scheduler": "full"}),

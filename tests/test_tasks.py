@@ -196,7 +196,7 @@ def test_missing_targets_are_one_clear_line_that_names_those_there_are():
     there = "it gives axion_mass, mass_fraction, einstein_radius, theta_E, gamma"
     with pytest.raises(ValueError, match=f"made up gives z for 0 images to train; expected 2 or more; {there}$"):
         tasks.create(Regression(("theta_E", "z")), data)
-    with pytest.raises(ValueError, match=f"name what the regression measures .*{there}$"):
+    with pytest.raises(ValueError, match=f"which number of made up is measured. Name it .*{there}$"):
         tasks.create("regression_sigma", data)
     with pytest.raises(
         ValueError, match="mass_fraction of made up is -0.2.* for an image; its log10 needs numbers above"

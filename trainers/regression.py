@@ -89,7 +89,7 @@ class Regression:
     def of(self, data: Dataset) -> Self:
         """The task on this data set. TrainingError if a split knows the targets for fewer than 2 images."""
         if not self.target:
-            raise TrainingError(f"name what the regression measures (target); of {data.name}, {given(data)}")
+            raise TrainingError(f"which number of {data.name} is measured? Name it (target); {given(data)}")
         for name in ("train", "val", "test"):
             split = getattr(data, name)
             for target in self.target:

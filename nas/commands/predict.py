@@ -17,6 +17,10 @@ def options() -> Parser:
     add_model_options(p)
     p.add_argument("images", type=Path, nargs="+", help="image files, stacked arrays, or folders of them")
     p.add_argument("--skip-bad", action="store_true", help="leave out and name unreadable images instead of stopping")
+    p.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="write a CSV table instead: ID, then values and sigmas, or probabilities, as data challenges ask for",
+    )  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 
@@ -25,30 +29,41 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     import torch  # only now: --help must not wait for it
 
+    from nas.files import check_writable
+    from nas.models.answers import write_answers
     from nas.models.export import load_model
     from nas.models.inference import image_files, predict_files, rows
+    from nas.words import count
     from trainers import tasks
     from trainers.plain import plain
     from trainers.regression import Regression
 
+    if args.out is not None:
+        check_writable(args.out, "--out")
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
     bad: list[str] | None = [] if args.skip_bad else None
+    batches = list(predict_files(model, files, bad=bad, hdu=args.hdu, key=args.key))
     predicted = [
         {"file": name, **row}
-        for batch, predictions in predict_files(model, files, bad=bad, hdu=args.hdu, key=args.key)
+        for batch, predictions in batches
         for name, row in zip(batch, rows(predictions), strict=True)
     ]
     for fault in bad or ():
         print(plain(f"left out: {fault}"), file=sys.stderr)
     if bad and not predicted:
         raise UserError(f"none of the {len(bad)} images can be used")
+    if args.out is not None:
+        images = [name for batch, _ in batches for name in batch]
+        several = len(files) > len(images) + len(bad or ())
+        write_answers(args.out, images, [predicted for _, predicted in batches], model.task, bands=several)
+        print(f"answers: {args.out} ({count(len(predicted), 'image')})", file=sys.stderr)
     quantity = tasks.quantity(model.task)
     columns = model.task.quantities if isinstance(model.task, Regression) else (quantity,)
     if args.json:
         kind = {"classes": model.classes} if model.classes else {"quantity": quantity}
         print(json.dumps({"model": str(args.model), **kind, "predictions": predicted}, indent=2))
-    else:
+    elif args.out is None:
         print_table(predicted, model.classes, columns)
     return 0
 

@@ -16,6 +16,8 @@ import numpy as np
 from trainers.data.folder.passbands import SCIENCE, wavelength, words
 from trainers.errors import TrainingError
 
+FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")
+"""The endings of FITS files."""
 UNNAMED = ("", "PRIMARY", "COMPRESSED_IMAGE")  # the last is what fpack calls an image without a name
 BESIDE = re.compile(  # the words in the name of what comes with an image
     r"(err|dq|mask|msk|var|wht|weight|wgt|ivar|invvar|psf|rms|sigma|std|unc|noise|flag|bkg|background|exptime|expmap"
@@ -81,6 +83,16 @@ def read_fits(path: Path, names: Sequence[str] | None = None) -> tuple[np.ndarra
         raise TrainingError(f"is damaged ({error})") from error
     called = tuple(hdu.name or str(hdu.number) for hdu in chosen) if len(found) > 1 else ()
     return planes[0] if len(planes) == 1 else np.stack(planes), called
+
+
+def header_id(path: Path) -> str | None:
+    """The ID in the header of a FITS file's first HDU that has one; None if none has, or it is no FITS file."""
+    if not path.name.lower().endswith(FITS):
+        return None
+    from astropy.io import fits
+
+    with fits.open(path) as units:
+        return next((str(unit.header["ID"]).strip() for unit in units if "ID" in unit.header), None)
 
 
 def choose(found: Sequence[Hdu]) -> list[Hdu]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainers.data.dataset import NUMBER
 from trainers.data.folder import fit
-from trainers.data.folder.fits_file import read_fits
+from trainers.data.folder.fits_file import FITS, read_fits
 from trainers.data.folder.missing import clipped, fill_missing
 from trainers.data.folder.named_arrays import NAMED_ARRAYS, arrays_in, choose_images, is_named_arrays
 from trainers.data.folder.names import canonical, target_name
@@ -23,7 +23,6 @@ from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.tiff_file import read_tiff
 from trainers.errors import TrainingError
 
-FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")
 TIFF = (".tif", ".tiff")
 ALONE = (".npy", ".png", ".jpg", ".jpeg", *TIFF, *FITS)
 EXTENSIONS = (*ALONE, *NAMED_ARRAYS)

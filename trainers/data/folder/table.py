@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data.folder.files import ignored, images_below
+from trainers.data.folder.fits_file import header_id
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.names import LENS, canonical, split_of, target_name
 from trainers.data.folder.objects import ending
@@ -130,7 +131,7 @@ def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:
 
 
 def table_entries(root: Path, table: Table) -> list[Entry]:
-    """The images that the table names, by path below `root` or by name, with or without ending.
+    """The images that the table names: by path below `root`, by name with or without ending, or by a FITS header's ID.
 
     TrainingError if one is missing, named twice, or has no class or an unknown split.
     """
@@ -140,6 +141,10 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
         for name in (inside, path.name, ending(inside)[0], ending(path.name)[0]):
             places[name].add(path)
     names = [row[table.file].strip().replace("\\", "/").removeprefix("./") for row in table.rows]
+    if not any(name in places for name in names):
+        for path in images_below(root):
+            if own := header_id(path):
+                places[own].add(path)
     if lost := [name for name in names if len(places.get(name, ())) != 1]:
         raise TrainingError(
             f"{table.path} names {len(lost)} of {len(names)} images that are not there, or not just once: "
