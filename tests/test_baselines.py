@@ -169,7 +169,7 @@ def test_two_retrainings_at_once_train_a_baseline_once(tmp_path, searched, witho
 
 N = 400
 LABELS = torch.arange(N) % 2
-MADE = Dataset("made", ("a", "b"), *[Split(torch.zeros(N, 1, 16, 16), LABELS, {"axion_mass": LABELS.double()})] * 3)
+MADE = Dataset("made", ("a", "b"), *[Split(torch.zeros(N, 1, 16, 16), LABELS, {"mass_fraction": LABELS.double()})] * 3)
 
 
 def probabilities(strength, seed):
@@ -236,7 +236,7 @@ def test_a_configuration_beats_the_best_baseline_only_if_the_whole_interval_is_o
 
 def test_of_errors_the_smaller_is_better(judged):
     theirs = {"pca": values(0.5, 1), "cnn": values(0.3, 2)}
-    better, worse = (judged("axion_mass", "mae", values(error, 3), theirs) for error in (0.1, 0.8))
+    better, worse = (judged("mass_fraction", "mae", values(error, 3), theirs) for error in (0.1, 0.8))
     assert (better.baseline, worse.baseline) == ("cnn", "cnn")
     assert better.beats
     assert better.ahead[0] == pytest.approx(-better.difference["mae"][0])

@@ -88,6 +88,7 @@ def test_a_batch_is_prepared_and_judged_on_a_gpu_without_waiting_for_it(monkeypa
     how = resolve(config, data.train.images)
     with FakeTensorMode():
         x, y = torch.rand(6, 1, 16, 16, device="cuda"), torch.zeros(6, dtype=torch.int64, device="cuda")
+        y = y if task.classifies else y.double()[:, None]
         x, aims = mix_batch(augment(normalise(x, how), ALL), y, torch.rand(6, device="cuda"), ALL)
         outputs = nn.Linear(256, task.num_outputs, device="cuda")(x.flatten(1))
         loss = sum(task.loss(outputs, aim, 0.1, weight) for aim, weight in aims)

@@ -16,6 +16,7 @@ import nas
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.models import evaluation as evaluating
+from nas.models.card import markdown
 from nas.models.inference import predict
 from nas.models.training_images import digests
 from nas.retraining import training as retraining
@@ -91,7 +92,7 @@ def test_a_number_goes_from_the_search_to_a_prediction(measurer, tmp_path, capsy
     html = (measurer / "retrain.html").read_text()
     assert "Predicted against true" in html
     assert "confusion" not in html.split("<script>")[0].lower()
-    assert model.task.quantities[0] in (measurer / "models" / "best" / "README.md").read_text()
+    assert markdown(model.task.quantities[0]) in (measurer / "models" / "best" / "README.md").read_text()
 
     np.save(tmp_path / "lens.npy", test.images[:1][0].numpy())
     words = ["--model", str(measurer / "models" / "best"), str(tmp_path / "lens.npy")]

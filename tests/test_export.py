@@ -24,6 +24,7 @@ from nas.models.evaluation import source_for
 from nas.models.export import export
 from nas.models.inference import predict
 from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
+from trainers import tasks
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
 from trainers.data import Folder, load

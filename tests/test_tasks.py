@@ -114,7 +114,7 @@ def test_several_targets_have_their_own_metrics_and_means_in_units_of_their_spre
 
     small, large = of(1.0)[0], of(1000.0)[0]
     for name in ("a", "b"):
-        alone, measures = of(1.0, target=(name,))
+        alone, _ = of(1.0, target=(name,))
         assert {metric: small[f"{metric}_{name}"] for metric in alone} == pytest.approx(alone)
         assert large[f"mae_{name}"] == pytest.approx(small[f"mae_{name}"] * (1000 if name == "b" else 1))
         assert metrics.direction(f"mae_{name}", of(1.0)[1]) == "minimize"
@@ -199,7 +199,7 @@ def test_missing_targets_are_one_clear_line_that_names_those_there_are():
     with pytest.raises(ValueError, match=f"which number of made up is measured. Name it .*{there}$"):
         tasks.create("regression_sigma", data)
     with pytest.raises(
-        ValueError, match="mass_fraction of made up is -0.2.* for an image; its log10 needs numbers above"
+        ValueError, match=r"mass_fraction of made up is -0.2.* for an image; its log10 needs numbers above"
     ):
         tasks.create(Regression(("mass_fraction",), log=True), data)
     apart = data.train.targets["theta_E"].roll(1).where(data.train.targets["theta_E"].isnan(), torch.nan)
@@ -234,7 +234,9 @@ def test_a_number_without_a_name_is_what_is_asked_for_but_an_axion_mass_has_its_
     data = Dataset("bare", ("lens",), part, part, part)
     for name in ("mass_fraction", Regression(("theta_E",))):
         assert torch.equal(tasks.create(name, data).targets(part)[:, 0], part.targets["number"])
-    with pytest.raises(TrainingError, match="bare gives axion_mass for 0 images to train; .*; it gives number$"):
+    with pytest.raises(TrainingError, match="bare gives theta_E for 0 images to train"):
+        tasks.create(Regression(("theta_E", "gamma")), data)
+    with pytest.raises(TrainingError, match=r"bare gives axion_mass for 0 images to train; .*; it gives number$"):
         tasks.create("axion_mass", data)
 
 

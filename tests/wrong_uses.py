@@ -265,6 +265,7 @@ OPTIONS = [
             ((*PREDICT, ""), "."),
             ((*PREDICT, "i" * 300), "iii"),
             ((*PREDICT, "lens.npy", "--views", "3"), "invalid choice: 3"),
+            ((*PREDICT, "lens.npy", "--out", "nowhere/x.csv"), "--out is nowhere/x.csv, but there is no folder"),
             ((*PREDICT, "lens.npy", "--model", "nowhere"), "no model in nowhere"),
             ((*PREDICT, "lens.npy", "--model", "folder"), "no model in folder"),
             (("predict", "lens.npy"), "required: --model"),

@@ -93,7 +93,7 @@ class Regression:
         for name in ("train", "val", "test"):
             split = getattr(data, name)
             for target in self.target:
-                values = _values(split, target)
+                values = self._values(split, target)
                 known = int(torch.isfinite(values).sum())
                 if known < 2:
                     raise TrainingError(
@@ -131,7 +131,7 @@ class Regression:
         return split.where(torch.isfinite(self.targets(split)).all(1))
 
     def targets(self, split: Split) -> Tensor:
-        values = torch.stack([_values(split, target) for target in self.target], 1)
+        values = torch.stack([self._values(split, target) for target in self.target], 1)
         return values.log10() if self.log else values
 
     def loss(
@@ -207,6 +207,18 @@ class Regression:
                 found |= {name: fmean(values), **dict(zip(self._of_each(name), values, strict=False))}
         return found
 
+    def _values(self, split: Split, target: str) -> Tensor:
+        """The target of every image, (N,), NaN where unknown.
+
+        The only number of the images, if it has no name, stands for the only target; but not for the axion's mass,
+        which is recognised by its size.
+        """
+        if target in split.targets:
+            return split.targets[target]
+        if list(split.targets) == [NUMBER] and len(self.target) == 1 and target != "axion_mass":
+            return split.targets[NUMBER]
+        return torch.full((len(split),), float("nan"))
+
     def _of_each(self, *names: str) -> tuple[str, ...]:
         """The names of single targets' metrics; none if there is one target, whose metrics have plain names."""
         return tuple(f"{name}_{target}" for name in names for target in self.target if len(self.target) > 1)
@@ -233,14 +245,3 @@ def _class_mse(values: Tensor, split: Split) -> tuple[float, ...]:
         return ()
     total = torch.stack([((group - group.mean(0)) ** 2).sum(0) for group in groups]).sum(0)
     return tuple((total / len(values)).tolist())
-
-
-def _values(split: Split, target: str) -> Tensor:
-    """The target of every image, (N,), NaN where unknown.
-
-    A number without a name stands for whatever is asked; but not for the axion's mass, which is known by its size.
-    """
-    for name in (target, NUMBER) if target != "axion_mass" else (target,):
-        if name in split.targets:
-            return split.targets[name]
-    return torch.full((len(split),), float("nan"))

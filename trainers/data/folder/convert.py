@@ -120,9 +120,9 @@ def convert(
     rows = discard(folder, listing, plan.rows, bad, whole) if bad else plan.rows
 
     numbers = {name: np.array(journal.numbers[:, n]) for n, name in enumerate(journal.targets)}
-    for i, entry in enumerate(entries):
-        for name, value in entry.targets.items():
-            numbers.setdefault(name, np.full(len(entries), np.nan))[i] = value
+    for name in dict.fromkeys(name for entry in entries for name in entry.targets):
+        known = [entry.targets.get(name, np.nan) for entry in entries]
+        numbers[name] = np.where(np.isnan(known), numbers.get(name, np.nan), known)
     counts = {name: int((~np.isnan(values[good])).sum()) for name, values in numbers.items()}
     filled = [pixels for i, pixels in journal.filled if i not in bad]
     usable = replace(listing, entries=tuple(entries[i] for i in good))

@@ -131,7 +131,7 @@ def holds_target(folder: Path) -> bool:
 
 def holds_numbers(folder: Path) -> bool:
     """Whether numbers come with the images in `folder`: beside them in their files, or in the names of these."""
-    return holds_target(folder) or any(values_in(file.name) for file in images_in(folder))
+    return holds_target(folder) or any("=" in file.name and values_in(file.name) for file in images_in(folder))
 
 
 def in_folders(root: Path, folders: Sequence[Path]) -> tuple[str, list[Entry]]:

@@ -15,8 +15,7 @@ PAIR = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!
 
 def values_in(name: str) -> dict[str, float]:
     """The regression targets in the name of a file or folder."""
-    found = PAIR.findall(name) if "=" in name else []
-    return {known: float(value) for target, value in found if (known := target_name(target))}
+    return {known: float(value) for target, value in PAIR.findall(name) if (known := target_name(target))}
 
 
 def with_values(entries: Sequence[Entry], root: Path) -> list[Entry]:
@@ -27,7 +26,7 @@ def with_values(entries: Sequence[Entry], root: Path) -> list[Entry]:
     found = []
     for entry in entries:
         *folders, file = below(root, entry.path).split("/")
-        targets = {name: value for part in (*folders, file) for name, value in values_in(part).items()}
+        targets = {name: value for part in (*folders, file) if "=" in part for name, value in values_in(part).items()}
         if targets:
             label = LENS if folders and values_in(folders[-1]) else entry.label
             entry = replace(entry, label=label, targets={**targets, **entry.targets})
