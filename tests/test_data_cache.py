@@ -143,7 +143,7 @@ def test_the_manifest_says_what_is_in_the_files(tmp_path: Path, monkeypatch: pyt
     assert manifest["population"]["snr"] == 40.0
     assert data.describe() == (
         "simulated fair: 3 classes (axion, cdm, no_sub), 42/9/9 images to train/validate/test, 1x16x16 float32, "
-        "targets axion_mass, mass_fraction, einstein_radius"
+        "targets axion_mass, einstein_radius, mass_fraction"
     )
 
 

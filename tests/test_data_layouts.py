@@ -333,7 +333,7 @@ def one_number_missing(root: Path) -> None:
         (headerless, {}, r"give the (form|shape and dtype) of one image \(raw_shape, raw_dtype\)"),
         (ragged, {"raw_shape": (8, 8), "raw_dtype": "float32"}, "4004 bytes, which is no whole number of images"),
         (too_few_labels, {}, r"holds labels of shape \(19,\); expected one for each of 20 images"),
-        (one_number_missing, {}, r"1 of 40 images .*image_7.npy \(has no number beside its image\)"),
+        (one_number_missing, {}, r"1 of 40 images .*image_7.npy \(has no number beside its image or in its name\)"),
     ],
 )
 def test_what_is_not_a_labelled_set_is_refused_in_one_line(

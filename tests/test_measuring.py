@@ -109,6 +109,13 @@ def test_the_answers_are_read_as_a_table_beside_the_images(measured, tmp_path, c
     assert evaluated.metrics["mae"] < 1e-3, "these are its own answers"
 
 
+def test_data_without_the_targets_is_refused_and_says_what_it_has(measured):
+    _, run = measured
+    other = (np.random.default_rng(0).random((40, 5, 24, 24)), {"z": np.arange(40.0)})
+    with pytest.raises(nas.UserError, match="arrays has no image with theta_E and gamma in split 'all'; it gives z; "):
+        nas.evaluate(nas.load_model(run / "models" / "best"), other)
+
+
 def test_the_figures_of_each_number_are_shown(measured):
     _, run = measured
     page, card = (run / "retrain.html").read_text(), (run / "models" / "best" / "README.md").read_text()

@@ -122,13 +122,13 @@ def to_json(name: Named) -> str | dict[str, Any]:
 
 
 def from_json(record: str | Mapping[str, Any]) -> Named:
-    """The inverse of `to_json`. TrainingError for an unknown field."""
+    """The inverse of `to_json`. TrainingError for what is no such record."""
     if isinstance(record, str):
         return record
     try:
-        return Regression(**{**record, "target": tuple(record.get("target", ()))})
-    except TypeError as error:
-        raise TrainingError(f"task {dict(record)!r}: {error}") from error
+        return Regression(**{**record, "target": tuple(record["target"])})
+    except (TypeError, KeyError) as error:
+        raise TrainingError(f"task is {record!r}; expected a name, or the fields of a regression") from error
 
 
 def to_record(name: Named, task: Task) -> dict[str, Any]:
