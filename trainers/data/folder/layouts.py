@@ -27,7 +27,16 @@ from trainers.data.folder.named_arrays import NAMED_ARRAYS, PICKLE, TENSORS, is_
 from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of, target_name
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
-from trainers.data.folder.stack import RAW_EXTENSIONS, Place, Raw, Stack, count_images, find_named, find_pair, open_labels
+from trainers.data.folder.stack import (
+    RAW_EXTENSIONS,
+    Place,
+    Raw,
+    Stack,
+    count_images,
+    find_named,
+    find_pair,
+    open_labels,
+)
 from trainers.data.folder.table import find_table, table_entries
 from trainers.data.folder.values import values_in, with_values
 from trainers.errors import TrainingError
