@@ -70,3 +70,20 @@ def test_classes_and_splits_keep_their_folders_and_a_file_without_the_number_is_
         TrainingError, match=r"1 of 61 images .*: train/other.npy \(has no number beside its image or in its name\)"
     ):
         load(Folder(str(tmp_path / "splits")), cache=tmp_path / "cache", progress=False)
+
+
+@pytest.mark.parametrize("called", ["theta_E", "labels"])
+@pytest.mark.parametrize("one_file", [False, True])
+def test_a_stacked_array_of_numbers_is_the_target_of_its_name(tmp_path, called, one_file):
+    images, numbers = RNG.random((40, 8, 8)), RNG.uniform(0.1, 0.9, 40)
+    (tmp_path / "data").mkdir()
+    if one_file:
+        np.savez(tmp_path / "data" / "set.npz", **{"images": images, called: numbers})
+    else:
+        np.save(tmp_path / "data" / "images.npy", images)
+        np.save(tmp_path / "data" / f"{called}.npy", numbers)
+    data = load(Folder(str(tmp_path / "data")), cache=tmp_path / "cache", progress=False)
+    name = "number" if called == "labels" else called
+    found = targets_by_pixel(data)
+    for image, number in zip(images.astype("f4"), numbers, strict=True):
+        assert found[image[None].tobytes()] == {name: pytest.approx(number)}

@@ -12,7 +12,7 @@ from here import work_through_here
 
 import nas
 from nas.commands.cli import main_of
-from nas.models.answers import columns
+from nas.models.answers import columns, id_of
 from nas.models.inference import Measurement, Prediction
 from trainers.data import Folder, load
 from trainers.regression import Regression
@@ -200,3 +200,17 @@ def test_two_images_with_one_id_are_refused(measured, tmp_path, capsys):
     assert main_of("predict", [*words, "--out", str(tmp_path / "answers.csv")]) == 2
     assert "would have the same ID" in capsys.readouterr().err
     assert not (tmp_path / "answers.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "bands", "name"),
+    [
+        ("a/cutout.1.npy", False, "cutout.1"),
+        ("a/12.fits.gz[3]", False, "12[3]"),
+        ("set.h5[3]", False, "set[3]"),
+        ("cutout-00012-HSC-G.npy", True, "cutout-00012"),
+        ("cutout-00012-HSC-G.npy", False, "cutout-00012-HSC-G"),
+    ],
+)
+def test_an_image_is_called_like_its_file_or_row(image, bands, name):
+    assert id_of(image, bands) == name
