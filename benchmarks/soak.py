@@ -42,7 +42,7 @@ from trainers.data import Simulated, load, source_to_dict
 
 FAULTS = ("raises", "nan", "hangs", "killed", "slow", "memory")
 FAILS = {"raises", "nan", "hangs"}  # the others are trained to their end
-SLOW, PATIENCE = 3.0, 15.0  # seconds: of a slow epoch; until a trial counts as hung
+SLOW, PATIENCE = 3.0, 30.0  # seconds: of a slow epoch; until a trial counts as hung
 
 
 def fault(trial: int, share: float) -> str:
@@ -152,7 +152,11 @@ def main() -> None:
         left = measure(len(trials), begin, database, kept)
 
     planned = {trial.number: fault(trial.number, args.faults) for trial in trials}
-    wrong = [n for n, t in enumerate(trials) if (t.state.name == "FAIL") != (planned[n] in FAILS)]
+    wrong = [
+        f"{t.number} ({planned[t.number] or 'no fault'}): {t.user_attrs.get('error', t.state.name)}"
+        for t in trials
+        if (t.state.name == "FAIL") != (planned[t.number] in FAILS)
+    ]
     print(f"{len(trials)} trials in {left.seconds:.0f} s, states {dict(Counter(t.state.name for t in trials))}")
     print(f"faults {dict(Counter(filter(None, planned.values())))}; trials that ended otherwise than planned: {wrong}")
     names = list(asdict(left))
