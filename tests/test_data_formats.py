@@ -71,9 +71,45 @@ def test_stacked_images_and_labels_in_one_file_are_found_by_common_names(
     )
     data = load(Folder(str(tmp_path / f"set{suffix}")), cache=tmp_path / "cache")
     assert pairs(data) == expected(images, names)
-    assert (
-        "stacked arrays: 2 classes, 20/20 images, 3x8x8, float64, images image, labels label" in capsys.readouterr().err
-    )
+    said = "stacked arrays: 2 classes, 20/20 images, 3x8x8, float64, ra for 40, images image, labels label, targets ra"
+    assert said in capsys.readouterr().err
+
+
+@writers
+@pytest.mark.parametrize("classes", [True, False])
+def test_numbers_beside_the_images_are_targets_by_the_names_of_their_arrays(
+    tmp_path: Path, rng: np.random.Generator, classes: bool, suffix: str, write: Callable
+) -> None:
+    images, radius, slope = rng.random((40, 8, 8)), rng.random(40), rng.random((40, 1)).astype("f4")
+    radius[3] = np.nan  # not known
+    arrays = {"x": images, "theta_E": radius, "slope": slope} | ({"y": np.arange(40) % 2} if classes else {})
+    write(tmp_path / f"set{suffix}", arrays)
+    check_numbers(read(tmp_path / f"set{suffix}"), images, radius, slope[:, 0], classes)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_so_are_numbers_in_files_of_their_own(tmp_path: Path, rng: np.random.Generator, classes: bool) -> None:
+    images, radius, slope = rng.random((40, 8, 8)), rng.random(40), rng.random(40)
+    root = tmp_path / "data"
+    root.mkdir()
+    arrays = {"images": images, "theta_E": radius, "slope": slope} | ({"labels": np.arange(40) % 2} if classes else {})
+    for name, array in arrays.items():
+        np.save(root / f"{name}.npy", array)
+    check_numbers(read(root), images, radius, slope, classes)
+
+
+def check_numbers(data: Dataset, images: np.ndarray, radius: np.ndarray, slope: np.ndarray, classes: bool) -> None:
+    assert len(data.classes) == (2 if classes else 1)
+    row = {image.astype("f4").tobytes(): i for i, image in enumerate(images)}
+    seen = set()
+    for split in (data.train, data.val, data.test):
+        for k in range(len(split)):
+            i = row[split.images[k : k + 1].numpy().tobytes()]
+            seen.add(i)
+            numbers = [float(split.targets[name][k]) for name in ("theta_E", "slope")]
+            assert numbers == pytest.approx([radius[i], slope[i]], nan_ok=True)
+            assert not classes or data.classes[split.labels[k]] == str(i % 2)
+    assert len(seen) == len(images)
 
 
 @writers

@@ -70,7 +70,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
     if stacks:
         each = [stack_entries(stack, split, raw) for split, stack in stacks.items()]
         layout, entries = "stacked", [entry for some in each for entry in some]
-        labels = tuple(stack.labels.path for stack in stacks.values())
+        labels = tuple(file for stack in stacks.values() for file in stack.files)
         what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
         what = str(table or "")
@@ -265,28 +265,44 @@ def stacks_in(folder: Path) -> list[Path]:
 
 def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entry]:
     """The rows of a stacked array as images. Labels that are not whole numbers are regression targets."""
-    (images, name), (labels, _) = stack
-    values = open_labels(stack.labels, count_images(stack.images, raw))
-    stats = images.stat(), labels.stat()
+    (file, name), count = stack.images, count_images(stack.images, raw)
+    stats = [path.stat() for path in (file, *stack.files)]
     size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
+    targets = {known: numbers_of(place, count) for place in stack.targets if (known := array_name(place))}
+    labels = [LENS] * count
+    if stack.labels:
+        values = open_labels(stack.labels, count)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels")
+        if values.dtype.kind == "f" and (values != np.round(values)).any():
+            targets[array_name(stack.labels) or bare_name(values.tolist())] = values
+        else:
+            labels = [canonical(str(label)) for label in classes_of(values, stack.labels.path)]
 
-    def entry(row: int, label: str, targets: Mapping[str, float]) -> Entry:
-        return Entry(images, split, label, size, mtime_ns, row, targets, array=name)
+    def entry(row: int) -> Entry:
+        numbers = {known: float(values[row]) for known, values in targets.items() if not np.isnan(values[row])}
+        return Entry(file, split, labels[row], size, mtime_ns, row, numbers, array=name)
 
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise TrainingError(f"{labels} holds NaN or infinite labels")
-    if values.dtype.kind == "f" and (values != np.round(values)).any():
-        measured = array_name(stack.labels) or bare_name(values.tolist())
-        return [entry(row, LENS, {measured: float(value)}) for row, value in enumerate(values)]
+    return [entry(row) for row in range(count)]
+
+
+def numbers_of(place: Place, count: int) -> np.ndarray:
+    """A regression target of each of `count` images, (count,), NaN where unknown. TrainingError if one is infinite."""
+    values = open_labels(place, count).astype(float)
+    if np.isinf(values).any():
+        raise TrainingError(f"{place.path} holds infinite numbers in {place.name}")
+    return values
+
+
+def classes_of(values: np.ndarray, file: Path) -> np.ndarray:
+    """Labels as the names or whole numbers of classes. TrainingError if they are neither, or too many."""
     if values.dtype.kind in "biuf":
         values = values.astype(np.int64)
         if len(np.unique(values)) > 1000:
-            raise TrainingError(f"{labels} holds more than 1,000 different labels; expected classes")
+            raise TrainingError(f"{file} holds more than 1,000 different labels; expected classes")
     elif values.dtype.kind != "U":
-        raise TrainingError(
-            f"{labels} holds {values.dtype} values; expected class numbers, names or regression targets"
-        )
-    return [entry(row, canonical(str(value)), {}) for row, value in enumerate(values)]
+        raise TrainingError(f"{file} holds {values.dtype} values; expected class numbers, names or regression targets")
+    return values
 
 
 def array_name(place: Place) -> str | None:

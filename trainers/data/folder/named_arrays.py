@@ -128,17 +128,28 @@ def choose_images(arrays: Sequence[NamedArray], key: str | None, axes: int) -> N
     return found[0]
 
 
-def choose_labels(arrays: Sequence[NamedArray], key: str | None, images: NamedArray) -> NamedArray:
-    """The array of labels beside `images`: of this key, of a common name, or the only other one of their number."""
+def choose_labels(
+    arrays: Sequence[NamedArray], key: str | None, images: NamedArray
+) -> tuple[NamedArray | None, list[NamedArray]]:
+    """The array of labels beside `images`: of this key, of a common name, or the only other one of their number.
+
+    Then the arrays with a broken number for each image, which are regression targets. Without labels there are several.
+    TrainingError if it is not clear which are the labels.
+    """
+    others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
+    beside = [array for array in others if array.shape[0] == images.shape[0]]
+    numbers = [array for array in beside if array.dtype.kind == "f" and array.shape[1:] in ((), (1,))]
     if key is not None:
         found = [array for array in arrays if array.is_key(key)]
     else:
-        others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
-        shaped = [array for array in others if array.shape[0] == images.shape[0]]
-        found = [array for array in others if array.plain in LABELS] or shaped
+        called = [array for array in others if array.plain in LABELS]
+        found = called or [array for array in beside if array not in numbers]
+        if not found and len(numbers) > 1:
+            return None, numbers
+        found = found or numbers
     if len(found) != 1:
         raise TrainingError(unclear(arrays, "the labels", key))
-    return found[0]
+    return found[0], [array for array in numbers if array is not found[0]]
 
 
 def unclear(arrays: Sequence[NamedArray], what: str, key: str | None) -> str:

@@ -50,13 +50,21 @@ class Place(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """Where the images and the labels of one split are."""
+    """Where the images of one split are, their labels, and regression targets beside these."""
 
     images: Place
-    labels: Place
+    labels: Place | None
+    targets: tuple[Place, ...] = ()
 
     def __str__(self) -> str:
-        return f"images {self.images.name}, labels {self.labels.name}"
+        labels = f", labels {self.labels.name}" if self.labels else ""
+        targets = f", targets {', '.join(str(place.name) for place in self.targets)}" if self.targets else ""
+        return f"images {self.images.name}{labels}{targets}"
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of labels and targets."""
+        return list(dict.fromkeys(place.path for place in (self.labels, *self.targets) if place))
 
 
 def has_header(path: Path) -> bool:
@@ -153,7 +161,7 @@ def class_numbers(labels: np.ndarray) -> np.ndarray:
 
 
 def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
-    """The images' and the labels' file among `files`, or None if they are no such pair."""
+    """The images' file among `files` and the labels', or those of several numbers; None if there are no such."""
     sizes: dict[Path, int] = {}
     images: list[Path] = []
     labels: list[Path] = []
@@ -178,7 +186,13 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if one_hot[0] == stack[0] and one_hot[1] < max(stack[1:]):  # not the same image in grey
             labels, rows = rows, []
     images += rows
-    return Stack(Place(images[0]), Place(labels[0])) if len(images) == len(labels) == 1 else None
+    numbers = [path for path in labels if path not in sizes and np.load(path, mmap_mode="r").dtype.kind == "f"]
+    if len(labels) > 1:
+        labels = [path for path in labels if path not in numbers]
+    if len(images) != 1 or len(labels) > 1 or not (labels or numbers):
+        return None
+    targets = tuple(Place(path) for path in numbers if path not in labels)
+    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets)
 
 
 def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict[str | None, Stack]:
@@ -198,10 +212,11 @@ def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict
         groups.pop(None, None)  # such as the names of the classes
     found = {}
     for split, group in groups.items():
-        where = {id(array): file for file, array in group}
         arrays = [array for _, array in group]
-        with named(" and ".join(map(str, dict.fromkeys(where.values())))):
+        with named(" and ".join(dict.fromkeys(str(file) for file, _ in group))):
             images = choose_images(arrays, image_key, 3)
-            labels = choose_labels(arrays, label_key, images)
-        found[split] = Stack(Place(where[id(images)], images.name), Place(where[id(labels)], labels.name))
+            labels, numbers = choose_labels(arrays, label_key, images)
+        place = {id(array): Place(file, array.name) for file, array in group}
+        targets = tuple(place[id(array)] for array in numbers)
+        found[split] = Stack(place[id(images)], None if labels is None else place[id(labels)], targets)
     return found
