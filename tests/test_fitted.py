@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from trainers import metrics
+from trainers.batch.normalise import normalise
 from trainers.data import Split
 from trainers.evaluate import SYMMETRIES, turned
-from trainers.fitted import FITTED, fit_trees, statistics
+from trainers.fitted import FITTED, components, fit_trees, statistics
 from trainers.regression import Regression
 from trainers.tasks.substructure import Task
 
@@ -46,6 +48,20 @@ def test_statistics_are_those_computed_by_hand_and_the_same_in_every_view():
     for k in SYMMETRIES:
         assert statistics(turned(images, k)).numpy() == pytest.approx(found.numpy())
     assert torch.isfinite(statistics(torch.full((1, 1, 8, 8), 3.0))).all()
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_components_are_uncorrelated_and_keep_the_variance_that_those_of_scikit_learn_keep(monkeypatch, count):
+    """Of turned copies some variances are equal, so the components themselves may differ."""
+    monkeypatch.setattr("trainers.fitted.COMPONENTS", 20)
+    images = torch.from_numpy(np.random.default_rng(0).normal(5, 3, (count, 2, 8, 8)).astype("f4"))
+    copies = [turned(images, k) for k in SYMMETRIES]
+    theirs = PCA(min(20, 8 * count), svd_solver="full").fit(
+        torch.cat([normalise(copy, "zscore") for copy in copies]).flatten(1).numpy()
+    )
+    project = components(images)
+    ours = np.cov(torch.cat([project(copy) for copy in copies]).numpy(), rowvar=False)
+    assert ours == pytest.approx(np.diag(theirs.explained_variance_[::-1]), abs=1e-3)
 
 
 def rings(n, classes=3, seed=0):
