@@ -180,9 +180,9 @@ def test_a_search_does_not_go_on_with_other_images_and_a_retraining_says_so(tmp_
     nas.search(TOY, trials=1, **call)
     assert len(nas.search(TOY, trials=2, **call).trials) == 2
     fill("ring", 2.0)
-    with pytest.raises(nas.UserError, match="the images have changed since the study 'toy' was begun"):
+    with pytest.raises(nas.UserError, match="the images or their numbers have changed since the study 'toy' was begun"):
         nas.search(TOY, trials=3, **call)
-    changed = "the images have changed since the search, whose values do not hold for these"
+    changed = "the images or their numbers have changed since the search, whose values do not hold for these"
     nas.retrain(tmp_path / "toy", top_k=1, seeds=1)
     assert changed in capsys.readouterr().out
 

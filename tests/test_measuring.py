@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import nas
 from nas.commands.cli import main_of
 from nas.models.answers import columns, id_of
 from nas.models.inference import Measurement, Prediction
-from trainers.data import Folder, load
+from nas.searching.study import describe_images
+from trainers.data import Dataset, Folder, Split, load
 from trainers.regression import Regression
 from trainers.tasks import lens_finding, substructure
 
@@ -214,3 +216,21 @@ def test_two_images_with_one_id_are_refused(measured, tmp_path, capsys):
 )
 def test_an_image_is_called_like_its_file_or_row(image, bands, name):
     assert id_of(image, bands) == name
+
+
+def test_a_study_notices_that_its_numbers_were_corrected_and_only_its_own():
+    split = make_split(rows=torch.arange(20))
+    before = Dataset("set", ("lens",), split, split, split)
+    corrected = replace(split, targets={**split.targets, "theta_E": 1.01 * split.targets["theta_E"]})
+    after = replace(before, val=corrected)
+    for task, same in (
+        (Regression("theta_E"), False),
+        (Regression("gamma"), True),
+        (substructure.Task(("a", "b")), True),
+    ):
+        assert (describe_images(before, task) == describe_images(after, task)) is same
+
+
+def make_split(rows):
+    numbers = {"theta_E": 1 + rows.double(), "gamma": 2 - rows.double() / 50}
+    return Split(torch.zeros(len(rows), 1, 8, 8), torch.zeros(len(rows), dtype=torch.int64), numbers)

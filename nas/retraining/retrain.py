@@ -165,8 +165,10 @@ def _conduct(
     console.print(f"data: {data.describe()}")
     if searched:
         console.print(f"searched on: {describe_data(searched)}")
-    if changed := other_images(results.images, data):
-        console.print(f"the images have changed since the search, whose values do not hold for these: {changed}")
+    if changed := other_images(results.images, data, task):
+        console.print(
+            f"the images or their numbers have changed since the search, whose values do not hold for these: {changed}"
+        )
     console.print(
         f"retraining trial{'s'[: len(choice.trials) > 1]} {', '.join(t.label for t in choice.trials)} of "
         f"{results.name} with {count(seeds, 'seed')} each on {trained_on(task)}{override(choice.overridden)}; "

@@ -38,11 +38,11 @@ from nas.workers.resources import Resources, divide
 from nas.workers.stopping import CODES, LONGEST, TIME_IS_UP, deadline_of
 from nas.workers.training import Problem, import_path
 from studies import Configuration, StudySpec
+from trainers import tasks
 from trainers.audit import shortcut
 from trainers.data import limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
-from trainers.tasks import Named
 
 
 @mendable
@@ -51,7 +51,7 @@ def search(
     *,
     trials: int | None = None,
     data: Any = None,
-    task: Named | None = None,
+    task: tasks.Named | None = None,
     target: str | Sequence[str] | None = None,
     unit: str | None = None,
     log: bool = False,
@@ -168,12 +168,13 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     check_task(spec, data)
     if spec.folds:
         fold(data, 0, spec.folds)  # to refuse what cannot be divided before anything is trained
+    task = tasks.create(spec.task, data)
     if study is not None:
-        check_same_images(study, data)
+        check_same_images(study, data, task)
     sample = partial(spec.sample, image_size=data.image_size)
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm)
-    ledger.study.set_user_attr(IMAGES, describe_images(data))
+    ledger.study.set_user_attr(IMAGES, describe_images(data, task))
     axis = preferred_axis(data.train)
     ledger.study.set_user_attr(AXIS, asdict(axis))
     ledger.study.set_user_attr(LIMIT, found := limit(spec.data, progress=not display.quiet))

@@ -91,28 +91,33 @@ def _ledger(storage: RDBStorage, spec: StudySpec, warm: WarmStart | None, known:
     return ledger
 
 
-def describe_images(data: Dataset) -> dict[str, Any]:
-    """Classes, counts, and a hash of the labels and some images: they change when other images take the same place."""
+def describe_images(data: Dataset, task: tasks.Task) -> dict[str, Any]:
+    """Classes, counts, and a hash of the labels, the task's numbers and some images.
+
+    They change when other images take the same place, or the numbers to be measured are corrected.
+    """
     digest = hashlib.sha256()
     for split in (data.train, data.val, data.test):
         digest.update(split.labels.numpy().tobytes())
+        if not task.classifies:
+            digest.update(task.targets(task.select(split)).cpu().numpy().tobytes())
         digest.update(split.images[:: max(len(split) // SAMPLED, 1)].numpy().tobytes())
     counts = [len(split) for split in (data.train, data.val, data.test)]
     return {"classes": list(data.classes), "counts": counts, "digest": digest.hexdigest()[:20]}
 
 
-def check_same_images(study: optuna.Study, data: Dataset) -> None:
-    """UserError if the study was begun with other images: its values and new ones could not be compared."""
-    if changed := other_images(study.user_attrs.get(IMAGES), data):
+def check_same_images(study: optuna.Study, data: Dataset, task: tasks.Task) -> None:
+    """UserError if the study was begun with other images or numbers: its values and new ones cannot be compared."""
+    if changed := other_images(study.user_attrs.get(IMAGES), data, task):
         raise UserError(
-            f"the images have changed since the study {study.study_name!r} was begun: {changed}; give this search a "
-            "--name of its own"
+            f"the images or their numbers have changed since the study {study.study_name!r} was begun: {changed}; give "
+            "this search a --name of its own"
         )
 
 
-def other_images(before: Mapping[str, Any] | None, data: Dataset) -> str:
+def other_images(before: Mapping[str, Any] | None, data: Dataset, task: tasks.Task) -> str:
     """How `data` differs from the images that a study recorded; empty if it does not, or nothing was recorded."""
-    now = describe_images(data)
+    now = describe_images(data, task)
     return "" if before in (None, now) else f"there were {_in_words(before)}, now there are {_in_words(now)}"
 
 
