@@ -207,7 +207,7 @@ def test_skip_bad_leaves_out_and_names_the_images_that_cannot_be_used(tmp_path, 
 
 
 def test_files_of_bands_are_predicted_as_the_channels_of_one_image(tmp_path):
-    exported(tmp_path / "m", Toy("lenet"), in_chans=3)
+    exported(tmp_path / "m", Toy("lenet"), in_chans=3, channels=("g", "r", "i"))
     model = nas.load_model(tmp_path / "m")
     images = np.random.default_rng(0).random((5, 3, 32, 32)).astype("f4")
     (tmp_path / "data").mkdir()
@@ -217,6 +217,11 @@ def test_files_of_bands_are_predicted_as_the_channels_of_one_image(tmp_path):
     assert torch.equal(predict(model, tmp_path / "data").probabilities, predict(model, images).probabilities)
     ((files, _),) = predicting.predict_files(model, predicting.image_files([tmp_path / "data"]))
     assert [Path(file).name for file in files] == [f"{i}-HSC-G.npy" for i in range(5)]
+    others = [tmp_path / f"0-{band}.npy" for band in "gzy"]
+    for file, plane in zip(others, images[0], strict=True):
+        np.save(file, plane)
+    with pytest.raises(nas.UserError, match="has the channels g, z, y, but the model was trained on g, r, i"):
+        predict(model, others)
     (tmp_path / "data" / "3-HSC-R.npy").unlink()
     with pytest.raises(nas.UserError, match=r"4 of 5 objects have a file for each of the bands g, r, i, and .* g, i\)"):
         predict(model, tmp_path / "data")

@@ -205,16 +205,22 @@ def _of_files(
 
 def _each(model: LensModel, files: Sequence[Path], reading: Reading) -> Iterator[tuple[str, Callable[[], Stored]]]:
     """The name of each image, and a function that reads it: a file, a file for each band, or a row of a stack."""
-    for bands in channels(files)[0] if model.in_chans > 1 else [(file,) for file in files]:
+    each, called = channels(files) if model.in_chans > 1 else ([(file,) for file in files], ())
+    for bands in each:
         name = str(bands[0])
         try:
             rows = rows_of(bands[0], reading, model.in_chans) if len(bands) == 1 else None
         except UNREADABLE:
             rows = None  # and reading it says why
         if rows is None:
-            yield name, partial(read_object, bands, reading)
+            yield name, partial(_image, bands, called, reading)
         else:
             yield from ((f"{name}[{i}]", partial(_row, rows, i)) for i in range(len(rows)))
+
+
+def _image(bands: Sequence[Path], called: Sequence[str], reading: Reading) -> Stored:
+    stored = read_object(bands, reading)
+    return stored._replace(hdus=tuple(called)) if len(bands) > 1 else stored
 
 
 def _row(rows: Rows, i: int) -> Stored:
