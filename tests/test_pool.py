@@ -86,7 +86,7 @@ def start(folder, options):
 def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp_path):
     jobs = '["a-ok", "b-dies once", "c-hangs", "d-dies", "e-raises", "f-ok"]'
     process = start(tmp_path, f'{{"jobs": {jobs}, "patience": 4}}')
-    said, errors = process.communicate(timeout=200)
+    said, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
     lost = "lost, the worker process died, False"
     assert said.splitlines() == [
