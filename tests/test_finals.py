@@ -1,5 +1,6 @@
 """The finals of a search: who is trained again, who wins, and what a crash leaves."""
 
+import io
 import itertools
 import math
 
@@ -7,11 +8,12 @@ import numpy as np
 import optuna
 import pytest
 from here import work_through_here
+from rich.console import Console
 
 from nas import samplers, schedulers
 from nas.finalists import estimate, next_to_train
 from nas.report.remarks import on_given, on_turned
-from nas.report.table import finals_rows
+from nas.report.table import finals_rows, finals_table
 from nas.results import read
 from nas.searching.engine import Engine, Epoch
 from nas.searching.finals import trainings
@@ -119,6 +121,9 @@ def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_name
     )
     assert results.best.number == 0
     assert finals_rows(results)[0][0] == "0 (given)"
+    terminal = Console(width=80, file=io.StringIO())
+    terminal.print(finals_table(results))
+    assert all(cell in terminal.file.getvalue() for row in finals_rows(results) for cell in row)
     assert not any("given" in row[0] for row in finals_rows(results)[1:])
     assert "trial 0 (given) again" in lines
     second = results.finalists()[1]

@@ -43,7 +43,7 @@ def reached(results: Results, trial: Trial) -> tuple[str, str]:
 
 
 def finals_headings(results: Results) -> list[str]:
-    _, other = counterpart(results.objective)
+    other = counterpart(results.objective)[1].removesuffix(" symmetries")  # the terminal has 80 columns
     return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound", other]
 
 
@@ -147,7 +147,7 @@ def tables(results: Results, k: int = 5) -> list[Table]:
 
 def finals_table(results: Results) -> Table:
     """The finalists, the winner first."""
-    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words=set())
+    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words=set(), gap=1)
     for row in finals_rows(results):
         table.add_row(*row)
     table.caption, table.caption_justify = overtuning(results), "left"
@@ -178,8 +178,8 @@ def top_table(results: Results, k: int = 5) -> Table:
     return table
 
 
-def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+def _table(title: str, headings: Sequence[str], words: set[str], gap: int = 2) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0))
     for heading in headings:
         is_words = heading in words
         table.add_column(
