@@ -44,7 +44,7 @@ def reached(results: Results, trial: Trial) -> tuple[str, str]:
 
 def finals_headings(results: Results) -> list[str]:
     other = counterpart(results.objective)[1].removesuffix(" symmetries")  # the terminal has 80 columns
-    return ["trial", "in the search", "fresh seeds", "mean of these", "estimate", "bound", other]
+    return ["trial", "in the search", "seeds", "mean of these", "estimate", other]
 
 
 def finals_rows(results: Results) -> list[list[str]]:
@@ -55,7 +55,7 @@ def finals_rows(results: Results) -> list[list[str]]:
         other = results.mean_metrics(trial).get(counterpart(results.objective)[0], math.nan)
         rows.append([
             trial.label, value(f.searched), str(len(f.fresh)), _mean_and_sd(f.fresh), plus_minus(f.mean, f.sd),
-            value(f.bound), value(other) if math.isfinite(other) else "–",
+            value(other) if math.isfinite(other) else "–",
         ])  # fmt: skip
     return rows
 
@@ -147,7 +147,7 @@ def tables(results: Results, k: int = 5) -> list[Table]:
 
 def finals_table(results: Results) -> Table:
     """The finalists, the winner first."""
-    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words=set(), gap=1)
+    table = _table(f"{results.name}: the finals, the winner first", finals_headings(results), words=set())
     for row in finals_rows(results):
         table.add_row(*row)
     table.caption, table.caption_justify = overtuning(results), "left"
@@ -178,8 +178,8 @@ def top_table(results: Results, k: int = 5) -> Table:
     return table
 
 
-def _table(title: str, headings: Sequence[str], words: set[str], gap: int = 2) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap, 0, 0))
+def _table(title: str, headings: Sequence[str], words: set[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in headings:
         is_words = heading in words
         table.add_column(
