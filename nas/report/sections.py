@@ -45,8 +45,8 @@ def _finals(results: Results) -> Section:
     caption = (
         "After the search, the configurations that may be the best were trained in full again with fresh seeds. The "
         f"estimate is of {objective_name(results.objective)} averaged over seeds: it takes into account that the other "
-        "good configurations make a value far above them likely to be luck. The configuration wins whose estimate minus "
-        "its standard deviation (plus, for errors) is best. The last column is a mean over all trainings of the "
+        "good configurations make a value far above them likely to be luck. The configuration wins whose estimate "
+        "minus its standard deviation (plus, for errors) is best. The last column is a mean over all trainings of the "
         f"configuration. {table.overtuning(results)}"
     )
     listing = Listing(table.finals_headings(results), table.finals_rows(results))
