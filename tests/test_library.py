@@ -306,11 +306,7 @@ class Mixer(nn.Module):
 TASK = """
 from trainers.regression import Regression
 
-
-class Task(Regression):
-    target = "redshift"
-    quantity = "redshift of the lens"
-    unit = ""
+Task = Regression("redshift", unit="of the lens")
 """
 IMAGES = """
 import numpy as np
@@ -380,7 +376,7 @@ def test_a_mixer_a_task_and_images_of_ones_own_run_with_two_workers_from_another
     )
     done = subprocess.run([sys.executable, "notebook.py"], cwd=elsewhere, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    assert "redshift of the lens" in done.stdout
+    assert "redshift [of the lens]" in done.stdout
     results = nas.load_results(elsewhere / "runs" / "mine")
     mixers = {t.config["architecture"]["stages"][0]["mixer"] for t in results.trials}
     assert mixers <= {"my_lensing.my_mixer", "my_study"}
