@@ -8,10 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from nas.models.inference import image_files
 from trainers.data import Dataset, Folder, load, source_from_dict, source_to_dict
 from trainers.data.folder.image_file import UNREADABLE, Reading, read_stored
-from trainers.data.folder.layouts import find_stacks
+from trainers.data.folder.layouts import scan
+from trainers.data.folder.listing import Entry
+from trainers.data.folder.stack import Place
+from trainers.data.folder.stacked import array_name, find_stacks
 from trainers.errors import TrainingError
 
 SPLITS = ("train", "val", "test")
@@ -415,3 +420,119 @@ def test_classes_name_the_numbers_of_any_layout(tmp_path: Path, rng, layout: str
     assert pairs(data) == expected(images, np.array(names)[numbers])
     with pytest.raises(TrainingError, match=r"has the class '2(\.0)?', but classes names no_sub, cdm, for 0 to 1"):
         read(root, classes="no_sub,cdm")
+
+
+def write_pictures(folder: Path, count: int = 8) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
+@pytest.mark.parametrize("beside", ["best.pth", "results.npz"])
+def test_weights_or_results_beside_pictures_and_their_table_are_not_the_data(tmp_path: Path, beside: str) -> None:
+    root = tmp_path / "data"
+    write_pictures(root)
+    (root / "labels.csv").write_text("id,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(8)))
+    alone = scan(root)
+    if beside == "best.pth":
+        torch.save({"conv.weight": torch.rand(4, 1, 3, 3), "conv.bias": torch.rand(4)}, root / beside)
+    else:
+        np.savez(root / beside, auc=np.float64(0.9))
+    assert scan(root) == alone
+    assert [file.name for file in image_files([root])] == [f"{i}.png" for i in range(8)]
+
+
+def test_a_file_of_arrays_above_folders_of_pictures_is_none_of_them(tmp_path: Path) -> None:
+    for label in "ab":
+        write_pictures(tmp_path / "data" / label, 3)
+    np.savez(tmp_path / "data" / "emb.npz", x=np.zeros((6, 8, 8)), y=np.arange(6))
+    pictures = [tmp_path / "data" / label / f"{i}.png" for label in "ab" for i in range(3)]
+    assert image_files([tmp_path / "data"]) == pictures
+    assert [entry.path for entry in scan(tmp_path / "data").entries] == pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("center_y", "center_y"), ("theta_y", "theta_y"), ("test_value_x", "value_x"), ("a_test_b", "a_test_b"),
+        ("train_theta_E", "theta_E"), ("theta_E-val", "theta_E"), ("train/theta_E", "theta_E"), ("set/test/z", "set_z"),
+        ("testing", None), ("y", None), ("train_labels", None), ("values_test", None), ("Axion_Mass", "axion_mass"),
+    ],
+)  # fmt: skip
+def test_the_name_of_an_array_is_its_targets_but_for_the_split_at_an_end(name: str, target: str | None) -> None:
+    assert array_name(Place(Path("set.npz"), name)) == target
+    assert "/" in name or array_name(Place(Path(f"{name}.npy"))) == target
+
+
+def in_order(root: Path) -> list[Entry]:
+    return sorted(scan(root).entries, key=lambda entry: entry.row)
+
+
+def numbers_of(root: Path) -> dict[str, np.ndarray]:
+    entries = in_order(root)
+    return {name: np.array([entry.targets[name] for entry in entries]) for name in entries[0].targets}
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+@pytest.mark.parametrize("names", [("labels", "redshift"), ("y", "z"), ("value", "z"), ("theta", "theta_y")])
+def test_no_number_beside_stacked_images_is_dropped(
+    tmp_path: Path, rng: np.random.Generator, names: tuple[str, str], one_file: bool
+) -> None:
+    arrays = {"images": rng.random((20, 8, 8)), **{name: rng.random(20) for name in names}}
+    if one_file:
+        np.savez(tmp_path / "set.npz", **arrays)
+    else:
+        for name, array in arrays.items():
+            np.save(tmp_path / f"{name}.npy", array)
+    found = numbers_of(tmp_path)
+    called = ["number" if name in ("labels", "y", "value") else name for name in names]
+    assert set(found) == set(called)
+    for name, target in zip(names, called, strict=True):
+        assert (found[target] == arrays[name]).all()
+
+
+def test_classes_are_the_labels_beside_other_whole_numbers_and_one_hot_rows_beside_numbers(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    images, kinds, redshift = rng.random((30, 8, 8)), np.arange(30) % 3, rng.random(30)
+    arrays = {"images": images, "labels": np.eye(3)[kinds], "redshift": redshift, "ids": np.arange(30)}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert [entry.label for entry in in_order(tmp_path)] == [str(kind) for kind in kinds]
+    assert (numbers_of(tmp_path)["redshift"] == redshift).all()
+
+
+def test_two_arrays_for_one_target_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    images, numbers = rng.random((20, 8, 8)), rng.random(20)
+    for i, names in enumerate((("value", "number"), ("train_z", "z_train"))):
+        np.savez(tmp_path / f"{i}.npz", **{"train_x" if i else "x": images}, **dict.fromkeys(names, numbers))
+        says = rf"{names[0]} and \S*{names[1]} both hold the target {'z' if i else 'number'}; give"
+        with pytest.raises(TrainingError, match=says):
+            scan(tmp_path / f"{i}.npz")
+
+
+def test_a_label_that_is_no_array_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "set.npz", x=rng.random((1, 8, 8)), y=np.int64(3))
+    with pytest.raises(TrainingError, match=r"labels of shape \(\); expected one for each of 1 images"):
+        scan(tmp_path / "set.npz", reading=Reading(key=("x", "y")))
+
+
+def test_a_header_that_is_cut_is_an_unreadable_file(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.save(tmp_path / "images.npy", rng.random((20, 16, 16)))
+    np.save(tmp_path / "labels.npy", np.arange(20) % 2)
+    np.savez(tmp_path / "set.npz", x=rng.random((20, 16, 16)), y=np.arange(20) % 2)
+    for name in ("images.npy", "set.npz"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole.replace(b"(20, 16, 16)", b"(20, 16, 16["))
+    with pytest.raises(TrainingError, match=r"set.npz: cannot be read \(.*(header|CRC)"):
+        scan(tmp_path / "set.npz")
+    (tmp_path / "set.npz").unlink()
+    with pytest.raises(TrainingError, match="has no class folders"):
+        scan(tmp_path)
+
+
+def test_a_number_alone_is_a_name_and_what_is_no_text_is_refused() -> None:
+    assert Reading(hdu=0) == Reading(hdu="0")
+    for wrong in (True, 1.5):
+        with pytest.raises(TrainingError, match=f"key is {wrong}; expected the names of the images'"):
+            Reading(key=wrong)

@@ -18,6 +18,7 @@ from search_space import ArchitectureError, Range, from_dict
 from studies import Configuration, StudyError, StudySpec, TrainSpace
 from trainers.config import TrainConfig
 from trainers.data.folder.image_file import UNREADABLE, normal_form, read_stored
+from trainers.data.folder.layouts import scan
 from trainers.data.folder.object_array import restricted_unpickler
 from trainers.errors import TrainingError
 
@@ -87,6 +88,7 @@ def images():
         "d.png": lambda file: Image.fromarray(picture[..., 0].astype(np.uint16) * 200).save(file, format="PNG"),
         "e.jpg": lambda file: Image.fromarray(picture).save(file, format="JPEG"),
         "f.fits": lambda file: fits.PrimaryHDU(rng.random((6, 6))).writeto(file),
+        "g.npz": lambda file: np.savez(file, x=rng.random((6, 6))),
     }.items():
         made = io.BytesIO()
         save(made)
@@ -124,6 +126,30 @@ def test_a_damaged_image_is_refused_or_read(name, edits, kept, tmp_path_factory)
     except UNREADABLE:
         return
     assert array.ndim == 3
+
+
+def stacked():
+    made = io.BytesIO()
+    np.save(made, np.zeros((6, 6, 6)))
+    return made.getvalue()
+
+
+STACK = stacked()
+
+
+@FEW
+@given(edits=EDITS, kept=st.just(1.0) | st.floats(0, 1))
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_stacked_arrays_are_refused_or_read(edits, kept, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "stack"
+    folder.mkdir(exist_ok=True)
+    (folder / "images.npy").write_bytes(edited(STACK, edits, kept))
+    np.save(folder / "labels.npy", np.arange(6) % 2)
+    try:
+        found = scan(folder).entries
+    except UNREADABLE:
+        return
+    assert {entry.path.name for entry in found} == {"images.npy"}
 
 
 STARTED = []

@@ -20,10 +20,10 @@ from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored, prepared
-from trainers.data.folder.layouts import stacks_in
-from trainers.data.folder.named_arrays import Rows
+from trainers.data.folder.named_arrays import Rows, is_named_arrays
 from trainers.data.folder.objects import channels
 from trainers.data.folder.stack import rows_of
+from trainers.data.folder.stacked import stacks_in
 from trainers.data.given import to_array
 from trainers.errors import TrainingError
 from trainers.evaluate import turned
@@ -120,12 +120,15 @@ def predictions(model: LensModel, images: Images, *, views: int, symmetry: int =
 def image_files(paths: Sequence[Path]) -> list[Path]:
     """The files in `paths`, and the sorted images below its folders. UserError if a path is missing or has none.
 
-    In a folder of stacked arrays, they are the files of images.
+    In a folder of stacked arrays, they are the files of images. Files of named arrays count only in a folder without
+    other images in it or below.
     """
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
             found = stacks_in(path) or sorted(images_below(path))
+            above = {outer for folder in {file.parent for file in found} for outer in folder.parents}
+            found = [file for file in found if file.parent not in above or not is_named_arrays(file.name)]
             if not found:
                 raise UserError(f"{path} holds no images; expected files ending in {', '.join(EXTENSIONS)}")
             files += found

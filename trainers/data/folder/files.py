@@ -25,8 +25,8 @@ def is_image(name: str) -> bool:
 
 
 def images_among(names: Iterable[str]) -> list[str]:
-    """The images among the files of one folder. Files of named arrays are some only where they are alone: they are
-    taken for a network's weights or for results beside pictures."""
+    """The images among the files of one folder. Files of named arrays count only in a folder without other images,
+    beside which they are a network's weights or results."""
     found = [name for name in names if is_image(name)]
     return [name for name in found if name.lower().endswith(ALONE)] or found
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pickle
-import tokenize
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +30,6 @@ MODES = {"1": "L", "L": "L", "LA": "L", "I;16": "I", "I;16B": "I", "I;16L": "I",
 DEEP = ("RGB;16B", "RGBA;16B", "LA;16B")  # Pillow's names of what it reads with 8 bits
 UNREADABLE = (
     OSError, ValueError, SyntaxError, EOFError, zlib.error, pickle.UnpicklingError, Image.DecompressionBombError,
-    tokenize.TokenError,  # numpy's, of a header
 )  # fmt: skip
 """The errors that reading a damaged image may raise."""
 FEW, CHANNELS = 4, 16
@@ -80,8 +79,12 @@ class Reading:
         return self.key[0] if self.key else None
 
 
-def names_in(option: str, given: str | Sequence[object], expected: str) -> tuple[str, ...]:
-    """The names in `given`, which may be text with commas. TrainingError if there are none."""
+def names_in(option: str, given: object, expected: str) -> tuple[str, ...]:
+    """The names in `given`, which may be text with commas or one number. TrainingError if there are none."""
+    if isinstance(given, Integral) and not isinstance(given, bool):
+        given = str(given)
+    if not isinstance(given, Iterable):
+        raise TrainingError(f"{option} is {given!r}; expected {expected}")
     names = tuple(str(name).strip() for name in (given.split(",") if isinstance(given, str) else given))
     if not all(names) or not names:
         raise TrainingError(f"{option} is {given!r}; expected {expected}")
@@ -192,7 +195,7 @@ def unpack(array: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
 
 def bare_name(values: Sequence[float]) -> str:
     """The target that numbers without a name are: axion masses in eV are recognised by their size, about 1e-23."""
-    return "axion_mass" if all(0 < value < 1e-10 for value in values) else NUMBER
+    return "axion_mass" if values and all(0 < value < 1e-10 for value in values) else NUMBER
 
 
 def chans_first(array: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number], or names with numbers (values.py): without classes
 table                     images, and a CSV file that names each and its class (table.py)
-stacked                   one array of images and one of labels (stack.py), for each split or for all; also in one file
+stacked                   one array of images and one of labels (stacked.py), for all or each split; also in one file
 
 Each image is a file, or a file for each band (objects.py).
 """
@@ -17,35 +17,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
-from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading, bare_name
+from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
 from trainers.data.folder.listing import Entry, Listing
-from trainers.data.folder.named_arrays import NAMED_ARRAYS, PICKLE, TENSORS, is_named_arrays
-from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, SPLIT_NAMES, by_name, canonical, split_of, target_name
+from trainers.data.folder.named_arrays import PICKLE, TENSORS, is_named_arrays
+from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, split_of
 from trainers.data.folder.object_array import read_npy
 from trainers.data.folder.objects import band_of, refuse_planes
-from trainers.data.folder.stack import (
-    RAW_EXTENSIONS,
-    Place,
-    Raw,
-    Stack,
-    count_images,
-    find_named,
-    find_pair,
-    open_labels,
-)
+from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
+from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
 from trainers.data.folder.table import find_table, table_entries
 from trainers.data.folder.values import values_in, with_values
 from trainers.errors import TrainingError
 
 PICKLES = (*TENSORS, ".pkl", ".pickle")
 NO_FOLDERS = "has no class folders; expected at least two folders of images, such as no_sub/ and sub/"
-MOST_STACKS = 6
-"""Files of stacked arrays, at most: images and labels of three splits."""
-NO_TARGETS = ("y", "label", "labels", "target", "targets", "value", "values", "number", "numbers")
 ARCHIVES = (".zip", ".tgz", ".gz", ".tar")
 
 
@@ -65,7 +52,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
     folders = [] if alone else subfolders(root)
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
-    stacks = {} if folders else find_stacks(root, raw, reading.key)
+    stacks = find_stacks(root, raw, reading.key)
     table = None if stacks or not among_images(root, folders) else find_table(root)
     if stacks:
         each = [stack_entries(stack, split, raw) for split, stack in stacks.items()]
@@ -227,85 +214,3 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
             f"{root} has no class folders; expected at least two, images with numbers, a table, or stacked arrays"
         )
     raise TrainingError(f"{root} {NO_FOLDERS}")
-
-
-def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None = None) -> Mapping[str | None, Stack]:
-    """The stacked arrays of each split; empty if there are none.
-
-    `root` is a folder, or a file of named arrays, in which `keys` choose as in `Reading`. TrainingError if it is not
-    clear which of them are meant.
-    """
-    if root.is_file():
-        return find_named([root], keys)
-    suffixes = (".npy", *RAW_EXTENSIONS)
-    kinds = (*suffixes, *NAMED_ARRAYS)
-    found = sorted(f for f in root.iterdir() if f.suffix.lower() in kinds and f.is_file() and not ignored(f.name))
-    files = [file for file in found if file.suffix.lower() in suffixes]
-    if not files and 1 <= len(found) <= MOST_STACKS:
-        return find_named(found, keys)
-    if not 2 <= len(files) <= MOST_STACKS:
-        return {}
-    groups: dict[str | None, list[Path]] = {}
-    for file in files:
-        words = re.split(r"[^a-z]+", file.stem.lower())
-        groups.setdefault(next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None), []).append(file)
-    pairs = {split: find_pair(group, raw) for split, group in groups.items()}
-    if len(pairs) > 1 and "train" not in pairs:
-        return {}
-    return {split: pair for split, pair in pairs.items() if pair} if all(pairs.values()) else {}
-
-
-def stacks_in(folder: Path) -> list[Path]:
-    """The files with the images of stacked arrays; none if it is not clear which arrays are meant."""
-    try:
-        return list(dict.fromkeys(stack.images.path for stack in find_stacks(folder).values()))
-    except TrainingError:
-        return []
-
-
-def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entry]:
-    """The rows of a stacked array as images. Labels that are not whole numbers are regression targets."""
-    (file, name), count = stack.images, count_images(stack.images, raw)
-    stats = [path.stat() for path in (file, *stack.files)]
-    size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
-    targets = {known: numbers_of(place, count) for place in stack.targets if (known := array_name(place))}
-    labels = [LENS] * count
-    if stack.labels:
-        values = open_labels(stack.labels, count)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels")
-        if values.dtype.kind == "f" and (values != np.round(values)).any():
-            targets[array_name(stack.labels) or bare_name(values.tolist())] = values
-        else:
-            labels = [canonical(str(label)) for label in classes_of(values, stack.labels.path)]
-
-    def entry(row: int) -> Entry:
-        numbers = {known: float(values[row]) for known, values in targets.items() if not np.isnan(values[row])}
-        return Entry(file, split, labels[row], size, mtime_ns, row, numbers, array=name)
-
-    return [entry(row) for row in range(count)]
-
-
-def numbers_of(place: Place, count: int) -> np.ndarray:
-    """A regression target of each of `count` images, (count,), NaN where unknown. TrainingError if one is infinite."""
-    values = open_labels(place, count).astype(float)
-    if np.isinf(values).any():
-        raise TrainingError(f"{place.path} holds infinite numbers in {place.name}")
-    return values
-
-
-def classes_of(values: np.ndarray, file: Path) -> np.ndarray:
-    """Labels as the names or whole numbers of classes. TrainingError if they are neither, or too many."""
-    if values.dtype.kind in "biuf":
-        values = values.astype(np.int64)
-        if len(np.unique(values)) > 1000:
-            raise TrainingError(f"{file} holds more than 1,000 different labels; expected classes")
-    elif values.dtype.kind != "U":
-        raise TrainingError(f"{file} holds {values.dtype} values; expected class numbers, names or regression targets")
-    return values
-
-
-def array_name(place: Place) -> str | None:
-    """The target that the name of an array or its file says: `train_theta_E` is theta_E, `labels` is none."""
-    words = re.split(r"[-_. /]+", place.path.stem if place.name is None else place.name)
-    return target_name("_".join(w for w in words if w.lower() not in SPLIT_NAMES and w.lower() not in NO_TARGETS))

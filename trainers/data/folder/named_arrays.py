@@ -71,7 +71,7 @@ class NamedArray:
     @property
     def plain(self) -> str:
         """Its name in lower case, without that of a split."""
-        return "_".join(word for word in words(self.name) if word not in SPLIT_NAMES)
+        return plain(self.name)
 
     def is_key(self, key: str) -> bool:
         """Whether the user means it by `key`: its name, or that without a split."""
@@ -80,6 +80,11 @@ class NamedArray:
 
 def words(name: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", name.lower())
+
+
+def plain(name: str) -> str:
+    """The words of a name in lower case, without those of a split."""
+    return "_".join(word for word in words(name) if word not in SPLIT_NAMES)
 
 
 def split_in(name: str) -> str | None:

@@ -46,7 +46,10 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow."""
+    """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow.
+
+    ValueError if it is damaged.
+    """
     major, _ = np.lib.format.read_magic(file)
     size = file.read(2 if major == 1 else 4)
     return parsed(major, size + file.read(min(int.from_bytes(size, "little"), LONGEST_HEADER)))
@@ -56,8 +59,11 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 def parsed(major: int, header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Parse a header, which images of one kind share: that takes longer than to read a small image."""
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    with PARSING:
-        return read(BytesIO(header))
+    try:
+        with PARSING:
+            return read(BytesIO(header))
+    except Exception as error:  # numpy parses it as Python, whose errors are of many kinds
+        raise ValueError(f"its header is damaged ({error})") from error
 
 
 class Array:

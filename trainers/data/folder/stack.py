@@ -16,12 +16,14 @@ import numpy as np
 
 from trainers.data.folder.image_file import FEW, Reading
 from trainers.data.folder.named_arrays import (
+    LABELS,
     NamedArray,
     Rows,
     arrays_in,
     choose_images,
     choose_labels,
     is_named_arrays,
+    plain,
     split_in,
 )
 from trainers.data.folder.object_array import read_header
@@ -47,6 +49,9 @@ class Place(NamedTuple):
 
     path: Path
     name: str | None = None  # in a file of several arrays
+
+    def __str__(self) -> str:
+        return str(self.path) if self.name is None else f"{self.path}:{self.name}"
 
 
 class Stack(NamedTuple):
@@ -129,7 +134,7 @@ def open_labels(place: Place, images: int) -> np.ndarray:
     """Labels or numbers, (images,): integers, floats or names. TrainingError if there is not one for each image."""
     path = place.path
     if place.name is not None:
-        labels = np.asarray(open_named(place)[:])
+        labels = np.asarray(open_named(place)[...])
     elif has_header(path):
         labels = np.load(path, allow_pickle=False)
     else:
@@ -141,7 +146,7 @@ def open_labels(place: Place, images: int) -> np.ndarray:
             )
         labels = np.fromfile(path, dtype=f"i{size}")
     labels = class_numbers(labels)
-    if labels.size != images or labels.shape[0] != images:
+    if labels.shape[:1] != (images,) or labels.size != images:
         raise TrainingError(
             f"{path} holds labels of shape {labels.shape}; expected one for each of {images} images, or one-hot rows"
         )
@@ -162,18 +167,19 @@ def class_numbers(labels: np.ndarray) -> np.ndarray:
 
 def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
     """The images' file among `files` and the labels', or those of several numbers; None if there are no such."""
+    arrays: dict[Path, np.ndarray] = {}
     sizes: dict[Path, int] = {}
     images: list[Path] = []
     labels: list[Path] = []
     rows: list[Path] = []  # one-hot labels, or one image
     for path in files:
         if path.suffix.lower() == ".npy" and has_header(path):
-            try:
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-            except ValueError:  # an object array is never a stack
+            array = mapped(path)
+            if array is None:
                 return None
             one_each = array.ndim > 0 and array.size == len(array)
             (labels if one_each else rows if array.ndim == 2 else images).append(path)
+            arrays[path] = array
         elif raw is not None or path.suffix.lower() in RAW_EXTENSIONS:
             sizes[path] = path.stat().st_size
     if sizes:  # without headers, the larger file is the one with the images
@@ -181,18 +187,29 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
-    if len(images) == len(rows) == 1 and not labels:
-        stack, one_hot = open_images(Place(images[0]), raw).shape, np.load(rows[0], mmap_mode="r").shape
+    numbers = [path for path in labels if path in arrays and arrays[path].dtype.kind == "f"]
+    if len(images) == len(rows) == 1:
+        stack, one_hot = open_images(Place(images[0]), raw).shape, arrays[rows[0]].shape
         if one_hot[0] == stack[0] and one_hot[1] < max(stack[1:]):  # not the same image in grey
-            labels, rows = rows, []
+            labels, rows = labels + rows, []
     images += rows
-    numbers = [path for path in labels if path not in sizes and np.load(path, mmap_mode="r").dtype.kind == "f"]
     if len(labels) > 1:
-        labels = [path for path in labels if path not in numbers]
+        called = [path for path in labels if plain(path.stem) in LABELS]
+        labels = called or [path for path in labels if path not in numbers]
     if len(images) != 1 or len(labels) > 1 or not (labels or numbers):
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
     return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets)
+
+
+def mapped(path: Path) -> np.ndarray | None:
+    """The array in a `.npy` file; None if it is damaged or holds objects, and so is no stack."""
+    try:
+        with path.open("rb") as file:
+            shape, fortran, dtype = read_header(file)
+            return None if dtype.hasobject else np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    except (OSError, ValueError):
+        return None
 
 
 def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict[str | None, Stack]:

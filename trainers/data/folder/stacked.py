@@ -1,0 +1,130 @@
+"""The layout of stacked arrays: which files of a folder are such, and their rows as images with classes and targets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainers.data.folder.files import ignored, images_in, subfolders
+from trainers.data.folder.image_file import bare_name
+from trainers.data.folder.listing import Entry
+from trainers.data.folder.named_arrays import is_named_arrays
+from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, target_name
+from trainers.data.folder.stack import (
+    RAW_EXTENSIONS,
+    Place,
+    Raw,
+    Stack,
+    count_images,
+    find_named,
+    find_pair,
+    open_labels,
+)
+from trainers.errors import TrainingError
+
+MOST_STACKS = 6
+"""Files of stacked arrays, at most: images and labels of three splits."""
+NO_TARGETS = ("", "y", "label", "labels", "target", "targets", "value", "values", "number", "numbers")
+"""Names of arrays that do not say what their numbers are."""
+SPLIT = "|".join(SPLIT_NAMES)
+AT_ENDS = re.compile(rf"^(?:{SPLIT})(?:[-_. ]+|$)|[-_. ]+(?:{SPLIT})$", re.IGNORECASE)
+"""The name of a split at the beginning or end of another name."""
+
+
+def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None = None) -> Mapping[str | None, Stack]:
+    """The stacked arrays of each split; empty if there are none.
+
+    `root` is a folder, or a file of named arrays, in which `keys` choose as in `Reading`. Beside other images or
+    folders, files of named arrays are none. TrainingError if it is not clear which of them are meant.
+    """
+    if root.is_file():
+        return find_named([root], keys)
+    if subfolders(root):
+        return {}
+    suffixes = (".npy", *RAW_EXTENSIONS)
+    files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name))
+    named_arrays = sorted(Path(file) for file in images_in(root) if is_named_arrays(file.name))
+    if not files and 1 <= len(named_arrays) <= MOST_STACKS:
+        return find_named(named_arrays, keys)
+    if not 2 <= len(files) <= MOST_STACKS:
+        return {}
+    groups: dict[str | None, list[Path]] = {}
+    for file in files:
+        words = re.split(r"[^a-z]+", file.stem.lower())
+        groups.setdefault(next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None), []).append(file)
+    pairs = {split: find_pair(group, raw) for split, group in groups.items()}
+    if len(pairs) > 1 and "train" not in pairs:
+        return {}
+    return {split: pair for split, pair in pairs.items() if pair} if all(pairs.values()) else {}
+
+
+def stacks_in(folder: Path) -> list[Path]:
+    """The files with the images of stacked arrays; none if it is not clear which arrays are meant."""
+    try:
+        return list(dict.fromkeys(stack.images.path for stack in find_stacks(folder).values()))
+    except TrainingError:
+        return []
+
+
+def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entry]:
+    """The rows of a stacked array as images. Labels that are not whole numbers are a regression target."""
+    (file, name), count = stack.images, count_images(stack.images, raw)
+    stats = [path.stat() for path in (file, *stack.files)]
+    size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
+    numbers = {place: numbers_of(place, count) for place in stack.targets}
+    labels = [LENS] * count
+    if stack.labels:
+        values = open_labels(stack.labels, count)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels")
+        if values.dtype.kind == "f" and (values != np.round(values)).any():
+            numbers[stack.labels] = values
+        else:
+            labels = [canonical(str(label)) for label in classes_of(values, stack.labels.path)]
+    targets = by_target(numbers)
+
+    def entry(row: int) -> Entry:
+        known = {target: float(values[row]) for target, values in targets.items() if not np.isnan(values[row])}
+        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name)
+
+    return [entry(row) for row in range(count)]
+
+
+def by_target(numbers: Mapping[Place, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of numbers by the names of their targets. TrainingError if two have one name, or both have none."""
+    found: dict[str, Place] = {}
+    for place, values in numbers.items():
+        target = array_name(place) or bare_name(values[~np.isnan(values)].tolist())
+        if (other := found.setdefault(target, place)) != place:
+            raise TrainingError(f"{other} and {place} both hold the target {target}; give each a name of its own")
+    return {target: numbers[place] for target, place in found.items()}
+
+
+def numbers_of(place: Place, count: int) -> np.ndarray:
+    """A regression target of each of `count` images, (count,), NaN where unknown. TrainingError if one is infinite."""
+    values = open_labels(place, count).astype(float)
+    if np.isinf(values).any():
+        raise TrainingError(f"{place.path} holds infinite numbers in {place.name}")
+    return values
+
+
+def classes_of(values: np.ndarray, file: Path) -> np.ndarray:
+    """Labels as the names or whole numbers of classes. TrainingError if they are neither, or too many."""
+    if values.dtype.kind in "biuf":
+        values = values.astype(np.int64)
+        if len(np.unique(values)) > 1000:
+            raise TrainingError(f"{file} holds more than 1,000 different labels; expected classes")
+    elif values.dtype.kind != "U":
+        raise TrainingError(f"{file} holds {values.dtype} values; expected class numbers, names or regression targets")
+    return values
+
+
+def array_name(place: Place) -> str | None:
+    """The target that the name of an array or its file says: `train_theta_E` is theta_E, `labels` is none."""
+    name = place.path.stem if place.name is None else place.name
+    parts = [AT_ENDS.sub("", part) for part in name.split("/")]
+    plain = "_".join(part for part in parts if part)
+    return None if plain.lower() in NO_TARGETS else target_name(plain)
