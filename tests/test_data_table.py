@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 from trainers.data import Folder, load
+from trainers.data.folder.layouts import scan
 from trainers.errors import TrainingError
 
 
@@ -88,3 +90,29 @@ def test_a_challenges_tables_are_read_as_classes_or_numbers(tmp_path):
     assert set(data.train.targets) == {"target"}, "numbers that are not whole are no classes"
     with pytest.raises(TrainingError, match=r"cells that are no numbers: theta_E \('x'\); mend or empty them"):
         loaded(write(tmp_path / "bad", ["ID,theta_E", "000,x", *(f"{i:03},{i}" for i in range(1, 30))]), tmp_path)
+
+
+@pytest.mark.parametrize("cell", ["nan", "NA", "none", ""])
+def test_an_image_whose_flag_is_not_known_has_no_class(tmp_path, cell):
+    flags = ["ID,has_substructure", *(f"{i:03},{i % 2 if i else cell}" for i in range(30))]
+    with pytest.raises(TrainingError, match=r"'000' has no has_substructure$"):
+        loaded(write(tmp_path / "flags", flags), tmp_path)
+
+
+def test_none_is_a_class_where_classes_have_names(tmp_path):
+    data = loaded(
+        write(tmp_path / "set", ["id,class", *(f"{i:03},{('none', 'cdm')[i % 2]}" for i in range(30))]), tmp_path
+    )
+    assert data.classes == ("cdm", "none")
+
+
+def test_a_damaged_file_among_those_named_by_their_headers_is_named_if_it_is_missed(tmp_path):
+    rng, lines = np.random.default_rng(0), [f"lens {i},{'ab'[i % 2]}" for i in range(20)]
+    for i in range(20):
+        fits.writeto(tmp_path / f"{i}.fits", rng.random((8, 8)), fits.Header([("ID", f"lens {i}")]))
+    (tmp_path / "damaged.fits").write_bytes((tmp_path / "3.fits").read_bytes()[:100])
+    (tmp_path / "labels.csv").write_text("\n".join(["ID,class", *lines]))
+    assert {entry.path.name for entry in scan(tmp_path).entries} == {f"{i}.fits" for i in range(20)}
+    (tmp_path / "labels.csv").write_text("\n".join(["ID,class", *lines, "lens 20,a"]))
+    with pytest.raises(TrainingError, match=r"names 1 of 21 images .*: 'lens 20'; no ID can be read in damaged.fits$"):
+        scan(tmp_path)

@@ -24,6 +24,9 @@ BESIDE = re.compile(  # the words in the name of what comes with an image
     r"|exposure|coverage|quality|seg|nexp)[a-z]*\d*|(sky|ctx|con|wt|sig|cov|area|time|samp)\d*"
 )
 
+DAMAGED = (OSError, ValueError, TypeError, KeyError, IndexError)
+"""What astropy raises for a damaged file."""
+
 
 @dataclass(frozen=True)
 class Hdu:
@@ -79,20 +82,23 @@ def read_fits(path: Path, names: Sequence[str] | None = None) -> tuple[np.ndarra
                 raise TrainingError("holds no image")
             chosen = choose(found) if names is None else by_names(found, names)
             planes = [np.asarray(units[hdu.number].data) for hdu in chosen]
-    except (TypeError, KeyError, IndexError) as error:  # what astropy raises for a damaged file
+    except (TypeError, KeyError, IndexError) as error:
         raise TrainingError(f"is damaged ({error})") from error
     called = tuple(hdu.name or str(hdu.number) for hdu in chosen) if len(found) > 1 else ()
     return planes[0] if len(planes) == 1 else np.stack(planes), called
 
 
 def header_id(path: Path) -> str | None:
-    """The ID in the header of a FITS file's first HDU that has one; None if none has, or it is no FITS file."""
+    """The ID in the first header of a FITS file that has one; None if none has, or the file is damaged or no FITS."""
     if not path.name.lower().endswith(FITS):
         return None
     from astropy.io import fits
 
-    with fits.open(path) as units:
-        return next((str(unit.header["ID"]).strip() for unit in units if "ID" in unit.header), None)
+    try:
+        with fits.open(path) as units:
+            return next((str(unit.header["ID"]).strip() for unit in units if "ID" in unit.header), None)
+    except DAMAGED:
+        return None
 
 
 def choose(found: Sequence[Hdu]) -> list[Hdu]:

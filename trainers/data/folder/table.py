@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainers.data.folder.files import ignored, images_below
-from trainers.data.folder.fits_file import header_id
+from trainers.data.folder.fits_file import FITS, header_id
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.names import LENS, canonical, split_of, target_name
 from trainers.data.folder.objects import ending
@@ -35,7 +35,7 @@ FLAGS = ("has_", "is_")
 """How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
 KNOWN = ("labels.csv", "metadata.csv")
 UNKNOWN = ("", "nan", "na", "none", "null")
-"""Cells of a number that is not known."""
+"""Cells of what is not known."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ class Table:
         if self.label is None:
             return LENS
         what, cell = self.label.strip().lower(), row[self.label].strip()
-        for flag in FLAGS:
-            if cell and what.startswith(flag):
-                return canonical(what.removeprefix(flag) if float(cell) else f"no_{what.removeprefix(flag)}")
-        return canonical(cell)
+        flag = next((flag for flag in FLAGS if what.startswith(flag)), None)
+        if cell.lower() in UNKNOWN and (flag or cell.lower() != "none"):  # none may be the class without substructure
+            return ""
+        if flag is None:
+            return canonical(cell)
+        return canonical(what.removeprefix(flag) if float(cell) else f"no_{what.removeprefix(flag)}")
 
 
 def find_table(root: Path) -> Table | None:
@@ -141,14 +143,17 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
         for name in (inside, path.name, ending(inside)[0], ending(path.name)[0]):
             places[name].add(path)
     names = [row[table.file].strip().replace("\\", "/").removeprefix("./") for row in table.rows]
+    nameless: list[Path] = []
     if not any(name in places for name in names):
         for path in images_below(root):
             if own := header_id(path):
                 places[own].add(path)
+            else:
+                nameless.append(path)
     if lost := [name for name in names if len(places.get(name, ())) != 1]:
         raise TrainingError(
             f"{table.path} names {len(lost)} of {len(names)} images that are not there, or not just once: "
-            f"{', '.join(map(repr, lost[:3]))}"
+            f"{', '.join(map(repr, lost[:3]))}{without_id(nameless)}"
         )
     entries: dict[Path, Entry] = {}
     for name, row in zip(names, table.rows, strict=True):
@@ -171,6 +176,13 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
     if len(given := {entry.split for entry in entries.values()}) > 1 and None in given:
         raise TrainingError(f"{table.path}: some images have a {table.split} and some have none")
     return list(entries.values())
+
+
+def without_id(files: Sequence[Path]) -> str:
+    """Words for the FITS files without an ID that can be read; none if there are none."""
+    nameless = [path.name for path in files if path.name.lower().endswith(FITS)]
+    more = f" and {len(nameless) - 3} more" if len(nameless) > 3 else ""
+    return f"; no ID can be read in {', '.join(nameless[:3])}{more}" if nameless else ""
 
 
 def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:
