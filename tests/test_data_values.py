@@ -5,7 +5,8 @@ import pytest
 
 from trainers import TrainingError
 from trainers.data import Folder, load
-from trainers.data.folder.values import values_in
+from trainers.data.folder.listing import Entry
+from trainers.data.folder.values import values_in, with_values
 
 RNG = np.random.default_rng(0)
 
@@ -31,6 +32,8 @@ def targets_by_pixel(data):
         ("z=1,theta_E=.5.fits.gz", {"z": 1.0, "theta_E": 0.5}),
         ("theta_E=1.25", {"theta_E": 1.25}),
         ("007 Axion_Mass=1e-23-x.jpg", {"axion_mass": 1e-23}),
+        ("lens_0001_theta_E=1.2_H_0=70.npy", {"theta_E": 1.2, "H_0": 70.0}),
+        ("set_2_lens_0001_z=1.npy", {"z": 1.0}),
         ("z=0.5rot.npy", {}),
         ("z=1.5.2.npy", {}),
         ("labels=3.npy", {}),
@@ -87,3 +90,15 @@ def test_a_stacked_array_of_numbers_is_the_target_of_its_name(tmp_path, called, 
     found = targets_by_pixel(data)
     for image, number in zip(images.astype("f4"), numbers, strict=True):
         assert found[image[None].tobytes()] == {name: pytest.approx(number)}
+
+
+def test_names_that_are_those_of_files_are_refused_in_one_short_line(tmp_path):
+    for i in range(101):
+        (tmp_path / f"lens{i:04}_theta_E=1.2.npy").touch()
+    entries = [Entry(path, None, "lens", 0, 0) for path in sorted(tmp_path.iterdir())]
+    with pytest.raises(
+        TrainingError, match=r"101 different names .* such as lens0000_theta_E; .*lens_0001_the"
+    ) as error:
+        with_values(entries, tmp_path)
+    assert len(str(error.value)) < 400
+    assert len(with_values(entries[:100], tmp_path)) == 100

@@ -13,7 +13,7 @@ from trainers.data.folder.image_file import AS_STORED, Reading
 from trainers.tasks import Named, Task
 
 FORMAT = 2  # format 1 held one network, whose weights had no prefix
-RESIZE = "bilinear, antialiased"  # trainers.data.image_file.resize
+RESIZE = "bilinear, antialiased"  # trainers.data.folder.fit.resize
 
 
 def describe_member(

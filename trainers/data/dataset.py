@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -127,6 +127,12 @@ def joined(first: Split, second: Split) -> Split:
     )
 
 
+def shortened(names: Iterable[str]) -> list[str]:
+    """The names for one line of text: all of a few, or the first five and the number of the others."""
+    known = list(names)
+    return [*known[:5], f"{len(known) - 5} more"] if len(known) > 6 else known
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Three splits with the same classes and the same kind of images."""
@@ -154,13 +160,12 @@ class Dataset:
         dtype = str(self.train.images.dtype).removeprefix("torch.")
         _, chans, height, width = self.train.images.shape
         known = [name for name, values in self.train.targets.items() if not values.isnan().all()]
-        known = [*known[:5], f"{len(known) - 5} more"] if len(known) > 6 else known
         several = f"{len(self.classes)} classes ({', '.join(self.classes)})"
         return ", ".join(
             [
                 f"{self.name}: {several if len(self.classes) > 1 else 'no classes'}",
                 f"{counts} images to train/validate/test",
                 f"{chans}x{height}x{width} {dtype}",
-                *([f"targets {', '.join(known)}"] if known else []),
+                *([f"targets {', '.join(shortened(known))}"] if known else []),
             ]
         )

@@ -108,10 +108,10 @@ def assign(
 
     `together` has a key for every image: those with the same key get the same split (default: `digests`). A remembered
     image stays where it was, unless images that belong together were apart. Where a new one goes depends on its key
-    and the seed, so new images never move an old one, even if the memory is lost, and the shares hold on average within
-    each class. Of a class of fewer than SMALL keys, each split gets its share of them, rounded, and one at least; new
-    keys go where some are missing. If memory leaves a split without any, it borrows the nearest one. TrainingError for
-    a class with too few keys for that.
+    and the seed. In a class of SMALL keys or more, new images thus never move an old one, even if the memory is lost,
+    and the shares hold on average. Of a smaller class, each split gets its share of the keys, rounded, and one at
+    least; new keys fill the splits that lack some, and only the memory keeps old ones in place. If memory leaves a
+    split without any, it borrows the nearest one. TrainingError for a class with too few keys for that.
     """
     together = digests if together is None else together
     share = dict(zip(("test", "val"), (shares[2] / sum(shares), shares[1] / sum(shares)), strict=True))
