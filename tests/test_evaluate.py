@@ -228,6 +228,9 @@ def test_a_model_and_images_that_do_not_belong_together_are_one_clear_line(class
     data = load(SIMULATED, progress=False)
     with pytest.raises(ValueError, match="has the classes a, b, c; the model distinguishes axion, cdm, no_sub"):
         evaluating.evaluate(model, dataclasses.replace(data, classes=("a", "b", "c")))
+    none = dataclasses.replace(data, val=data.val.rows(torch.empty(0, dtype=torch.int64)))
+    with pytest.raises(ValueError, match=r"has no image in split 'val'; give another split or data set$"):
+        evaluating.evaluate(model, none, "val")
     assert main_of("evaluate", ["--model", str(classifier / "models" / "best")]) == 2
     assert capsys.readouterr().err.startswith("error: give either --data")
 

@@ -222,11 +222,33 @@ def test_missing_targets_are_one_clear_line_that_names_those_there_are():
         ({"target": ("a",), "log": 1}, "log is 1; expected True or False"),
         ({"target": ("a",), "mean": (1.0, 2.0)}, "mean is .*; expected one number for each of a"),
         ({"target": ("a",), "sd": ("x",)}, "sd is .*; expected numbers"),
+        ({"target": ("a", "within")}, "target 'within' beside others: its metric r2_within has another meaning"),
+        ({"target": ("class_means_a", "a")}, "target 'class_means_a' beside others: its metric r2_class_means_a has"),
     ],
 )
 def test_what_is_no_regression_is_refused_in_one_line(fields, says):
     with pytest.raises(TrainingError, match=says):
         Regression(**fields)
+
+
+def test_a_record_of_targets_may_be_text_and_a_regression_without_any_has_a_plain_name():
+    assert tasks.from_json({"target": "ab"}) == Regression(("ab",))
+    assert tasks.from_json({"target": ["a", "b"]}) == Regression(("a", "b"))
+    assert str(Regression()) == "regression"
+    assert str(Regression(("within",), with_sigma=True)) == "regression_sigma of within"
+
+
+@pytest.mark.parametrize("name", [5, ["regression"], None])
+def test_what_is_no_name_of_a_task_is_refused_in_one_line(name):
+    with pytest.raises(TrainingError, match=r"task is .*; expected a name \(axion_mass, .*\), or a Regression"):
+        tasks.of_name(name)
+
+
+def test_many_numbers_are_counted_where_one_is_missed():
+    numbers = {f"n{i}": torch.rand(9).double() for i in range(1000)}
+    part = Split(torch.zeros(9, 1, 8, 8), torch.zeros(9, dtype=torch.int64), numbers)
+    with pytest.raises(TrainingError, match=r"it gives n0, n1, n2, n3, n4, 995 more$"):
+        tasks.create("regression", Dataset("many", ("lens",), part, part, part))
 
 
 def test_a_number_without_a_name_is_what_is_asked_for_but_an_axion_mass_has_its_name():
@@ -376,7 +398,7 @@ def own(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    tasks.of_name.cache_clear()
+    tasks._imported.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "their_tasks"]:
         del sys.modules[name]
 

@@ -58,6 +58,8 @@ def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
     """The interval without values that the metric cannot have, such as an AUC above 1."""
     low, high = interval
     name = metrics.base(metric)
+    of_target = [known for known in metrics.OF_ONE_TARGET if name.startswith(f"{known}_")]
+    name = max(of_target, key=len) if of_target and name not in metrics.HIGHER_IS_BETTER else name
     up_to_one = name in metrics.HIGHER_IS_BETTER or name.startswith(metrics.OF_ONE_CLASS)
     from_zero = name not in ("r2", "r2_within", "nll") and (up_to_one or name in metrics.LOWER_IS_BETTER)
     return max(low, 0.0) if from_zero else low, min(high, 1.0) if up_to_one else high

@@ -21,6 +21,8 @@ TPR = tuple(f"tpr_at_fpr_{fpr:g}" for fpr in FALSE_POSITIVE_RATES)
 HIGHER_IS_BETTER = ("auc", "accuracy", "ap", *TPR, "r2", "r2_within")
 OF_ONE_CLASS = ("auc_", "ap_")
 """How the names of one class's metrics begin; higher is better."""
+OF_ONE_TARGET = ("r2", "r2_within", "mae", "rmse", "scatter", "nll")
+"""The metrics that several targets also have each, as in `mae_theta_E`."""
 LOWER_IS_BETTER = ("loss", "ece", "mae", "rmse", "scatter", "nll")
 """In neither: `bias`, which is best at 0, `z_rms` at 1 and `coverage_68` at 0.683; `r2_class_means`, of no network."""
 TURNED = ("auc", "accuracy", "loss", "ap", "mae", "rmse", "r2", "scatter", "nll")

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers import metrics
-from trainers.data.dataset import NUMBER
+from trainers.data.dataset import NUMBER, shortened
 from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class Regression:
             raise TrainingError(f"target is {self.target!r}; expected the names of numbers, such as theta_E,gamma")
         if wrong := [name for name in self.target if not name.isidentifier() or self.target.count(name) > 1]:
             raise TrainingError(f"target {wrong[0]!r}: expected different plain words, such as theta_E,gamma")
+        if wrong := [name for name in self.target if name in self._of_classes()]:
+            raise TrainingError(
+                f"target {wrong[0]!r} beside others: its metric r2_{wrong[0]} has another meaning; rename the number"
+            )
         if not isinstance(self.unit, str) or self.unit.count(",") not in (0, len(self.target) - 1):
             raise TrainingError(
                 f"unit is {self.unit!r}; expected one unit, or one for each of {len(self.target)} targets with commas"
@@ -75,7 +79,8 @@ class Regression:
             object.__setattr__(self, name, tuple(map(float, value)))
 
     def __str__(self) -> str:
-        return f"{'regression_sigma' if self.with_sigma else 'regression'} of {', '.join(self.quantities)}"
+        name = "regression_sigma" if self.with_sigma else "regression"
+        return f"{name} of {', '.join(self.quantities)}" if self.target else name
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -219,6 +224,11 @@ class Regression:
             return split.targets[NUMBER]
         return torch.full((len(split),), float("nan"))
 
+    def _of_classes(self) -> set[str]:
+        """The names of targets whose R2 would have the name of another metric, that of `metrics_in_full`."""
+        each = ("", *(f"_{target}" for target in self.target))
+        return {f"{what}{of}" for what in ("within", "class_means") for of in each} if len(self.target) > 1 else set()
+
     def _of_each(self, *names: str) -> tuple[str, ...]:
         """The names of single targets' metrics; none if there is one target, whose metrics have plain names."""
         return tuple(f"{name}_{target}" for name in names for target in self.target if len(self.target) > 1)
@@ -228,7 +238,11 @@ def given(data: Dataset) -> str:
     """Words for the numbers that the data has of its images."""
     parts = (data.train, data.val, data.test)
     names = dict.fromkeys(name for split in parts for name, values in split.targets.items() if values.isfinite().any())
-    return f"it gives {', '.join(names)}" if names else "it gives no numbers with its images, as simulated lenses do"
+    return (
+        f"it gives {', '.join(shortened(names))}"
+        if names
+        else "it gives no numbers with its images, as simulated lenses do"
+    )
 
 
 def _in_sd(metric: str, value: float, sd: float) -> float:

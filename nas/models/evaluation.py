@@ -18,7 +18,7 @@ from trainers import metrics
 from trainers.data import Dataset, Folder, Source, Split, joined, load
 from trainers.data.folder.fit import in_words
 from trainers.evaluate import SYMMETRIES, metrics_of_views
-from trainers.regression import given
+from trainers.regression import Regression, given
 
 SPLITS = ("all", "train", "val", "test")
 
@@ -70,10 +70,10 @@ def evaluate(
     parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
     images = task.select(_with_classes_of(model, data, _joined(parts)))
     if not len(images):
-        raise UserError(
-            f"{data.name} has no image with {' and '.join(getattr(task, 'target', ()))} in split {split!r}; "
-            f"{given(data)}; give another split or data set"
-        )
+        of, why = "", ""
+        if isinstance(task, Regression):
+            of, why = f" with {' and '.join(task.target)}", f"{given(data)}; "
+        raise UserError(f"{data.name} has no image{of} in split {split!r}; {why}give another split or data set")
     overlap = among(images.images, model.trained_on)
     if not with_training_images:
         if overlap.all():

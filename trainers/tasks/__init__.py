@@ -78,7 +78,6 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-@cache
 def of_name(name: Named) -> Any:
     """The class of a task, or the regression, whose attributes hold for any data.
 
@@ -87,6 +86,13 @@ def of_name(name: Named) -> Any:
     """
     if isinstance(name, Regression):
         return name
+    if not isinstance(name, str):
+        raise TrainingError(f"task is {name!r}; expected a name ({', '.join(known())}), or a Regression")
+    return _imported(name)
+
+
+@cache
+def _imported(name: str) -> Any:
     if name in known():
         return importlib.import_module(f"trainers.tasks.{name}").Task
     if "." not in name and not is_importable(name):
@@ -126,7 +132,8 @@ def from_json(record: str | Mapping[str, Any]) -> Named:
     if isinstance(record, str):
         return record
     try:
-        return Regression(**{**record, "target": tuple(record["target"])})
+        target = record["target"]
+        return Regression(**{**record, "target": target if isinstance(target, str) else tuple(target)})
     except (TypeError, KeyError) as error:
         raise TrainingError(f"task is {record!r}; expected a name, or the fields of a regression") from error
 
