@@ -428,7 +428,7 @@ def write_pictures(folder: Path, count: int = 8) -> None:
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
 
 
-@pytest.mark.parametrize("beside", ["best.pth", "results.npz"])
+@pytest.mark.parametrize("beside", ["best.pth", "results.npz", "features.npy"])
 def test_weights_or_results_beside_pictures_and_their_table_are_not_the_data(tmp_path: Path, beside: str) -> None:
     root = tmp_path / "data"
     write_pictures(root)
@@ -436,10 +436,13 @@ def test_weights_or_results_beside_pictures_and_their_table_are_not_the_data(tmp
     alone = scan(root)
     if beside == "best.pth":
         torch.save({"conv.weight": torch.rand(4, 1, 3, 3), "conv.bias": torch.rand(4)}, root / beside)
-    else:
+    elif beside == "results.npz":
         np.savez(root / beside, auc=np.float64(0.9))
+    else:
+        np.save(root / beside, np.zeros((8, 5)))
+        np.save(root / "labels.npy", np.arange(8) % 2)
     assert scan(root) == alone
-    assert [file.name for file in image_files([root])] == [f"{i}.png" for i in range(8)]
+    assert beside == "features.npy" or [file.name for file in image_files([root])] == [f"{i}.png" for i in range(8)]
 
 
 def test_a_file_of_arrays_above_folders_of_pictures_is_none_of_them(tmp_path: Path) -> None:

@@ -192,11 +192,10 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         stack, one_hot = open_images(Place(images[0]), raw).shape, arrays[rows[0]].shape
         if one_hot[0] == stack[0] and one_hot[1] < max(stack[1:]):  # not the same image in grey
             labels, rows = labels + rows, []
-    images += rows
     if len(labels) > 1:
         called = [path for path in labels if plain(path.stem) in LABELS]
         labels = called or [path for path in labels if path not in numbers]
-    if len(images) != 1 or len(labels) > 1 or not (labels or numbers):
+    if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers):
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
     return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets)

@@ -29,7 +29,7 @@ def with_values(entries: Sequence[Entry], root: Path) -> list[Entry]:
 
     A folder whose name is a value is no class. TrainingError if there are more names of numbers than data sets have.
     """
-    found, names = [], set()
+    found, names = [], set[str]()
     for entry in entries:
         *folders, file = below(root, entry.path).split("/")
         targets = {name: value for part in (*folders, file) if "=" in part for name, value in values_in(part).items()}
