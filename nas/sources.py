@@ -46,7 +46,7 @@ def source_of(
         raise UserError(f"images counts simulated images, not those of {type(data).__name__}; omit it")
     if data_seed is not None and not isinstance(data, Simulated):
         raise UserError(f"data_seed draws simulated images anew, not those of {type(data).__name__}; omit it")
-    options = {name: value for name, value in options.items() if value not in (None, False)}
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
     for name, what in FOLDER_ONLY.items():
         if name in options and not isinstance(data, Folder):
             raise UserError(f"{name} {what}, but the data is no folder of images; omit it")

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 import studies
 from nas.commands.cli import main_of
 from nas.commands.run import options
+from nas.errors import UserError
 from nas.searching.options import adapt
 from nas.searching.settings import parse
 from nas.searching.study import completed, describe, open_ledger
@@ -165,6 +166,25 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
 def test_what_is_searched_for_and_how_can_be_said_on_the_command_line(words, expected):
     spec = resolve(words)
     assert {name: getattr(spec, name) for name in expected} == expected
+
+
+def test_a_target_is_measured_as_the_study_s_own_task_says():
+    def task(name, **options):
+        spec = dataclasses.replace(studies.load("hybrid"), task=name, objective="mae", direction="minimize")
+        return adapt(spec, target=("a", "b"), **options).task
+
+    assert task("regression_sigma") == Regression(("a", "b"), with_sigma=True)
+    assert task(Regression("c", with_sigma=True)) == Regression(("a", "b"), with_sigma=True)
+    assert task("regression_sigma", task="regression") == Regression(("a", "b"))
+    with pytest.raises(UserError, match="task 'axion_mass_sigma' is another: ask for one of these two"):
+        task("axion_mass_sigma")  # its name says what is measured
+    assert task("axion_mass_sigma", task="regression_sigma") == Regression(("a", "b"), with_sigma=True)
+    spec = adapt(studies.load("hybrid"), target="a")
+    assert spec.task == Regression("a"), "of a study of classes"
+
+
+def test_a_proportion_of_splits_may_be_an_array(tmp_path):
+    assert adapt(studies.load("hybrid"), data=tmp_path, split=np.array([70, 15, 15])).data.split == (70, 15, 15)
 
 
 def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):

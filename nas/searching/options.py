@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,15 +46,16 @@ def adapt(
     `reading` are the `options` of `source_of`.
     """
     spec = apply(spec, settings or {})
-    if target is not None or unit is not None or log:
-        asked = spec.task if isinstance(spec.task, Regression) else "regression"
-        task = measuring(asked if task is None else task, target, unit, log)
-    words = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
-    if task is not None and not isinstance(task, Regression):
+    words: dict[str, Any] = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
+    if not isinstance(task, Regression):
         words["task"] = task
     for name, word in words.items():
         if word is not None and not isinstance(word, str):
             raise UserError(f"{name} is {word!r}; expected text")
+    if target is not None or unit is not None or log:
+        measures = isinstance(tasks.of_name(spec.task), Regression)
+        asked = spec.task if measures else "regression"
+        task = measuring(asked if task is None else task, target, unit, log)
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
         check_number(name, value, 1, whole=True)
@@ -92,9 +93,11 @@ def measuring(task: tasks.Named, target: str | Sequence[str] | None, unit: str |
     if not isinstance(asked, Regression) or (isinstance(task, str) and asked.target):
         raise UserError(
             f"target, unit and log say what the task regression or regression_sigma measures; task {str(task)!r} is "
-            "another"
+            "another: ask for one of these two (task)"
         )
-    names: Any = asked.target if target is None else target if isinstance(target, str) else tuple(target)
+    names: Any = asked.target if target is None else target
+    if isinstance(names, Iterable) and not isinstance(names, str):
+        names = tuple(names)
     if not names:
         raise UserError("unit and log belong to a target: name the numbers to measure (target)")
     return replace(asked, target=names, unit=asked.unit if unit is None else unit, log=asked.log or log)
