@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -15,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
+from trainers.lock import acquire, locked
+
+BESIDE = ("-wal", "-shm", "-journal")
+"""How the files end that SQLite keeps beside a database."""
 
 
 @contextmanager
@@ -60,10 +63,15 @@ def _scratch(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield where to write the file, which takes the place of `path` at the end, if nothing is raised."""
+    """Yield where to write the file. It takes the place of `path` at the end, or vanishes on an exception."""
     scratch = _scratch(path)
-    yield scratch
-    os.replace(scratch, path)
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except BaseException:
+        for ending in ("", *BESIDE):
+            scratch.with_name(scratch.name + ending).unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,7 +83,7 @@ def write_text(path: Path, text: str) -> None:
 def remove_left(folder: Path) -> None:
     """Remove what killed processes have left half-written in the folder and those directly below."""
     for path in (*folder.glob(".*.[0-9]*"), *folder.glob("*/.*.[0-9]*")):
-        found = re.fullmatch(r"\..+\.(\d{1,9})(-wal|-shm|-journal)?", path.name)
+        found = re.fullmatch(rf"\..+\.(\d{{1,9}})({'|'.join(BESIDE)})?", path.name)
         if found and not _alive(int(found[1])):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -137,8 +145,8 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
         except BaseException:
             written = {*folder.iterdir()} - before - {lock}
             # Reading an SQLite file leaves two more.
-            if lock not in before and all(path.name.endswith(("-shm", "-wal")) for path in written):
-                lock.unlink()  # while it is held: whoever has opened it by now finds it gone, and makes a new one
+            if lock not in before and all(path.name.endswith(BESIDE) for path in written):
+                lock.unlink()  # while it is held
             raise
         finally:
             os.close(held)
@@ -150,19 +158,10 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
 
 
 def _acquire(lock: Path, busy: str) -> int:
-    """Lock the file and return its descriptor. The lock falls when it is closed, or with the process."""
+    """Lock the file and return its descriptor, as `acquire` does, or raise UserError."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            held = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(held).st_nlink:
-                    return held
-            except BaseException:
-                os.close(held)
-                raise
-            os.close(held)  # its holder has removed it since it was opened
+        return acquire(lock, wait=False)
     except BlockingIOError:
         raise UserError(busy) from None
     except OSError as error:
@@ -171,15 +170,19 @@ def _acquire(lock: Path, busy: str) -> int:
 
 @contextmanager
 def scratch_folder(name: str, place: Path | None = None) -> Iterator[Path]:
-    """A folder in the temporary one, or in `place`. Those that killed processes of ours have left there are removed."""
+    """A folder in the temporary one, or in `place`. Those that killed processes of ours have left there are removed.
+
+    A container or machine that shares `place` does not see the process: while it works, it holds a lock in the folder.
+    """
     place = place or Path(tempfile.gettempdir())
     for left in place.glob(f"{name}-[0-9]*-*"):
-        with suppress(OSError):  # another user's, or another process removes it
+        with suppress(OSError):  # another user's, or another process holds or removes it
             if left.stat().st_uid == os.getuid() and not _alive(int(left.name.split("-")[-2])):
-                shutil.rmtree(left)
+                with locked(left / "lock", wait=False):
+                    shutil.rmtree(left)
     # What a dying process still writes stays behind until the next call.
     made = tempfile.TemporaryDirectory(prefix=f"{name}-{os.getpid()}-", dir=place, ignore_cleanup_errors=True)
-    with made as folder:
+    with made as folder, locked(Path(folder) / "lock"):
         yield Path(folder)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from filelock import FileLock
 from here import work_through_here
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
@@ -26,6 +25,7 @@ from trainers.batch.normalise import Normalisation
 from trainers.data import Dataset, Simulated, Split
 from trainers.evaluate import metrics_of_views
 from trainers.fitted import FITTED
+from trainers.lock import locked
 
 SPEC = StudySpec(
     "toy", "Which toy?", space=ToySpace(("mlp",)), data=Simulated(images=60, image_size=16), epochs=2, min_epochs=2,
@@ -158,7 +158,7 @@ def test_two_retrainings_at_once_train_a_baseline_once(tmp_path, searched, witho
     retrain(results, seeds=1)
     (folder,) = (tmp_path / ".baselines").iterdir()
     del done[:]
-    with FileLock(folder / "lock"):
+    with locked(folder / "lock"):
         retrained = retrain(results, quiet=False)
     assert done == ["trial 0, seed 2"]
     assert "another retraining is training these baselines" in capsys.readouterr().out

@@ -1,12 +1,15 @@
 """The cache with real processes: started at once, and killed half way."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +101,46 @@ def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> No
     assert visible(tmp_path) == []
     folder = cached("data", {"a": 1}, lambda folder: (folder / "whole").touch(), tmp_path)
     assert visible(folder) == ["whole"]
+
+
+def test_whoever_waits_for_a_build_that_fails_builds_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first fails, and removes the lock, while the second waits for it; the third comes while the second builds."""
+    waiting, building, third_waits = threading.Event(), threading.Event(), threading.Event()
+    calls = []
+
+    def flock(held: int, how: int, real: Callable[[int, int], None] = fcntl.flock) -> None:
+        calls.append(held)
+        if len(calls) == 2:
+            waiting.set()
+        if len(calls) > 2 and building.is_set():
+            third_waits.set()
+        real(held, how)
+
+    def fail(folder: Path) -> None:
+        second.start()
+        assert waiting.wait(20)
+        time.sleep(0.05)  # until it waits for the lock
+        raise OSError("disk full")
+
+    def build(folder: Path) -> None:
+        building.set()
+        third.start()
+        assert third_waits.wait(20)
+        assert not third_done.wait(0.1), "it must not build, or take the half for the whole"
+        (folder / "whole").touch()
+
+    def come_third() -> None:
+        cached("data", {}, lambda folder: pytest.fail("built at once"), tmp_path)
+        third_done.set()
+
+    third_done = threading.Event()
+    second = threading.Thread(target=cached, args=("data", {}, build, tmp_path), daemon=True)
+    third = threading.Thread(target=come_third, daemon=True)
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="disk full"):
+        cached("data", {}, fail, tmp_path)
+    assert third_done.wait(20)
+    assert [path.name for folder in tmp_path.glob("data-*") for path in folder.iterdir()] == ["whole"]
 
 
 def test_a_second_load_maps_the_same_files_and_simulates_nothing(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from nas.errors import UserError
-from nas.files import exclusive, replacing, scratch_folder, write_text
+from nas.files import exclusive, replacing, scratch_folder, whole_file, write_text
 from nas.run_folder import run_folder
 
 
@@ -26,6 +26,17 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
                 raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
     assert (tmp_path / "folder" / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_file_is_written_whole_or_nothing_is_left_beside_it(tmp_path, error):
+    """Nor what SQLite puts beside a database: a search whose study cannot be created leaves no folder."""
+    lock = tmp_path / "run" / "lock"
+    with pytest.raises(error), exclusive(lock, "busy"), whole_file(lock.with_name("study.db")) as scratch:
+        for ending in ("", "-wal", "-shm", "-journal"):
+            scratch.with_name(scratch.name + ending).write_text("half")
+        raise error
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_old_folder_is_there_until_the_new_one_is(tmp_path, monkeypatch):
@@ -168,3 +179,11 @@ with scratch_folder("nas-ray") as folder:
     with scratch_folder("nas-ray") as folder:
         assert list(tmp_path.iterdir()) == [folder]
     assert not list(tmp_path.iterdir())
+
+
+def test_the_scratch_folder_of_a_live_process_in_another_container_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.files._alive", lambda pid: False)  # its number means nothing here
+    with scratch_folder("nas-ray", tmp_path) as theirs:
+        with scratch_folder("nas-ray", tmp_path) as ours:
+            assert {*tmp_path.iterdir()} == {theirs, ours}
+        assert list(tmp_path.iterdir()) == [theirs]

@@ -15,7 +15,6 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from filelock import FileLock
 from here import Queue
 from plotly.offline import get_plotlyjs
 from safetensors.torch import load_file
@@ -55,6 +54,7 @@ from trainers.data import Dataset, Folder, Simulated, Split, from_arrays, joined
 from trainers.errors import TrainingError
 from trainers.evaluate import metrics_of_views, predictions
 from trainers.fit import fit
+from trainers.lock import locked
 from trainers.tasks.substructure import Task
 
 SPEC = StudySpec("tiny", "Which is best?", data=Simulated(images=60, image_size=32), epochs=2, min_epochs=2)
@@ -677,7 +677,7 @@ def test_the_test_images_are_counted_over_the_life_of_the_folder(tmp_path, witho
 
 def test_two_retrainings_of_one_study_do_not_run_at_once(tmp_path, capsys):
     make_study(tmp_path / "tiny", [configuration()], [0.6])
-    with FileLock(tmp_path / "tiny" / "retrain.lock"):
+    with locked(tmp_path / "tiny" / "retrain.lock"):
         assert main(["--study", "tiny", "--runs", str(tmp_path)]) == 2
     assert "another retraining is running" in capsys.readouterr().err
 

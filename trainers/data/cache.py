@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
 from trainers.errors import TrainingError
+from trainers.lock import acquire, locked
 
 FORMAT = 2
 """Part of every key. Raise it when the files change, or what the same parameters make of them."""
@@ -55,12 +55,12 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
     """
     final = place(name, key, root)
     root = final.parent
-    lock = FileLock(root / f".{final.name}.lock")
+    lock = root / f".{final.name}.lock"
     try:
         if final.exists():
             return final
         root.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        held = acquire(lock)
     except OSError as error:
         raise TrainingError(
             f"cannot write to the cache {root} ({error.strerror}); set NAS_CACHE to another folder"
@@ -76,19 +76,19 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], roo
             os.replace(scratch, final)
         except Exception:  # not an interrupt, after which the next process resumes
             shutil.rmtree(scratch, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)  # while it is held
             raise
     finally:
-        lock.release()
+        os.close(held)
     return final
 
 
 def remove_abandoned(root: Path) -> None:
     """Delete what killed processes left behind and nobody resumed for a day, as when the files have changed since."""
     for scratch in root.glob(".*.building"):
-        with suppress(FileNotFoundError, Timeout):  # another process has finished it, or is at work on it
+        with suppress(FileNotFoundError, BlockingIOError):  # another process has finished it, or is at work on it
             if time.time() - scratch.stat().st_mtime > 86400:
-                with FileLock(scratch.with_suffix(".lock"), timeout=0):
+                with locked(scratch.with_suffix(".lock"), wait=False):
                     shutil.rmtree(scratch)
 
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from trainers.errors import TrainingError
+from trainers.lock import locked
 
 SHARES = (80.0, 10.0, 10.0)
 """The proportion of train, val and test."""
@@ -51,7 +50,7 @@ def recall(file: Path) -> Memory:
 
 def remember(file: Path, names: Sequence[str], digests: Sequence[str], splits: Sequence[str]) -> None:
     """Add to the memory in `file`, which never forgets anything."""
-    with FileLock(file.with_suffix(".lock")):
+    with locked(file.with_suffix(".lock")):
         old = recall(file)
         new = {
             "splits": {**old.splits, **dict(zip(digests, splits, strict=True))},
