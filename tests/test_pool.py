@@ -202,16 +202,25 @@ def test_a_ray_that_does_not_start_is_started_once_more(monkeypatch, fails):
     def init(**options):
         tried.append(options)
         if len(tried) <= fails:
-            raise Exception("The current node timed out during startup.\nmore")
+            raise Exception(f"The current node timed out during startup.\nmore {len(tried)}")
 
     monkeypatch.setattr(ray_session_module.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_session_module.ray, "init", init)
     monkeypatch.setattr(ray_session_module.ray, "shutdown", lambda: None)
-    failure = pytest.raises(SearchFailed, match=r"does not start on this machine.*timed out during startup\. more\)")
+    failure = pytest.raises(SearchFailed, match=r"does not start on this machine.*timed out .* more 1; then .* more 2\)")
     with failure if fails == 2 else contextlib.nullcontext(), ray_session_module.ray_session(1, Stop()):
         pass
     assert len(tried) == 2
     assert {options["address"] for options in tried} == {"local"}
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_left_without_a_word(monkeypatch, capsys):
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * 15)
+    assert ray_session_module._place() == Path("/xxxxxxxxxxxxxxx")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * 16)
+    assert ray_session_module._place() == Path("/tmp")
+    assert "Ray's files go to /tmp: /xxxxxxxxxxxxxxxx is longer than the 16 bytes" in capsys.readouterr().err
 
 
 def test_the_first_reason_to_stop_stays():

@@ -1,6 +1,7 @@
 """What we rely on beyond the public interfaces of Optuna and Ray: a new version that changes it is noticed here."""
 
 import inspect
+import os
 import pickle
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_ray_prints_its_news_by_the_function_that_we_replace():
     assert "print_to_stdstream(" in inspect.getsource(ray._private.worker.listen_error_messages)
 
 
-def test_ray_takes_the_loopback_address_and_our_token():
+def test_ray_takes_the_loopback_address_and_our_token(monkeypatch):
     """What they do is tested with a real Ray in test_pool.py."""
     assert "if not ray_constants.ENABLE_RAY_CLUSTER:" in inspect.getsource(ray._private.services.get_node_ip_address)
     before = ray._raylet.get_authentication_mode()
@@ -100,6 +101,11 @@ def test_ray_takes_the_loopback_address_and_our_token():
         first = ray._raylet.AuthenticationTokenLoader.instance().get_raw_token()
     with closed_to_others(ray):
         assert ray._raylet.AuthenticationTokenLoader.instance().get_raw_token() != first
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's own")
+    with closed_to_others(ray):
+        assert os.environ["RAY_AUTH_TOKEN"] != "the user's own"
+    assert os.environ["RAY_AUTH_TOKEN"] == "the user's own"
+    assert "RAY_AUTH_MODE" not in os.environ
     assert ray._raylet.get_authentication_mode() == before
 
 

@@ -43,6 +43,7 @@ def closed_to_others(ray: Any) -> Iterator[None]:
     RAY_AUTH_MODE says about tokens holds.
     """
     kept, token = ray._private.ray_constants.ENABLE_RAY_CLUSTER, "RAY_AUTH_MODE" not in os.environ
+    before = os.environ.get("RAY_AUTH_TOKEN")
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # its own address becomes 127.0.0.1
     if token:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -53,6 +54,8 @@ def closed_to_others(ray: Any) -> Iterator[None]:
         ray._private.ray_constants.ENABLE_RAY_CLUSTER = kept
         if token:
             del os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+            if before is not None:
+                os.environ["RAY_AUTH_TOKEN"] = before
             _read_token(ray)
 
 

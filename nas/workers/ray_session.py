@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -76,19 +77,27 @@ def check_cluster() -> None:
 
 
 def _start(tries: int, **options: Any) -> None:
+    """Start Ray, or say why it did not start each time."""
     ray_private.quiet_raylet(ray)
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:  # of any kind: its parts wait for each other, each with its own patience
-        ray.shutdown()
-        if tries == 1:
+    reasons: list[str] = []
+    while True:
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            return
+        except Exception as error:  # of any kind: its parts wait for each other, each with its own patience
+            ray.shutdown()
+            reasons.append(" ".join(str(error).split()) or type(error).__name__)
+            if len(reasons) < tries:
+                continue
             where = f"at RAY_ADDRESS={cluster()}" if cluster() else "on this machine; it may be short of memory or time"
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise SearchFailed(f"Ray does not start {where} ({reason}); run the same command again") from error
-        _start(tries - 1, **options)
+            said = "; then ".join(dict.fromkeys(reasons))
+            raise SearchFailed(f"Ray does not start {where} ({said}); run the same command again") from error
 
 
 def _place() -> Path:
-    """Where Ray's files go: in /tmp if the usual folder leaves no room for the names of sockets."""
+    """Where Ray's files go: in /tmp if the usual folder leaves no room for the names of sockets, which is said."""
     usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
-    return usual if len(os.fsencode(usual)) <= LONGEST else Path("/tmp")
+    if len(os.fsencode(usual)) <= LONGEST:
+        return usual
+    print(f"Ray's files go to /tmp: {usual} is longer than the {LONGEST} bytes that sockets allow", file=sys.stderr)
+    return Path("/tmp")
