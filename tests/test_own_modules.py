@@ -1,4 +1,4 @@
-"""A user's own mixers and study files: found by their name, whole, and with their own errors."""
+"""A user's own mixers, tasks, schedulers and study files: found by their name, whole, and with their own errors."""
 
 import importlib
 import json
@@ -8,14 +8,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 import torch
 
 import studies
+from nas import schedulers
+from nas.errors import UserError
+from nas.report.retraining_page import quantities
+from nas.searching.study import check_objective
 from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, mixers, to_dict
 from studies import Configuration, StudyError, StudySpec
+from trainers.data import Dataset, Split
+from trainers.regression import Regression
 
 ROOT = Path(__file__).resolve().parents[1]
 MIXER = '''
@@ -359,3 +366,60 @@ def test_a_study_file_in_a_linked_folder_is_loaded_twice(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     for folder in ("real", "link", "real"):
         assert studies.load(tmp_path / folder / "linked_study.py").name == "linked"
+
+
+TASK = """
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Task:
+    flat: bool = {flat}
+    classifies, classes, num_outputs, objective, with_sigma = False, (), 2, "mae", False
+
+    @classmethod
+    def of(cls, data):
+        return cls()
+
+    def select(self, split):
+        return split
+
+    def targets(self, split):
+        both = torch.stack([split.labels.double(), -split.labels.double()], 1)
+        return both[:, 0] if self.flat else both
+
+    def predict(self, outputs):
+        return outputs.double()
+
+    def metrics_in_full(self, predicted, targets):
+        return {{"mae": float((predicted - targets).abs().mean())}}
+"""
+
+
+def test_a_task_of_numbers_has_a_column_for_each_and_its_figures_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "two_numbers.py").write_text(TASK.format(flat=False))
+    (tmp_path / "flat_numbers.py").write_text(TASK.format(flat=True))
+    split = Split(torch.zeros(8, 1, 8, 8), torch.arange(8) % 2, {})
+    data = Dataset("made", ("a", "b"), split, split, split)
+    check_objective("two_numbers", "mae", data)
+    with pytest.raises(UserError, match=r"'flat_numbers' has targets of shape \(8,\); expected numbers \(images, targ"):
+        check_objective("flat_numbers", "mae", data)
+    retrained = SimpleNamespace(task="two_numbers", quantity="")
+    assert list(quantities(retrained, 2)) == ["value 1", "value 2"]
+    assert list(quantities(retrained, 1)) == ["value"]
+    retrained.task = Regression(("theta_E", "gamma"), unit="arcsec,")
+    assert list(quantities(retrained, 2)) == ["theta_E [arcsec]", "gamma"]
+
+
+def test_a_scheduler_that_lacks_a_method_is_refused_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "all_of_it.py").write_text("from nas.schedulers.promotion import Scheduler\n")
+    (tmp_path / "old_scheduler.py").write_text(
+        "from nas.schedulers import promotion\n\n\nclass Scheduler(promotion.Scheduler):\n    resume = property()\n"
+    )
+    schedulers.create("all_of_it", (1, 3, 9), 3)
+    with pytest.raises(UserError, match=r"scheduler 'old_scheduler' lacks resume; add what nas.schedulers.Scheduler"):
+        schedulers.create("old_scheduler", (1, 3, 9), 3)

@@ -183,7 +183,7 @@ def test_a_study_of_another_optuna_says_how_to_bring_it_up_to_date(tmp_path):
         only_study(path)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", [*OWN, "create_new_study", "set_study_user_attr", "set_study_system_attr"])
 def test_a_write_waits_for_a_lock_and_says_so_once(name, tmp_path, monkeypatch, capsys):
     """Ten times as long as SQLite itself waits."""
     path = tmp_path / "study.db"
@@ -197,6 +197,9 @@ def test_a_write_waits_for_a_lock_and_says_so_once(name, tmp_path, monkeypatch, 
         "set_trial_user_attr": (trial, "seconds", 1.0),
         "set_trial_system_attr": (trial, "constraints:failed", 1.0),
         "set_trial_state_values": (trial, TrialState.COMPLETE, [0.5]),
+        "create_new_study": ([optuna.study.StudyDirection.MAXIMIZE], "another"),
+        "set_study_user_attr": (study, "question", "why?"),
+        "set_study_system_attr": (study, "metrics", ["auc"]),
     }
     other, begin = sqlite3.connect(path, isolation_level=None, check_same_thread=False), time.monotonic()
     other.execute("BEGIN IMMEDIATE")

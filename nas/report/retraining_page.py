@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -32,6 +32,7 @@ from nas.words import (
     override,
 )
 from trainers import tasks
+from trainers.regression import Regression
 
 KINDS = ("roc", "precision", "confusion")
 STYLE = """
@@ -63,7 +64,6 @@ def page(retrained: Retrained) -> str:
 
 def draw(retrained: Retrained) -> dict[str, go.Figure]:
     figures = {}
-    quantities = getattr(tasks.of_name(retrained.task), "quantities", (retrained.quantity,))
     if retrained.validated and retrained.objective in retrained.configurations[0].spread:
         figures["overview"] = overview(retrained)
     if retrained.sizes:
@@ -73,9 +73,18 @@ def draw(retrained: Retrained) -> dict[str, go.Figure]:
             figures[f"roc-{c.trial}"] = roc(c)
             figures[f"precision-{c.trial}"] = precision_recall(c)
             figures[f"confusion-{c.trial}"] = confusion(c, retrained.classes)
-        for k, points in enumerate(c.points):
-            figures[f"points-{k}-{c.trial}"] = predicted_against_true(points, quantities[k])
+        for k, (points, quantity) in enumerate(zip(c.points, quantities(retrained, len(c.points)), strict=True)):
+            figures[f"points-{k}-{c.trial}"] = predicted_against_true(points, quantity)
     return figures
+
+
+def quantities(retrained: Retrained, count: int) -> Sequence[str]:
+    """What each of `count` numbers is, with its unit; a task that is no `Regression` does not say it."""
+    task = tasks.of_name(retrained.task)
+    if isinstance(task, Regression):
+        return task.quantities
+    name = retrained.quantity or "value"
+    return [name] if count == 1 else [f"{name} {k}" for k in range(1, count + 1)]
 
 
 def summary(retrained: Retrained) -> str:

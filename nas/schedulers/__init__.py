@@ -6,6 +6,7 @@ import pkgutil
 from enum import Enum
 from typing import Protocol
 
+from nas.errors import UserError
 from nas.modules import find_module
 from studies import StudySpec
 from studies.spec import rungs
@@ -62,10 +63,16 @@ def known() -> list[str]:
 
 
 def create(name: str, rungs: tuple[int, ...], factor: int) -> Scheduler:
-    """Return the scheduler `name`: one of ours, or the dotted name of a module. It may use fewer than these rungs."""
+    """Return the scheduler `name`: one of ours, or the dotted name of a module. It may use fewer than these rungs.
+
+    UserError if there is none, or it lacks what `Scheduler` has.
+    """
     scheduler: Scheduler = find_module(name, "scheduler", "nas.schedulers", known(), "Scheduler").Scheduler(
         rungs, factor
     )
+    needed = (*Scheduler.__annotations__, *(member for member in vars(Scheduler) if not member.startswith("_")))
+    if lacking := [member for member in needed if not hasattr(scheduler, member)]:
+        raise UserError(f"scheduler {name!r} lacks {', '.join(lacking)}; add what nas.schedulers.Scheduler has")
     return scheduler
 
 

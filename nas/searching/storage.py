@@ -9,7 +9,6 @@ can read it.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import sqlite3
@@ -29,6 +28,7 @@ import sqlalchemy.exc
 from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, Connection, UniqueConstraint, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import Insert, insert
@@ -56,9 +56,10 @@ END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS
 
 
 def open_storage(path: Path) -> RDBStorage:
-    """Open the SQLite storage at `path`, or create it. It waits minutes to record a trial, and flushes not every write.
+    """Open the SQLite storage at `path`, or create it. It waits minutes to write while another program holds a lock.
 
-    A write-ahead log with synchronous=NORMAL survives a killed process; a power cut loses at most the last moments.
+    It does not flush every write to the disk. A write-ahead log with synchronous=NORMAL survives a killed process; a
+    power cut loses at most the last moments.
     """
     storage = StudyStorage(_url(str(path)), engine_kwargs={"connect_args": {"timeout": AT_ONCE}})
 
@@ -149,22 +150,37 @@ def _patient(write: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(write)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        begin = time.monotonic()
-        for attempt in itertools.count():
+        begin, said = time.monotonic(), False
+        while True:
             try:
                 return write(*args, **kwargs)
-            except sqlalchemy.exc.OperationalError as error:
-                if "locked" not in str(error.orig) or time.monotonic() - begin >= PATIENCE:
+            except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+                if "locked" not in _first_line(error) or time.monotonic() - begin >= PATIENCE:
                     raise
-                if not attempt:
+                if not said:
                     print(f"the study is locked by another program; waiting {PATIENCE:.0f} s for it", file=sys.stderr)
-        raise AssertionError
+                    said = True
 
     return call
 
 
 class StudyStorage(RDBStorage):
-    """Replaces the five calls that record a search's trials. The others, and other ways to create one, are Optuna's."""
+    """Replaces the five calls that record a search's trials; those that describe its study are Optuna's, but patient.
+
+    All others, and other ways to create a trial, are Optuna's.
+    """
+
+    @_patient
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        return super().create_new_study(directions, study_name)
+
+    @_patient
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_user_attr(study_id, key, value)
+
+    @_patient
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_system_attr(study_id, key, value)
 
     @_patient
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:

@@ -140,7 +140,11 @@ def check_objective(name: tasks.Named, objective: str, data: Dataset) -> None:
     """Raise UserError unless the data fits the task of this name and the task has the objective there."""
     task = tasks.create(name, data)
     val = task.select(data.val)
-    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), task.targets(val))
+    targets = task.targets(val)
+    if targets.ndim != (1 if task.classifies else 2):
+        expected = "one class for each image, (images,)" if task.classifies else "numbers (images, targets)"
+        raise UserError(f"task {str(name)!r} has targets of shape {tuple(targets.shape)}; expected {expected}")
+    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), targets)
     if metrics.base(objective) not in known or objective.startswith("turned_"):
         endings = " or ".join(metrics.SYMMETRIC)
         raise UserError(
