@@ -236,19 +236,23 @@ def test_a_cross_takes_each_value_from_one_of_its_parents(space):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_splice_is_one_parent_up_to_a_point_and_the_other_after_it(space):
-    sample, rng, whole = SPACES[space], np.random.default_rng(0), Counter()
+    sample, rng, cuts = SPACES[space], np.random.default_rng(0), set()
     parents = drafts(sample, 100)
     for one, other in itertools.pairwise(parents):
         child = splice(sample, rng, one, other)
-        of_one = True
+        of_one, kept = True, 0
         for name, value in child.params.items():
             of_one &= name in one.params and value == one.params[name]
             # After the point the other's value, or the first one's where the other has none.
             if not of_one and (name in one.params or name in other.params):
                 assert value == other.params.get(name, one.params.get(name))
-        whole["one"] += child.key == one.key
-        whole["other"] += child.key == other.key
-    assert all(0 < whole[parent] < 60 for parent in ("one", "other"))
+            kept += of_one
+        cuts.add(kept)
+        first, *_, last = one.params
+        assert child.params[first] == one.params[first], "each parent has a part"
+        if last in child.params and last in other.params:
+            assert child.params[last] == other.params[last]
+    assert len(cuts) > 1
 
 
 def by_hand():

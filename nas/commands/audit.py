@@ -20,7 +20,7 @@ def options() -> Parser:
 
 
 def command(argv: list[str]) -> int:
-    args = options().parse_args(argv)
+    args = vars(options().parse_args(argv))
     from nas.auditing import audit, record  # only now: --help must not wait for torch
     from nas.files import check_writable, write_json, write_text
     from nas.report.audit_page import page, table
@@ -28,28 +28,16 @@ def command(argv: list[str]) -> int:
     from nas.terminal import Terminal
     from trainers.data import load
 
-    for option, path in (("--out", args.out), ("--json", args.json)):
+    out, found_in = args.pop("out"), args.pop("json")
+    for option, path in (("--out", out), ("--json", found_in)):
         if path is not None:
             check_writable(path, option)
-    data = load(
-        source_of(
-            args.data,
-            args.image_size,
-            skip_bad=args.skip_bad,
-            group=args.group,
-            hdu=args.hdu,
-            key=args.key,
-            clip=args.clip,
-            classes=args.classes,
-            fit=args.fit,
-            split=args.split,
-        )
-    )
+    data = load(source_of(**args))
     found = audit(data)
     console = Terminal()
     console.print(table(found))
-    write_text(args.out, page(found, data, args.data))
-    console.print(f"page: {args.out}", soft_wrap=True)
-    if args.json is not None:
-        write_json(args.json, record(found))
+    write_text(out, page(found, data, args["data"]))
+    console.print(f"page: {out}", soft_wrap=True)
+    if found_in is not None:
+        write_json(found_in, record(found))
     return 0

@@ -74,7 +74,9 @@ def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], qua
     from nas.terminal import Terminal
 
     with_sigma = any("sigma" in row for row in predicted)
-    measured = [*quantities, *["sigma"] * len(quantities) * with_sigma]
+    several = len(quantities) > 1
+    sigmas = [f"sigma of {quantity}" if several else "sigma" for quantity in quantities]
+    measured = [*quantities, *(sigmas if with_sigma else ())]
     table = Table("file", *(["class", *classes] if classes else measured))
     for column in table.columns[2 if classes else 1 :]:
         column.justify = "right"

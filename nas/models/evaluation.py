@@ -54,7 +54,8 @@ def evaluate(
     `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
     some of the model's classes: metrics that need the others are left out. Images that the model was trained on, also
     turned or mirrored, are counted and left out, unless `with_training_images`. `group` and `skip_bad` are as in
-    `nas.search`, `views`, `hdu` and `key` as in `nas.predict`. UserError if the model does not fit the data.
+    `nas.search`, `views`, `hdu` and `key` as in `nas.predict`. `classes` names the classes that are the numbers 0, 1,
+    ... in the data (None: as in training). UserError if the model does not fit the data.
     """
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):

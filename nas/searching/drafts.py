@@ -152,10 +152,11 @@ def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) ->
 def splice(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
     """Take the parameters that are asked for first from `one`, up to a random one, and the rest from `other`.
 
-    What belongs together is asked for together, so an architecture or a training often stays whole.
+    Each gives one of them at least, if `one` has two. What belongs together is asked for together, so an architecture or a training often stays whole.
     """
     names = list(one.params)
-    taken = {name: one.params[name] for name in names[: rng.integers(len(names) + 1)]}
+    cut = rng.integers(1, len(names)) if len(names) > 1 else len(names)
+    taken = {name: one.params[name] for name in names[:cut]}
     return draft(sample, rng, {**one.params, **other.params, **taken})
 
 

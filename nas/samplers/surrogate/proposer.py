@@ -118,7 +118,7 @@ class Sampler(RandomSampler):
                     self._changes += 1
 
     def _early(self, sample: Sample, rng: np.random.Generator) -> Params | None:
-        """A random configuration, a mutation of a given one, or one half each of both."""
+        """A random configuration, a mutation of a given one, or a part of a given one and a part of a random one."""
         feasible = [number for number in self._given if not self._infeasible.get(number)]
         if feasible and rng.random() < NEAR_GIVEN:
             given, drawn = self.drafts[feasible[rng.integers(len(feasible))]], draft(sample, rng)
