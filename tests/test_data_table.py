@@ -7,6 +7,7 @@ from astropy.io import fits
 
 from trainers.data import Folder, load
 from trainers.data.folder.layouts import scan
+from trainers.data.folder.table import sentinels
 from trainers.errors import TrainingError
 
 
@@ -116,3 +117,50 @@ def test_a_damaged_file_among_those_named_by_their_headers_is_named_if_it_is_mis
     (tmp_path / "labels.csv").write_text("\n".join(["ID,class", *lines, "lens 20,a"]))
     with pytest.raises(TrainingError, match=r"names 1 of 21 images .*: 'lens 20'; no ID can be read in damaged.fits$"):
         scan(tmp_path)
+
+
+def test_a_row_names_all_bands_of_an_image(tmp_path):
+    rng, root = np.random.default_rng(0), tmp_path / "set"
+    images, radius = rng.random((30, 3, 8, 8)).astype("f4"), rng.random(30)
+    root.mkdir()
+    for i, image in enumerate(images):
+        for band, plane in zip("gri", image, strict=True):
+            np.save(root / f"obj{i:03}_{band}.npy", plane)
+    rows = [f"obj{i:03},{radius[i]}" for i in reversed(range(30))]
+    (root / "labels.csv").write_text("\n".join(["ID,theta_E", *rows]))
+    data = loaded(root, tmp_path)
+    assert data.channels == ("g", "r", "i")
+    known = {image.tobytes(): value for image, value in zip(images, radius, strict=True)}
+    seen = 0
+    for split in (data.train, data.val, data.test):
+        for k, value in enumerate(split.targets["theta_E"].tolist()):
+            assert known[split.images[k : k + 1].numpy().tobytes()] == pytest.approx(value)
+            seen += 1
+    assert seen == 30
+
+
+def test_repeated_numbers_such_as_minus_99_are_not_known_and_said(tmp_path, capsys):
+    numbers = [0.5 + i / 100 for i in range(30)]
+    rows = [f"{i:03},{-99 if i % 10 == 0 else numbers[i]},{99 - i},{numbers[i]}" for i in range(30)]
+    data = loaded(write(tmp_path / "set", ["id,theta_E,rank,slope", *rows]), tmp_path)
+    known = {name: sum(int(s.targets[name].isfinite().sum()) for s in (data.train, data.val, data.test))
+             for name in ("theta_E", "rank", "slope")}  # fmt: skip
+    assert known == {"theta_E": 27, "rank": 30, "slope": 30}
+    assert "target theta_E (-99 taken for unknown), target rank, target slope" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 2, 3, -99, -99], {-99}),
+        ([1, 2, 3, 9999, 9999, -999, -999], {9999, -999}),
+        ([1, 2, 3, -99], set()),  # once
+        ([90, 95, 97, 99, 99], set()),  # not far from the others
+        ([1, 2, 3, -50, -50], set()),  # no such number
+        ([0, 0, 0, 5, 6], set()),
+        ([-99, -99], set()),
+        ([], set()),
+    ],
+)
+def test_sentinels_are_repeated_nines_far_from_all_else(values, expected):
+    assert sentinels([float(value) for value in values]) == expected

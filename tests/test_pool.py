@@ -207,7 +207,9 @@ def test_a_ray_that_does_not_start_is_started_once_more(monkeypatch, fails):
     monkeypatch.setattr(ray_session_module.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_session_module.ray, "init", init)
     monkeypatch.setattr(ray_session_module.ray, "shutdown", lambda: None)
-    failure = pytest.raises(SearchFailed, match=r"does not start on this machine.*timed out .* more 1; then .* more 2\)")
+    failure = pytest.raises(
+        SearchFailed, match=r"does not start on this machine.*timed out .* more 1; then .* more 2\)"
+    )
     with failure if fails == 2 else contextlib.nullcontext(), ray_session_module.ray_session(1, Stop()):
         pass
     assert len(tried) == 2

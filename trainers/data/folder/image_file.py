@@ -51,7 +51,9 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.hdu is not None:
-            object.__setattr__(self, "hdu", names_in("hdu", self.hdu, "the names or numbers of HDUs as text, such as G,R,I"))
+            object.__setattr__(
+                self, "hdu", names_in("hdu", self.hdu, "the names or numbers of HDUs as text, such as G,R,I")
+            )
         if self.key is not None:
             expected = "the names of the images' and of the labels' array, such as x,y"
             object.__setattr__(self, "key", names_in("key", self.key, expected))

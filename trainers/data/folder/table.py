@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainers.data.folder.files import ignored, images_below
 from trainers.data.folder.fits_file import FITS, header_id
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.names import LENS, canonical, split_of, target_name
-from trainers.data.folder.objects import ending
+from trainers.data.folder.objects import channels, ending, without_band
 from trainers.errors import TrainingError
 
 FILES = (
@@ -49,14 +50,19 @@ class Table:
     targets: Mapping[str, str]  # the columns of regression targets by the targets' names
     split: str | None
     spoilt: tuple[str, ...] = ()  # columns that would be targets, but for a cell that is no number
+    sentinels: Mapping[str, set[float]] = field(default_factory=dict)  # column -> numbers that stand for unknown ones
 
     def __str__(self) -> str:
-        used = [f"file {self.file}"] + [f"{what} {name}" for what, name in self._columns()]
+        used = [f"file {self.file}"] + [f"{what} {name}{self._unknown(name)}" for what, name in self._columns()]
         return f"{self.path.name} ({', '.join(used)}{''.join(f'; no numbers in {why}' for why in self.spoilt)})"
 
     def _columns(self) -> list[tuple[str, str]]:
         found = [("class", self.label)] * bool(self.label) + [("target", name) for name in self.targets.values()]
         return [(what, name) for what, name in [*found, ("split", self.split)] if name]
+
+    def _unknown(self, column: str) -> str:
+        values = sorted(self.sentinels.get(column, ()))
+        return f" ({' and '.join(f'{value:g}' for value in values)} taken for unknown)" if values else ""
 
     def class_of(self, row: Mapping[str, str]) -> str:
         """The class in a row; empty if there is none."""
@@ -108,7 +114,11 @@ def find_table(root: Path) -> Table | None:
         if spoilt:
             raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
         return None
-    return Table(path, rows, name, label, targets, columns.get("split"), tuple(spoilt))
+    unknown = {
+        column: sentinels([float(row[column]) for row in rows if number(row[column]) is not None])
+        for column in targets.values()
+    }
+    return Table(path, rows, name, label, targets, columns.get("split"), tuple(spoilt), unknown)
 
 
 def cells(rows: Sequence[Mapping[str, str]], column: str) -> set[str]:
@@ -126,6 +136,16 @@ def number(cell: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def sentinels(values: Sequence[float]) -> set[float]:
+    """The numbers such as -99 and 9999 that repeat, and lie farther from all others than these lie from each other."""
+    nines = {v for v, count in Counter(values).items() if count > 1 and re.fullmatch("-?9{2,}", f"{v:.12g}")}
+    others = [value for value in values if value not in nines]
+    if not others:
+        return set()
+    low, high = min(others), max(others)
+    return {value for value in nines if max(low - value, value - high) > high - low}
+
+
 def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:
     """Whether a column holds numbers that are not all whole, and so no classes."""
     values = [number(cell) for cell in cells(rows, column)]
@@ -135,31 +155,26 @@ def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:
 def table_entries(root: Path, table: Table) -> list[Entry]:
     """The images that the table names: by path below `root`, by name with or without ending, or by a FITS header's ID.
 
-    TrainingError if one is missing, named twice, or has no class or an unknown split.
+    A file for each band may share a row, which names them without the band. TrainingError if an image is missing, named
+    twice, or has no class or an unknown split.
     """
-    places: dict[str, set[Path]] = defaultdict(set)
-    for path in images_below(root):
-        inside = os.path.relpath(path, root).replace(os.sep, "/")
-        for name in (inside, path.name, ending(inside)[0], ending(path.name)[0]):
-            places[name].add(path)
     names = [row[table.file].strip().replace("\\", "/").removeprefix("./") for row in table.rows]
+    files = list(images_below(root))
+    places = by_names(files, root)
     nameless: list[Path] = []
     if not any(name in places for name in names):
-        for path in images_below(root):
+        for path in files:
             if own := header_id(path):
                 places[own].add(path)
             else:
                 nameless.append(path)
-    if lost := [name for name in names if len(places.get(name, ())) != 1]:
+    if lost := [name for name in names if not of_one_image(places.get(name, ()))]:
         raise TrainingError(
             f"{table.path} names {len(lost)} of {len(names)} images that are not there, or not just once: "
             f"{', '.join(map(repr, lost[:3]))}{without_id(nameless)}"
         )
     entries: dict[Path, Entry] = {}
     for name, row in zip(names, table.rows, strict=True):
-        (path,) = places[name]
-        if path in entries:
-            raise TrainingError(f"{table.path} names {name!r} twice; keep one line")
         label = table.class_of(row)
         split = None
         if table.split and row[table.split].strip():
@@ -170,12 +185,37 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
                 )
         if not label:
             raise TrainingError(f"{table.path}: {name!r} has no {table.label}")
-        stat = path.stat()
         numbers = read_targets(table, row)
-        entries[path] = Entry(path, split, label, stat.st_size, stat.st_mtime_ns, targets=numbers)
+        for path in sorted(places[name]):
+            if path in entries:
+                raise TrainingError(f"{table.path} names {name!r} twice; keep one line")
+            stat = path.stat()
+            entries[path] = Entry(path, split, label, stat.st_size, stat.st_mtime_ns, targets=numbers)
     if len(given := {entry.split for entry in entries.values()}) > 1 and None in given:
         raise TrainingError(f"{table.path}: some images have a {table.split} and some have none")
     return list(entries.values())
+
+
+def by_names(files: Sequence[Path], root: Path) -> dict[str, set[Path]]:
+    """The files below `root` by every name that a table may call them."""
+    places: dict[str, set[Path]] = defaultdict(set)
+    banded: dict[str, set[Path]] = defaultdict(set)
+    for path in files:
+        inside = os.path.relpath(path, root).replace(os.sep, "/")
+        for name in (inside, path.name, ending(inside)[0], ending(path.name)[0]):
+            places[name].add(path)
+        rest, band = without_band(ending(path.name)[0])
+        if band:
+            banded[rest].add(path)
+    return defaultdict(set, {**banded, **places})
+
+
+def of_one_image(files: Collection[Path]) -> bool:
+    """Whether there is one file, or one for each band of an image."""
+    if len(files) < 2:
+        return len(files) == 1
+    images, bands = channels(sorted(files), lenient=True)
+    return bool(bands) and len(images) == 1
 
 
 def without_id(files: Sequence[Path]) -> str:
@@ -187,5 +227,6 @@ def without_id(files: Sequence[Path]) -> str:
 
 def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:
     """The regression targets that are known in a row."""
-    found = {name: row[column].strip() for name, column in table.targets.items()}
-    return {name: float(cell) for name, cell in found.items() if cell.lower() not in UNKNOWN}
+    found = {name: number(row[column]) for name, column in table.targets.items()}
+    unknown = {name: table.sentinels.get(column, ()) for name, column in table.targets.items()}
+    return {name: value for name, value in found.items() if value is not None and value not in unknown[name]}
