@@ -94,7 +94,7 @@ def test_several_numbers_go_from_a_table_to_a_challenges_answers(measured, tmp_p
     assert row["value"] == pytest.approx(dict(zip(model.task.target, said.values[0].tolist(), strict=True)))
     assert main_of("predict", words) == 0
     table = capsys.readouterr().out
-    assert all(quantity in table for quantity in model.task.quantities)
+    assert all(f"sigma of {quantity}" in table for quantity in model.task.quantities)
 
 
 def test_the_answers_are_read_as_a_table_beside_the_images(measured, tmp_path, capsys):
@@ -194,8 +194,9 @@ def test_what_cannot_be_measured_is_one_line(measured, tmp_path, capsys, words, 
     assert re.search(says, last), last
 
 
-def test_two_images_with_one_id_are_refused(measured, tmp_path, capsys):
+def test_two_images_with_one_id_are_refused_before_they_are_predicted(measured, tmp_path, capsys, monkeypatch):
     images, run = measured
+    monkeypatch.setattr("nas.models.inference.predict_files", lambda *args, **kwargs: pytest.fail("predicted"))
     file = next(images.glob("*.fits"))
     (tmp_path / "other.fits").write_bytes(file.read_bytes())
     words = ["--model", str(run / "models" / "best"), str(file), str(tmp_path / "other.fits")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def acquire(file: Path, *, wait: bool = True) -> int:
-    """Lock the file, which is created, and return its descriptor. The lock falls when it is closed, or the process ends.
+    """Lock the file, which is created, and return its descriptor. The lock falls when it is closed or the process ends.
 
     The holder may remove the file: whoever has opened it by then finds it gone, and makes a new one. BlockingIOError if
     another holds it and `wait` is false.

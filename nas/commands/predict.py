@@ -30,9 +30,9 @@ def command(argv: list[str]) -> int:
     import torch  # only now: --help must not wait for it
 
     from nas.files import check_writable
-    from nas.models.answers import write_answers
+    from nas.models.answers import ids_of, write_answers
     from nas.models.export import load_model
-    from nas.models.inference import image_files, predict_files, rows
+    from nas.models.inference import image_files, image_names, predict_files, rows
     from nas.words import count
     from trainers import tasks
     from trainers.plain import plain
@@ -42,6 +42,10 @@ def command(argv: list[str]) -> int:
         check_writable(args.out, "--out")
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
     files = image_files(args.images)
+    ids: dict[str, str] = {}
+    if args.out is not None:  # two images of one ID are refused before they are predicted
+        named = image_names(model, files, hdu=args.hdu, key=args.key)
+        ids = ids_of(named, bands=len(files) > len(named))
     bad: list[str] | None = [] if args.skip_bad else None
     batches = list(predict_files(model, files, bad=bad, hdu=args.hdu, key=args.key))
     predicted = [
@@ -54,9 +58,8 @@ def command(argv: list[str]) -> int:
     if bad and not predicted:
         raise UserError(f"none of the {len(bad)} images can be used")
     if args.out is not None:
-        images = [name for batch, _ in batches for name in batch]
-        several = len(files) > len(images) + len(bad or ())
-        write_answers(args.out, images, [predicted for _, predicted in batches], model.task, bands=several)
+        used = [ids[name] for batch, _ in batches for name in batch]
+        write_answers(args.out, used, [predicted for _, predicted in batches], model.task)
         print(f"answers: {args.out} ({count(len(predicted), 'image')})", file=sys.stderr)
     quantity = tasks.quantity(model.task)
     columns = model.task.quantities if isinstance(model.task, Regression) else (quantity,)

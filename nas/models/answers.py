@@ -22,20 +22,23 @@ from trainers.tasks import Task
 NO_SUBSTRUCTURE, SUBSTRUCTURE = "no_sub", "has_substructure"
 
 
-def write_answers(
-    path: Path, images: Sequence[str], predictions: Sequence[Prediction | Measurement], task: Task, *, bands: bool
-) -> None:
-    """Write a CSV table with a row for each of `images`, named and predicted by `predict_files`.
+def ids_of(images: Sequence[str], *, bands: bool) -> dict[str, str]:
+    """The ID of each image, which is named as by `predict_files`. UserError if two images have the same.
 
-    An image's ID is that in the header of its FITS file, or else the name of its file without ending, and without its
-    band if each band has a file (`bands`); in a stacked array the row follows. UserError if two images have the same.
+    It is that in the header of its FITS file, or else the name of its file without ending, and without its band if each
+    band has a file (`bands`); in a stacked array the row follows.
     """
-    ids: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for image in images:
         name = id_of(image, bands)
-        if name in ids:
-            raise UserError(f"{ids[name]} and {image} would have the same ID in {path}; predict them apart")
-        ids[name] = image
+        if name in owners:
+            raise UserError(f"{owners[name]} and {image} would have the same ID in the table; predict them apart")
+        owners[name] = image
+    return {image: name for name, image in owners.items()}
+
+
+def write_answers(path: Path, ids: Sequence[str], predictions: Sequence[Prediction | Measurement], task: Task) -> None:
+    """Write a CSV table with a row for each prediction, in the order of `ids`."""
     batches = [columns(predicted, task) for predicted in predictions]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

@@ -102,6 +102,17 @@ def predict_files(
         yield batch, _named(model, predicted)
 
 
+def image_names(
+    model: LensModel,
+    files: Sequence[Path],
+    *,
+    hdu: str | Sequence[str] | None = None,
+    key: str | Sequence[str] | None = None,
+) -> list[str]:
+    """The names of all images in the order of `predict_files`, which are not read yet."""
+    return [name for name, _ in _each(model, files, _reading(model, hdu, key))]
+
+
 def _reading(model: LensModel, hdu: str | Sequence[str] | None, key: str | Sequence[str] | None) -> Reading:
     """The model's own reading, with the names that are given."""
     given = Reading(hdu=hdu, key=key)  # type: ignore[arg-type] # which makes tuples of them

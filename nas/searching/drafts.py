@@ -152,7 +152,8 @@ def cross(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) ->
 def splice(sample: Sample, rng: np.random.Generator, one: Draft, other: Draft) -> Draft:
     """Take the parameters that are asked for first from `one`, up to a random one, and the rest from `other`.
 
-    Each gives one of them at least, if `one` has two. What belongs together is asked for together, so an architecture or a training often stays whole.
+    Each gives one of them at least, if `one` has two. What belongs together is asked for together, so an architecture
+    or a training often stays whole.
     """
     names = list(one.params)
     cut = rng.integers(1, len(names)) if len(names) > 1 else len(names)
