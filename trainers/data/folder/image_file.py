@@ -6,7 +6,6 @@ import pickle
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,9 +81,7 @@ class Reading:
 
 
 def names_in(option: str, given: object, expected: str) -> tuple[str, ...]:
-    """The names in `given`, which may be text with commas or one number. TrainingError if there are none."""
-    if isinstance(given, Integral) and not isinstance(given, bool):
-        given = str(given)
+    """The names in `given`, which may be text with commas. TrainingError if there are none."""
     if not isinstance(given, Iterable):
         raise TrainingError(f"{option} is {given!r}; expected {expected}")
     names = tuple(str(name).strip() for name in (given.split(",") if isinstance(given, str) else given))
