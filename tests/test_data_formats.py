@@ -534,7 +534,7 @@ def test_a_header_that_is_cut_is_an_unreadable_file(tmp_path: Path, rng: np.rand
         scan(tmp_path)
 
 
-def test_a_number_alone_is_a_name_and_what_is_no_text_is_refused() -> None:
+def test_what_is_no_text_is_refused_where_names_are_expected() -> None:
     with pytest.raises(TrainingError, match="hdu is 0; expected the names or numbers of HDUs as text"):
         Reading(hdu=0)
     for wrong in (True, 1.5):
