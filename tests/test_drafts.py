@@ -219,12 +219,17 @@ def test_where_nothing_can_change_a_mutation_is_the_same():
     assert mutate(sample, np.random.default_rng(0), parent).params == {"only": "one", "fixed": 1.0}
 
 
+def families(space, combine):
+    """Pairs of drafts of a space, and what `combine` makes of each."""
+    sample, rng = SPACES[space], np.random.default_rng(0)
+    for one, other in itertools.pairwise(drafts(sample, 100)):
+        yield one, other, combine(sample, rng, one, other)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_a_cross_takes_each_value_from_one_of_its_parents(space):
-    sample, rng, sides = SPACES[space], np.random.default_rng(0), Counter()
-    parents = drafts(sample, 100)
-    for one, other in itertools.pairwise(parents):
-        child = cross(sample, rng, one, other)
+    sides = Counter()
+    for one, other, child in families(space, cross):
         for name, value in child.params.items():
             origins = [parent.params[name] for parent in (one, other) if name in parent.params]
             # Where the child is on a branch that neither parent took, what lies behind it has to be drawn.
@@ -236,10 +241,8 @@ def test_a_cross_takes_each_value_from_one_of_its_parents(space):
 
 @pytest.mark.parametrize("space", SPACES)
 def test_a_splice_is_one_parent_up_to_a_point_and_the_other_after_it(space):
-    sample, rng, cuts = SPACES[space], np.random.default_rng(0), set()
-    parents = drafts(sample, 100)
-    for one, other in itertools.pairwise(parents):
-        child = splice(sample, rng, one, other)
+    cuts = set()
+    for one, other, child in families(space, splice):
         of_one, kept = True, 0
         for name, value in child.params.items():
             of_one &= name in one.params and value == one.params[name]

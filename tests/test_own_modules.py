@@ -18,7 +18,7 @@ import studies
 from nas import schedulers
 from nas.errors import UserError
 from nas.report.retraining_page import quantities
-from nas.searching.study import check_objective
+from nas.searching.study import task_with
 from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, mixers, to_dict
 from studies import Configuration, StudyError, StudySpec
 from trainers.data import Dataset, Split
@@ -404,9 +404,9 @@ def test_a_task_of_numbers_has_a_column_for_each_and_its_figures_are_numbered(tm
     (tmp_path / "flat_numbers.py").write_text(TASK.format(flat=True))
     split = Split(torch.zeros(8, 1, 8, 8), torch.arange(8) % 2, {})
     data = Dataset("made", ("a", "b"), split, split, split)
-    check_objective("two_numbers", "mae", data)
+    task_with("mae", "two_numbers", data)
     with pytest.raises(UserError, match=r"'flat_numbers' has targets of shape \(8,\); expected numbers \(images, targ"):
-        check_objective("flat_numbers", "mae", data)
+        task_with("mae", "flat_numbers", data)
     retrained = SimpleNamespace(task="two_numbers", quantity="")
     assert list(quantities(retrained, 2)) == ["value 1", "value 2"]
     assert list(quantities(retrained, 1)) == ["value"]

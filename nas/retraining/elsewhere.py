@@ -12,11 +12,10 @@ from typing import Any
 from nas.errors import UserError
 from nas.results import Results
 from nas.retraining.choice import Choice
-from nas.searching.study import check_objective
+from nas.searching.study import task_with
 from nas.sources import source_of
 from search_space import cost, from_dict
 from search_space.errors import ArchitectureError
-from trainers import tasks
 from trainers.data import Dataset, Folder, Simulated, Source, source_from_dict, source_to_dict
 
 
@@ -52,8 +51,7 @@ def fitted(choice: Choice, results: Results, data: Dataset) -> Choice:
 
     UserError if the data does not suit the task and its objective, or a network cannot be built for them.
     """
-    check_objective(results.task, results.objective, data)
-    task = tasks.create(results.task, data)
+    task = task_with(results.objective, results.task, data)
     shape = {"in_chans": data.in_chans, "image_size": data.image_size, "num_outputs": task.num_outputs}
     trials = []
     for trial in choice.trials:

@@ -27,10 +27,10 @@ from nas.searching.study import (
     LIMIT,
     admission,
     check_same_images,
-    check_task,
     describe_images,
     open_ledger,
     stored_study,
+    task_of,
 )
 from nas.words import advice_on_axis, audit_line
 from nas.workers import checkpoints
@@ -137,9 +137,8 @@ def search(
         studies.load(study), trials=trials, data=data, task=task, target=target, unit=unit, log=log,
         objective=objective, balance=balance, sampler=sampler, scheduler=scheduler, group=group, skip_bad=skip_bad,
         hdu=hdu, clip=clip, key=key, classes=classes, fit=fit, split=split, image_size=image_size, images=images,
-        data_seed=data_seed, epochs=epochs,
-        max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds, finals=finals, folds=folds,
-        settings=settings,
+        data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
+        finals=finals, folds=folds, settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
@@ -165,10 +164,9 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     study = stored_study(run.database, spec)  # before loading images, which may take minutes
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
-    check_task(spec, data)
+    task = task_of(spec, data)
     if spec.folds:
         fold(data, 0, spec.folds)  # to refuse what cannot be divided before anything is trained
-    task = tasks.create(spec.task, data)
     if study is not None:
         check_same_images(study, data, task)
     sample = partial(spec.sample, image_size=data.image_size)

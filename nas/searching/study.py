@@ -126,18 +126,18 @@ def _in_words(images: Mapping[str, Any]) -> str:
     return f"{counts} images of {', '.join(images['classes'])} (digest {images['digest'][:8]})"
 
 
-def check_task(spec: StudySpec, data: Dataset) -> None:
-    """Raise UserError unless the data fits the study's task and the task has the study's objective."""
-    check_objective(spec.task, spec.objective, data)
-    task = tasks.create(spec.task, data)
+def task_of(spec: StudySpec, data: Dataset) -> tasks.Task:
+    """The study's task on the data. UserError unless the data fits it and it has the study's objective."""
+    task = task_with(spec.objective, spec.task, data)
     if (sensible := metrics.direction(spec.objective, task)) != spec.direction:
         raise UserError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
     if not task.classifies and values(spec.training.balance) != ("none",):
         raise UserError(f"task {str(spec.task)!r} has no classes to balance; expected balance none")
+    return task
 
 
-def check_objective(name: tasks.Named, objective: str, data: Dataset) -> None:
-    """Raise UserError unless the data fits the task of this name and the task has the objective there."""
+def task_with(objective: str, name: tasks.Named, data: Dataset) -> tasks.Task:
+    """The task of this name on the data. UserError unless the data fits it and it has the objective there."""
     task = tasks.create(name, data)
     val = task.select(data.val)
     targets = task.targets(val)
@@ -150,6 +150,7 @@ def check_objective(name: tasks.Named, objective: str, data: Dataset) -> None:
         raise UserError(
             f"task {str(name)!r} has no metric {objective!r}; known: {', '.join(known)}, and each with {endings}"
         )
+    return task
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:

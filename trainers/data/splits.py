@@ -113,8 +113,8 @@ def assign(
     split without any, it borrows the nearest one. TrainingError for a class with too few keys for that.
     """
     together = digests if together is None else together
-    share = dict(zip(("test", "val"), (shares[2] / sum(shares), shares[1] / sum(shares)), strict=True))
-    wanted = {split: part for split, part in share.items() if split not in official}
+    _, val, test = (part / sum(shares) for part in shares)
+    wanted = {split: part for split, part in (("test", test), ("val", val)) if split not in official}
     splits = [split or "train" for split in official]
     place = {key: int(hashlib.sha256(f"{seed} {key}".encode()).hexdigest()[:13], 16) / 16**13 for key in together}
     before: dict[str, set[str]] = defaultdict(set)
