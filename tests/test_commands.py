@@ -14,6 +14,7 @@ from nas.__main__ import main
 from nas.commands import cli, run
 from nas.commands.cli import COMMANDS, main_of, run_command
 from nas.errors import SearchFailed, UserError
+from nas.shadowed import PACKAGES, shadowed
 from trainers.data.progress import progress_bar
 
 
@@ -154,6 +155,16 @@ def test_a_file_that_hides_a_package_of_ours_is_named(name, tmp_path):
         assert done.stderr.startswith(f"error: {hides} hides the package {name} ")
         assert done.stderr.count("\n") == 1
         path.unlink()
+
+
+@pytest.mark.parametrize("missing", [None, "nas", "studies"])
+def test_the_installed_command_runs_in_a_clone(tmp_path, monkeypatch, missing):
+    """Where all our packages are found, though elsewhere; a folder with some of their names is no clone."""
+    for name in {*PACKAGES} - {missing}:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert (shadowed() == "") is (missing is None)
 
 
 def test_the_library_names_a_file_that_hides_a_package_of_ours(tmp_path):
