@@ -48,7 +48,7 @@ def read_npy(path: Path) -> np.ndarray:
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow.
 
-    TrainingError if it is damaged.
+    OSError if it is damaged, as Pillow raises for images.
     """
     major, _ = np.lib.format.read_magic(file)
     size = file.read(2 if major == 1 else 4)
@@ -63,7 +63,7 @@ def parsed(major: int, header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
         with PARSING:
             return read(BytesIO(header))
     except Exception as error:  # numpy parses it as Python, whose errors are of many kinds
-        raise TrainingError(f"its header is damaged ({error})") from error
+        raise OSError(f"its header is damaged ({error})") from error
 
 
 class Array:
