@@ -17,6 +17,7 @@ import torch
 from timm.layers import LayerNormAct2d, SqueezeExcite
 from timm.models._efficientnet_blocks import InvertedResidual
 from timm.models.convnext import ConvNeXtBlock
+from timm.models.mambaout import GatedConvBlock
 from timm.models.mlp_mixer import MixerBlock, ResBlock
 from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
@@ -56,6 +57,10 @@ def pairs(dim: int, side: int, heads: int, window: int) -> Iterator[tuple[str, n
     yield "resmlp", ours("mlp", variant="resmlp"), ResBlock(dim, tokens), "tokens"
     convnext = ConvNeXtBlock(dim, ls_init_value=None)
     yield "convnext", ours("conv", variant="convnext", kernel=7, expand=4), convnext, "channels"
+    gated = GatedConvBlock(dim, expansion_ratio=2)
+    yield "gated convolution", ours("conv", variant="gated", kernel=7, expand=2), gated, "grid"
+    # timm has no linear attention: beside its softmax attention.
+    yield "linear attention", ours("linear_attention", heads=heads), VitBlock(dim, heads, qkv_bias=True), "tokens"
     squeeze = partial(SqueezeExcite, rd_channels=dim // 4, act_layer=nn.SiLU)
     settings: dict[str, Any] = {"exp_ratio": 4, "act_layer": nn.SiLU, "norm_layer": LayerNormAct2d, "se_layer": squeeze}
     yield (

@@ -1,4 +1,4 @@
-"""What the search itself costs: trials that train nothing, split into sampling, storage, the engine's rest and Ray.
+"""What the search itself costs in trials that train nothing: sampling, storage, notes, the engine's rest and Ray.
 
     python benchmarks/noop.py --trials 10000 --epochs 5
 
@@ -22,7 +22,9 @@ from typing import Any
 import optuna
 
 from nas import schedulers
+from nas.run_folder import RunFolder
 from nas.searching.engine import Admission, Engine, Epoch, Event, Job
+from nas.searching.notes import Notes
 from nas.searching.search import Search
 from nas.searching.study import open_ledger
 from nas.workers.pool import work_through
@@ -72,6 +74,7 @@ def main() -> None:
     marks: list[tuple[int, float, dict[str, float]]] = []
 
     def listen(event: Event) -> None:
+        notes(event)
         if event.kind in ("complete", "pruned", "failed", "paused"):
             seen[event.trial] = None
             if len(seen) % args.every == 0 and (not marks or len(seen) > marks[-1][0]):
@@ -84,6 +87,9 @@ def main() -> None:
         ledger.ask = clock.timed("sampling", ledger.ask)
         for name in STORAGE:
             setattr(ledger, name, clock.timed("storage", getattr(ledger, name)))
+        shape = {"channels": 1, "side": 64, "outputs": 3}
+        rungs = schedulers.of_study(spec).rungs
+        notes = clock.timed("notes", Notes(ledger, RunFolder(Path(scratch)), spec.objective, rungs, shape, print))
         engine: Any = Engine(
             ledger,
             schedulers.of_study(spec),
@@ -95,18 +101,22 @@ def main() -> None:
         )
         engine.next = clock.timed("engine", engine.next)
         engine.report = clock.timed("engine", engine.report)
-        print(f"{'trials':>8}{'ms a trial:':>12}{'sampling':>10}{'storage':>10}{'rest':>8}{'Ray':>8}", flush=True)
+        print(
+            f"{'trials':>8}{'ms a trial:':>12}{'sampling':>10}{'storage':>10}{'notes':>8}{'rest':>8}{'Ray':>8}",
+            flush=True,
+        )
         marks.append((0, time.perf_counter(), {}))
         work_through(Search(engine), nothing, Resources("cpu", args.workers, 1, 0.0))
 
 
 def show(marks: list[tuple[int, float, dict[str, float]]]) -> None:
     (n0, t0, before), (n1, t1, now) = marks[-2:]
-    each = {k: 1e3 * (now.get(k, 0) - before.get(k, 0)) / (n1 - n0) for k in ("sampling", "storage", "engine")}
+    each = {k: 1e3 * (now.get(k, 0) - before.get(k, 0)) / (n1 - n0) for k in ("sampling", "storage", "notes", "engine")}
     total = 1e3 * (t1 - t0) / (n1 - n0)
-    rest = each["engine"] - each["sampling"] - each["storage"]
+    rest = each["engine"] - each["sampling"] - each["storage"] - each["notes"]
     print(
-        f"{n1:8}{total:12.1f}{each['sampling']:10.1f}{each['storage']:10.1f}{rest:8.1f}{total - each['engine']:8.1f}",
+        f"{n1:8}{total:12.1f}{each['sampling']:10.1f}{each['storage']:10.1f}{each['notes']:8.1f}{rest:8.1f}"
+        f"{total - each['engine']:8.1f}",
         flush=True,
     )
 

@@ -22,6 +22,7 @@ import optuna
 
 from nas import schedulers
 from nas.searching.engine import Engine, Event
+from nas.searching.optuna_private import attributes_of
 from nas.searching.search import Search
 from nas.searching.study import admission, open_ledger
 from nas.workers import checkpoints
@@ -65,7 +66,9 @@ def main() -> None:
         begin = time.perf_counter()
         work_through(Search(engine), partial(run_trial, problem=problem), Resources("cpu", args.workers, 1, 0.0))
         trained = {
-            t.number: t.user_attrs["history"] for t in engine.ledger.study.get_trials() if "history" in t.user_attrs
+            t.number: found["history"]
+            for t in engine.ledger.study.get_trials()
+            if "history" in (found := attributes_of(t))
         }
 
     last: dict[int, float] = {}

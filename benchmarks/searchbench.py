@@ -10,9 +10,14 @@ standard error over seeds of the mean over tasks.
 
 Engines: `ours`, today's defaults; `stock`, Optuna's TPE (multivariate, constant liar) with stopping ASHA, where stopped
 trials are told COMPLETE, as Ray Tune's OptunaSearch and ASHAScheduler do it; and `SAMPLER+SCHEDULER` of this
-repository, such as `random+promotion`. The sampler `tpe_group` is Optuna's multivariate TPE with `group=True`, which
-has a model for each set of parameters that are active together. `--given 3` begins with the best configurations of
-three other tasks, as a study begins with networks that an expert would write down.
+repository, such as `random+promotion`. Three more samplers can stand there:
+
+* `plain`, our sampler as anybody uses it in Optuna: it has to learn the space from its trials;
+* `tpe_group`, Optuna's multivariate TPE with `group=True`, a model for each set of parameters that occur together;
+* `hub:NAME`, a sampler of OptunaHub, downloaded or, with `--hub FOLDER`, taken from a copy of its registry.
+
+Without a scheduler, `plain` has the default one and `hub:NAME` has `promotion`. `--given 3` begins with the best
+configurations of three other tasks, as a study begins with networks that an expert would write down.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FixedTrial, TrialState
 
 from nas import samplers, schedulers
+from nas.samplers.surrogate import SurrogateSampler
 from nas.schedulers import Decision
 from nas.searching.drafts import draft
 from nas.searching.engine import Engine
@@ -40,6 +46,7 @@ from studies import StudySpec
 
 FACTOR = 3
 DEFAULTS = StudySpec(name="", question="")
+HUB = "hub:"
 ENGINES = ("stock", "random+promotion", "tpe+promotion", "ours")
 
 
@@ -61,10 +68,26 @@ def decode(bench: Any, trial: Any) -> dict[str, Any]:
     return config
 
 
-def sampler_of(name: str, seed: int) -> Any:
+def sampler_of(name: str, seed: int, hub: Path | None = None) -> Any:
+    if name == "plain":
+        return SurrogateSampler(seed)
     if name == "tpe_group":
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    if name.startswith(HUB):
+        return of_hub(f"samplers/{name.removeprefix(HUB)}", seed, hub)
     return samplers.create(name, seed)
+
+
+def of_hub(package: str, seed: int, folder: Path | None) -> Any:
+    """Return the sampler of a package of OptunaHub, which must need no more than a seed."""
+    import optunahub
+
+    if folder:
+        module = optunahub.load_local_module(package, registry_root=str(folder / "package"))
+    else:
+        module = optunahub.load_module(package)
+    (name,) = module.__all__
+    return getattr(module, name)(seed=seed)
 
 
 class Ours:
@@ -73,13 +96,12 @@ class Ours:
     def __init__(
         self,
         bench: Any,
-        seed: int,
-        sampler: str,
+        sampler: Any,
         scheduler: str,
         actions: dict[Decision, int],
         given: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler_of(sampler, seed))
+        ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler)
         rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
         self.engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=10**6, objective="value", first=given)
         self.actions = actions
@@ -111,12 +133,22 @@ class StockSampler:
         self.study.tell(trial, value, state=TrialState.COMPLETE)
 
 
-def make(name: str, bench: Any, seed: int, simulation: Any, given: Sequence[Mapping[str, Any]] = ()) -> Any:
+def make(
+    name: str,
+    bench: Any,
+    seed: int,
+    simulation: Any,
+    given: Sequence[Mapping[str, Any]] = (),
+    hub: Path | None = None,
+) -> Any:
     if name == "stock":
         return simulation.StopASHA(bench, StockSampler(bench, seed), rf=FACTOR)
-    sampler, _, scheduler = (name if name != "ours" else f"{DEFAULTS.sampler}+{DEFAULTS.scheduler}").partition("+")
+    sampler, _, scheduler = name.partition("+")
+    if sampler == "ours":
+        sampler, scheduler = DEFAULTS.sampler, DEFAULTS.scheduler
+    scheduler = scheduler or ("promotion" if sampler.startswith(HUB) else DEFAULTS.scheduler)
     stop = {Decision.STOP: simulation.STOP, Decision.COMPLETE: simulation.STOP, Decision.PAUSE: simulation.PAUSE}
-    return Ours(bench, seed, sampler, scheduler, {Decision.CONTINUE: simulation.CONT, **stop}, given)
+    return Ours(bench, sampler_of(sampler, seed, hub), scheduler, {Decision.CONTINUE: simulation.CONT, **stop}, given)
 
 
 def best_of_others(benches: Mapping[str, Any], task: str, count: int, seed: int) -> list[dict[str, Any]]:
@@ -139,6 +171,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     p.add_argument("--first-seed", type=int, default=0)
     p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
     p.add_argument("--given", type=int, default=0, help="first trials, the best of other tasks (not for stock)")
+    p.add_argument("--hub", type=Path, help="a copy of OptunaHub's registry (default: download)")
     p.add_argument("--out", type=Path, help="JSON lines, one per run")
     return p
 
@@ -162,7 +195,9 @@ def compare(benches: dict[str, Any], args: argparse.Namespace) -> None:
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             for task, bench in benches.items():
                 given = best_of_others(benches, task, args.given, seed) if args.given else ()
-                run = simulation.simulate(bench, make(name, bench, seed, simulation, given), seed, fte=args.budget)
+                run = simulation.simulate(
+                    bench, make(name, bench, seed, simulation, given, args.hub), seed, fte=args.budget
+                )
                 scale = 100 / (bench.best - bench.median)
                 run["regret"] = {budget: scale * regret for budget, regret in run["regret"].items()}
                 runs.append({"engine": name, "task": task, "seed": seed, **run})

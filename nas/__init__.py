@@ -19,17 +19,27 @@ if TYPE_CHECKING:
     from nas.auditing import audit
     from nas.errors import ModelFailed, SearchFailed, Stopped, UserError
     from nas.models.evaluation import Evaluation, evaluate
+    from nas.models.explanation import Explanation, explain
     from nas.models.export import LensModel, load_model
+    from nas.models.formats import Written, export
     from nas.models.inference import Measurement, Prediction, predict
+    from nas.models.selection import Selection, select
+    from nas.paper.figures import figures, sample_images
+    from nas.paper.maps import attribution_maps
+    from nas.paper.methods import methods
+    from nas.paper.notebook import notebook
+    from nas.paper.tables import tables
+    from nas.report.conclusion import conclusion
     from nas.report.page import write_report
     from nas.results import Results, Trial, load_results
     from nas.retraining.retrain import retrain
-    from nas.retraining.retrained import Retrained
+    from nas.retraining.retrained import Retrained, load_retrained
     from nas.searching.search import search
 
 # Imported on first use: importing a part of `nas` must not wait for torch, Ray and Optuna.
 _HOME = {
     "Evaluation": "nas.models.evaluation",
+    "Explanation": "nas.models.explanation",
     "LensModel": "nas.models.export",
     "Measurement": "nas.models.inference",
     "ModelFailed": "nas.errors",
@@ -37,21 +47,35 @@ _HOME = {
     "Results": "nas.results",
     "Retrained": "nas.retraining.retrained",
     "SearchFailed": "nas.errors",
+    "Selection": "nas.models.selection",
     "Stopped": "nas.errors",
     "Trial": "nas.results",
     "UserError": "nas.errors",
+    "Written": "nas.models.formats",
+    "attribution_maps": "nas.paper.maps",
     "audit": "nas.auditing",
+    "conclusion": "nas.report.conclusion",
     "evaluate": "nas.models.evaluation",
+    "explain": "nas.models.explanation",
+    "export": "nas.models.formats",
+    "figures": "nas.paper.figures",
     "load_model": "nas.models.export",
     "load_results": "nas.results",
+    "load_retrained": "nas.retraining.retrained",
+    "methods": "nas.paper.methods",
+    "notebook": "nas.paper.notebook",
     "predict": "nas.models.inference",
     "retrain": "nas.retraining.retrain",
+    "sample_images": "nas.paper.figures",
     "search": "nas.searching.search",
+    "select": "nas.models.selection",
+    "tables": "nas.paper.tables",
     "write_report": "nas.report.page",
 }
 
 __all__ = [
     "Evaluation",
+    "Explanation",
     "LensModel",
     "Measurement",
     "ModelFailed",
@@ -59,16 +83,29 @@ __all__ = [
     "Results",
     "Retrained",
     "SearchFailed",
+    "Selection",
     "Stopped",
     "Trial",
     "UserError",
+    "Written",
+    "attribution_maps",
     "audit",
+    "conclusion",
     "evaluate",
+    "explain",
+    "export",
+    "figures",
     "load_model",
     "load_results",
+    "load_retrained",
+    "methods",
+    "notebook",
     "predict",
     "retrain",
+    "sample_images",
     "search",
+    "select",
+    "tables",
     "write_report",
 ]
 

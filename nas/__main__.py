@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
 import sys
 
-from nas.commands.cli import COMMANDS, main_of, package_version, run_command
+from nas.commands.cli import COMMANDS, hide_password, main_of, package_version, run_command
+from nas.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
+    if argv is None:
+        hide_password()
     words = sys.argv[1:] if argv is None else argv
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, for modules of the user's own
@@ -18,9 +23,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def usage(words: list[str]) -> int:
-    """Say which commands there are, or the version."""
+    """Say which commands there are, or the version, or print what completes them in a shell."""
     if words[:1] == ["--version"]:
         print(f"lensing-nas {package_version()}")
+        return 0
+    if words[:1] == ["--completion"]:
+        print(completion(*words[1:2]))
         return 0
     asked = words[:1] in ([], ["--help"], ["-h"])
     out = sys.stdout if asked else sys.stderr
@@ -30,6 +38,22 @@ def usage(words: list[str]) -> int:
     for name, what in COMMANDS.items():
         print(f"  {name:9} {what}", file=out)
     return 0 if asked else 2
+
+
+def completion(shell: str = "") -> str:
+    """The script that completes `nas` and its options in bash, zsh, fish or tcsh. UserError without shtab."""
+    try:
+        import shtab
+    except ImportError:
+        raise UserError("completion needs shtab: pip install shtab") from None
+    if shell not in shtab.SUPPORTED_SHELLS:
+        raise UserError(f"--completion {shell!r}: expected one of: {', '.join(shtab.SUPPORTED_SHELLS)}")
+    whole = argparse.ArgumentParser(prog="nas")
+    commands = whole.add_subparsers()
+    for name, what in COMMANDS.items():
+        options = importlib.import_module(f"nas.commands.{name}").options()
+        commands.add_parser(name, parents=[options], add_help=False, help=what)
+    return str(shtab.complete(whole, shell))
 
 
 if __name__ == "__main__":

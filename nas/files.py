@@ -88,6 +88,14 @@ def remove_left(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file that we wrote. UserError if it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, or put back a copy") from error
+
+
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write plain data whole or not at all, with null for numbers that are not finite, which JSON does not have."""
     write_text(path, json.dumps(_known(record), indent=1, allow_nan=False) + "\n")

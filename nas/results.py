@@ -14,25 +14,31 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from nas import front
 from nas.checks import path_of
-from nas.errors import UserError, mendable
+from nas.errors import UserError, mendable, user_errors
+from nas.files import read_json
 from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
 from nas.samplers import GIVEN
 from nas.searching.engine import REPEATS
+from nas.searching.optuna_private import attributes_of
 from nas.searching.storage import only_study
 from nas.words import describe_architecture, numbered
 from studies import Configuration
 from studies.baselines import BASELINES
+from studies.spec import objectives
 from trainers import tasks
+from trainers.data import Dataset, load, source_from_dict
 from trainers.data.axis import Axis
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-WARM_START, AXIS, IMAGES = "warm_start", "axis", "images"
-"""Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers."""
+WARM_START, AXIS, IMAGES, SHAPE = "warm_start", "axis", "images", "shape"
+"""Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers; what
+goes into a network and comes out of it."""
 STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
 
 
@@ -115,10 +121,17 @@ class Results:
     validated: int = 0  # validation images; 0: unknown
     limit: str = ""  # one line on what the noise of simulated images leaves to be found
     images: Mapping[str, Any] | None = None  # as `describe_images` in nas/searching/study.py; None: not recorded
+    shape: Mapping[str, int] | None = None  # "channels" and "side" of the images, "outputs" of a network; None: unknown
 
     @property
     def objective(self) -> str:
-        return str(self.spec["objective"])
+        """The metric that ranks trials."""
+        return objectives(self.spec["objective"])[0]
+
+    @property
+    def cost(self) -> str:
+        """The second objective, macs or parameters, which is minimised; empty if there is none."""
+        return objectives(self.spec["objective"])[1]
 
     @property
     def task(self) -> tasks.Named:
@@ -141,7 +154,13 @@ class Results:
 
     @property
     def best(self) -> Trial | None:
-        """The winner of the finals; without finals, the best trial at full budget; None if there is none."""
+        """The winner of the finals; without finals, the best trial at full budget; None if there is none.
+
+        In a search for a front, it is the one on the front with the best value; in a grid, the first seed of the best
+        cell, not the luckiest training.
+        """
+        if self.grid:
+            return next((cell.trials[0] for cell in self.cells()), None)
         finalists = self.finalists()
         return self.trial(finalists[0].trial) if finalists else next(iter(self.ranked()), None)
 
@@ -170,6 +189,24 @@ class Results:
         full = [t for t in self.trials if t.state == "complete" and t.rung == self.rungs[-1]]
         return sorted(full, key=lambda t: (-t.value if self.maximize else t.value, t.number))
 
+    def front(self, cost: str = "") -> list[Trial]:
+        """The complete trials at full budget that no other of the same or lower cost equals or beats, by rising cost.
+
+        `cost` is macs or parameters (default: the second objective; without one, macs).
+        """
+        known, costs = self._known(cost)
+        return [self.trial(number) for number in (front.fronts(known, costs) or [[]])[0]]
+
+    def by_front(self, cost: str = "") -> list[Trial]:
+        """The complete trials at full budget, the front first: each next adds most to those before (`nas.front`)."""
+        return [self.trial(number) for number in front.ordered(*self._known(cost))]
+
+    def _known(self, cost: str) -> tuple[dict[int, float], dict[int, float]]:
+        """The values, higher for better, and costs of the complete trials whose cost is known."""
+        sign, name = 1 if self.maximize else -1, cost or self.cost or "macs"
+        trials = [trial for trial in self.ranked() if getattr(trial, name) is not None]
+        return {t.number: sign * t.value for t in trials}, {t.number: getattr(t, name) for t in trials}
+
     def mean_metrics(self, trial: Trial) -> dict[str, float]:
         """The metrics of a trial, as means over its training in the search and those in the finals."""
         trained = [trial, *(t for t in self.repeats if t.repeats == trial.number and t.state == "complete")]
@@ -187,13 +224,29 @@ class Results:
                 failed.add(trial.repeats)
         return fresh, failed
 
+    def retraining(self) -> Mapping[str, Any] | None:
+        """The record of its retraining, retrain.json; None if there is none. UserError if it is damaged."""
+        record = RunFolder(self.database.parent).retraining_record if self.database else None
+        if record is None or not record.is_file():
+            return None
+        found: Mapping[str, Any] = read_json(record)
+        return found
+
+    def dataset(self) -> Dataset:
+        """The images that were searched on, as they are stored. UserError if they are gone."""
+        with user_errors():
+            return load(source_from_dict(dict(self.spec["data"])), progress=False)
+
     def finalists(self) -> list[Finalist]:
         """The configurations that the finals trained again, the winner first; none if there were no finals."""
+        return [finalist for finalist in self.estimates() if finalist.fresh]
+
+    def estimates(self) -> list[Finalist]:
+        """Every configuration trained in full, as the finals judge it, the best first; none if there were no finals."""
         fresh, failed = self.again()
-        searched = {trial.number: trial.value for trial in self.ranked() if trial.number not in failed}
-        if not fresh or not searched:
-            return []
-        return [f for f in estimate(searched, fresh, maximize=self.maximize) if f.fresh]
+        able = self.front() if self.cost else self.ranked()
+        searched = {trial.number: trial.value for trial in able if trial.number not in failed}
+        return estimate(searched, fresh, maximize=self.maximize) if fresh and searched else []
 
     def cells(self) -> list[Cell]:
         """The configurations trained in full, each with all its seeds, from best to worst.
@@ -243,7 +296,7 @@ class Results:
 
 @mendable
 def load_results(folder: str | Path) -> Results:
-    """Read the study of a run from `runs/<name>` or its study.db, even while its search is running.
+    """Read the study of a run from `runs/<name>` or its study.db or study.url, even while its search is running.
 
     UserError if there is no study, or if no search of ours made it.
     """
@@ -260,7 +313,7 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
     if spec is None:
         raise UserError(f"study {study.study_name!r} has no 'spec': only studies made by nas.run can be reported on")
     rungs = tuple(spec["rungs"])
-    trials = [_trial(t, rungs, spec["objective"]) for t in study.get_trials(deepcopy=False)]
+    trials = [trial_of(t, rungs, objectives(spec["objective"])[0]) for t in study.get_trials(deepcopy=False)]
     axis, images = study.user_attrs.get(AXIS), study.user_attrs.get(IMAGES)
     return Results(
         name=study.study_name,
@@ -276,12 +329,14 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         axis=axis is not None and Axis(**axis).found,
         validated=images["counts"][1] if images else 0,
         limit=study.user_attrs.get("limit", ""),
-        images=study.user_attrs.get("images"),
+        images=images,
+        shape=study.user_attrs.get(SHAPE),
     )
 
 
-def _trial(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
-    recorded = trial.user_attrs
+def trial_of(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
+    """Convert a stored trial to plain data."""
+    recorded = attributes_of(trial)
     history = tuple(recorded.get("history", ()))
     full = [epoch for epoch in history if epoch["epoch"] == rungs[-1]]
     turned = full[0].get(f"turned_{objective}") if full else None

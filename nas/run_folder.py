@@ -23,8 +23,13 @@ class RunFolder:
 
     @property
     def database(self) -> Path:
-        """The study, the only record that a search needs."""
-        return self.path / "study.db"
+        """The study, the only record that a search needs; or the file that names the server on which it is."""
+        return self.address if self.address.exists() else self.path / "study.db"
+
+    @property
+    def address(self) -> Path:
+        """Names the server of a study that is not in this folder."""
+        return self.path / "study.url"
 
     @property
     def lock(self) -> Path:
@@ -37,8 +42,32 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def artifacts(self) -> Path:
+        """Pictures of trials for optuna-dashboard."""
+        return self.path / "artifacts"
+
+    @property
+    def paper(self) -> Path:
+        """Tables and figures for a paper."""
+        return self.path / "paper"
+
+    @property
+    def reproduce(self) -> Path:
+        """With what the search was made."""
+        return self.path / "reproduce.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def log(self) -> Path:
+        """What a logger writes (`nas/loggers/`)."""
+        return self.path / "log"
+
+    @property
+    def notebook(self) -> Path:
+        return self.path / "notebook.ipynb"
 
     @property
     def retraining_lock(self) -> Path:

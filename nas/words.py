@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
     """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage; ↓ means that it halves the grid first.
 
-    An architecture without stages is its kind and name.
+    A mixer of one's own has its module's last name. `d4: ` in front: its weights are tied over this group; `polar: `:
+    its front end. An architecture without stages is its kind and name, with what it starts from.
     """
     if "stages" in architecture:
-        return " → ".join(
-            f"{'↓' * bool(s.get('downsample'))}{s['mixer']}×{s['depth']}({s['width']})" for s in architecture["stages"]
-        )
-    return " ".join(str(architecture[key]) for key in ("kind", "name") if key in architecture)
+        before = [architecture.get(part, "none") for part in ("front_end", "symmetry")]
+        stages = [
+            f"{'↓' * bool(s.get('downsample'))}{s['mixer'].rpartition('.')[2]}×{s['depth']}({s['width']})"
+            for s in architecture["stages"]
+        ]
+        return "".join(f"{part}: " for part in before if part != "none") + " → ".join(stages)
+    name = " ".join(str(architecture[key]) for key in ("kind", "name") if key in architecture)
+    started = architecture.get("pretrained") or architecture.get("checkpoint")
+    frozen = f", {architecture['frozen']:.0%} frozen" if architecture.get("frozen") else ""
+    return name + ", pretrained" * bool(started) + frozen
 
 
 def describe_data(source: Mapping[str, Any]) -> str:
@@ -44,6 +51,30 @@ def describe_data(source: Mapping[str, Any]) -> str:
     return ", ".join([words, *(f"{name} {value}" for name, value in listed.items())])
 
 
+def describe_steps(training: Mapping[str, Any]) -> str:
+    """`learning rate 0.002 (cosine), adamw, batches of 32`, from a training as JSON data."""
+    rate = f"learning rate {training['learning_rate']:.2g} ({training.get('schedule')})"
+    return f"{rate}, {training.get('optimiser')}, batches of {training.get('batch_size')}"
+
+
+def describe_preparation(training: Mapping[str, Any]) -> str:
+    """`asinh normalisation, augmentation d4`: what happens to the training images."""
+    return f"{training.get('normalisation')} normalisation, {describe_augmentation(training)}"
+
+
+def describe_augmentation(training: Mapping[str, Any]) -> str:
+    """`augmentation d4, noise 0.1`: what changes the training images, from a training as JSON data."""
+    changes = [
+        name if value is True else f"{name} {value:g}"
+        for name, value in training.get("augmentation", {}).items()
+        if value
+    ]
+    return f"augmentation {', '.join(changes)}" if changes else "no augmentation"
+
+
+COSTS = {"macs": "MACs", "parameters": "parameters"}
+
+
 def objective_name(objective: str) -> str:
     """`auc_d4_worst` -> "AUC, worst of eight symmetries"."""
     for ending, words in (
@@ -52,7 +83,7 @@ def objective_name(objective: str) -> str:
     ):  # fmt: skip
         if objective.endswith(ending):
             return objective_name(objective.removesuffix(ending)) + words
-    found = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}
+    found = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²", "f1": "F1", "mcc": "MCC"}
     of_target = re.fullmatch(r"(mae|rmse|r2|bias|scatter|nll|coverage_68|z_rms)_(?!within|class_means)(.+)", objective)
     if of_target:  # the target's name stays as the data has it
         return f"{objective_name(of_target[1])} {of_target[2]}"
@@ -92,7 +123,13 @@ def audit_line(axis: Axis, trees: Shortcut | None) -> str:
 
 
 def metric_name(metric: str) -> str:
-    name = {"loss": "log loss", "ap": "average precision", "ece": "calibration error"}.get(metric)
+    name = {"loss": "log loss", "ap": "average precision", "ece": "calibration error", "f1": "macro F1"}.get(metric)
+    if of_rate := re.fullmatch(r"tpr_at_fpr_([\d.]+)", metric):
+        name = f"TPR at {100 * float(of_rate[1]):g}% false positives"
+    if of_class := re.fullmatch(r"(auc|ap)_(?!d4_)(.+)", metric):  # the class's name stays as the data has it
+        name = f"{metric_name(of_class[1])}, {of_class[2]}"
+    if metric.endswith(("_d4_mean", "_d4_worst", "_d4_views")) and metric != (upright := base(metric)):
+        name = metric_name(upright) + objective_name(metric).removeprefix(objective_name(upright))
     return name or objective_name(metric)
 
 
@@ -158,6 +195,14 @@ def value(number: float, decimals: int = 4) -> str:
     """An objective to `decimals` decimals, or to as many significant digits if it is too small or too large."""
     fixed = number == 0 or 10 ** (1 - decimals) <= abs(number) < 1e4
     return f"{number:.{decimals}f}" if fixed else f"{number:.{decimals - 1}e}"
+
+
+def with_interval(number: float, low: float, high: float, *, sign: bool = False) -> str:
+    """`0.021 (0.008 to 0.034)`: three decimals, or as many as the width needs to show two digits."""
+    digits = max(3, 1 - math.floor(math.log10(high - low))) if high - low > 1e-9 else 3  # less is rounding
+    number, low, high = (each + 0.0 if round(each, digits) else 0.0 for each in (number, low, high))  # no -0.000
+    form = f"{'+' * sign}.{digits}f"
+    return f"{number:{form}} ({low:{form}} to {high:{form}})"
 
 
 def level(values: Sequence[tuple[str, Any]]) -> str:

@@ -16,6 +16,13 @@ PLACES = ("once", "blocks")
 NORMS = ("pre", "post", "res_post")
 NORM_LAYERS = ("layer", "batch")
 HEADS = ("average", "class_token", "attention")
+SYMMETRIES = ("none", "c4", "d4", "scrambled")  # of the weights, symmetry.py
+ORDER = {"c4": 4, "d4": 8, "scrambled": 8}  # of the group: channels of a field
+SYMMETRIC_POSITIONS = ("none", "conditional", "relative")
+FRONT_ENDS = (  # parts/front_end.py
+    "none", "source", "source_sham", "residual", "residual_sham", "gradient", "gradient_sham", "polar", "polar_sham",
+)  # fmt: skip
+SYMMETRIC_FRONT_ENDS = ("none", "source", "residual", "gradient")
 MOST_BLOCKS, MOST_CHANNELS, MOST_PIXELS = 1000, 65536, 4096  # of a network, of a block, of a patch's side
 TOYS = ("mlp", "lenet", "resnet2", "cnn")
 
@@ -97,6 +104,8 @@ class Hybrid:
     layer_scale: float = 0.0  # initial factor per channel of every residual branch; 0: none
     head: str = "average"  # or "class_token", or "attention" of one learnt query over the grid
     drop_path: float = 0.0  # rate at the last block, growing linearly from 0 at the first
+    symmetry: str = "none"  # quarter turns "c4", with mirrors "d4", that leave the outputs exactly as they are
+    front_end: str = "none"  # what the stem sees in place of the image
 
     def __post_init__(self) -> None:
         _is_a(tuple, "a tuple of Stages", stages=self.stages)
@@ -121,6 +130,10 @@ class Hybrid:
         _one_of("head", self.head, HEADS)
         if not 0 <= self.drop_path < 1:
             raise ArchitectureError(f"drop_path={self.drop_path!r} is not a rate, expected 0 <= drop_path < 1")
+        _one_of("symmetry", self.symmetry, SYMMETRIES)
+        _one_of("front_end", self.front_end, FRONT_ENDS)
+        if self.symmetry != "none":
+            self._check_symmetric()
         if self.stem == "conv" and self.patch & (self.patch - 1):
             raise ArchitectureError(f"patch={self.patch} with stem='conv': strides of two only reach powers of two")
         if self.head == "class_token" and any(stage.downsample for stage in self.stages):
@@ -129,6 +142,26 @@ class Hybrid:
             raise ArchitectureError(
                 "head='class_token' with norm_layer='batch' would mix the token's statistics with the grid's"
             )
+
+    def _check_symmetric(self) -> None:
+        if self.head != "average":
+            raise ArchitectureError(f"head={self.head!r} with symmetry={self.symmetry!r}: expected 'average'")
+        if self.position not in SYMMETRIC_POSITIONS:
+            raise ArchitectureError(
+                f"position={self.position!r} with symmetry={self.symmetry!r}, expected one of: "
+                f"{', '.join(SYMMETRIC_POSITIONS)}"
+            )
+        if self.front_end not in SYMMETRIC_FRONT_ENDS:
+            raise ArchitectureError(
+                f"front_end={self.front_end!r} with symmetry={self.symmetry!r}, expected one of: "
+                f"{', '.join(SYMMETRIC_FRONT_ENDS)}"
+            )
+        for stage in self.stages:
+            if stage.width % ORDER[self.symmetry]:
+                raise ArchitectureError(
+                    f"width {stage.width} with symmetry={self.symmetry!r}: expected a multiple of "
+                    f"{ORDER[self.symmetry]}, the channels of a field"
+                )
 
 
 @dataclass(frozen=True)
@@ -152,6 +185,7 @@ class Backbone:
     name: str  # a name of timm, such as "resnet18", or "alexnet"
     pretrained: bool = False  # start from the published weights
     checkpoint: str | None = None  # start from the weights in this file instead
+    frozen: float = 0.0  # share of the layers, from the image on, that keep these weights; 1: all but the last
 
     def __post_init__(self) -> None:
         _is_a(str, "a network of timm, such as 'resnet18'", name=self.name)
@@ -160,6 +194,16 @@ class Backbone:
         _is_a(bool, "True or False", pretrained=self.pretrained)
         if self.checkpoint is not None:
             _is_a(str, "the path of a file of weights", checkpoint=self.checkpoint)
+        _number("frozen", self.frozen, 0, 1)
+        if self.frozen and not self.has_weights:
+            raise ArchitectureError(
+                f"frozen={self.frozen!r} without weights would keep random ones: set pretrained or give a checkpoint"
+            )
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether training starts from weights that others have trained."""
+        return self.pretrained or self.checkpoint is not None
 
 
 Architecture = Hybrid | Toy | Backbone

@@ -14,11 +14,13 @@ from search_space.baselines.backbones import build_backbone
 from search_space.baselines.toys import build_toy
 from search_space.errors import ArchitectureError
 from search_space.parts.block import Block
+from search_space.parts.front_end import build_front_end
 from search_space.parts.head import AttentionPool
 from search_space.parts.norm import norm_of
 from search_space.parts.position import build_position
 from search_space.parts.relation import RelativeBias, Rotary
-from search_space.parts.stem import ConvStem, Downsample, PatchStem, halved
+from search_space.parts.stem import CentredDownsample, CentredPatchStem, ConvStem, Downsample, PatchStem, halved
+from search_space.symmetry import tie
 
 
 def build_model(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
@@ -47,7 +49,11 @@ class StageNet(nn.Module):
         """`grid` and `width` are those of the previous stage."""
         super().__init__()
         if stage.downsample:
-            self.enter: nn.Module = Downsample(grid, width, stage.width, architecture.norm_layer)
+            norm_layer = architecture.norm_layer
+            if architecture.symmetry == "none":
+                self.enter: nn.Module = Downsample(grid, width, stage.width, norm_layer)
+            else:
+                self.enter = CentredDownsample(grid[0], width, stage.width, norm_layer)
             grid = halved(grid)
         else:
             self.enter = nn.Linear(width, stage.width) if width != stage.width else nn.Identity()
@@ -85,7 +91,7 @@ class StageNet(nn.Module):
 
 
 class HybridNet(nn.Module):
-    """Stem, stages, norm, pooling and a linear head."""
+    """Front end, stem, stages, norm, pooling and a linear head."""
 
     def __init__(self, architecture: Hybrid, *, in_chans: int, image_size: int, num_outputs: int) -> None:
         super().__init__()
@@ -99,12 +105,19 @@ class HybridNet(nn.Module):
             raise ArchitectureError(
                 f"position={architecture.position!r} acts inside attention, but no stage has the mixer 'attention'"
             )
+        symmetric = architecture.symmetry != "none"
+        if symmetric:
+            mixers.check_equivariant(block for stage in stages for block in stage.blocks())
 
         self.input_shape = (in_chans, image_size, image_size)
         side, width = -(-image_size // patch), stages[0].width
         grid = (side, side)
+        self.front_end, in_chans = build_front_end(architecture.front_end, in_chans, image_size)
         if architecture.stem == "conv":
-            self.stem: nn.Module = ConvStem(in_chans, patch, width, architecture.norm_layer)
+            on = image_size if symmetric else None
+            self.stem: nn.Module = ConvStem(in_chans, patch, width, architecture.norm_layer, on)
+        elif symmetric:
+            self.stem = CentredPatchStem(in_chans, image_size, patch, width, architecture.norm_layer)
         else:
             self.stem = PatchStem(in_chans, image_size, patch, width, architecture.norm_layer)
         once = architecture.position_place == "once" and not relational
@@ -122,14 +135,18 @@ class HybridNet(nn.Module):
         self.pool = AttentionPool(width) if architecture.head == "attention" else None
         self.head = nn.Linear(width, num_outputs)
         self.apply(initialise)
+        if symmetric:
+            tie(
+                self, next(m for m in self.stem.modules() if isinstance(m, nn.Conv2d)), self.head, architecture.symmetry
+            )
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.input_shape:
             raise ArchitectureError(
                 f"images of shape {tuple(image.shape[1:])}, but the network was built for {self.input_shape}"
             )
-        x = self.position(self.stem(image))
-        token = None if self.token is None else self.token.expand(len(x), -1, -1)
+        x = self.position(self.stem(self.front_end(image)))
+        token = None if self.token is None else self.token.expand(x.shape[0], -1, -1)
         for stage in self.stages:
             x, token = stage(x, token)
         if token is not None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -13,11 +13,15 @@ from typing import Any
 from search_space import mixers
 from search_space.architecture import (
     ABSOLUTE,
+    FRONT_ENDS,
     HEADS,
     NORM_LAYERS,
     NORMS,
+    ORDER,
     PLACES,
     RELATIONAL,
+    SYMMETRIC_FRONT_ENDS,
+    SYMMETRIC_POSITIONS,
     Hybrid,
     Stage,
 )
@@ -27,8 +31,22 @@ from search_space.errors import ArchitectureError
 OF_STAGE = ("depth", "width", "mlp_ratio", "downsample")
 OF_HYBRID = (
     "patch", "stem", "position", "position_place", "position_shared", "norm", "norm_layer", "layer_scale", "head",
-    "drop_path",
+    "drop_path", "symmetry", "front_end",
 )  # fmt: skip
+
+
+def can_be_symmetric(stages: Iterable[Stage], symmetry: str) -> bool:
+    """Whether every mixer of the stages is equivariant, and every layer and head has whole fields of channels."""
+    channels: list[int] = []
+    for stage in stages:
+        channels.append(stage.width)
+        for mixer, options in stage.blocks():
+            if not mixers.trait(mixer, options, "equivariant"):
+                return False
+            channels.append(mixers.narrowest(mixer, options, stage.width))
+            if not mixers.trait(mixer, options, "mixes_channels"):
+                channels.append(int(stage.mlp_ratio * stage.width))
+    return not any(number % ORDER[symmetry] for number in channels)
 
 
 def _try(name: str, value: Any) -> None:
@@ -71,6 +89,8 @@ class HybridSpace:
     drop_path: Bound = Range(0.0, 0.2)
     options: Mapping[str, Mapping[str, Bound]] = field(default_factory=dict)  # {"window": {"size": (4, 8)}}
     smallest_grid: int = 4  # tokens a side
+    symmetry: Bound = ("none",)  # asked for where the stages can have it; without "none", all of them must
+    front_end: Bound = ("none",)  # with a symmetry, those that keep it
 
     def __post_init__(self) -> None:
         for name in ("stages", *OF_STAGE, *OF_HYBRID):
@@ -92,16 +112,41 @@ class HybridSpace:
         for name in {*self.mixers, *values(self.first)} - {"same"}:
             names = mixers.bound_names(name)  # refuses an unknown one
             if name in mixers.known() and "heads" in names:
-                heads = values(self.options.get(name, {}).get("heads", mixers.load("attention").HEADS))
-                for width, number in product(values(self.width), heads):
+                for width, number in product(values(self.width), self._heads(name)):
                     if not isinstance(number, int) or number < 1 or width % number:
                         raise ArchitectureError(
                             f"width {width} cannot be split into {number} heads of {name!r}: change either"
                         )
+        self._check_symmetric()
         for name, bounds in self.options.items():
             if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
                 known = ", ".join(mixers.bound_names(name)) or "none"
                 raise ArchitectureError(f"options[{name!r}]: mixer has no option {unknown[0]!r}; known: {known}")
+
+    def _heads(self, mixer: str) -> Iterable[Any]:
+        return values(self.options.get(mixer, {}).get("heads", mixers.load("attention").HEADS))
+
+    def _check_symmetric(self) -> None:
+        """Raise ArchitectureError if every network is to be symmetric and could have a part that is not."""
+        if "none" in values(self.symmetry):
+            return
+        for symmetry in set(values(self.symmetry)):
+            names = {*self.mixers, *values(self.first)} - {"same"}
+            mixers.check_equivariant(
+                (name, {"variant": variant} if variant else {})
+                for name in sorted(names)
+                for variant in values(self.options.get(name, {}).get("variant", mixers.variants(name) or (None,)))
+            )
+            for width, front_end in product(values(self.width), values(self.front_end)):
+                Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
+            for name in sorted(names & {*mixers.known()}):
+                heads = self._heads(name) if "heads" in mixers.bound_names(name) else ()
+                for width, number in product(values(self.width), heads):
+                    if width // number % ORDER[symmetry]:
+                        raise ArchitectureError(
+                            f"width {width} and {number} heads of {name!r} with symmetry={symmetry!r}: expected a "
+                            f"multiple of {ORDER[symmetry]} channels in each head; change the width, or options"
+                        )
 
     def sample(self, trial: Trial, image_size: int = 64) -> Hybrid:
         """Sample an architecture for images of `image_size` pixels a side; it builds at any other size, too.
@@ -117,16 +162,19 @@ class HybridSpace:
             side = (side + 1) // 2 if stage.downsample else side
             stages.append(stage)
         norm_layer = pick(trial, "norm_layer", self.norm_layer)
+        symmetry = self.sample_symmetry(trial, stages)
         return Hybrid(
             stages=tuple(stages),
             patch=patch,
             stem=pick_among(trial, "stem", self.stem, "any_stride", ("conv",) if patch & (patch - 1) else ()),
-            **self.sample_position(trial, stages),
+            **self.sample_position(trial, stages, symmetry),
             norm=pick(trial, "norm", self.norm),
             norm_layer=norm_layer,
             layer_scale=pick(trial, "layer_scale", self.layer_scale),
-            head=self.sample_head(trial, stages, norm_layer),
+            head=self.sample_head(trial, stages, norm_layer, symmetry),
             drop_path=pick(trial, "drop_path", self.drop_path),
+            symmetry=symmetry,
+            front_end=self.sample_front_end(trial, symmetry),
         )
 
     def sample_patch(self, trial: Trial, image_size: int) -> int:
@@ -174,7 +222,18 @@ class HybridSpace:
             **ratio,
         )
 
-    def sample_position(self, trial: Trial, stages: list[Stage]) -> dict[str, Any]:
+    def sample_symmetry(self, trial: Trial, stages: list[Stage]) -> str:
+        """Sample among the symmetries that these stages, and some position, head and front end, can have."""
+        of = ((self.position, SYMMETRIC_POSITIONS), (self.head, ("average",)), (self.front_end, SYMMETRIC_FRONT_ENDS))
+        able = all(any(value in symmetric for value in values(bound)) for bound, symmetric in of)
+        others = [name for name in values(self.symmetry) if name != "none"]
+        unfit = tuple(name for name in others if not (able and can_be_symmetric(stages, name)))
+        if len(unfit) == len(others) < len(values(self.symmetry)):
+            return "none"
+        symmetry: str = pick_among(trial, "symmetry", self.symmetry, "fitting", unfit)
+        return symmetry
+
+    def sample_position(self, trial: Trial, stages: list[Stage], symmetry: str) -> dict[str, Any]:
         """Sample the position embedding; it is a choice only if some mixer does not know positions by itself.
 
         That is attention, which alone takes the relational kinds. A network of other mixers has none if the bound
@@ -183,7 +242,12 @@ class HybridSpace:
         attentions = max(sum(mixers.trait(*block, "takes_relation") for block in stage.blocks()) for stage in stages)
         if not attentions and "none" in values(self.position):
             return {"position": "none"}
-        kind = pick_among(trial, "position", self.position, "absolute", () if attentions else RELATIONAL)
+        excluded: tuple[str, ...] = () if attentions else RELATIONAL
+        suffix = "absolute"
+        if symmetry != "none":
+            excluded += tuple(kind for kind in ABSOLUTE + RELATIONAL if kind not in SYMMETRIC_POSITIONS)
+            suffix = "symmetric" if attentions else "symmetric_absolute"
+        kind = pick_among(trial, "position", self.position, suffix, excluded)
         place, shared = "once", False
         if kind not in (*RELATIONAL, "none") and sum(stage.depth for stage in stages) > 1:
             place = pick(trial, "position.place", self.position_place)
@@ -193,7 +257,15 @@ class HybridSpace:
             shared = pick(trial, "position.shared", self.position_shared)
         return {"position": kind, "position_place": place, "position_shared": shared}
 
-    def sample_head(self, trial: Trial, stages: list[Stage], norm_layer: str) -> str:
+    def sample_front_end(self, trial: Trial, symmetry: str) -> str:
+        excluded = () if symmetry == "none" else tuple(f for f in FRONT_ENDS if f not in SYMMETRIC_FRONT_ENDS)
+        front_end: str = pick_among(trial, "front_end", self.front_end, "symmetric", excluded)
+        return front_end
+
+    def sample_head(self, trial: Trial, stages: list[Stage], norm_layer: str, symmetry: str) -> str:
+        if symmetry != "none":
+            symmetric: str = pick_among(trial, "head", self.head, "symmetric", ("class_token", "attention"))
+            return symmetric
         isotropic = not any(stage.downsample for stage in stages)
         token = isotropic and norm_layer != "batch" and mixers.trait(*stages[-1].blocks()[-1], "takes_token")
         head: str = pick_among(trial, "head", self.head, "pooled", () if token else ("class_token",))

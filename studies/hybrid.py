@@ -37,6 +37,7 @@ def hybrid_space(
         norm_layer=norm_layer,
         head=head,
         drop_path=(0.0, 0.1),
+        symmetry=("none", "d4"),
         options={
             "conv": {"variant": ("separable", "residual")},
             "window": {"variant": ("v1",)},
@@ -47,12 +48,15 @@ def hybrid_space(
     )
 
 
-def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
+def given(mixers: str, widths: tuple[int, ...], symmetry: str = "none", **more: Any) -> dict[str, Any]:
     """Parameters of a first trial: a network of two blocks per mixer, "c" or "a", and a training known to be good.
 
-    The sampler learns from it as from any other trial. Parameters that are not named here are sampled.
+    One with weights tied over a symmetry has no position embedding, and its head is the mean over the grid. The sampler
+    learns from it as from any other trial. Parameters that are not named here are sampled.
     """
-    network = {"stem": "conv", "drop_path": 0.0} | ({"position": "fixed_2d"} if "a" in mixers else {})
+    network: dict[str, Any] = {"stem": "conv", "drop_path": 0.0, "symmetry": symmetry}
+    if "a" in mixers and symmetry == "none":
+        network["position"] = "fixed_2d"
     training = {"batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02, "label_smoothing": 0.0, "ema": 0.0}
     stages = {"stages": len(mixers), **{f"stages.{i}.downsample": True for i in range(1, len(mixers))}}
     kinds: dict[str, dict[str, Any]] = {
@@ -64,15 +68,18 @@ def given(mixers: str, widths: tuple[int, ...], **more: Any) -> dict[str, Any]:
     return {**network, **training, "normalisation": "asinh", "augmentation": "d4", **stages, **more}
 
 
-# What the given networks have besides, in a size that also asks for the norm.
+# What an ordinary given network has besides, in a size that also asks for the norm, and a symmetric one.
 WITH_NORM = {"norm_layer": "batch", "head.pooled": "average"}
+SYMMETRIC: dict[str, Any] = {"norm_layer": "batch", "symmetry": "d4"}
 
 # What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
-# from the start. Then one with attention late. A second block in each stage is worth more than a finer grid or twice
-# the epochs (benchmarks/README.md).
+# from the start, with weights tied over d4 and without. Then one with attention late. A second block in each stage is
+# worth more than a finer grid or twice the epochs, and d4 by construction more than by augmentation
+# (benchmarks/README.md).
 FIRST = (
+    given("cccc", (16, 32, 64, 128), grid=32, symmetry="d4"),
+    given("ccc", (32, 64, 128), grid=16, symmetry="d4"),
     given("cccc", (16, 32, 64, 128), grid=32, head="average"),
-    given("ccc", (32, 64, 128), grid=16, head="average"),
     given("cca", (32, 64, 128), grid=16, head="average"),
 )
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from search_space import Range
 from studies import hybrid
 from studies.baselines import LARGER
-from studies.hybrid import WITH_NORM, given, hybrid_space
+from studies.hybrid import SYMMETRIC, WITH_NORM, given, hybrid_space
 
 STUDY = replace(
     hybrid.STUDY,
     name="hybrid_base",
     space=hybrid_space(grid=(8, 16, 32), width=Range(16, 192, 16), depth=Range(1, 3)),
     first=(
+        given("ccc", (32, 64, 128), grid=32, **SYMMETRIC),
         given("ccc", (32, 64, 128), grid=32, **WITH_NORM),
         given("cca", (32, 64, 128), grid=32, **WITH_NORM),
         given("ccc", (32, 64, 128), grid=16, **WITH_NORM),

@@ -5,13 +5,14 @@ from dataclasses import replace
 from search_space import Range
 from studies import hybrid
 from studies.baselines import LARGER
-from studies.hybrid import WITH_NORM, given, hybrid_space
+from studies.hybrid import SYMMETRIC, WITH_NORM, given, hybrid_space
 
 STUDY = replace(
     hybrid.STUDY,
     name="hybrid_large",
     space=hybrid_space(grid=(8, 16, 32), width=Range(64, 512, 64), depth=Range(1, 6)),
     first=(
+        given("ccc", (64, 128, 256), grid=32, **SYMMETRIC),
         given("ccc", (64, 128, 256), grid=32, **WITH_NORM),
         given("cca", (64, 128, 256), grid=32, **WITH_NORM),
         given("cccc", (64, 128, 256, 512), grid=32, **WITH_NORM),

@@ -26,6 +26,7 @@ WHOLE = {  # the bounds of each; larger numbers are mistakes, and no trial could
     "seeds": (1, 1000), "seed": (0, 2**31 - 1), "max_parameters": (1, 10**12), "max_macs": (1, 10**15),
 }  # fmt: skip
 MOST_FOLDS = 100
+COSTS = ("macs", "parameters")  # of a network, known before it is trained
 NOT_IDENTITY = ("trials", "question", "first", "finals", "folds", "baselines")  # a study may be resumed with others
 
 
@@ -65,12 +66,14 @@ class StudySpec:
 
     A full training has `epochs` epochs. Weak trials pause at a rung below that: at 1/`factor` of the epochs, at
     1/`factor` of those, and so on, but not below `min_epochs`. Architectures above `max_parameters` or `max_macs`
-    (multiply-accumulates for one image) are never trained. `first` holds parameters of the first trials by name; what
-    it omits is sampled. With `seeds` above one, the seed is a parameter like any other: the sampler `grid` trains every
-    cell with each seed. `finals` is the cost, as a share of the search's epochs, of training the best again with fresh
-    seeds at its end. With `folds`, these also validate on one fold after the other of the training and validation
-    images, so that few validation images do not decide. `baselines` are what a retraining compares its configurations
-    with (studies/baselines.py).
+    (multiply-accumulates for one image) are never trained, and a trial ends as soon as its full training would take
+    longer than `max_seconds`. `objective` is a metric, or a metric and a cost, as in
+    "auc,macs": the search then looks for the front of the two, the best metric at every cost. `first` holds parameters
+    of the first trials by name; what it omits is sampled. With `seeds` above one, the seed is a parameter like any
+    other: the sampler `grid` trains every cell with each seed. `finals` is the cost, as a share of the search's epochs,
+    of training the best again with fresh seeds at its end. With `folds`, these also validate on one fold after the
+    other of the training and validation images, so that few validation images do not decide. `baselines` are what a
+    retraining compares its configurations with (studies/baselines.py).
 
     Raises:
         StudyError: a field of the wrong type or out of bounds, or a `first` that the study does not ask for.
@@ -97,6 +100,7 @@ class StudySpec:
     folds: int = 0
     max_parameters: int = 5_000_000
     max_macs: int = 100_000_000
+    max_seconds: float | None = None
     seed: int = 0
     baselines: tuple[str, ...] = BASELINES
 
@@ -104,11 +108,13 @@ class StudySpec:
         self._check_fields()
         if self.min_epochs > self.epochs:
             raise StudyError(f"min_epochs is {self.min_epochs}; expected at most the budget of {self.epochs} epochs")
+        objectives(self.objective)  # to refuse an unknown cost
         warmup = max(values(self.training.warmup_epochs))
         if self.min_epochs <= warmup:
             raise StudyError(
-                f"the lowest rung, {self.min_epochs} epochs, must lie above the warm-up of {warmup:g} epochs, or "
-                "slow starters are stopped before they begin: raise min_epochs (or --epochs), or shorten the warm-up"
+                f"the lowest rung, after epoch {self.min_epochs}, must lie above the warm-up, which ends after epoch "
+                f"{warmup:g}, or slow starters are stopped before they begin: raise min_epochs (or --epochs), or "
+                "shorten the warm-up"
             )
         for sparsity in values(self.training.sparsity):
             for rewind in values(self.training.rewind):
@@ -130,6 +136,11 @@ class StudySpec:
             raise StudyError(f"folds is {self.folds!r}; expected a whole number from 2 to {MOST_FOLDS}, or 0 for none")
         if isinstance(self.finals, bool) or not isinstance(self.finals, int | float) or not 0 <= self.finals <= 1:
             raise StudyError(f"finals is {self.finals!r}; expected a share of the search's cost, from 0 to 1")
+        seconds = self.max_seconds
+        if seconds is not None and (
+            isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
+        ):
+            raise StudyError(f"max_seconds is {seconds!r}; expected seconds above 0, or None")
         if self.direction not in ("maximize", "minimize"):
             raise StudyError(f"direction is {self.direction!r}; expected 'maximize' or 'minimize'")
         if isinstance(self.space, type) or not callable(getattr(self.space, "sample", None)):
@@ -141,6 +152,16 @@ class StudySpec:
         check_baselines(self.baselines)
         if not isinstance(self.first, tuple):
             raise StudyError(f"first is {self.first!r}; expected a tuple of parameters by name: ({{...}},)")
+
+    @property
+    def metric(self) -> str:
+        """The metric of `objective`."""
+        return objectives(self.objective)[0]
+
+    @property
+    def cost(self) -> str:
+        """The cost of `objective`, which is minimised; empty if it has none."""
+        return objectives(self.objective)[1]
 
     def sample(self, trial: Any, image_size: int | None = None) -> Configuration:
         """Decode a trial: anything with Optuna's suggest methods, such as FixedTrial of a stored trial's params.
@@ -166,6 +187,17 @@ class StudySpec:
             "task": tasks.to_json(self.task),
         }  # fmt: skip
         return {name: parts.get(name, getattr(self, name)) for name in names}
+
+
+def objectives(objective: str) -> tuple[str, str]:
+    """Split "auc,macs" into metric and cost; the cost of "auc" is empty. StudyError if the cost is unknown."""
+    metric, comma, cost = objective.partition(",")
+    if comma and cost not in COSTS:
+        raise StudyError(
+            f"objective is {objective!r}; expected one metric, or a metric and a cost that is known before training: "
+            f"{' or '.join(f'{metric},{known}' for known in COSTS)} (a latency would have to be measured)"
+        )
+    return metric, cost
 
 
 def rungs(min_epochs: int, epochs: int, factor: int) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +13,45 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tests share the machine's cores with Ray's workers and with each other
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache of images for the tests of one module. What this process has opened is forgotten before and after."""
+    from nas.workers.training import resident
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        resident.cache_clear()
+        yield
+    resident.cache_clear()
+
+
 @pytest.fixture
 def without_ray(monkeypatch):
     """Searches and retrainings train in this process."""
     monkeypatch.setattr("nas.workers.pool.work_through", work_through_here)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A running PostgreSQL server. Its password is known to this process and the processes that it starts."""
+    postgresql = pytest.importorskip("postgresql", reason="psycopg is not installed")
+    if postgresql.MISSING:
+        pytest.skip(f"PostgreSQL is not installed (no {', '.join(postgresql.MISSING)})")
+    folder = Path(tempfile.mkdtemp(prefix="nas-postgresql-"))
+    folder.chmod(0o755)  # for the server's own user
+    server = postgresql.Server(folder)
+    server.start()
+    server.prepare()
+    yield server
+    server.stop("immediate")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql(postgresql_server, monkeypatch):
+    """The server, with its password where the driver looks for it."""
+    monkeypatch.setenv("PGPASSWORD", postgresql_server.password)
+    return postgresql_server
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,14 @@
-"""Stands in for what takes processes: the work of a pool, done in this process; and work for a real pool."""
+"""A small study, and what stands in for processes: the work of a pool, done in this process; work for a real pool."""
 
 from nas.workers.failures import describe_failure
+from search_space import ToySpace
+from studies import StudySpec
+from trainers.data import Simulated
+
+TOY = StudySpec(
+    "toy", "Which toy?", space=ToySpace(), data=Simulated(images=60, image_size=16), epochs=6, min_epochs=2,
+    sampler="random", baselines=(),
+)  # fmt: skip
 
 
 def work_through_here(work, run, resources, **limits):

@@ -145,3 +145,45 @@ def test_backbones_and_toys_are_sampled_by_name():
     space = BackboneSpace(checkpoints={"vgg16": "vgg.pth"})
     assert space.sample(trial) == Backbone("vgg16", checkpoint="vgg.pth")
     assert ToySpace().sample(trial).name == "lenet"
+
+
+def test_a_space_takes_its_files_where_it_starts_from_weights_and_freezes_nothing_that_is_random():
+    space = BackboneSpace(("resnet18",), (False, True), {"resnet18": "w.pth"}, (0.0, 0.5))
+    scratch = space.sample(optuna.trial.FixedTrial({"backbone": "resnet18", "pretrained": False}))
+    assert scratch == Backbone("resnet18")
+    started = {"backbone": "resnet18", "pretrained": True, "frozen": 0.5}
+    assert space.sample(optuna.trial.FixedTrial(started)) == Backbone("resnet18", True, "w.pth", 0.5)
+    with pytest.raises(ArchitectureError, match=r"frozen=0\.5 without weights"):
+        Backbone("resnet18", frozen=0.5)
+    with pytest.raises(ArchitectureError, match=r"frozen=1\.5"):
+        BackboneSpace(frozen=(1.5,))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "alexnet"])
+def test_frozen_layers_keep_weights_and_statistics_and_the_others_learn(name, tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "weights.pth"
+    net = build_model(Backbone(name), in_chans=3, image_size=64, num_outputs=1000).net
+    with torch.no_grad():
+        for parameter in net.parameters():  # timm's ResNets begin with branches that are zero and pass no gradient
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    torch.save(net.state_dict(), path)
+    for share in (0.0, 0.5, 1.0):
+        model = build_model(Backbone(name, checkpoint=str(path), frozen=share), **IMAGE)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        model.train()(torch.randn(4, 1, 64, 64)).square().sum().backward()
+        optimiser.step()
+        kept = [key for key, value in model.state_dict().items() if torch.equal(value, before[key])]
+        last = [key for key in before if key.rpartition(".")[0].endswith(("fc", "head", "classifier.6"))]
+        learnt = set(before) - set(kept)
+        assert len(last) == 2
+        assert learnt >= set(last)
+        if share == 1:
+            assert learnt == set(last)
+        elif share == 0.5:
+            names = [key for key in before if key not in last]
+            assert names[0] in kept  # the first layer
+            assert 0.2 * len(names) < len(learnt) < 0.8 * len(names)
+        else:
+            assert len(kept) < 0.05 * len(before)

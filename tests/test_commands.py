@@ -1,5 +1,6 @@
 """The commands as files that are run: what they list, how fast they may start, how they end."""
 
+import argparse
 import inspect
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 import nas
 from nas.__main__ import main
 from nas.commands import cli, run
-from nas.commands.cli import COMMANDS, main_of, run_command
+from nas.commands.cli import COMMANDS, main_of, run_command, whole
 from nas.errors import SearchFailed, UserError
 from nas.shadowed import PACKAGES, shadowed
 from trainers.data.progress import progress_bar
@@ -56,6 +57,25 @@ def test_without_a_command_the_commands_are_listed(capsys):
     assert "unknown command 'serach'" in capsys.readouterr().err
     assert main(["--version"]) == 0
     assert re.match(r"lensing-nas \S+", capsys.readouterr().out)
+
+
+def test_the_shell_completes_every_command_and_option(capsys, monkeypatch):
+    pytest.importorskip("shtab")
+    assert main(["--completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert f"=({' '.join(COMMANDS)})" in script
+    assert all(option in script for action in run.options()._actions for option in action.option_strings)
+    assert main(["--completion", "dos"]) == 2
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["--completion", "bash"]) == 2
+    assert capsys.readouterr().err.endswith("completion needs shtab: pip install shtab\n")
+
+
+def test_a_whole_number_may_be_written_with_an_exponent():
+    assert [whole(text) for text in ("20000000", "20e6", "2E7", "2.5e1", "-1")] == [20_000_000] * 3 + [25, -1]
+    for text in ("1.5", "nan", "inf", "many", "", "1e-3", "1e999999999"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number such as"):
+            whole(text)
 
 
 @pytest.mark.parametrize("command", ["run", "retrain", "predict", "evaluate", "audit"])

@@ -29,6 +29,9 @@ REST = N * (8 * 8) * C + N * 2 * C * (2 * C) + C * 3  # patch stem, MLP, head
         (net("mlp", variant="mixer", ratio=0.5), 2 * C * N * 32),
         (net("mlp", variant="resmlp"), C * N * N),
         (net("conv", variant="residual"), 2 * N * C * C * 9 - N * 2 * C * 2 * C),  # and no MLP
+        # keys by values, then queries by that: both D x D per token and head
+        (net("linear_attention", heads=4), N * C * (4 * C + 25) + 2 * N * C * 8 + N * C),
+        (net("conv", variant="gated", kernel=7, expand=2), N * C * (6 * C + 49) - N * 2 * C * 2 * C),  # and no MLP
         (net("fourier", variant="fnet2d"), round(5 * N * C * math.log2(N * C)) // 2),
     ],
     ids=lambda value: value.stages[0].mixer if isinstance(value, Hybrid) else "",

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from rich.console import Console
-from scipy.stats import ttest_rel
+from scipy.stats import sem, t, ttest_rel
 
 import studies
 from nas import samplers, schedulers
@@ -20,22 +20,17 @@ from nas.report.effects import effects, holm
 from nas.report.figures import effects as draw
 from nas.report.page import write_report
 from nas.report.table import effect_rows, left_out, tables
+from nas.report.verdict import verdict
 from nas.results import Results, Trial, read
 from nas.searching.drafts import Draft, cells
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
-from nas.words import level, plus_minus
+from nas.words import level, metric_name, plus_minus
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-
-
-@pytest.fixture(autouse=True)
-def without_forest(monkeypatch):
-    """The importance of hyperparameters takes seconds, and is tested elsewhere."""
-    monkeypatch.setattr("nas.report.sections.importance", lambda search: None)
 
 
 def made(params, values, turned=None, states=None, distributions=None, seeds=1):
@@ -454,7 +449,33 @@ def test_turned_images_are_read_from_the_last_epoch_of_a_full_training():
         (plus_minus(0.0, 0.0, sign=True), "+0.0000 ± 0.0000"), (plus_minus(0.5, 1e-17), "0.5000 ± 0.0000"),
         (level([("rate", 2e-3)]), "0.002"), (level([("augment.flip", True)]), "True"),
         (level([("a.position", "relative"), ("a.shared", False), ("b.rate", 0.5)]), "relative, shared False, rate 0.5"),
+        (metric_name("tpr_at_fpr_0.001"), "TPR at 0.1% false positives"),
+        (metric_name("tpr_at_fpr_0.01_d4_worst"), "TPR at 1% false positives, worst of eight symmetries"),
+        (metric_name("auc_no_sub"), "AUC, no_sub"),
+        (metric_name("ap_cdm"), "average precision, cdm"),
+        (metric_name("loss_d4_mean"), "log loss, mean of eight symmetries"),
+        (metric_name("auc_d4_worst"), "AUC, worst of eight symmetries"),
     ],
 )  # fmt: skip
 def test_levels_and_differences_are_written_for_people(found, expected):
     assert found == expected
+
+
+def test_the_best_of_a_grid_is_the_best_cell_and_not_the_luckiest_training():
+    values = [0.90, 0.91, 0.92, 0.80, 0.81, 0.99]
+    found = made(product_of(mixer=["conv", "mlp"], seed=[0, 1, 2]), values, seeds=3)
+    assert (found.best.number, found.ranked()[0].number) == (0, 5)
+    assert "trial 0" in verdict(found)[0]
+
+
+def test_the_verdict_on_a_grid_has_the_interval_of_the_t_test_over_seeds():
+    """Three seeds are too few for the quantiles of the normal distribution."""
+    values = [0.90, 0.92, 0.97, 0.80, 0.81, 0.79]
+    found = made(product_of(mixer=["conv", "mlp"], seed=[0, 1, 2]), values, seeds=3)
+    low, high = t.interval(0.95, 2, np.mean(values[:3]), sem(values[:3]))
+    line, lead = verdict(found)[:2]
+    assert high > 1, "which an AUC cannot be"
+    assert f"AUC 0.930 (95% interval over seeds: {low:.3f} to 1.000)" in line
+    differences = np.subtract(values[:3], values[3:])
+    low, high = t.interval(0.95, 2, differences.mean(), sem(differences))
+    assert f"{differences.mean():.3f} ({low:.3f} to {high:.3f})" in lead

@@ -1,4 +1,4 @@
-"""The engine's promises, in virtual time and on a real SQLite file."""
+"""The engine's promises, in virtual time, on a real SQLite file and on a real PostgreSQL server."""
 
 import io
 import itertools
@@ -14,14 +14,24 @@ from rich.console import Console
 
 from nas import samplers, schedulers
 from nas.schedulers import Decision
+from nas.searching import storage
 from nas.searching.display import Display
 from nas.searching.engine import Admission, Engine, SearchFailed
 from nas.searching.ledger import Ledger
+from nas.searching.optuna_private import attributes_of
 from nas.searching.simulate import simulate
-from nas.searching.storage import open_storage
 
 RUNGS = (2, 6, 18)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+open_storage = storage.open_storage
+
+
+@pytest.fixture(autouse=True, params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request, monkeypatch):
+    """Every test of this file runs on both: a path names a file, or a database of the server."""
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        monkeypatch.setattr(f"{__name__}.open_storage", lambda path: storage.open_storage(server.place(path)))
 
 
 def sample(trial):
@@ -54,6 +64,63 @@ def stored(path):
     return optuna.load_study(storage=open_storage(path), study_name="study").get_trials()
 
 
+SECONDS = {"conv": 1.0, "attention": 3.0}  # of an epoch
+
+
+def pace_of(config):
+    return SECONDS[config["mixer"]]
+
+
+def test_a_trial_that_would_take_too_long_ends_after_its_second_epoch_and_the_reopened_study_knows(tmp_path):
+    events = []
+    engine = make_engine(tmp_path / "s.db", 20, max_seconds=40.0, listen=events.append)  # 18 or 54 s in full
+    for _ in simulate(engine, curve, workers=3, seconds_per_epoch=pace_of):
+        pass
+    engine.close()
+    trials = stored(tmp_path / "s.db")
+    slow = [t for t in trials if t.params["mixer"] == "attention"]
+    assert 2 < len(slow) < 18
+    for trial in slow:
+        assert trial.state == TrialState.PRUNED
+        assert sorted(trial.intermediate_values) == [1, 2], "one epoch alone may be slow for another reason"
+        assert trial.constraints == {"seconds": pytest.approx(54 / 40 - 1)}
+        assert attributes_of(trial)["error"] == "a full training would take 54 s, of 40 allowed"
+        assert len(attributes_of(trial)["history"]) == 2
+    ended = {e.trial: e for e in events if e.kind == "pruned" and e.reason}
+    assert set(ended) == {t.number for t in slow}
+    assert all(max(t.intermediate_values) > 2 or t.state == TrialState.PRUNED for t in trials if t not in slow)
+    assert any(t.state == TrialState.COMPLETE for t in trials)
+    again = make_engine(tmp_path / "s.db", 25, max_seconds=40.0)
+    assert (again.started, again.finished) == (20, 20)
+    assert all(number not in again.scheduler.hopeless(20) for number in ended)
+    for _ in simulate(again, curve, workers=3, seconds_per_epoch=pace_of):
+        pass
+    again.close()
+    assert len(stored(tmp_path / "s.db")) == 25
+
+
+def test_a_first_epoch_ends_a_trial_only_if_it_foretells_twice_the_limit(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 4, max_seconds=18.0)
+    first, second = engine.next(), engine.next()
+    assert engine.report(first.trial, 1, {"auc": 0.5, "seconds": 1.9}) is Decision.CONTINUE  # others took less
+    assert engine.report(first.trial, 2, {"auc": 0.6, "seconds": 0.8}) is not Decision.STOP
+    assert engine.report(second.trial, 1, {"auc": 0.5, "seconds": 2.1}) is Decision.STOP
+    assert first.trial in engine._open
+    assert second.trial not in engine._open
+
+
+def test_the_sampler_learns_what_takes_too_long(tmp_path):
+    sampler = samplers.create("surrogate", 0)
+    ledger = Ledger(open_storage(tmp_path / "s.db"), "study", sampler=sampler)
+    engine = Engine(ledger, schedulers.create("adaptive", RUNGS, 3), sample=sample, trials=60, max_seconds=40.0)
+    for _ in simulate(engine, curve, workers=3, seconds_per_epoch=pace_of):
+        pass
+    engine.close()
+    slow = [t.params["mixer"] == "attention" for t in stored(tmp_path / "s.db")]
+    assert sum(slow[:30]) > 3, "which is the better one"
+    assert sum(slow[30:]) <= 2
+
+
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_every_trial_ends_and_only_full_budgets_are_complete(tmp_path, workers):
     steps = finish(make_engine(tmp_path / "s.db", 27), workers)
@@ -66,10 +133,10 @@ def test_every_trial_ends_and_only_full_budgets_are_complete(tmp_path, workers):
     for trial in trials:
         last = max(trial.intermediate_values)
         assert sorted(trial.intermediate_values) == list(range(1, last + 1)), "every epoch is kept"
-        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1))
+        assert [entry["epoch"] for entry in attributes_of(trial)["history"]] == list(range(1, last + 1))
         assert (last == RUNGS[-1]) == (trial.state == TrialState.COMPLETE)
         assert last in RUNGS
-        expected = curve(trial.user_attrs["config"])
+        expected = curve(attributes_of(trial)["config"])
         assert trial.value == pytest.approx(expected[last - 1])
     assert len(steps) == len({(s.trial, s.epoch) for s in steps}), "no epoch is trained twice"
 
@@ -134,7 +201,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, crash_after):
     for trial in trials:
         last = max(trial.intermediate_values)
         assert sorted(trial.intermediate_values) == list(range(1, last + 1))
-        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1))
+        assert [entry["epoch"] for entry in attributes_of(trial)["history"]] == list(range(1, last + 1))
         assert (last == RUNGS[-1]) == (trial.state == TrialState.COMPLETE)
     again = {(s.trial, s.epoch) for s in before} & {(s.trial, s.epoch) for s in after}
     assert len({trial for trial, _ in again}) <= 3, "at most what ran on the three workers is repeated"
@@ -154,8 +221,10 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("limit", [None, 40.0])
 @pytest.mark.parametrize("stride", [pytest.param(7, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
-def test_killed_between_any_two_writes_nothing_is_lost_or_left_half(tmp_path, request, stride):
+def test_killed_between_any_two_writes_nothing_is_lost_or_left_half(tmp_path, request, stride, limit):
     """The process dies before its k-th statement that writes to a trial, for every k; then the search is run on."""
     left = [10**9]
 
@@ -170,14 +239,15 @@ def test_killed_between_any_two_writes_nothing_is_lost_or_left_half(tmp_path, re
 
     def search(path, kept):
         engine = make_engine(
-            path, 5, checkpoint=lambda n, at_most: max((e for e in kept.get(n, ()) if e <= at_most), default=0)
-        )
+            path, 5, checkpoint=lambda n, at_most: max((e for e in kept.get(n, ()) if e <= at_most), default=0),
+            max_seconds=limit,
+        )  # fmt: skip
         report = engine.report
 
         def reporting(number, epoch, metrics):
             if epoch in RUNGS[:-1]:
                 kept.setdefault(number, []).append(epoch)  # a worker saves before it reports
-            return report(number, epoch, {**metrics, "seconds": 1.0})
+            return report(number, epoch, {**metrics, "seconds": pace_of(engine.running[number].job.config)})
 
         engine.report = reporting
         finish(engine, workers=2)
@@ -200,8 +270,9 @@ def test_killed_between_any_two_writes_nothing_is_lost_or_left_half(tmp_path, re
         for trial in trials:
             last = max(trial.intermediate_values)
             assert trial.state == (TrialState.COMPLETE if last == RUNGS[-1] else TrialState.PRUNED), k
-            assert [entry["epoch"] for entry in trial.user_attrs["history"]] == list(range(1, last + 1)), k
-            assert trial.user_attrs["seconds"] == last, k
+            assert bool(trial.constraints) == (limit is not None and trial.params["mixer"] == "attention"), k
+            assert [entry["epoch"] for entry in attributes_of(trial)["history"]] == list(range(1, last + 1)), k
+            assert trial.user_attrs["seconds"] == last * pace_of(trial.params), k
     assert k > 65
 
 
@@ -312,7 +383,7 @@ def test_a_skipped_configuration_is_recorded_but_is_no_trial(tmp_path):
     assert len(trials) - len(skipped) == 15
     assert not {t.number for t in skipped} & {s.trial for s in steps}
     for trial in trials:
-        over = trial.user_attrs["config"]["rate"] > 1e-2
+        over = attributes_of(trial)["config"]["rate"] > 1e-2
         assert over == ("skipped" in trial.user_attrs)
         assert not over or max(trial.constraints.values()) > 0, "the sampler knows the region as infeasible"
 
@@ -334,7 +405,7 @@ def test_a_failed_trial_has_its_reason_and_the_study_goes_on(tmp_path):
     trials = stored(tmp_path / "s.db")
     assert len(trials) == 12
     assert [t.number for t in trials if t.state == TrialState.FAIL] == [0, 1]
-    assert all({"seconds", "peak_memory_mb", "history"} <= set(t.user_attrs) for t in trials)
+    assert all({"seconds", "peak_memory_mb", "history"} <= set(attributes_of(t)) for t in trials)
     assert trials[0].user_attrs["error"].startswith("out of memory")
     assert "auc is nan at epoch 1" in trials[1].user_attrs["error"]
 
@@ -377,7 +448,7 @@ def test_a_trial_that_loses_its_worker_goes_on_from_its_newest_checkpoint(tmp_pa
     for trial, other in zip(stored(tmp_path / "s.db"), stored(tmp_path / "undisturbed.db"), strict=True):
         assert (trial.state, trial.params, trial.value) == (other.state, other.params, other.value)
         assert trial.intermediate_values == other.intermediate_values
-        assert [entry["epoch"] for entry in trial.user_attrs["history"]] == sorted(trial.intermediate_values)
+        assert [entry["epoch"] for entry in attributes_of(trial)["history"]] == sorted(trial.intermediate_values)
 
 
 @pytest.mark.parametrize("memory", [False, True])
@@ -386,7 +457,7 @@ def test_a_trial_under_which_three_workers_die_fails_and_only_memory_is_held_aga
     assert trained.count((0, 1)) == 3
     first, *others = stored(tmp_path / "s.db")
     assert first.state == TrialState.FAIL
-    assert first.user_attrs["error"] == "the worker process died; so did 2 before it"
+    assert first.user_attrs["error"] == "the worker process died; it was lost 2 times before"
     assert bool(first.constraints) == memory, "the sampler avoids what is infeasible"
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in others)
 

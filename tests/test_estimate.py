@@ -22,13 +22,15 @@ def alike(values, images=20):
     return [np.full(images, value) for value in values]
 
 
-def test_without_noise_of_images_the_intervals_are_those_of_student_and_of_welch():
+def test_without_noise_of_images_intervals_and_p_values_are_those_of_student_and_of_welch():
     few, more = [0.2, 0.5, 0.6], [0.3, 0.35, 0.2, 0.31, 0.28]
     one, other = (found["mean"] for found in estimates(mean, [alike(few), alike(more)], np.zeros(20)))
     assert one.value == pytest.approx(np.mean(few))
     assert one.interval() == pytest.approx(ttest_1samp(few, 0).confidence_interval())
     assert (one - other).value == pytest.approx(np.mean(few) - np.mean(more))
     assert (one - other).interval() == pytest.approx(ttest_ind(few, more, equal_var=False).confidence_interval())
+    assert one.p_value() == pytest.approx(ttest_1samp(few, 0).pvalue)
+    assert (one - other).p_value() == pytest.approx(ttest_ind(few, more, equal_var=False).pvalue)
 
 
 def test_without_noise_of_seeds_the_interval_is_that_of_the_images():

@@ -25,7 +25,6 @@ from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
-from nas.workers import training as setting
 from search_space import Toy
 from studies import Configuration, StudySpec
 from trainers import metrics
@@ -36,12 +35,7 @@ from trainers.estimate import estimates
 SIMULATED = Simulated(images=120, image_size=32)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        setting.resident.cache_clear()
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def retrained(folder, task, objective, direction, *arguments):

@@ -23,7 +23,7 @@ from nas.models.contents import describe_member, describe_model
 from nas.models.evaluation import source_for
 from nas.models.export import export
 from nas.models.inference import predict
-from search_space import Backbone, HybridSpace, Toy, build_model, to_dict
+from search_space import Backbone, Hybrid, HybridSpace, Stage, Toy, build_model, to_dict
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
@@ -200,6 +200,7 @@ def test_skip_bad_leaves_out_and_names_the_images_that_cannot_be_used(tmp_path, 
     said = capsys.readouterr()
     assert [row["file"][-5:] for row in json.loads(said.out)["predictions"]] == ["0.npy", "3.npy"]
     assert [line.startswith("left out: ") for line in said.err.splitlines()] == [True, True]
+    assert json.loads(said.out)["summary"]["left_out"] == 2
     for name in ("0.npy", "3.npy"):
         (tmp_path / "data" / name).unlink()
     assert main_of("predict", [*words, "--skip-bad"]) == 2
@@ -323,6 +324,35 @@ def test_a_folder_of_test_images_alone_can_be_evaluated(tmp_path, monkeypatch, c
     assert nas.evaluate(model, tmp_path / "data", skip_bad=True).metrics == found.metrics
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_classes_of_the_data_are_mapped_to_those_of_the_model(tmp_path, monkeypatch, capsys, both):
+    """Two classes of the data may be one of the model."""
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    exported(tmp_path / "m", Toy("lenet"))
+    rng, right = np.random.default_rng(0), []
+    names = {"7": "axion", "spotted": "cdm" if both else "no_sub", "plain_ones": "cdm"}
+    for label, meant in names.items():
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(5):
+            np.save(tmp_path / "data" / label / f"{i}.npy", rng.random((32, 32)) ** 3)
+            right.append(
+                nas.load_model(tmp_path / "m").predict(tmp_path / "data" / label / f"{i}.npy").labels == [meant]
+            )
+    words = ["--model", str(tmp_path / "m"), "--data", str(tmp_path / "data"), "--json", str(tmp_path / "out.json")]
+    assert main_of("evaluate", words) == 2
+    assert "the model distinguishes axion, cdm, no_sub" in capsys.readouterr().err
+    mapping = ",".join(f"{name}={meant}" for name, meant in names.items())
+    assert main_of("evaluate", [*words, "--map", mapping]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["metrics"]
+    assert found["accuracy"] == pytest.approx(np.mean(right))
+    assert ("f1" in found) != both, "which needs an image of every class"
+    for wrong in ("7=lens", "8=cdm", "7"):
+        with pytest.raises(nas.UserError, match=r"mapping has .*; expected a class of data .plain_ones, spotted, 7., "):
+            nas.evaluate(nas.load_model(tmp_path / "m"), tmp_path / "data", mapping=wrong)
+    with pytest.raises(nas.UserError, match="mapping says that 7 is axion and cdm; give it once"):
+        nas.evaluate(nas.load_model(tmp_path / "m"), tmp_path / "data", mapping=f"{mapping},7=cdm")
+
+
 def test_importing_nas_imports_neither_torch_nor_ray_and_using_a_model_no_ray_no_optuna(model_folder):
     code = f"""
 import sys, nas
@@ -380,14 +410,14 @@ NORMALISED = (Normalisation("log"), Normalisation("minmax"), Normalisation("zsco
 TIMES = (1, 3, 2)
 
 
-def ensemble(folder, views, calibration=None, task=TASK, name="substructure"):
-    """Three different networks with different preparations, which count differently."""
-    architectures = (Toy("resnet2"), Toy("lenet"), random_architecture(3))
+def ensemble(folder, views, calibration=None, task=TASK, name="substructure", in_chans=1, last=None):
+    """Three different networks with different preparations, which count differently; `last` replaces the third."""
+    architectures = (Toy("resnet2"), Toy("lenet"), last or random_architecture(3))
     models = []
     for seed, architecture in enumerate(architectures):
         torch.manual_seed(seed)
-        model = build_model(architecture, in_chans=1, image_size=32, num_outputs=task.num_outputs)
-        models.append(model.eval() if task.with_sigma else randomised(model, torch.randn(16, 1, 32, 32)))
+        model = build_model(architecture, in_chans=in_chans, image_size=32, num_outputs=task.num_outputs)
+        models.append(model.eval() if task.with_sigma else randomised(model, torch.randn(16, in_chans, 32, 32)))
     members = [
         described(architecture, how, task=dataclasses.replace(task, **of), name=name, times=times)
         for architecture, how, times, of in zip(
@@ -396,9 +426,8 @@ def ensemble(folder, views, calibration=None, task=TASK, name="substructure"):
             strict=True,
         )
     ]  # fmt: skip
-    config = describe_model(
-        members, task_name=name, task=task, in_chans=1, image_size=32, views=views, calibration=calibration, **ORIGIN
-    )
+    shape = {"in_chans": in_chans, "image_size": 32}
+    config = describe_model(members, task_name=name, task=task, **shape, views=views, calibration=calibration, **ORIGIN)
     export(folder, [model.state_dict() for model in models], config)
     return models
 
@@ -420,6 +449,36 @@ def test_an_ensemble_is_the_mean_over_its_members_and_views(tmp_path, views):
     other = nas.load_model(tmp_path / "m", views=9 - views)
     assert not torch.allclose(nas.predict(other, images).probabilities, said, atol=1e-4)
     assert torch.equal(nas.predict(other, images, views=views).probabilities, said), "whoever asks for the views"
+
+
+@pytest.mark.parametrize("chans", [1, 3])
+@pytest.mark.parametrize("name", ["substructure", "axion_mass_sigma"])
+def test_arrays_of_every_shape_that_files_have_get_the_answers_of_the_command(tmp_path, capsys, name, chans):
+    """From an ensemble with eight views, calibrated: classes, or values with standard deviations."""
+    numbers = dataclasses.replace(tasks.of_name("axion_mass_sigma"), mean=(-23.0,), sd=(0.5,))
+    ensemble(tmp_path / "m", 8, {"8": 0.5}, TASK if name == "substructure" else numbers, name, in_chans=chans)
+    model, images = nas.load_model(tmp_path / "m"), np.random.default_rng(0).random((3, chans, 40, 40)).astype("f4")
+    for i, image in enumerate(images):
+        np.save(tmp_path / f"{i}.npy", image)
+    files = [str(tmp_path / f"{i}.npy") for i in range(3)]
+    assert main_of("predict", ["--model", str(tmp_path / "m"), "--json", *files]) == 0
+    said = json.loads(capsys.readouterr().out)
+    last = images.transpose(0, 2, 3, 1)
+    stacks = [images, torch.from_numpy(images), last, list(images), list(last), *([images[:, 0]] if chans == 1 else [])]
+    single = [images[:1], last[:1], images[0], last[0], *([images[0, 0]] if chans == 1 else [])]
+    for given, count in [*((stack, 3) for stack in stacks), *((image, 1) for image in single)]:
+        answer = model.predict(given)
+        found = torch.cat([answer.probabilities] if model.classes else [answer.values, answer.sigma]).flatten()
+        rows = said["predictions"][:count]
+        one_each = (
+            [list(row["probabilities"].values()) for row in rows]
+            if model.classes
+            else ([row[key] for key in ("value", "sigma") for row in rows])
+        )
+        assert found.numpy() == pytest.approx(np.ravel(one_each), rel=1e-6)
+    assert said.get("classes", said.get("quantity")) == (list(answer.classes) if model.classes else answer.quantity)
+    with pytest.raises(nas.UserError, match=r"images have shape \(9,\); expected \(N, C, H, W\)"):
+        model.predict(np.zeros(9))
 
 
 def test_with_eight_views_a_turned_or_mirrored_image_gets_the_same_prediction(tmp_path):
@@ -473,7 +532,7 @@ def test_a_model_is_a_torch_module_with_its_weights_in_the_file(tmp_path):
     assert images.grad.abs().max() > 0, "what of the image decides can be asked"
 
 
-def test_a_folder_of_the_first_format_still_loads(tmp_path):
+def test_a_folder_of_the_first_format_still_loads_but_has_no_card_for_the_hub(tmp_path):
     """One network, its weights without a prefix, with the figures of that version."""
     model = built(Toy("resnet2"))
     (tmp_path / "old").mkdir()
@@ -482,6 +541,7 @@ def test_a_folder_of_the_first_format_still_loads(tmp_path):
         "num_outputs": 3, "task": {"name": "substructure", "classes": ["axion", "cdm", "no_sub"]},
         "resize": "bilinear, antialiased", "normalisation": "log", "training": TrainConfig().to_dict(), "seed": 11,
         "data": {"train": 51}, "search": {"study": "tiny", "trial": 7, "parameters": 10, "macs": 20}, "versions": {},
+        "test": {"seeds": [11], "mean": {"auc": 0.9}},
     }  # fmt: skip
     (tmp_path / "old" / "config.json").write_text(json.dumps(config))
     save_file(model.state_dict(), tmp_path / "old" / "model.safetensors")
@@ -491,6 +551,9 @@ def test_a_folder_of_the_first_format_still_loads(tmp_path):
     assert loaded.views == 1
     assert torch.equal(nas.predict(loaded, images).probabilities, expected)
     assert nas.load_model(tmp_path / "old", views=8).views == 8
+    with pytest.raises(nas.UserError, match="old has no figures for a card: an earlier version wrote it"):
+        nas.export(tmp_path / "old", tmp_path / "out", hub=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("call", [nas.predict, nas.evaluate, lambda model, images, views: model(images, views)])
@@ -510,10 +573,42 @@ def test_loading_a_network_draws_nothing_from_the_random_generator(model_folder)
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_model_may_be_named_by_its_folder(model_folder):
+    images = np.random.default_rng(0).random((3, 32, 32))
+    by_name = nas.predict(str(model_folder), images)
+    assert torch.equal(by_name.probabilities, nas.predict(nas.load_model(model_folder), images).probabilities)
+    with pytest.raises(nas.UserError, match="model is int; expected a model or the folder of one"):
+        nas.predict(5, images)
+    with pytest.raises(nas.UserError, match="no model in nowhere"):
+        nas.evaluate("nowhere", images)
+
+
+def test_the_card_of_a_symmetric_network_says_that_turning_changes_nothing(tmp_path):
+    exported(tmp_path / "m", Hybrid((Stage("conv", 1, 16, options={"variant": "residual"}),), 4, symmetry="d4"))
+    card = (tmp_path / "m" / "README.md").read_text()
+    assert "the same answer whether it is turned by quarters" in card
+    assert "may rely on it" not in card
+
+
 def test_the_card_tells_the_figures_and_how_the_weights_were_chosen(model_folder):
     card = (model_folder / "README.md").read_text()
     for words in ("0.9100 ± 0.0120", "seed 0", "axion, cdm, no_sub", "random angles", "0.9500", "1 forward pass, 20 "):
         assert words in card
+
+
+def test_the_card_of_an_ensemble_tells_how_its_errors_correlate_and_gives_intervals_of_true_positive_rates(
+    model_folder,
+):
+    config = json.loads((model_folder / "config.json").read_text())
+    test = config["test"]
+    for part in (test["views"]["1"], test["views"]["8"]):
+        part["tpr_at_fpr_0.01"] = 0.4
+    test["alone"]["tpr_at_fpr_0.01"] = {"mean": 0.35, "sd": 0.02, "n": 2}
+    assert "correlate" not in model_card(config), "of a model that an earlier version wrote"
+    test |= {"interval": {"tpr_at_fpr_0.01": [0.31, 0.52]}, "correlation": 0.834}
+    card = model_card(config)
+    assert "| TPR at 1% false positives | 0.4000 (95% interval 0.3100 to 0.5200) | 0.3500 ± 0.0200 |" in card
+    assert "one view) correlate by 0.83 on average" in card
 
 
 def damage(folder, kind):
@@ -681,6 +776,11 @@ def test_predict_prints_a_table_and_json_of_files_and_folders(tmp_path, capsys, 
         assert prediction["class"] == max(prediction["probabilities"], key=prediction["probabilities"].get)
     assert main_of("predict", arguments) == 0
     table = capsys.readouterr().out
+    labels = [prediction["class"] for prediction in said["predictions"]]
+    sure = np.mean([max(prediction["probabilities"].values()) for prediction in said["predictions"]])
+    each = ", ".join(f"{name} {labels.count(name)}" for name in TASK.classes)
+    assert table.endswith(f"\n3 images: {each}; mean confidence {sure:.3f}\n")
+    assert said["summary"]["classes"] == {name: labels.count(name) for name in TASK.classes}
     for prediction in said["predictions"]:
         line = next(line for line in table.splitlines() if prediction["file"] in line)
         assert prediction["class"] in line

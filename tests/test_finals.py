@@ -12,15 +12,15 @@ from rich.console import Console
 
 from nas import samplers, schedulers
 from nas.finalists import estimate, next_to_train
-from nas.report.remarks import on_given, on_turned
+from nas.report.remarks import on_turned
 from nas.report.table import finals_rows, finals_table
+from nas.report.verdict import verdict
 from nas.results import read
 from nas.searching.engine import Engine, Epoch
 from nas.searching.finals import trainings
 from nas.searching.ledger import Ledger
 from nas.searching.search import Search
 from nas.searching.storage import open_storage
-from nas.words import plus_minus
 
 EPOCHS = 4
 
@@ -127,9 +127,11 @@ def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_name
     assert not any("given" in row[0] for row in finals_rows(results)[1:])
     assert "trial 0 (given) again" in lines
     second = results.finalists()[1]
-    assert on_given(results).startswith("The best configuration, trial 0, was given, not found; best found: trial ")
-    told = f"trial {second.trial} with AUC {plus_minus(second.mean, second.sd)} with {len(second.fresh)} fresh seed"
-    assert told in on_given(results)
+    best, lead, _ = verdict(results)
+    assert best.startswith("The best configuration, trial 0, was given to the search and reaches AUC ")
+    ahead = results.finalists()[0].mean - second.mean
+    assert f"the best configuration that the search found, trial {second.trial}," in lead
+    assert f"{ahead:.3f} (" in lead
 
 
 def test_turned_values_of_the_winner_are_means_over_the_search_and_the_finals(tmp_path):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from nas.retraining.handing_out import Group, Judge, greedy, pooled, select
+from nas.retraining.handing_out import Group, Judge, error_correlation, greedy, pooled, select
 from nas.retraining.job import NetworkResult
 from nas.retraining.retrained import Member
 from trainers.batch.normalise import Normalisation
+from trainers.regression import Regression
 from trainers.tasks.substructure import Task
 
 TASK = Task(classes=("a", "b"))
@@ -86,10 +87,11 @@ def views_of(upright, others):
     [
         ([0.4, 0.6, 0.5, 0.3], [0.9, 0.8, 0.2, 0.1], 8),
         ([0.9, 0.8, 0.2, 0.1], [0.1, 0.2, 0.8, 0.9], 1),
-        ([0.9, 0.8, 0.2, 0.1], [0.9, 0.8, 0.2, 0.1], 8),
+        ([0.9, 0.8, 0.2, 0.1], [0.91, 0.8, 0.2, 0.1], 8),
+        ([0.9, 0.8, 0.2, 0.1], [0.9, 0.8, 0.2, 0.1], 1),
     ],
 )
-def test_eight_views_are_taken_unless_one_is_better_on_the_validation_images(upright, others, views):
+def test_eight_views_are_taken_unless_one_is_better_on_validation_images_or_all_are_the_same(upright, others, views):
     judge = Judge(TASK, torch.tensor([0, 0, 1, 1]), "auc_d4_worst")
     held_out = views_of(upright, others)
     assert judge.best_views(held_out) == views
@@ -104,3 +106,21 @@ def test_a_judge_follows_the_direction_of_the_objective():
         assert judge(good) > judge(bad)
     one_class = Judge(TASK, torch.tensor([0, 0]), "auc")
     assert one_class(good) == -math.inf, "an AUC of one class is no reason for anything"
+
+
+def test_the_correlation_of_errors_is_the_mean_over_pairs_of_networks():
+    rng = np.random.default_rng(0)
+    classes, truth = Task(classes=("a", "b", "c")), torch.from_numpy(rng.integers(3, size=40))
+    predictions = [torch.from_numpy(rng.dirichlet(np.ones(3), 40)) for _ in range(3)]
+    errors = [[1 - p[i, k].item() for i, k in enumerate(truth.tolist())] for p in predictions]
+    pairs = [np.corrcoef(errors[i], errors[j])[0, 1] for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert error_correlation(predictions, truth, classes) == pytest.approx(np.mean(pairs))
+    assert error_correlation([predictions[0]] * 2, truth, classes) == pytest.approx(1)
+    assert error_correlation(predictions[:1], truth, classes) is None
+    assert error_correlation([torch.full((40, 3), 1 / 3)] * 2, truth, classes) is None, "nothing varies"
+
+    numbers = Regression(("x", "y"), with_sigma=True, mean=(0, 0), sd=(1, 1))
+    values = torch.from_numpy(rng.random((40, 2)))
+    measured = [torch.from_numpy(rng.random((40, 4))) for _ in range(2)]
+    of_targets = [np.corrcoef(*[(m[:, k] - values[:, k]).numpy() for m in measured])[0, 1] for k in range(2)]
+    assert error_correlation(measured, values, numbers) == pytest.approx(np.mean(of_targets))

@@ -16,7 +16,8 @@ import pytest
 import nas
 
 TRIALS, RUNGS = 500, (2, 6, 18)
-LEFT, SQLITE = {"checkpoints", "lock", "report.html", "study.db"}, {"study.db-shm", "study.db-wal"}
+LEFT = {"artifacts", "checkpoints", "lock", "report.html", "reproduce.json", "study.db"}
+SQLITE = {"study.db-shm", "study.db-wal"}
 SCRIPT = f"""
 import json, os, signal, sys, time, zlib
 from pathlib import Path

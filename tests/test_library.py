@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import here
 import numpy as np
 import pytest
 import torch
@@ -14,22 +15,11 @@ import nas
 from nas.searching.study import completed, describe
 from nas.workers.training import resident
 from search_space import ToySpace
-from studies import StudySpec
-from trainers.data import Folder, Simulated
+from trainers.data import Folder
 from trainers.data.folder.image_file import Reading
 
-TOY = StudySpec(
-    "toy", "Which toy?", space=ToySpace(), data=Simulated(images=60, image_size=16), epochs=6, min_epochs=2,
-    sampler="random", first=({"toy": "lenet", "learning_rate": 1e-3},), baselines=(),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    resident.cache_clear()
+TOY = replace(here.TOY, first=({"toy": "lenet", "learning_rate": 1e-3},))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_from_a_study_to_a_prediction(tmp_path, without_ray):
@@ -156,13 +146,14 @@ def test_a_search_of_a_folder_by_an_earlier_version_is_the_same_search():
 
 
 def test_the_rungs_of_a_study_are_those_that_its_scheduler_uses(tmp_path, without_ray):
-    """Epoch 1 of 12 lies below a tenth: no trial pauses there, and no page may compare trials there."""
+    """Epoch 1 of 12 lies below a tenth: the first trials are screened there, and no page may compare trials there."""
     training = replace(TOY.training, warmup_epochs=(0.5,))
     results = nas.search(
         replace(TOY, training=training, min_epochs=1, epochs=12), trials=3, workers=1, runs=tmp_path, quiet=True
     )
     assert results.rungs == tuple(results.spec["rungs"]) == (4, 12)
-    assert {t.epochs for t in results.trials} <= {4, 12}
+    assert {t.epochs for t in results.trials} <= {1, 4, 12}
+    assert max(t.epochs for t in results.trials) == 12
     assert "compared after 4, 12 epochs (the rungs)" in (tmp_path / "toy" / "report.html").read_text()
 
 

@@ -15,8 +15,9 @@ import nas
 from nas.commands.cli import main_of
 from nas.models.answers import columns, id_of
 from nas.models.inference import Measurement, Prediction
-from nas.searching.study import describe_images
-from trainers.data import Dataset, Folder, Split, load
+from nas.searching.study import describe_images, other_images
+from trainers import tasks
+from trainers.data import Dataset, Folder, Simulated, Split, load
 from trainers.regression import Regression
 from trainers.tasks import lens_finding, substructure
 
@@ -28,6 +29,19 @@ STUDY = StudySpec("tiny", "?", space=ToySpace(("lenet",)), training=TrainSpace(b
                   trials=1, epochs=2, min_epochs=2, finals=0.0, baselines=("statistics",))
 """
 BANDS = "GRIZY"
+
+
+def test_images_without_the_number_are_not_counted_as_those_that_judge(tmp_path):
+    """A third of the simulated lenses have an axion's mass."""
+    data = load(Simulated(images=60, image_size=16), progress=False, cache=tmp_path)
+    task = tasks.create("axion_mass", data)
+    known = [int(split.targets["axion_mass"].isfinite().sum()) for split in (data.train, data.val, data.test)]
+    described = describe_images(data, task)
+    assert described["counts"] == known
+    assert sum(known) == 20
+    earlier = {**described, "counts": [len(split) for split in (data.train, data.val, data.test)]}
+    assert other_images(earlier, data, task) == "", "a study of an earlier version resumes"
+    assert other_images({**described, "digest": "-"}, data, task)
 
 
 def challenge(folder, count=60):

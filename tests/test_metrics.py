@@ -79,6 +79,8 @@ def test_a_missing_class_has_no_figures_rather_than_wrong_ones():
     found = metrics.classification_in_full(p, labels, CLASSES)
     assert np.isnan([found[name] for name in ("auc", "auc_no_sub", "ap_no_sub", "tpr_at_fpr_0.01")]).all()
     assert np.isfinite([found[name] for name in ("auc_cdm", "ap_axion", "accuracy", "loss")]).all()
+    alone = metrics.classification_in_full(p, np.zeros_like(labels), CLASSES)
+    assert np.isnan(alone["ap_axion"]), "with no image of another class to tell it from"
 
 
 def test_numbers_are_judged_as_scikit_learn_and_the_normal_distribution_do():
@@ -176,3 +178,23 @@ def test_a_task_says_what_is_better_of_its_own_metrics():
         assert metrics.worst("chi2", [1.0, 2.0], task) == 2.0
         with pytest.raises(TrainingError, match=r"'bias' cannot be an objective.* one of purity, .*chi2, .*auc, "):
             metrics.direction("bias", task)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_metrics_of_the_most_probable_class_are_those_of_the_confusion_matrix(classes):
+    """By their formulas; MCC by Gorodkin's for several classes, which for two is Matthews' own."""
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(classes, size=300)
+    probabilities = rng.dirichlet(np.ones(classes), 300) + 0.4 * np.eye(classes)[labels]
+    c = np.zeros((classes, classes))
+    np.add.at(c, (labels, probabilities.argmax(1)), 1)
+    right, true, said, n = np.diag(c), c.sum(1), c.sum(0), c.sum()
+    found = metrics.classification_in_full(probabilities, labels, [str(k) for k in range(classes)])
+    assert found["f1"] == pytest.approx(np.mean(2 * right / (true + said)))
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(right / true))
+    expected = (right.sum() * n - said @ true) / np.sqrt((n**2 - said @ said) * (n**2 - true @ true))
+    assert found["mcc"] == pytest.approx(expected)
+    some = labels > 0
+    lacking = metrics.classification_in_full(probabilities[some], labels[some], [str(k) for k in range(classes)])
+    assert np.isnan([lacking[name] for name in metrics.OF_LABELS]).all(), "a class has no image"
+    assert all(metrics.direction(name) == "maximize" for name in metrics.OF_LABELS)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.layers import Attention, LayerNormAct2d, Mlp, SqueezeExcite
 from timm.models._efficientnet_blocks import InvertedResidual
 from timm.models.convnext import ConvNeXtBlock
+from timm.models.mambaout import GatedConvBlock
 from timm.models.mlp_mixer import MixerBlock, ResBlock
 from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
@@ -121,7 +122,7 @@ def test_an_unknown_mixer_lists_the_known_ones():
         build("anisotropic", "round")
 
 
-@pytest.mark.parametrize("name", ["attention", "window", "anisotropic"])
+@pytest.mark.parametrize("name", ["attention", "linear_attention", "window", "anisotropic"])
 def test_heads_that_do_not_divide_the_width_are_refused(name):
     with pytest.raises(ArchitectureError, match="heads=3"):
         build(name, heads=3)
@@ -396,6 +397,32 @@ def test_stripes_do_not_see_their_padding(monkeypatch):
     torch.testing.assert_close(mixer(x), expected)
 
 
+def test_linear_attention_is_a_sum_over_tokens_weighted_by_the_kernel():
+    torch.manual_seed(0)
+    height, width, heads = 4, 6, 2
+    mixer = randomise(build("linear_attention", heads=heads, grid=(height, width)))
+    x = torch.randn(1, height, width, WIDTH)
+    q, k, v = heads_of(mixer.qkv, x, heads)
+
+    def phi(vector):
+        r = np.where(vector > 0, vector, np.expm1(vector)) + 1
+        return np.linalg.norm(r) * r**3 / np.linalg.norm(r**3)
+
+    out = np.zeros(v.shape)
+    for head, i in np.ndindex(v.shape[:2]):
+        weights = np.array([phi(q[head, i]) @ phi(key) for key in k[head]])
+        out[head, i] = weights / weights.sum() @ v[head]
+    filters = mixer.depthwise.weight.detach().numpy()[:, 0].reshape(heads, -1, 5, 5)
+    bias = mixer.depthwise.bias.detach().numpy().reshape(heads, -1)
+    for head, i in np.ndindex(v.shape[:2]):
+        out[head, i] += bias[head]
+        for j in range(v.shape[1]):
+            (dy, dx) = np.array(divmod(j, width)) - divmod(i, width)
+            if max(abs(dy), abs(dx)) <= 2:
+                out[head, i] += filters[head, :, dy + 2, dx + 2] * v[head, j]
+    torch.testing.assert_close(mixer(x), joined(out, mixer, x), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("channels", [True, False])
 def test_fnet_is_numpys_transform(channels):
     x = np.random.default_rng(0).normal(size=(2, 6, 5, 8)).astype("float32")
@@ -472,6 +499,17 @@ def test_the_convnext_branch_is_timms():
     torch.testing.assert_close(ours(x), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("expand", [1, 2])
+def test_the_gated_branch_is_timms(expand):
+    torch.manual_seed(0)
+    ours = randomise(build("conv", "gated", kernel=7, expand=expand))
+    theirs = GatedConvBlock(WIDTH, expansion_ratio=expand)
+    theirs.norm = nn.Identity()
+    theirs = loaded(theirs, ours, {"up": "fc1", "depthwise": "conv", "down": "fc2"})
+    x = torch.randn(2, 8, 8, WIDTH)
+    torch.testing.assert_close(ours(x), theirs(x) - x, rtol=1e-3, atol=1e-4)
+
+
 def test_the_mbconv_branch_is_timms():
     torch.manual_seed(0)
     ours = randomise(build("conv", "mbconv", kernel=5, expand=4))
@@ -498,7 +536,7 @@ def test_the_residual_branch_is_two_convolutions_and_a_norm():
     torch.testing.assert_close(ours(x), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("variant", ["residual", "convnext", "mbconv"])
+@pytest.mark.parametrize("variant", ["residual", "convnext", "mbconv", "gated"])
 def test_a_mixer_of_channels_and_tokens_needs_no_mlp(variant):
     assert not any(name.startswith(("mlp", "norm2")) for name, _ in block("conv", variant).named_parameters())
 

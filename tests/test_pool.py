@@ -18,6 +18,7 @@ from nas.workers.stopping import Stop, deadline_of
 
 SCRIPT = """
 import json, os, signal, sys, time
+import torch
 from here import Queue
 from nas.errors import Stopped
 from nas.workers.pool import work_through
@@ -38,6 +39,11 @@ def run(job):
     if what == "hangs":
         while True:
             pass
+    if what == "crowded":
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. 19.00 GiB allowed; Of the allocated memory 3.10 GiB is "
+            "allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated."
+        )
     if what == "raises":
         raise ValueError("no")
     yield "ended"
@@ -84,7 +90,7 @@ def start(folder, options):
 
 @pytest.mark.slow
 def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp_path):
-    jobs = '["a-ok", "b-dies once", "c-hangs", "d-dies", "e-raises", "f-ok"]'
+    jobs = '["a-ok", "b-dies once", "c-hangs", "d-dies", "e-raises", "f-ok", "g-crowded"]'
     process = start(tmp_path, f'{{"jobs": {jobs}, "patience": 4}}')
     said, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors
@@ -97,6 +103,7 @@ def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp
         *[f"d-dies: {lost}"] * 3,
         "e-raises: failed, ValueError: no",
         "f-ok: ended",
+        *["g-crowded: lost, others have taken its share of the GPU's memory, False"] * 3,
     ]
 
 
@@ -155,7 +162,7 @@ def test_servers_that_end_because_we_stop_ray_are_no_news(monkeypatch):
     """Ray takes seconds to shut down, and its servers go one after the other."""
     ended = []
     monkeypatch.setattr(watching, "EVERY", 0.01)
-    monkeypatch.setattr(ray_private, "dead_server", lambda ray: "raylet" if ended else "")
+    monkeypatch.setattr(ray_private, "dead_server", lambda ray: "its raylet process" if ended else "")
     monkeypatch.setattr(ray_session_module.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_session_module.ray, "init", lambda **options: None)
     monkeypatch.setattr(ray_session_module.ray, "shutdown", lambda: (ended.append(True), time.sleep(0.2)))

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from ray.tune.experiment import Trial
 
 from nas.searching.optuna_private import CONSTRAINT, EditableStorage, contains, models, storage_id
-from nas.workers.ray_private import SWITCHES, NotPickled, address_of, closed_to_others, last_error, lost_for_good
+from nas.workers.ray_private import ALIVE, SWITCHES, NotPickled, address_of, closed_to_others, last_error, lost_for_good
 
 
 def test_optuna_keeps_a_constraint_in_a_system_attribute_of_this_name():
@@ -115,6 +115,14 @@ def test_ray_takes_the_loopback_address_and_our_token(monkeypatch):
 )
 def test_an_address_of_ray_is_a_host_and_a_port(address, expected):
     assert address_of(ray, address) == expected
+
+
+def test_ray_knows_nodes_that_leave_and_that_are_alive():
+    """What they say is tested with a real Ray in test_resources.py."""
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+    assert callable(ray._private.state.state.get_draining_nodes)
+    assert GcsNodeInfo.GcsNodeState.Value("ALIVE") == ALIVE
 
 
 class Ended:

@@ -1,6 +1,7 @@
 """The command `python -m nas.run`, as a user meets it."""
 
 import dataclasses
+import itertools
 import os
 import re
 import signal
@@ -15,15 +16,20 @@ import numpy as np
 import optuna
 import psutil
 import pytest
+import timm
+import torch
 from optuna.trial import TrialState
 
 import studies
 from nas.commands.cli import main_of
 from nas.commands.run import options
 from nas.errors import UserError
-from nas.searching.options import adapt
+from nas.searching.drafts import cells
+from nas.searching.options import adapt, fetch
+from nas.searching.renewal import Renewal
 from nas.searching.settings import parse
 from nas.searching.study import completed, describe, open_ledger
+from search_space import ArchitectureError, Backbone
 from trainers.data import Folder, load
 from trainers.regression import Regression
 
@@ -96,7 +102,7 @@ def cache(tmp_path_factory):
         (["--data", "{good}", "--images", "7"], "images counts simulated images"),
         (["--data", "{good}", "--data-seed", "1"], "data_seed draws simulated images anew, not those of Folder"),
         (["--data-seed", "-1"], "data_seed is -1; expected at least 0"),
-        (["--study", "{f1}"], "has no metric 'f1'; known: auc"),
+        (["--study", "{f2}"], "has no metric 'f2'; known: auc"),
         (["--data", "{good}", "--objective", "mae"], "task 'substructure' has no metric 'mae'; known: auc"),
         (["--data", "{good}", "--objective", "turned_auc"], "has no metric 'turned_auc'"),
         (["--data", "{good}", "--task", "axion_mass"], "gives axion_mass for 0 images to train"),
@@ -117,13 +123,13 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(words, says, tmp_
         images(tmp_path / "bad" / kind, seed=seed)
         images(tmp_path / "good" / kind, seed=seed)
     (tmp_path / "bad" / "cdm" / "3.npy").write_bytes(b"\x93NUMPY and then nothing")
-    (tmp_path / "f1.py").write_text(
+    (tmp_path / "f2.py").write_text(
         "from dataclasses import replace\nfrom studies.hybrid import STUDY as H\n"
         "from trainers.data import Simulated\n"
-        "STUDY = replace(H, objective='f1', data=Simulated(images=60, image_size=16))\n"
+        "STUDY = replace(H, objective='f2', data=Simulated(images=60, image_size=16))\n"
     )
     words = [
-        w.format(f1=tmp_path / "f1.py", one=tmp_path / "one", bad=tmp_path / "bad", good=tmp_path / "good")
+        w.format(f2=tmp_path / "f2.py", one=tmp_path / "one", bad=tmp_path / "bad", good=tmp_path / "good")
         for w in words
     ]
     assert main(["--runs", str(tmp_path / "runs"), *words]) == 2
@@ -160,6 +166,7 @@ def test_a_grid_with_other_seeds_has_all_its_cells_still(words, trials):
         ),
         (["--objective", "auc_d4_worst"], {"objective": "auc_d4_worst", "direction": "maximize"}),
         (["--objective", "ece"], {"objective": "ece", "direction": "minimize"}),
+        (["--objective", "ece,macs"], {"metric": "ece", "cost": "macs", "direction": "minimize"}),
         (["--sampler", "tpe", "--scheduler", "full"], {"sampler": "tpe", "scheduler": "full"}),
     ],
 )
@@ -185,6 +192,12 @@ def test_a_target_is_measured_as_the_study_s_own_task_says():
 
 def test_a_proportion_of_splits_may_be_an_array(tmp_path):
     assert adapt(studies.load("hybrid"), data=tmp_path, split=np.array([70, 15, 15])).data.split == (70, 15, 15)
+
+
+def test_epochs_scale_the_lowest_rung_unless_that_is_set():
+    hybrid = studies.load("hybrid")
+    assert adapt(hybrid, epochs=hybrid.epochs * 2).min_epochs == hybrid.min_epochs * 2
+    assert adapt(hybrid, epochs=4, settings={"min_epochs": 2}).min_epochs == 2
 
 
 def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):
@@ -238,6 +251,9 @@ def test_the_dashboard_finds_the_objective_by_its_name(tmp_path, recwarn):
     open_ledger(tmp_path / "study.db", studies.load("hybrid"))
     study = optuna.load_study(study_name="hybrid", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert study.metric_names == ["auc"]
+    both = dataclasses.replace(studies.load("hybrid"), objective="auc,macs")
+    study = open_ledger(tmp_path / "both.db", both).study
+    assert study.metric_names == ["auc", "macs"]
     assert not recwarn.list
 
 
@@ -349,3 +365,66 @@ def test_a_study_of_a_folder_from_before_it_had_these_options_is_the_same_study(
     since = ("hdu", "clip", "key", "fit", "classes", "split")
     before["data"] = {name: value for name, value in before["data"].items() if name not in since}
     assert completed(before) == describe(spec)
+
+
+def test_the_report_is_renewed_every_few_minutes_and_takes_a_hundredth_of_the_time():
+    clock, written, said = [0.0], [], []
+
+    def write():
+        written.append(clock[0])
+        clock[0] += 5.0
+
+    renew = Renewal(write, said.append, lambda: clock[0])
+    while clock[0] < 10_000:
+        clock[0] += 1.0
+        renew()
+    assert written[0] == 180
+    assert all(b - a >= 500 for a, b in itertools.pairwise(written))
+    assert len(written) == 20
+    broken = Renewal(lambda: 1 / 0, said.append, lambda: clock[0])
+    for _ in range(1000):
+        clock[0] += 1.0
+        broken()
+    assert said == ["report not renewed until the search ends (ZeroDivisionError: division by zero)"]
+
+
+def test_files_of_weights_choose_the_networks_of_a_study(tmp_path):
+    path, broken = tmp_path / "w.pth", tmp_path / "broken.pth"
+    torch.save(timm.create_model("resnet18").state_dict(), path)
+    broken.touch()
+    spec = adapt(studies.load("pretrained"), checkpoint=[f"resnet18={path}"])
+    assert spec.space.names == ("resnet18",)
+    assert spec.space.checkpoints == {"resnet18": str(path)}
+    assert adapt(studies.load("pretrained"), checkpoint={"resnet18": str(path)}) == spec
+    assert spec.trials == sum(1 for _ in cells(spec.sample))
+    for study, given, message in (
+        ("pretrained", f"resnet18={path}x", "is not a file"),
+        ("pretrained", f"resnet18={broken}", "could not be used"),
+        ("pretrained", f"densenet121={path}", "could not be used"),
+        ("pretrained", "resnet18", "expected NAME=FILE"),
+        ("pretrained", f"resnet81={path}", "resnet81"),
+        ("hybrid", f"resnet18={path}", "hybrid designs its own"),
+    ):
+        with pytest.raises((UserError, ArchitectureError), match=message):
+            adapt(studies.load(study), checkpoint=given)
+
+
+def test_published_weights_are_fetched_once_before_the_search(monkeypatch):
+    asked = []
+    monkeypatch.setattr("nas.searching.options.build_model", lambda network, **_: asked.append(network))
+    spec = studies.load("pretrained")
+    fetch(spec)
+    assert asked == [Backbone(name, pretrained=True) for name in spec.space.names]
+    fetch(dataclasses.replace(spec, space=dataclasses.replace(spec.space, pretrained=(False,), frozen=(0.0,))))
+    fetch(studies.load("hybrid"))
+    assert len(asked) == len(spec.space.names)
+
+
+def test_a_study_from_before_its_space_had_a_bound_is_the_same_study():
+    for name in ("mlp", "toys", "existing"):
+        spec = studies.load(name)
+        before = describe(spec)
+        before["space"] = {
+            bound: value for bound, value in before["space"].items() if bound not in ("symmetry", "front_end")
+        }
+        assert completed(before) == describe(spec)

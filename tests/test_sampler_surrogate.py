@@ -133,6 +133,22 @@ def test_what_cannot_be_trained_is_soon_no_longer_proposed():
     assert max(ours) < 0.6 * np.mean(random), "however good it might be there"
 
 
+def test_where_hardly_anything_can_be_trained_that_is_found_before_there_is_a_model():
+    """One random configuration in twelve is feasible. Trials that fail teach as well as others."""
+
+    def tight(config):
+        return Admission(excess={"drop": config["drop"] / 0.06 - 1, "depth": config["depth"] / 6 - 1})
+
+    def feasible(sampler, seed):
+        engine = make_engine(mixed, RANDOM_TRIALS, sampler=sampler, seed=seed, admit=tight)
+        list(simulate(engine, curve, workers=2))
+        return RANDOM_TRIALS / len(engine.ledger.study.get_trials())
+
+    random, ours = ([feasible(name, seed) for seed in range(4)] for name in ("random", "surrogate"))
+    assert np.mean(random) < 0.2
+    assert np.mean(ours) > 2 * np.mean(random)
+
+
 def test_where_trials_fail_no_more_are_sent():
     def crash(engine):
         """A third of the space, and the best of it, fails as soon as it is trained."""
@@ -233,6 +249,26 @@ def test_until_it_has_learnt_half_of_the_proposals_keep_something_of_a_given_tri
     assert len({t.params["rate"] for trials in nothing_given for t in trials}) == 5 * RANDOM_TRIALS
 
 
+def test_where_the_best_are_copies_of_each_other_the_proposals_are_random_again():
+    """What inherits nothing of an earlier trial is random."""
+
+    def steps(config):
+        """Ten networks behind all configurations."""
+        return curve({**config, "drop": 0.1, "depth": 1, "norm": "layer", "scale": 0.5, "heads": 4} | {
+            "rate": 10.0 ** round(math.log10(config["rate"])), "kind": "conv"
+        })  # fmt: skip
+
+    def unrelated(trials):
+        seen = [{t.params["rate"], t.params["drop"]} for t in trials]
+        return np.mean([not any(own & other for other in seen[:i]) for i, own in enumerate(seen)][40:])
+
+    plain, copied = (
+        np.mean([unrelated(search(mixed, 70, curve=of, seed=seed)) for seed in range(3)]) for of in (curve, steps)
+    )
+    assert plain < 0.3
+    assert copied > 0.6
+
+
 @pytest.mark.parametrize("value", [0.5, 1e30])
 def test_values_that_are_all_equal_teach_nothing_and_do_no_harm(value):
     trials = search(mixed, 40, curve=lambda config: [value] * RUNGS[-1])
@@ -286,7 +322,8 @@ def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
     assert (one.state, one.params, one.distributions) == (other.state, other.params, other.distributions)
 
 
-def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch):
+@pytest.mark.parametrize("seed", [0, 4])  # lost far from all promoted trials if differences of rungs extrapolate
+def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch, seed):
     monkeypatch.setattr("nas.samplers.surrogate.proposer.BATCH_EVERY", 20)
     searches = []
     best_of = Sampler._best
@@ -297,7 +334,7 @@ def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_
         return chosen
 
     monkeypatch.setattr(Sampler, "_best", counted)
-    found = search(mixed, 200, workers=4)
+    found = search(mixed, 200, workers=4, seed=seed)
     assert len(set(keys(found))) == len(found) == 200
     assert all(asked == given == min(1 + trials // 20, BATCH) for trials, asked, given in searches)
     assert len(searches) < 80

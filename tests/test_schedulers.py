@@ -15,6 +15,7 @@ from nas import samplers, schedulers
 from nas.schedulers import Decision
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
+from nas.searching.optuna_private import attributes_of
 from nas.searching.search import open_ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
@@ -63,7 +64,7 @@ def test_full_trains_every_trial_to_its_last_epoch(tmp_path, workers):
     for trial in trials:
         assert trial.state == TrialState.COMPLETE
         assert sorted(trial.intermediate_values) == list(range(1, RUNGS[-1] + 1))
-        assert trial.value == pytest.approx(curve(trial.user_attrs["config"])[-1])
+        assert trial.value == pytest.approx(curve(attributes_of(trial)["config"])[-1])
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

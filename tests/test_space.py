@@ -11,6 +11,7 @@ import torch
 from search_space import ArchitectureError, HybridSpace, Range, build_model, cost, from_dict, mixers, to_dict
 
 SAMPLES = 300
+SPACE = HybridSpace(mixers=mixers.known())
 
 
 @functools.cache
@@ -20,7 +21,7 @@ def samples(count=SAMPLES, seed=0):
     drawn = []
     for _ in range(count):
         trial = study.ask()
-        drawn.append((HybridSpace().sample(trial), dict(trial.params)))
+        drawn.append((SPACE.sample(trial), dict(trial.params)))
     return drawn
 
 
@@ -31,7 +32,7 @@ def test_every_sample_survives_json():
 
 def test_the_stored_parameters_decode_to_the_same_architecture():
     for architecture, params in samples():
-        assert HybridSpace().sample(optuna.trial.FixedTrial(params)) == architecture
+        assert SPACE.sample(optuna.trial.FixedTrial(params)) == architecture
 
 
 @pytest.mark.parametrize("image_size", [64, 150])
@@ -62,14 +63,13 @@ def test_a_training_step_reaches_every_parameter(image_size, count):
 
 def test_every_mixer_position_and_head_comes_up():
     drawn = [architecture for architecture, _ in samples()]
-    space = HybridSpace()
     assert {stage.mixer for a in drawn for stage in a.stages} == set(mixers.known())
     for name in mixers.known():
         found = {o.get("variant") for a in drawn for stage in a.stages for m, o in stage.blocks() if m == name}
         assert found >= set(mixers.variants(name)), name
     assert any(stage.first for a in drawn for stage in a.stages)
     for name in ("position", "position_place", "position_shared", "norm", "layer_scale", "head", "stem"):
-        assert {getattr(a, name) for a in drawn} == set(getattr(space, name)), name
+        assert {getattr(a, name) for a in drawn} == set(getattr(SPACE, name)), name
     assert {len(a.stages) for a in drawn} == {1, 2, 3, 4}
     assert any(stage.downsample for a in drawn for stage in a.stages)
 
@@ -122,7 +122,7 @@ def test_no_sampled_parameter_is_dead(image_size):
     """Whatever parameter of a trial changes, the network's parameters or its outputs do."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    space, seen = HybridSpace(), {}
+    space, seen = SPACE, {}
     for _ in range(80):
         trial = study.ask()
         architecture = space.sample(trial, image_size)

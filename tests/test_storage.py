@@ -1,6 +1,8 @@
 """The storage against Optuna's own: the same rows, read by any Optuna."""
 
+import json
 import math
+import shutil
 import sqlite3
 import threading
 import time
@@ -17,7 +19,9 @@ from optuna.trial import TrialState, create_trial
 
 from nas.errors import SearchFailed, UserError
 from nas.searching.drafts import draft
-from nas.searching.storage import explained, only_study, open_storage
+from nas.searching.optuna_private import brief
+from nas.searching.reading import brief_trials
+from nas.searching.storage import _shared, explained, file_system, only_study, open_storage
 from studies import load as load_study
 
 OWN = (
@@ -97,6 +101,52 @@ def test_times_are_those_that_optuna_writes_wherever_the_clock_stands(tmp_path, 
     assert len(ours) == 8
     for one, other in zip(ours, theirs, strict=True):
         assert abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds()) < 60
+
+
+def told(trials):
+    """All of the trials as text, in which nan is itself; attributes in any order, parameters in theirs."""
+    return [json.dumps([vars(t), [*t.params], [*t.distributions]], sort_keys=True, default=repr) for t in trials]
+
+
+def test_trials_are_read_as_optuna_reads_them(tmp_path):
+    """Also those that go on while a study is open, and only one of them."""
+    ours, theirs = open_storage(tmp_path / "s.db"), RDBStorage(f"sqlite:///{tmp_path / 's.db'}")
+    record(ours)
+    readers = [optuna.load_study(study_name="study", storage=storage) for storage in (ours, theirs)]
+    running = ours.create_new_trial(1, create_trial(state=TrialState.RUNNING, user_attrs={"a": {"b": ["c", None]}}))
+    ours.set_study_system_attr(1, "dashboard:1:note_ver", 1)
+    for step in range(3):
+        one, other = (reader.get_trials() for reader in readers)
+        assert len(one) == 5
+        assert told(one) == told(other)
+        assert told([ours.get_trial(running)]) == told([theirs.get_trial(running)])
+        ours.set_trial_intermediate_value(running, step, math.nan)
+        if step == 1:
+            ours.set_trial_state_values(running, TrialState.COMPLETE, [0.5])
+    for states in ((TrialState.FAIL,), (TrialState.COMPLETE, TrialState.PRUNED)):
+        assert told(ours.get_all_trials(1, states=states)) == told(theirs.get_all_trials(1, states=states))
+        assert ours.get_n_trials(1, states) == theirs.get_n_trials(1, states)
+    assert ours.get_n_trials(1) == theirs.get_n_trials(1) == 5
+    assert ours.get_study_system_attrs(1) == theirs.get_study_system_attrs(1)
+    for call in (ours.get_all_trials, ours.get_study_system_attrs):
+        with pytest.raises(KeyError):
+            call(2)
+    with pytest.raises(KeyError):
+        ours.get_trial(running + 1)
+
+
+def test_what_a_search_reads_when_it_is_resumed_lacks_only_the_records_of_what_has_ended(tmp_path):
+    storage = open_storage(tmp_path / "s.db")
+    study = storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "study")
+    for state, value in ((TrialState.COMPLETE, 0.5), (TrialState.RUNNING, None)):
+        long = {"nas:config": {"seed": 1}, "nas:history": [{"epoch": 1}], "constraints:macs": 0.5}
+        storage.create_new_trial(study, create_trial(state=state, value=value, system_attrs=long))
+    in_full = storage.get_all_trials(study)
+    ended, running = brief_trials(storage, study)
+    assert told([running]) == told([in_full[1]])
+    assert ended.system_attrs == {"constraints:macs": 0.5}
+    assert told([ended]) == told([brief(in_full[0])])
+    assert in_full[0].system_attrs == long
 
 
 def test_numbers_count_on_from_what_another_optuna_wrote(tmp_path):
@@ -213,7 +263,7 @@ def test_a_write_waits_for_a_lock_and_says_so_once(name, tmp_path, monkeypatch, 
 
 def test_a_lock_that_stays_and_a_full_disk_are_one_line_with_the_remedy(tmp_path, monkeypatch):
     path = tmp_path / "study.db"
-    monkeypatch.setattr("nas.searching.storage.PATIENCE", 0.2)
+    monkeypatch.setattr("nas.searching.writing.PATIENCE", 0.2)
     monkeypatch.setattr("nas.searching.storage.AT_ONCE", 0.1)
     storage = open_storage(path)
     record(storage)
@@ -232,3 +282,34 @@ def test_a_lock_that_stays_and_a_full_disk_are_one_line_with_the_remedy(tmp_path
     storage.engine.dispose()
     with pytest.raises(SearchFailed, match=r"full\): make room on its disk"), explained(path):
         storage.set_trial_user_attr(1, "large", "x" * 100_000)
+
+
+def test_a_network_file_system_is_recognised_by_the_mount_that_holds_a_folder(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"proc /proc proc rw 0 0\nserver:/a {tmp_path} nfs4 rw 0 0\n/dev/x {tmp_path}/own\\040disk ext4 rw 0 0\n"
+    )
+    assert file_system(tmp_path / "runs" / "night", mounts) == "nfs4"
+    assert file_system(tmp_path / "own disk" / "night", mounts) == "ext4"
+    assert file_system(tmp_path / "own disks", mounts) == "nfs4"
+    assert file_system(tmp_path, tmp_path / "none") == ""
+
+
+def test_on_a_network_file_system_there_is_no_log_in_shared_memory_and_one_line_says_so(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "study.db"
+    local = open_storage(path)
+    record(local)
+    local.remove_session()
+    local.engine.dispose()  # the log goes into the file
+    monkeypatch.setattr("nas.searching.storage.file_system", lambda folder: "nfs4")
+    monkeypatch.setattr("nas.searching.storage._shared", _shared.__wrapped__)
+    there = tmp_path / "there"
+    there.mkdir()
+    shutil.copy(path, there)
+    storage = open_storage(there / "study.db")
+    storage.set_trial_user_attr(1, "seconds", 1.0)
+    assert not [*there.glob("study.db-*")], "neither log nor memory beside it"
+    assert storage.get_trial(1).user_attrs["seconds"] == 1.0
+    assert len(only_study(there / "study.db").trials) == 4
+    said = capsys.readouterr().err
+    assert said.count("is on a network file system (nfs4): its study is written with a rollback journal") == 1

@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 import studies
 from nas.searching.engine import Job
 from nas.workers import checkpoints
-from nas.workers.failures import describe_failure
+from nas.workers.failures import crowded_out, describe_failure
 from nas.workers.training import Problem, resident
 from nas.workers.trial import run_trial
 from search_space.model import HybridNet
@@ -165,7 +165,22 @@ def test_data_goes_to_a_gpu_only_into_half_of_the_workers_share(monkeypatch, tmp
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     gpu = Gpu(monkeypatch, full=full)
     monkeypatch.setattr(Split, "nbytes", property(lambda split: data // 2))
-    found = resident.__wrapped__(json.dumps(source_to_dict(SPEC.data)), "cuda", gpus)
+    found = resident.__wrapped__(json.dumps(source_to_dict(SPEC.data)), "", "cuda", gpus)
     assert gpu.fractions == [gpus]
     assert gpu.copied == 2 * copied
     assert len(found.train) == 42
+
+
+@pytest.mark.parametrize(
+    ("tried", "allowed", "crowded"), [("2.00 GiB", "6.00 GiB", True), ("2.50 GiB", "6.00 GiB", False)]
+)
+def test_memory_that_others_have_taken_is_not_what_a_network_needs(tried, allowed, crowded):
+    """In the words of torch 2.14 (libc10_cuda); 3.5 GiB and 512 MiB are this process's own."""
+    said = (
+        f"CUDA out of memory. Tried to allocate {tried}. GPU 0 has a total capacity of 23.68 GiB of which 1.00 GiB is "
+        f"free. Including non-PyTorch memory, this process has 4.41 GiB memory in use. {allowed} allowed; Of the "
+        "allocated memory 3.50 GiB is allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated."
+    )
+    assert crowded_out(torch.OutOfMemoryError(said)) == crowded
+    assert not crowded_out(torch.OutOfMemoryError(said.replace(f"{allowed} allowed; ", "")))
+    assert not crowded_out(RuntimeError(said))

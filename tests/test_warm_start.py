@@ -18,6 +18,7 @@ from nas.searching import search as run
 from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine
+from nas.searching.optuna_private import attributes_of
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
 from nas.searching.study import describe, open_ledger, stored_study
@@ -122,8 +123,8 @@ def test_the_first_trials_are_the_former_best_in_order_then_its_best_pruned(tmp_
     assert [t.params for t in warm][: len(expected)] == expected
     assert all(t.params not in expected for t in warm[len(expected) :])
     for trial in warm:  # trained anew, by the new budget
-        assert trial.intermediate_values[4] == pytest.approx(curve_of(other)(trial.user_attrs["config"])[3])
-        assert trial.user_attrs["config"]["seed"] == 9
+        assert trial.intermediate_values[4] == pytest.approx(curve_of(other)(attributes_of(trial)["config"])[3])
+        assert attributes_of(trial)["config"]["seed"] == 9
 
 
 def test_what_was_pruned_at_a_lower_rung_failed_or_never_ended_is_no_start(tmp_path):

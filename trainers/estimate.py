@@ -44,14 +44,23 @@ class Estimate:
         do. Coverage, measured in tests/test_estimate.py: 93 to 97% for three or five seeds that vary as much as the
         images; 89% for three that vary twice as much.
         """
+        error, freedom = self._error()
+        half = float(student.ppf(0.975, freedom)) * error
+        return self.value - half, self.value + half
+
+    def p_value(self) -> float:
+        """Of the two-sided test that the value is zero, with the standard error and freedom of `interval`."""
+        error, freedom = self._error()
+        return float(2 * student.sf(abs(self.value) / error, freedom)) if error else float(self.value == 0)
+
+    def _error(self) -> tuple[float, float]:
+        """The standard error and its degrees of freedom."""
         over_images = float(self.resampled.var(ddof=1))
         over_seeds = sum(variance for variance, _ in self.seeds)
         variance = max(over_images - self.shared, 0.0) + over_seeds
         variance = max(variance, over_images)
         uncertain = sum(part**2 / freedom for part, freedom in self.seeds)
-        freedom = variance**2 / uncertain if uncertain else np.inf
-        half = float(student.ppf(0.975, freedom)) * variance**0.5
-        return self.value - half, self.value + half
+        return variance**0.5, variance**2 / uncertain if uncertain else np.inf
 
 
 def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
@@ -61,7 +70,7 @@ def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
     of_target = [known for known in metrics.OF_ONE_TARGET if name.startswith(f"{known}_")]
     name = max(of_target, key=len) if of_target and name not in metrics.HIGHER_IS_BETTER else name
     up_to_one = name in metrics.HIGHER_IS_BETTER or name.startswith(metrics.OF_ONE_CLASS)
-    from_zero = name not in ("r2", "r2_within", "nll") and (up_to_one or name in metrics.LOWER_IS_BETTER)
+    from_zero = name not in ("r2", "r2_within", "nll", "mcc") and (up_to_one or name in metrics.LOWER_IS_BETTER)
     return max(low, 0.0) if from_zero else low, min(high, 1.0) if up_to_one else high
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, r2_score, roc_curve
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, matthews_corrcoef, r2_score
 
 from trainers.errors import TrainingError
 
@@ -18,7 +18,9 @@ Metric = Callable[[Array, Array], Mapping[str, float]]  # predictions and truths
 FALSE_POSITIVE_RATES = (1e-2, 1e-3)
 CALIBRATION_BINS = 15
 TPR = tuple(f"tpr_at_fpr_{fpr:g}" for fpr in FALSE_POSITIVE_RATES)
-HIGHER_IS_BETTER = ("auc", "accuracy", "ap", *TPR, "r2", "r2_within")
+OF_LABELS = ("f1", "balanced_accuracy", "mcc")
+"""Metrics of the most probable class alone: mean F1 of the classes, mean recall, Matthews' correlation coefficient."""
+HIGHER_IS_BETTER = ("auc", "accuracy", *OF_LABELS, "ap", *TPR, "r2", "r2_within")
 OF_ONE_CLASS = ("auc_", "ap_")
 """How the names of one class's metrics begin; higher is better."""
 OF_ONE_TARGET = ("r2", "r2_within", "mae", "rmse", "scatter", "nll")
@@ -92,13 +94,29 @@ def tpr_at_fpr(positive: Array, score: Array, fpr: float) -> float:
     """The largest true positive rate at a false positive rate of at most `fpr`; nan if either kind is missing."""
     if positive.all() or not positive.any():
         return float("nan")
-    false, true, _ = roc_curve(positive, score, drop_intermediate=False)
-    return float(true[false <= fpr].max())
+    negatives = score[~positive]
+    allowed = int(fpr * len(negatives) + 1e-9)  # false positives
+    if allowed >= len(negatives):
+        return 1.0
+    first_too_many = np.partition(negatives, len(negatives) - 1 - allowed)[len(negatives) - 1 - allowed]
+    return float((score[positive] > first_too_many).mean())
+
+
+def true_positive_rates(
+    probabilities: Array, labels: Array, classes: Sequence[str], positive: str | None = None
+) -> dict[str, float]:
+    """The `TPR` metrics: the mean over the classes against the rest, or those of the `positive` one alone."""
+    counted = [k for k, name in enumerate(classes) if positive in (None, name)]
+    return {
+        name: float(np.mean([tpr_at_fpr(labels == k, probabilities[:, k], fpr) for k in counted]))
+        for name, fpr in zip(TPR, FALSE_POSITIVE_RATES, strict=True)
+    }
 
 
 def average_precision(positive: Array, score: Array) -> float:
-    """Area under the precision-recall curve, summed in steps; nan without positives."""
-    return float(average_precision_score(positive, score)) if positive.any() else float("nan")
+    """Area under the precision-recall curve, summed in steps; nan unless some are positive and some not."""
+    both = positive.any() and not positive.all()
+    return float(average_precision_score(positive, score)) if both else float("nan")
 
 
 def expected_calibration_error(probabilities: Array, labels: Array) -> float:
@@ -125,16 +143,24 @@ def classification(probabilities: Array, labels: Array) -> dict[str, float]:
     }
 
 
+def of_labels(predicted: Array, labels: Array, classes: int) -> dict[str, float]:
+    """The metrics OF_LABELS, of the predicted classes (N,) and the true ones; nan if a class has no image."""
+    if len(np.unique(labels)) < classes:
+        return dict.fromkeys(OF_LABELS, float("nan"))
+    found = f1_score(labels, predicted, average="macro"), balanced_accuracy_score(labels, predicted)
+    return dict(zip(OF_LABELS, map(float, (*found, matthews_corrcoef(labels, predicted))), strict=True))
+
+
 def classification_in_full(
     probabilities: Array, labels: Array, classes: Sequence[str], positive: str | None = None
 ) -> dict[str, float]:
     """`classification` and the other metrics that papers report: for each class, or for the `positive` one alone."""
-    found = {**classification(probabilities, labels), "ece": expected_calibration_error(probabilities, labels)}
+    found = classification(probabilities, labels) | of_labels(probabilities.argmax(1), labels, len(classes))
+    found["ece"] = expected_calibration_error(probabilities, labels)
     counted = [k for k, name in enumerate(classes) if positive in (None, name)]
     each = {k: (labels == k, probabilities[:, k]) for k in counted}
     found["ap"] = float(np.mean([average_precision(*of) for of in each.values()]))
-    for fpr in FALSE_POSITIVE_RATES:
-        found[f"tpr_at_fpr_{fpr:g}"] = float(np.mean([tpr_at_fpr(*of, fpr) for of in each.values()]))
+    found |= true_positive_rates(probabilities, labels, classes, positive)
     for k, of in each.items() if positive is None else ():
         found[f"auc_{classes[k]}"] = auc(*of)
         found[f"ap_{classes[k]}"] = average_precision(*of)

@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
@@ -27,8 +28,16 @@ COMMANDS = {
     "retrain": "train the best of a search again over several seeds, test and export them",
     "predict": "classify or measure images with an exported model",
     "evaluate": "measure an exported model on another data set",
+    "explain": "show where in the images a model looks",
+    "export": "write a model as ONNX, torch.export or for the Hugging Face Hub",
     "report": "rewrite the page of a study",
+    "tables": "write a study's tables for a paper, with methods and references",
+    "figures": "draw a study's figures for a paper, in a column's width",
+    "notebook": "write a study's notebook, executed, to go on from",
+    "reproduce": "train a trial again and compare it with its record",
+    "dashboard": "look at a study in a browser, trial by trial",
 }
+DIGITS = 30  # of a whole number: no limit needs more
 LONGEST = 1000  # characters of an error: more of a value tells nobody more
 REPORT_IT = (
     "This is a bug, not your mistake. Please report it in the project's issues, with the command and the lines above."
@@ -75,6 +84,17 @@ def add_limits(p: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def whole(text: str) -> int:
+    """`20000000` or `20e6` -> 20000000."""
+    try:
+        number = Decimal(text)
+    except ArithmeticError:
+        number = Decimal("nan")
+    if not number.is_finite() or number.adjusted() > DIGITS or number != number.to_integral_value():
+        raise argparse.ArgumentTypeError(f"expected a whole number such as 20000000 or 20e6, not {text!r}")
+    return int(number)
+
+
 def seconds(text: str) -> float:
     """`2h`, `1h30m`, `90m`, `5400s` or `5400` -> 5400.0."""
     found = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", text.strip())
@@ -115,6 +135,8 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     if hidden := shadowed():
         print(f"error: {hidden}", file=sys.stderr)
         return 2
+    if argv is None:
+        hide_password()
     try:
         with user_errors(), interrupting_signals():
             try:
@@ -136,6 +158,15 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
         return stop.code if isinstance(stop, Stopped) else 130
     except Exception as error:
         return _broke(error)
+
+
+def hide_password() -> None:
+    """Start again without a password in the command line, which others see in the list of processes."""
+    if any("postgres" in word for word in sys.orig_argv):
+        from nas.searching.server import shown  # only now: --help must not wait for sqlalchemy
+
+        if (words := [shown(word) for word in sys.orig_argv]) != sys.orig_argv:
+            os.execv(sys.executable, words)
 
 
 def _unread(error: BrokenPipeError) -> int:
@@ -182,5 +213,8 @@ def script(module: str) -> None:
         sys.exit(main_of(sys.modules["__main__"].__spec__.name.rpartition(".")[2]))  # type: ignore[union-attr]
     if module.startswith("nas."):
         command = module.rpartition(".")[2]
-        library = "nas.search" if command == "run" else module
-        raise ImportError(f"{module} is a command: python -m {module}. From Python: import nas, then {library}(...)")
+        import nas  # whose names are imported on first use
+
+        name = "search" if command == "run" else command
+        library = f". From Python: import nas, then nas.{name}(...)" if name in nas.__all__ else ""
+        raise ImportError(f"{module} is a command: python -m {module}{library}")

@@ -22,6 +22,10 @@ def options() -> Parser:
     p.add_argument("--data-seed", type=int, help=f"seed of the simulated lenses (default {OTHER_SEED})")
     p.add_argument("--classes", metavar="NAME,NAME", help="names of classes 0, 1, ... (default: as in training)")
     p.add_argument(
+        "--map", dest="mapping", metavar="NAME=CLASS,...",
+        help="which class of the model each class of the data is, such as 0=no_sub,1=cdm; several may be one",
+    )  # fmt: skip
+    p.add_argument(
         "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
     )
     add_group(p)
@@ -67,7 +71,7 @@ def command(argv: list[str]) -> int:
         classes=args.classes,
     )
     data = load(source, partial=True)
-    evaluation = evaluate(model, data, args.split, with_training_images=args.with_training_images)
+    evaluation = evaluate(model, data, args.split, mapping=args.mapping, with_training_images=args.with_training_images)
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"
     title = f"{args.model} ({how}) on {evaluation.images:,} images of {evaluation.data}"
     table = Table("metric", "value", "95% interval", title=title)

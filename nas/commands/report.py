@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.commands.cli import Parser, parser
-from nas.commands.finding import add_options, find_results
+from nas.commands.finding import add_options, find_run
 
 
 def options() -> Parser:
@@ -17,16 +17,15 @@ def command(argv: list[str]) -> int:
     from nas.report.page import write_report  # only now: --help must not wait for torch
     from nas.report.remarks import remarks
     from nas.report.table import tables
-    from nas.run_folder import RunFolder
+    from nas.report.verdict import verdict
     from nas.terminal import Terminal
 
-    results = find_results(args.study, args.runs, args.name)
-    assert results.database is not None
+    results, run = find_run(args)
     console = Terminal()
     for table in tables(results):
         console.print(table)
-    for line in remarks(results):
-        console.print(line, soft_wrap=True)
-    page = write_report(results, RunFolder(results.database.parent).report)
+    for line in (*verdict(results), *remarks(results)):
+        console.print(line, soft_wrap=False)
+    page = write_report(results, run.report)
     console.print(f"report: {page}", soft_wrap=True)
     return 0

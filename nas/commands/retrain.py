@@ -24,6 +24,10 @@ def options() -> Parser:
         "them. Run the same command again to resume.",
     )
     add_options(p)
+    p.add_argument(
+        "--from", dest="start", metavar="MODEL",
+        help="instead of a study: the folder of an exported model, whose networks are fine-tuned on --data",
+    )  # fmt: skip
     which = p.add_mutually_exclusive_group()
     which.add_argument("--top-k", type=int, help="number of the best configurations to retrain (default 3)")
     which.add_argument(
@@ -59,21 +63,24 @@ def command(argv: list[str]) -> int:
     args = vars(options().parse_args(argv))
     import nas  # only now: --help must not wait for torch
     from nas.report import baselines
-    from nas.report.retraining_table import describe, shown, table
+    from nas.report.retraining_table import describe, fitting, table
+    from nas.report.retraining_verdict import verdict
     from nas.terminal import Terminal
     from nas.words import count
     from trainers.plain import plain
 
-    results = find_results(args.pop("study"), args.pop("runs"), args.pop("name"))
-    retrained = nas.retrain(results, **args)
+    study, storage, start = args.pop("study"), args.pop("storage"), args["start"]
+    if start is None:
+        args |= {"results": find_results(study, args.pop("runs"), args.pop("name"), storage)}
+    retrained = nas.retrain(**args)
     console = Terminal()
     console.print(table(retrained))
     for scores in retrained.configurations:
         console.print(f"trial {scores.label}: {describe(scores)}", soft_wrap=True)
     if retrained.baselines:
-        console.print(baselines.table(retrained, shown(retrained)))
-    for verdict in retrained.verdicts:
-        console.print(baselines.sentence(verdict), soft_wrap=True)
+        console.print(baselines.table(retrained, fitting(retrained)))
+    for line in verdict(retrained):
+        console.print(line, soft_wrap=False)
     console.print(f"report: {retrained.run.retraining_report}", soft_wrap=True)
     first = retrained.exported[0]
     networks, views = count(len(first.members), "network"), count(first.views, "view")

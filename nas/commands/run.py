@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from nas.commands.cli import Parser, add_group, add_limits, add_reading_options, names_in, parser
+from nas.commands.cli import Parser, add_group, add_limits, add_reading_options, names_in, parser, whole
+from nas.commands.finding import STORAGE
 
 TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
@@ -21,7 +23,10 @@ def options() -> Parser:
     )
     p.add_argument("--unit", help="unit of every target, or one for each with commas")
     p.add_argument("--log", action="store_true", help="measure log10 of the targets")
-    p.add_argument("--objective", help="the metric to optimise, such as auc_d4_views (default: the study's)")
+    p.add_argument(
+        "--objective",
+        help="the metric to optimise, such as auc_d4_views; auc,macs searches for the front (default: the study's)",
+    )
     p.add_argument("--balance", help="how to balance classes of different size: none, weights, sampling")
     p.add_argument("--sampler", help=f"proposes configurations (default: the study's): {_among(SAMPLERS)}{own}")
     p.add_argument("--scheduler", help=f"stops trials early (default: the study's): {_among(SCHEDULERS)}{own}")
@@ -38,12 +43,19 @@ def options() -> Parser:
     p.add_argument("--images", type=int, help="number of simulated images")
     p.add_argument("--data-seed", type=int, help="draw other simulated images, test images included (default 0)")
     p.add_argument("--epochs", type=int, help="epochs of a full training; the lowest rung scales with it")
-    p.add_argument("--max-parameters", type=int, help="skip networks with more parameters")
-    p.add_argument("--max-macs", type=int, help="skip networks with more multiply-accumulates per image")
+    p.add_argument("--max-parameters", type=whole, help="skip networks with more parameters")
+    p.add_argument("--max-macs", type=whole, help="skip networks with more multiply-accumulates per image")
+    p.add_argument(
+        "--max-seconds", type=float, help="end a trial whose full training would take longer on these workers"
+    )
     p.add_argument(
         "--set", action="append", default=[], dest="settings", metavar="NAME=VALUE",
         help="another bound or budget, such as space.width=32..192:32, space.mixers=conv,window, "
         "training.learning_rate=1e-4..1e-2:log or min_epochs=6; may be given several times",
+    )  # fmt: skip
+    p.add_argument(
+        "--checkpoint", action="append", metavar="NAME=FILE",
+        help="start this existing network from weights in a file, in the study pretrained; may be given several times",
     )  # fmt: skip
     p.add_argument("--seed", type=int, help="seed of networks, training and sampler")
     p.add_argument("--seeds", type=int, help="trainings per cell of a grid; the number of trials scales with it")
@@ -57,9 +69,11 @@ def options() -> Parser:
     )  # fmt: skip
     p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
     p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
+    p.add_argument("--logger", help=f"who else hears of every epoch: {_among('nas.loggers')}{own}")
     add_limits(p)
     p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
     p.add_argument("--name", help="folder below --runs (default: the study's name)")
+    p.add_argument("--storage", metavar="URL", help=STORAGE)
     return p
 
 
@@ -75,6 +89,7 @@ def command(argv: list[str]) -> int:
     from nas.report.page import retrain_command
     from nas.report.remarks import remarks
     from nas.report.table import tables
+    from nas.report.verdict import verdict
     from nas.run_folder import RunFolder
     from nas.searching.settings import parse
     from nas.terminal import Terminal
@@ -84,12 +99,14 @@ def command(argv: list[str]) -> int:
     console = Terminal(soft_wrap=True)
     for table in tables(results):
         console.print(table)
-    for line in remarks(results):
-        console.print(line)
+    for line in (*verdict(results), *remarks(results)):
+        console.print(line, soft_wrap=False)
     assert results.database is not None
     run = RunFolder(results.database.parent)
-    console.print(f"report    {run.report}\ndashboard optuna-dashboard sqlite:///{run.database}")
-    console.print(f"next      {retrain_command(results, run.report)}")
+    options_of_run = shlex.join(run.options(results.name))
+    console.print(f"report    {run.report}\ndashboard python -m nas.dashboard {options_of_run}")
+    if results.best is not None:
+        console.print(f"next      {retrain_command(results, run.report)}")
     return 0
 
 

@@ -37,13 +37,21 @@ def ids_of(images: Sequence[str], *, bands: bool) -> dict[str, str]:
     return {image: name for name, image in owners.items()}
 
 
-def write_answers(path: Path, ids: Sequence[str], predictions: Sequence[Prediction | Measurement], task: Task) -> None:
-    """Write a CSV table with a row for each prediction, in the order of `ids`."""
+def write_answers(
+    path: Path, ids: Sequence[str], predictions: Sequence[Prediction | Measurement], task: Task,
+    selected: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Write a CSV table with a row for each prediction, in the order of `ids`.
+
+    selected: (N,) bool, a last column of 0 and 1.
+    """
     batches = [columns(predicted, task) for predicted in predictions]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["ID", *batches[0]])
+    rows.writerow(["ID", *batches[0], *(["selected"] * (selected is not None))])
     numbers = torch.cat([torch.stack(list(batch.values()), 1) for batch in batches])
+    if selected is not None:
+        numbers = torch.cat([numbers, selected[:, None].to(numbers)], 1)
     for name, row in zip(ids, numbers.tolist(), strict=True):
         rows.writerow([name, *(f"{number:.7g}" for number in row)])
     write_text(path, text.getvalue())

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from nas.words import (
+    COSTS,
     count,
     describe_architecture,
     describe_data,
@@ -21,12 +22,24 @@ from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.config import TrainConfig
 from trainers.data.folder.fit import in_words
-from trainers.metrics import CALIBRATION_BINS, base
+from trainers.metrics import CALIBRATION_BINS, OF_LABELS, TPR, base
 from trainers.plain import plain
 
 LEADING = ("auc", "mae")  # shown for the turned and mirrored test images too
-SHOWN = ("auc", "accuracy", "loss", "ece", "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
+OF_CLASSES = ("auc", "accuracy", *OF_LABELS, "loss", "ece", *TPR)
+SHOWN = (*OF_CLASSES, "mae", "rmse", "r2", "bias", "scatter", "nll", "coverage_68")
 TURNED = tuple(f"{name}_d4_{of}" for name in LEADING for of in ("mean", "worst"))
+
+USE = """```python
+import nas
+
+model = nas.load_model("path/of/this/folder")
+print(nas.predict(model, ["lens.npy"]))  # files, folders, or arrays (N, {chans}, H, W)
+```
+
+From a shell, use `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`. For the metrics on
+other images, use `python -m nas.evaluate --model path/of/this/folder --data another/set`. `views=` and `--views`
+choose another number of views."""
 
 
 def markdown(text: str) -> str:
@@ -34,13 +47,13 @@ def markdown(text: str) -> str:
     return re.sub(r"[\\`*\[\]<>|#~&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))
 
 
-def model_card(config: Mapping[str, Any]) -> str:
-    """Write the card in Markdown from the contents of config.json."""
+def model_card(config: Mapping[str, Any], use: str | None = None) -> str:
+    """Write the card in Markdown from the contents of config.json; `use` replaces what it says of how to use it."""
     search, data, task = config["search"], config["data"], config["task"]
     size, members = config["image_size"], config["members"]
     trials = [list(of_trial) for _, of_trial in groupby(members, key=lambda member: member["trial"])]
     networks = "\n".join(f"  * {_about_networks(of_trial)}" for of_trial in trials)
-    training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(_about_axis(m["training"]) for m in members))
+    training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(_about_axis(m) for m in members))
     return f"""# {markdown(search["study"])}, {markdown(config["name"])}
 
 {_about_task(task)}
@@ -56,20 +69,11 @@ def model_card(config: Mapping[str, Any]) -> str:
 
 {_table(config)}
 
-{_about_choice(config)}
+{_about_members(config)}{_about_choice(config)}
 
 ## Use
 
-```python
-import nas
-
-model = nas.load_model("path/of/this/folder")
-print(nas.predict(model, ["lens.npy"]))  # files, folders, or arrays (N, {config["in_chans"]}, H, W)
-```
-
-From a shell, use `python -m nas.predict --model path/of/this/folder lens.npy folder/of/images`. For the metrics on
-other images, use `python -m nas.evaluate --model path/of/this/folder --data another/set`. `views=` and `--views`
-choose another number of views.
+{USE.format(chans=config["in_chans"]) if use is None else use}
 
 ## Limits
 
@@ -140,17 +144,36 @@ def _table(config: Mapping[str, Any]) -> str:
     of_targets = [f"{name}_{target}" for name in SHOWN for target in config["task"].get("target", ())]
     for name in (name for name in alone if name in (*SHOWN, *TURNED, *of_targets)):
         values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
+        if name in test.get("interval", {}):
+            low, high = test["interval"][name]
+            values[0] += f" (95% interval {low:.4f} to {high:.4f})"
         sd = alone[name]["sd"]
         values.append(f"{alone[name]['mean']:.4f} ± {'–' if sd is None else format(sd, '.4f')}")
         lines.append(f"| {markdown(metric_name(name))} | {' | '.join(values)} |")
     return "\n".join(lines)
 
 
+def _about_members(config: Mapping[str, Any]) -> str:
+    """How much the errors of an ensemble's networks have in common; empty for one network."""
+    correlation = config["test"].get("correlation")
+    if correlation is None:
+        return ""
+    error = "1 minus the probability of the true class" if config["task"].get("classes") else "predicted minus true"
+    return (
+        f"The errors of two of its networks ({error}, one view) correlate by {correlation:.2f} on average over the "
+        "pairs: at 1 their combination gains nothing over one network, at 0 the most.\n\n"
+    )
+
+
 def _about_choice(config: Mapping[str, Any]) -> str:
     search, members, held_out = config["search"], config["members"], config["held_out"]
+    if started := search.get("started"):
+        return f"Fine-tuned: the weights started from those of the model {markdown(started)}."
     searched, named = config["data"].get("searched"), search.get("named", False)
     elsewhere = f" of a search on {markdown(describe_data(searched))}" if searched else ""
     validation = f"validation {search['objective']}"
+    if search.get("cost"):
+        validation += f" and {COSTS[search['cost']]}"
     among = f"among {count(search['finished'], 'finished trial')}{elsewhere}"
     again = f"then trained again{override(search.get('overridden', {}))}"
     judged = f"{objective_name(base(search['objective']))} of {_held_out(config)}"
@@ -233,8 +256,12 @@ def _about_data(source: Mapping[str, Any]) -> str:
     )
 
 
-def _about_axis(training: Mapping[str, Any]) -> str:
-    augmentation = training["augmentation"]
+def _about_axis(member: Mapping[str, Any]) -> str:
+    if member["architecture"].get("symmetry") == "d4":
+        return (
+            "By its weights, the network gives an image the same answer whether it is turned by quarters or mirrored."
+        )
+    augmentation = member["training"]["augmentation"]
     most, quarters = augmentation["rotation"], augmentation.get("d4", False)
     if most >= 180 or (quarters and most >= 45):
         return "Training images were turned by random angles, so no direction on the sky is preferred."

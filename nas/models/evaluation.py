@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas.errors import UserError, mendable
-from nas.models.export import LensModel, checked
+from nas.models.export import LensModel, checked, opened
 from nas.models.inference import predictions
 from nas.models.training_images import among
 from nas.sources import source_of
 from trainers import metrics
-from trainers.data import Dataset, Folder, Source, Split, joined, load
+from trainers.data import Dataset, Folder, Source, Split, joined, load, source_from_dict
 from trainers.data.folder.fit import in_words
+from trainers.data.folder.names import canonical
+from trainers.errors import TrainingError
 from trainers.evaluate import SYMMETRIES, metrics_of_views
 from trainers.regression import Regression, given
+from trainers.tasks import Task
 
 SPLITS = ("all", "train", "val", "test")
 
@@ -37,7 +42,7 @@ class Evaluation:
 
 @mendable
 def evaluate(
-    model: LensModel,
+    model: LensModel | str | Path,
     data: Any,
     split: str = "all",
     *,
@@ -47,16 +52,19 @@ def evaluate(
     hdu: str | Sequence[str] | None = None,
     key: str | Sequence[str] | None = None,
     classes: str | Sequence[str] | None = None,
+    mapping: str | Mapping[str, str] | None = None,
     with_training_images: bool = False,
 ) -> Evaluation:
-    """Measure the model on a data set that it was not trained on, or on one split of it.
+    """Measure the model, or that in a folder, on a data set that it was not trained on, or on one split of it.
 
     `data` is anything that `nas.search` takes, or a `trainers.data.Dataset`. A folder may hold test images alone, and
     some of the model's classes: metrics that need the others are left out. Images that the model was trained on, also
     turned or mirrored, are counted and left out, unless `with_training_images`. `group` and `skip_bad` are as in
     `nas.search`, `views`, `hdu` and `key` as in `nas.predict`. `classes` names the classes that are the numbers 0, 1,
-    ... in the data (None: as in training). UserError if the model does not fit the data.
+    ... in the data (None: as in training). `mapping` says which class of the model each class of the data is, such as
+    "0=no_sub,1=cdm"; several may be one. UserError if the model does not fit the data.
     """
+    model = opened(model)
     views = model.views if views is None else checked(views)
     if not isinstance(data, Dataset):
         data = load(
@@ -64,12 +72,10 @@ def evaluate(
             progress=False,
             partial=True,
         )
+    data = data if mapping is None else renamed(data, mapping, model.classes)
     check_data(model, data)
     task = model.task
-    if split not in SPLITS:
-        raise UserError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
-    parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
-    images = task.select(_with_classes_of(model, data, _joined(parts)))
+    images = wanted(model, data, split)
     if not len(images):
         of, why = "", ""
         if isinstance(task, Regression):
@@ -98,7 +104,31 @@ def evaluate(
     )
     found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
     interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
+    interval |= {name: limits for name, limits in rate_intervals(predicted[0], truth, task).items() if name in found}
     return Evaluation(data.name, len(images), int(overlap.sum()), views, found, interval)
+
+
+def wanted(model: LensModel, data: Dataset, split: str) -> Split:
+    """The images of one split, or of all, that the model's task has targets for, labelled by the model's classes."""
+    if split not in SPLITS:
+        raise UserError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
+    parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
+    return model.task.select(_with_classes_of(model, data, _joined(parts)))
+
+
+def rate_intervals(predicted: Tensor, truth: Tensor, task: Task) -> dict[str, tuple[float, float]]:
+    """95% intervals of the true positive rates (`metrics.TPR`), by the bootstrap over the images; none for numbers.
+
+    They are too narrow where fewer images without the class than 1 / rate leave no false positive to be allowed.
+    """
+    if not task.classifies or len(set(truth.tolist())) < len(task.classes):
+        return {}
+    positive = getattr(task, "positive", None)
+    (drawn,) = metrics.bootstrap(
+        lambda some, true: metrics.true_positive_rates(some, true, task.classes, positive),
+        [predicted.numpy()], truth.numpy(), strata=truth.numpy(),
+    )  # fmt: skip
+    return {name: metrics.interval(values) for name, values in drawn.items()}
 
 
 def source_for(
@@ -124,17 +154,54 @@ def source_for(
     return source
 
 
+def own_source(model: LensModel) -> Source | None:
+    """Where the images that the model was trained on come from, if they are simulated or in a folder that exists."""
+    record = model.config.get("data", {}).get("source", {})
+    if record.get("kind") not in ("folder", "simulated"):
+        return None
+    try:
+        source = source_from_dict(record)
+    except (TrainingError, TypeError, KeyError):  # of an earlier version
+        return None
+    return None if isinstance(source, Folder) and not Path(source.path).exists() else source
+
+
+def renamed(data: Dataset, mapping: str | Mapping[str, str], classes: Sequence[str]) -> Dataset:
+    """The data with its classes called as `mapping` says. UserError unless it names classes of both sides."""
+    if isinstance(mapping, str):
+        parts = [pair.partition("=") for pair in mapping.split(",")]
+        pairs = [(name.strip(), to.strip()) for name, _, to in parts]
+    else:
+        pairs = list(mapping.items())
+    names: dict[str, str] = {}
+    for name, to in pairs:
+        ours = [known for known in (name, canonical(name)) if known in data.classes]
+        theirs = [known for known in (to, canonical(to)) if known in classes]
+        if not ours or not theirs:
+            raise UserError(
+                f"mapping has {name}={to}; expected a class of {data.name} ({', '.join(data.classes) or 'none'}), and "
+                f"one of the model ({', '.join(classes) or 'none'}), such as 0=no_sub,1=cdm"
+            )
+        if names.setdefault(ours[0], theirs[0]) != theirs[0]:
+            raise UserError(f"mapping says that {ours[0]} is {names[ours[0]]} and {theirs[0]}; give it once")
+    return replace(data, classes=tuple(names.get(name, name) for name in data.classes))
+
+
 def check_data(model: LensModel, data: Dataset) -> None:
     """Raise UserError unless the data set has classes of the model's and its channels."""
-    if model.classes and not set(data.classes) <= set(model.classes):
-        raise UserError(
-            f"{data.name} has the classes {', '.join(data.classes) or 'none'}; the model distinguishes "
-            f"{', '.join(model.classes)}"
-        )
-    if data.in_chans != model.in_chans:
-        raise UserError(f"{data.name} has {data.in_chans} channels, but the model was trained on {model.in_chans}")
+    check_kind(model, data.name, data.classes, data.in_chans)
     if wrong := model.other_channels(data.channels):
         raise UserError(f"{data.name} {wrong}")
+
+
+def check_kind(model: LensModel, name: str, classes: Sequence[str], in_chans: int) -> None:
+    """Raise UserError unless the data called `name` have classes of the model's and as many channels."""
+    if model.classes and not set(classes) <= set(model.classes):
+        raise UserError(
+            f"{name} has the classes {', '.join(classes) or 'none'}; the model distinguishes {', '.join(model.classes)}"
+        )
+    if in_chans != model.in_chans:
+        raise UserError(f"{name} has {in_chans} channels, but the model was trained on {model.in_chans}")
 
 
 def _with_classes_of(model: LensModel, data: Dataset, split: Split) -> Split:

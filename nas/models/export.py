@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,8 @@ class LensModel(nn.Module):
     training targets (N, 1), with standard deviations (N, 2). They combine those of all networks, with 8 `views` for
     every symmetry of the square, and are calibrated. ModelFailed if one is not finite. `model.networks` are the bare
     networks.
-    `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size, and files.
+    `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size in any shape that files
+    have, and files. Its answer names the classes, or the quantities with their units.
     """
 
     def __init__(
@@ -97,21 +98,32 @@ class LensModel(nn.Module):
         each: list[list[Tensor]] = [[] for _ in range(views)]  # the networks' predictions under each symmetry
         for network, member in zip(self.networks, self.members, strict=True):
             prepared = normalise(images, member.normalisation)
-            for symmetry, found in enumerate(each):
-                raw = network(turned(prepared, symmetry)).float()
+            for raw, found in zip(_outputs(network, prepared, views), each, strict=True):
+                raw = raw.float()
                 raw = raw.cpu() if raw.device.type == "mps" else raw  # which has no float64
                 found += [member.task.predict(raw)] * member.times
         predicted = self.task.combine([self.task.combine(found) for found in each])
         predicted = calibrate.apply(self.calibration.get(str(views)), predicted, self.task)
-        if not torch.isfinite(predicted).all():
+        if not torch.compiler.is_compiling() and not torch.isfinite(predicted).all():
             raise ModelFailed("the model's predictions are not finite: it does not suit these images; train it again")
         return predicted
 
-    def predict(self, images: Tensor | np.ndarray) -> Prediction | Measurement:
-        """Predict from images (N, C, H, W) as stored; see `nas.predict`."""
+    def predict(self, images: Any, **options: Any) -> Prediction | Measurement:
+        """Predict from images as stored, or from files; see `nas.predict`, which has these options."""
         from nas.models.inference import predict
 
-        return predict(self, images)
+        return predict(self, images, **options)
+
+
+def _outputs(network: nn.Module, images: Tensor, views: int) -> Iterable[Tensor]:
+    """The network's outputs for normalised images under the first `views` symmetries.
+
+    A compiled graph holds the network once and sees all views as one batch, an eighth of the nodes.
+    """
+    symmetric = (turned(images, symmetry) for symmetry in range(views))
+    if torch.compiler.is_compiling():
+        return network(torch.cat(list(symmetric))).unflatten(0, (views, -1)).unbind()
+    return map(network, symmetric)
 
 
 def export(
@@ -187,15 +199,35 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
     return model.to(device).eval()
 
 
+def opened(model: LensModel | str | Path) -> LensModel:
+    """The model, or that in a folder. UserError if it is neither."""
+    if not isinstance(model, LensModel | str | Path):
+        raise UserError(f"model is {type(model).__name__}; expected a model or the folder of one")
+    return model if isinstance(model, LensModel) else load_model(model)
+
+
+def untrained(model: LensModel, seed: int = 0) -> LensModel:
+    """The same model with initial weights, on the same device, in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = _networks(model.config)
+    return LensModel(networks, model.config, model.views).to(next(model.parameters()).device).eval()
+
+
+def _networks(config: Mapping[str, Any]) -> list[nn.Module]:
+    """The networks of `config` with initial weights."""
+    shape = {name: int(config[name]) for name in LARGEST}
+    return [build_model(network, **shape) for network in architectures(config)]
+
+
 def _fitting(
     config: Mapping[str, Any], weights: Mapping[str, Tensor], views: int | None, trained_on: np.ndarray | None
 ) -> LensModel:
     """The model of `config`. It is first built without memory: UserError unless its weights have just these shapes."""
-    networks, shape = architectures(config), {name: int(config[name]) for name in LARGEST}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     try:
         with torch.device("meta"):
-            bare = LensModel([build_model(network, **shape) for network in networks], config, views)
+            bare = LensModel(_networks(config), config, views)
     except RuntimeError as error:  # a tensor of more bytes than there are
         raise UserError(f"its network cannot be built: {error}") from error
     if {name: tuple(tensor.shape) for name, tensor in bare.state_dict().items()} != found:
@@ -206,7 +238,7 @@ def _fitting(
             f"config.json; use the version that wrote them ({writer or 'unknown'})"
         )
     with torch.random.fork_rng(devices=[]):  # building draws initial weights, which are discarded
-        return LensModel([build_model(network, **shape) for network in networks], config, views, trained_on)
+        return LensModel(_networks(config), config, views, trained_on)
 
 
 def _of_format_1(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import UserError, mendable
-from nas.models.export import LensModel, checked
+from nas.models.export import LensModel, checked, opened
 from trainers import tasks
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
@@ -56,32 +56,36 @@ class Measurement:
 
 @mendable
 def predict(
-    model: LensModel,
-    images: Tensor | np.ndarray | str | Path | Sequence[str | Path],
+    model: LensModel | str | Path,
+    images: Tensor | np.ndarray | str | Path | Sequence[str | Path] | Sequence[Tensor | np.ndarray],
     *,
     views: int | None = None,
     hdu: str | Sequence[str] | None = None,
     key: str | Sequence[str] | None = None,
     batch_size: int = BATCH,
 ) -> Prediction | Measurement:
-    """Predict class probabilities, or values in the unit of the training targets.
+    """Predict class probabilities, or values in the unit of the training targets, with a model or that in a folder.
 
-    images: (N, C, H, W) as stored, of any real type and size; or image files, files of stacked arrays, or folders of
-    them. For a model of several channels, the files of an image's bands are one image, in the place of the first. They
-    are prepared here as in training. views: 8 combines the predictions for all symmetries of the square, 1 predicts
-    each image as it is; None: `model.views`. hdu: the HDUs of FITS files that are the channels, by name or number; key:
-    the name of the images' array in .npz, .h5 and .pt files; None: as in training.
+    images: (N, C, H, W) or (N, H, W, C) as stored, of any real type and size, or (N, H, W) for a model of one channel;
+    one image, (H, W), or with channels for a model of several; a list of images, which may differ in size; or image
+    files, files of stacked arrays, or folders of them. For a model of several channels, the files of an image's bands
+    are one image, in the place of the first. They are prepared here as in training. views: 8 combines the predictions
+    for all symmetries of the square, 1 predicts each image as it is; None: `model.views`. hdu: the HDUs of FITS files
+    that are the channels, by name or number; key: the name of the images' array in .npz, .h5 and .pt files; None: as in
+    training.
     UserError if images are not square, have another number of channels than the model, or miss more than a tenth of
     their pixels, or if a file cannot be read.
     """
+    model = opened(model)
     views = model.views if views is None else checked(views)
     if isinstance(images, str | Path):
         images = [images]
-    if isinstance(images, Sequence):
-        files = image_files([Path(path) for path in images])
+    paths = [Path(path) for path in images if isinstance(path, str | Path)] if isinstance(images, Sequence) else []
+    if isinstance(images, Sequence) and len(paths) == len(images):
+        files = image_files(paths)
         each = [predicted for _, predicted in _of_files(model, files, views, batch_size, _reading(model, hdu, key))]
         return _named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
-    return _named(model, _of_arrays(model, images, views, batch_size))
+    return _named(model, _of_arrays(model, _separate(model, images), views, batch_size))
 
 
 def predict_files(
@@ -150,6 +154,15 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
+def joined(batches: Sequence[Any]) -> Any:
+    """The predictions, or measurements, of several batches as one."""
+    first = batches[0]
+    if isinstance(first, Prediction):
+        return replace(first, probabilities=torch.cat([batch.probabilities for batch in batches]))
+    sigma = None if first.sigma is None else torch.cat([batch.sigma for batch in batches])
+    return replace(first, values=torch.cat([batch.values for batch in batches]), sigma=sigma)
+
+
 def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
     """One JSON object for each image."""
     if isinstance(predicted, Prediction):
@@ -166,14 +179,27 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
     return [dict(zip(columns, map(named, numbers), strict=True)) for numbers in each]
 
 
-def _of_arrays(model: LensModel, images: Tensor | np.ndarray, views: int, batch_size: int) -> Tensor:
-    """Predictions (N, ...) of images (N, C, H, W) as stored."""
-    if len(images.shape) != 4:
-        raise UserError(f"images have shape {tuple(images.shape)}; expected (N, C, H, W)")
+def _separate(model: LensModel, images: Any) -> Any:
+    """The images of an array, or of a list of them, one by one: an array with them along its first axis, or a list."""
+    if isinstance(images, Sequence):
+        return images
+    shape = tuple(images.shape)
+    if len(shape) == 2 or (len(shape) == 3 and (model.in_chans > 1 or shape[2] == 1)):
+        return images[None]
+    if len(shape) not in (3, 4):
+        raise UserError(
+            f"images have shape {shape}; expected (N, C, H, W), (N, H, W, C), (N, H, W) of one channel, or one image"
+        )
+    return images
+
+
+def _of_arrays(model: LensModel, images: Any, views: int, batch_size: int) -> Tensor:
+    """Predictions (N, ...) of images as stored, each in a shape that files have."""
     parts = [model.task.predict(torch.empty(0, model.task.num_outputs))]
     for start in range(0, len(images), batch_size):
-        batch = to_array(images[start : start + batch_size])
-        batch_images = [_prepared(model, Stored(image), f"image {start + i}") for i, image in enumerate(batch)]
+        batch = images[start : start + batch_size]
+        whole = map(to_array, batch) if isinstance(batch, Sequence) else to_array(batch)
+        batch_images = [_prepared(model, Stored(image), f"image {start + i}") for i, image in enumerate(whole)]
         parts.append(_of_prepared(model, batch_images, views))
     return torch.cat(parts)
 

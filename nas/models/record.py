@@ -66,7 +66,9 @@ def _network(member: Any, of_model: Task) -> Architecture:
         raise UserError(f"a member's task is {member['task']!r}; expected that of the model")
     # The folder has its own weights: published ones need not be downloaded, nor a file of somebody's be opened.
     own = {
-        key: value for key, value in _mapping(member, "architecture").items() if key not in ("pretrained", "checkpoint")
+        key: value
+        for key, value in _mapping(member, "architecture").items()
+        if key not in ("pretrained", "checkpoint", "frozen")
     }
     return from_dict(own)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nas.auditing import findings
 from nas.report.audit_pictures import intensities, mean_images, sheet
-from nas.report.document import document, header, html_table, plot, section
+from nas.report.document import document, header, html_table, picture, plot, section
 from nas.words import count
 from trainers.audit import Audit
 from trainers.data import Dataset
@@ -41,8 +41,8 @@ def page(found: Audit, data: Dataset, where: str) -> str:
     shown = range(min(len(data.classes), MOST))
     some = f" of the first {MOST} of {len(data.classes)} classes" if len(data.classes) > MOST else " of each class"
     figure = intensities(data, shown)
-    sheets = [_picture(f"{data.classes[k]}", uri) for k in shown if (uri := sheet(data, k))]
-    means = [_picture(data.classes[k], uri) for k, uri in zip(shown, mean_images(data, shown), strict=True) if uri]
+    sheets = [picture(f"{data.classes[k]}", uri) for k in shown if (uri := sheet(data, k))]
+    means = [picture(data.classes[k], uri) for k, uri in zip(shown, mean_images(data, shown), strict=True) if uri]
     body = "\n".join([
         header(where, f"Audit of {data.name}: {said}", {"Data": escape(found.data)}),
         section(
@@ -70,8 +70,3 @@ def page(found: Audit, data: Dataset, where: str) -> str:
         ),
     ])  # fmt: skip
     return document(f"Audit of {data.name}", body, {"intensities": figure}, style=STYLE)
-
-
-def _picture(caption: str, uri: str) -> str:
-    text = escape(caption, quote=True)
-    return f'<figure><figcaption>{text}</figcaption><img alt="{text}" src="{uri}"></figure>'

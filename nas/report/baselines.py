@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rich import box
@@ -11,7 +10,7 @@ from rich.table import Table
 from nas.report.document import html_table, section
 from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.retrained import Retrained
-from nas.words import baseline_name, count, duration, metric_name, si
+from nas.words import baseline_name, count, duration, metric_name, si, with_interval
 
 FITTED, INTERVAL = "fitted", "95% CI"
 
@@ -50,8 +49,7 @@ def sentence(verdict: Verdict) -> str:
     value, low, high = verdict.ahead
     worse = value < 0
     value, low, high = (-value, -high, -low) if worse else (value, low, high)
-    digits = max(3, 1 - math.floor(math.log10(high - low))) if high > low else 3
-    amount = f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    amount = with_interval(value, low, high)
     rival, metric = f"{baseline_name(verdict.baseline)}, the best baseline", metric_name(verdict.metric)
     if verdict.beats:
         return f"trial {verdict.label} beats {rival}, by {amount} in {metric}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.results import Results, Trial
+from nas.results import Results
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,3 @@ def mixers(results: Results) -> Mixers:
         low=low,
         high=high,
     )
-
-
-def pareto(results: Results, cost: str = "parameters") -> list[Trial]:
-    """The full-budget trials that no other trial of the same or lower cost beats, by rising cost."""
-    front: list[Trial] = []
-    known = [trial for trial in results.ranked() if getattr(trial, cost) is not None]
-    for trial in sorted(known, key=lambda t: getattr(t, cost)):  # stable: the best of equal cost comes first
-        if not front or (trial.value > front[-1].value if results.maximize else trial.value < front[-1].value):
-            front.append(trial)
-    return front

@@ -9,12 +9,15 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from nas.report.numbers import numbers
 from nas.report.style import SCRIPT, STYLE
+
+MOST_ROWS = 200  # of a table
 
 
 def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: str = "") -> str:
     """Return the whole file. The plot of each key in `body` shows the figure of that key; `style` is extra CSS."""
-    data = {key: json.loads(figure.to_json()) for key, figure in figures.items()}
+    data = {key: {**json.loads(figure.to_json()), "csv": numbers(figure)} for key, figure in figures.items()}
     script = json.dumps(data).replace("</", "<\\/")  # nothing in the data may end the script element
     return f"""<!doctype html>
 <html lang="en">
@@ -36,10 +39,17 @@ def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: 
 """
 
 
-def header(name: str, title: str, facts: Mapping[str, str]) -> str:
-    """The head of a page, with `facts` in HTML."""
+def header(name: str, title: str, facts: Mapping[str, str], verdict: Sequence[str] = (), *answer: str) -> str:
+    """The head of a page: the sentences of its `verdict` in plain text, the `answer` and the `facts` in HTML."""
+    said = f"<p class=verdict>{escape(' '.join(verdict))}</p>" if verdict else ""
+    parts = [f"<p class=name>{escape(name)}</p><h1>{escape(title)}</h1>", said, *answer, listed(facts)]
+    return f"<header>{''.join(parts)}</header>"
+
+
+def listed(facts: Mapping[str, str]) -> str:
+    """Facts by name, in HTML."""
     rows = "".join(f"<div><dt>{escape(fact)}</dt><dd>{text}</dd></div>" for fact, text in facts.items())
-    return f"<header><p class=name>{escape(name)}</p><h1>{escape(title)}</h1><dl>{rows}</dl></header>"
+    return f"<dl>{rows}</dl>"
 
 
 def section(title: str, caption: str, *content: str, attributes: str = "") -> str:
@@ -49,15 +59,33 @@ def section(title: str, caption: str, *content: str, attributes: str = "") -> st
 
 
 def plot(key: str, figure: go.Figure) -> str:
-    """The place of a figure."""
-    return f'<div class=plot id="{key}" style="height:{figure.layout.height}px"></div>'
+    """The place of a figure, and the buttons that save it and its numbers."""
+    name = escape(key, quote=True)
+    buttons = "".join(f'<button data-figure="{name}">{kind}</button>' for kind in ("SVG", "CSV"))
+    return (
+        f'<figure><div class=plot id="{name}" style="height:{figure.layout.height}px"></div>'
+        f"<p class=save>{buttons}</p></figure>"
+    )
+
+
+def picture(caption: str, uri: str, width: str = "100%") -> str:
+    """A picture below its caption in plain text; `width` is of CSS."""
+    text = escape(caption, quote=True)
+    return f'<figure><figcaption>{text}</figcaption><img alt="{text}" style="width:{width}" src="{uri}"></figure>'
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
-    """A table of plain text. The columns in `words` are aligned left and may wrap; the others hold numbers."""
+    """A table of plain text. The columns in `words` are aligned left and may wrap; the others hold numbers.
+
+    Of many rows, the first are shown.
+    """
+    if (total := len(rows)) > MOST_ROWS:
+        rows = rows[:MOST_ROWS]
     kind = [" class=words" if i in words else "" for i in range(len(head))]
     top = "".join(f"<th{k}>{escape(h)}</th>" for k, h in zip(kind, head, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{k}>{escape(c)}</td>" for k, c in zip(kind, row, strict=True)) + "</tr>" for row in rows
     )
-    return f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    more = f"<p class=caption>The first {len(rows)} of {total:,} rows. nas.load_results(...) has all.</p>"
+    table = f"<div class=scroll><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    return table + more * (total > len(rows))

@@ -8,21 +8,24 @@ from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.colors import sample_colorscale
 
+from nas.report import thinning
 from nas.report.data import Incumbent, Mixers
 from nas.report.effects import Effect, Factor
-from nas.report.importance import Importance
-from nas.report.style import empty_figure
+from nas.report.matters import MainEffects
+from nas.report.noise import above_chance
+from nas.report.style import SHADES, empty_figure
 from nas.results import Results, Trial
-from nas.words import beside, duration, level, objective_name, plus_minus, si, value
+from nas.words import COSTS, beside, duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget
 BEST, FAILED = "#e8710a", "#cf3f4f"
 HIGHLIGHTS = ["#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]  # the top five
-SHADES, FEW = [[0.0, "#eef3f9"], [1.0, "#7eaae0"]], [[0.0, "#e4e6e9"], [1.0, "#e4e6e9"]]
+FEW = [[0.0, "rgba(128, 136, 148, .16)"], [1.0, "rgba(128, 136, 148, .16)"]]
 FEWEST_IN_CELL = 3  # trials; the median of fewer gets no colour
-SHOWN = 15  # hyperparameters in the figure of importances
+SHOWN = 12  # hyperparameters whose effects are shown
 
 
 def budget_colours(rungs: Sequence[int]) -> dict[int, str]:
@@ -58,21 +61,22 @@ def history(results: Results, best: Incumbent) -> go.Figure:
 
 
 def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure:
-    """The curve of every trial, with a dot at the end of incomplete ones; `highlighted` ones, best first, in colour."""
+    """The curve of each trial, with a dot at the end of incomplete ones; `highlighted` ones, best first, in colour.
+
+    Of many trials, some are drawn.
+    """
     figure = empty_figure("epoch", objective_name(results.objective))
     colours = budget_colours(results.rungs)
-    marked = {t.number for t in highlighted}
+    marked, drawn = {t.number for t in highlighted}, thinning.curves(results)
     groups = {
-        "pruned": ([t for t in results.trained if t.state == "pruned"], "#8b98a8", 0.75),
-        "failed": ([t for t in results.trained if t.state == "failed"], FAILED, 0.7),
-        "not yet ended": ([t for t in results.trained if t.state in ("running", "paused")], "#8f86c9", 0.7),
+        "pruned": ([t for t in drawn if t.state == "pruned"], "#8b98a8", 0.75),
+        "failed": ([t for t in drawn if t.state == "failed"], FAILED, 0.7),
+        "not yet ended": ([t for t in drawn if t.state in ("running", "paused")], "#8f86c9", 0.7),
         "complete": (
-            [t for t in results.trained if t.state == "complete" and t.number not in marked],
-            colours[results.rungs[-1]], 0.6,
+            [t for t in drawn if t.state == "complete" and t.number not in marked], colours[results.rungs[-1]], 0.6
         ),
     }  # fmt: skip
     for name, (trials, colour, opacity) in groups.items():
-        trials = [t for t in trials if t.curve]
         if not trials:
             continue
         x: list[int | None] = []
@@ -81,7 +85,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
         for trial in trials:
             x += [*trial.curve, None]
             y += [*trial.curve.values(), None]
-            text += [_hover(results, trial)] * (len(trial.curve) + 1)
+            text += [f"trial {trial.label}, {trial.state}<br>{escape(trial.architecture)}"] * (len(trial.curve) + 1)
         figure.add_scatter(
             x=x, y=y, mode="lines", name=name, legendgroup=name, line={"color": colour, "width": 1}, opacity=opacity,
             text=text, hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
@@ -104,22 +108,19 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
     return figure
 
 
-def importances(importance: Importance) -> go.Figure:
-    """Bars with their spread over repeated cross-validations, the most important hyperparameter on top."""
-    names, mean, spread, present = (
-        values[:SHOWN][::-1] for values in (importance.names, importance.mean, importance.spread, importance.present)
-    )
-    figure = empty_figure("share of the variance of rank", "", height=110 + 24 * len(names))
-    figure.add_bar(
-        x=mean, y=names, orientation="h", showlegend=False,
-        marker={"color": BUDGETS[2], "opacity": 1.0 if importance.explained > 0 else 0.35},
-        error_x={"array": spread, "thickness": 1, "width": 2, "color": "#8b95a1"},
-        text=[f"{n} of {importance.trials} trials have it" for n in present], textposition="none",
-        hovertemplate="%{y}: %{x:.3f}<br>%{text}<extra></extra>",
+def main_effects(results: Results, found: MainEffects) -> go.Figure:
+    """A dot with its interval for each hyperparameter, filled if that excludes zero; the most certain on top."""
+    shown = found.each[:SHOWN][::-1]
+    figure = empty_figure(f"change in {objective_name(results.objective)}", "", height=110 + 26 * len(shown))
+    figure.add_scatter(
+        x=[e.mean for e in shown], y=[e.name for e in shown], mode="markers", showlegend=False,
+        marker={"color": BUDGETS[2], "size": 8, "symbol": ["circle" if e.decided else "circle-open" for e in shown]},
+        error_x={"array": [e.half for e in shown], "thickness": 1.5, "width": 3, "color": BUDGETS[2]},
+        text=[f"{escape(e.worse)} → {escape(e.better)}" for e in shown],
+        hovertemplate="%{y}: %{text}<br>%{x:+.3g}<extra></extra>",
     )  # fmt: skip
-    figure.update_yaxes(showgrid=False, ticks="", automargin=True)
-    figure.update_xaxes(rangemode="tozero", zeroline=True, zerolinecolor="#8b95a1")
-    figure.update_layout(bargap=0.35)
+    figure.update_yaxes(showgrid=False, ticks="", automargin=True, fixedrange=True)
+    figure.update_xaxes(zeroline=True, zerolinecolor="#8b95a1", zerolinewidth=1.5)
     return figure
 
 
@@ -170,11 +171,11 @@ def mixer_map(results: Results, mixers: Mixers) -> go.Figure:
         spread = f"±{(high - low) / 2:.2g}<br>" if n > 1 else ""
         text[cell] = f"<b>{value(median, 3)}</b><br>{spread}n = {n}"
         hover[cell] = f"median {value(median)}, quartiles {value(low)} and {value(high)}, n = {n}"
-    few = (mixers.count > 0) & (mixers.count < FEWEST_IN_CELL)
+    few = (mixers.count > 0) & ((mixers.count < FEWEST_IN_CELL) | at_chance(results, mixers))
     for shown, z, scale in ((~few, mixers.median, SHADES), (few, np.zeros(few.shape), FEW)):
         figure.add_heatmap(
             z=np.where(shown, z, np.nan), x=mixers.places, y=mixers.mixers, xgap=3, ygap=3, hoverongaps=False,
-            text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11, "color": "#0f1722"},
+            text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11},
             customdata=hover, hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
             colorscale=scale, reversescale=not results.maximize, showscale=False,
         )  # fmt: skip
@@ -184,18 +185,23 @@ def mixer_map(results: Results, mixers: Mixers) -> go.Figure:
     return figure
 
 
-def trade_off(results: Results, front: Sequence[Trial]) -> go.Figure:
-    """Objective against parameters (log axis): each trial at its highest rung, and the full-budget Pareto front."""
-    figure = empty_figure("parameters", objective_name(results.objective))
-    sizes = [math.nan if t.parameters is None else t.parameters for t in results.trained]
+def at_chance(results: Results, mixers: Mixers) -> NDArray[np.bool_]:
+    """The cells whose median is not above chance by more than the noise of the validation images."""
+    return np.array([[not np.isnan(m) and not above_chance(results, float(m)) for m in row] for row in mixers.median])
+
+
+def trade_off(results: Results, front: Sequence[Trial], cost: str) -> go.Figure:
+    """Objective against cost (log axis): each trial at its highest rung, and the full-budget Pareto front by cost."""
+    figure = empty_figure(COSTS[cost], objective_name(results.objective))
+    sizes = [math.nan if getattr(t, cost) is None else getattr(t, cost) for t in results.trained]
     _by_rung(figure, results, sizes)
     if front:
         best = front[-1].value
         largest = np.nanmax(sizes)
         figure.add_scatter(
-            x=[*(t.parameters for t in front), largest], y=[*(t.value for t in front), best], mode="lines",
+            x=[*(getattr(t, cost) for t in front), largest], y=[*(t.value for t in front), best], mode="lines+markers",
             name="Pareto front, full budget", line={"shape": "hv", "color": BEST, "width": 2}, hoverinfo="skip",
-            zorder=-1,
+            marker={"color": BEST, "size": [*[13] * len(front), 0]}, zorder=-1,
         )  # fmt: skip
     known = [s for s in sizes if s > 0]
     low, high = min(known), max(known)
@@ -207,10 +213,11 @@ def trade_off(results: Results, front: Sequence[Trial]) -> go.Figure:
 
 def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
     """Add a set of points for every rung: the trials whose highest rung it is, faint below the full budget."""
-    colours = budget_colours(results.rungs)
+    colours, shown = budget_colours(results.rungs), thinning.points(results)
+    drawn = [(at, trial) for at, trial in zip(x, results.trained, strict=True) if trial.number in shown]
     for rung in results.rungs:
         full = rung == results.rungs[-1]
-        points = [(at, trial) for at, trial in zip(x, results.trained, strict=True) if trial.rung == rung]
+        points = [(at, trial) for at, trial in drawn if trial.rung == rung]
         if points:
             figure.add_scatter(
                 x=[at for at, _ in points], y=[t.value for _, t in points], mode="markers",

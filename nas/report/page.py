@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import json
 import shlex
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from nas.checks import path_of
 from nas.files import write_text
-from nas.report.document import document, header, html_table, plot, section
+from nas.report.document import document, header, html_table, listed, plot, section
+from nas.report.drawing import drawing
 from nas.report.remarks import remarks
 from nas.report.sections import Section, sections
-from nas.report.table import cells, headings, reached, worth_retraining
-from nas.results import ENDED, Results
+from nas.report.table import cells, headings, worth_retraining
+from nas.report.verdict import verdict
+from nas.results import ENDED, Results, Trial
 from nas.run_folder import RunFolder
-from nas.words import beside, count, counterpart, describe_data, duration, objective_name, si
+from nas.words import (
+    COSTS,
+    beside,
+    count,
+    counterpart,
+    describe_data,
+    describe_preparation,
+    describe_steps,
+    duration,
+    objective_name,
+    si,
+)
+from trainers import metrics
 
 
-def write_report(results: Results, path: Path) -> Path:
+def write_report(results: Results, path: str | Path) -> Path:
     """Write the report of a study to `path`, whole or not at all."""
+    path = path_of("path", path)
     text = page(results, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
@@ -29,6 +46,7 @@ def page(results: Results, path: Path) -> str:
     drawn = sections(results)
     body = "\n".join([
         summary(results),
+        words(results),
         best_trials(results, path),
         *(_section(s) for s in drawn),
         failures(results),
@@ -38,7 +56,7 @@ def page(results: Results, path: Path) -> str:
 
 
 def summary(results: Results) -> str:
-    """The head of the page: what was searched, at what cost, and the best trial."""
+    """The head of the page: what was found, the best configuration, what was searched and at what cost."""
     spec, counts = results.spec, results.counts()
     epochs = sum(t.epochs for t in results.trained)
     seconds = sum(t.seconds or 0.0 for t in results.trained)
@@ -47,27 +65,62 @@ def summary(results: Results) -> str:
     )
     if results.skipped:
         states += f"; {count(results.skipped, 'configuration')} above the limits, neither trained nor counted"
-    goal = "maximise" if results.maximize else "minimise"
+    goal = f"{'maximise' if results.maximize else 'minimise'} {objective_name(results.objective)}"
+    if results.cost:
+        goal += f" at every number of {COSTS[results.cost]}"
     limits = f"at most {si(spec.get('max_parameters'))} parameters and {si(spec.get('max_macs'))} MACs"
+    if seconds_allowed := spec.get("max_seconds"):
+        limits += f", and a full training {seconds_allowed:g} s"
     rungs = ", ".join(map(str, results.rungs))
-    best = "no trial has reached the full budget yet"
-    if results.best is not None:
-        figure, how = reached(results, results.best)
-        best = f"<b>{figure}</b>{how}, trial {results.best.label}: {escape(results.best.architecture)}"
-        if other := beside(results.objective, results.mean_metrics(results.best)):
-            best += f"; {other}"
     facts = {
         "Data": escape(describe_data(spec["data"])),
         **({"Limit": escape(results.limit)} if results.limit else {}),
-        "Task": escape(f"{results.task}; {goal} {objective_name(results.objective)} on the validation split"),
+        "Task": escape(f"{results.task}; {goal} on the validation split"),
         "Budget": f"{results.rungs[-1]} epochs in full; trials compared after {rungs} epochs (the rungs); {limits}",
         "Trials": states,
         "Spent": f"{count(epochs, 'epoch')}, {duration(seconds)} of training",
-        "Best": best,
+        "Written": f"{datetime.now():%Y-%m-%d %H:%M}{', while the search was running' * bool(counts['running'])}",
     }
     if notes := remarks(results):
         facts["Note"] = "<br>".join(map(escape, notes))
-    return header(results.name, results.question, facts)
+    answer = [] if results.best is None else [winner(results, results.best)]
+    return header(results.name, results.question, facts, verdict(results), *answer)
+
+
+def winner(results: Results, best: Trial) -> str:
+    """The drawing of the best configuration, and how it was trained."""
+    architecture, training = best.config.get("architecture", {}), best.config.get("training", {})
+    facts = {"Trial": f"{best.label}: {escape(best.architecture)}"}
+    if other := beside(results.objective, results.mean_metrics(best)):
+        facts["Turned" if "symmetries" in other else "Upright"] = other
+    if norm := architecture.get("norm_layer"):
+        facts["Norm"] = escape(f"{norm} normalisation, {architecture.get('norm', 'pre')}")
+    if "learning_rate" in training:
+        facts["Training"], facts["Images"] = escape(describe_steps(training)), escape(describe_preparation(training))
+    cost = f"{si(best.parameters)} parameters, {si(best.macs)} MACs"
+    facts["Cost"] = f"{cost}, {duration(best.seconds)} of training" if best.seconds is not None else cost
+    picture = drawing(architecture, results.shape) if architecture else ""
+    return f"<div class=answer>{picture}{listed(facts)}</div>"
+
+
+def words(results: Results) -> str:
+    """What the short forms on this page mean."""
+    rungs = results.rungs
+    meanings = {
+        "conv×1(32) → ↓attention×2(64)": "one block that mixes by convolution, with 32 channels; then ↓ the grid of "
+        "tokens is halved, and two blocks mix by attention, with 64 channels",
+        **({"d4: conv×1(32)": "a network that gives the same answer for the turned and mirrored image, by its weights"}
+           if any((t.config.get("architecture") or {}).get("symmetry") == "d4" for t in results.trained) else {}),
+        "given": "the configuration was written down by a person (or came from an earlier search), and not found here",
+        "rung": f"a number of epochs ({', '.join(map(str, rungs))}) at which trials are compared; only the best go on"
+        if len(rungs) > 1 else "a number of epochs at which trials are compared",
+        "pruned": "stopped at a rung, since others did better there",
+        "MACs": "multiply-accumulates: multiplications and additions that a network needs for one image",
+        **({"AUC": "the chance that an image of a class scores higher for it than an image of another; 0.5 is chance, "
+            "1 perfect"} if metrics.base(results.objective) == "auc" else {}),
+    }  # fmt: skip
+    rows = listed({term: escape(text) for term, text in meanings.items()})
+    return f'<section id="words" class=words-used><h2>Words and signs</h2>{rows}</section>'
 
 
 def best_trials(results: Results, path: Path, k: int = 10) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nas.report.table import reached
+from nas.report import noise
 from nas.results import Results
 from nas.words import advice_on_axis, objective_name, value
 from trainers import metrics
@@ -13,30 +13,27 @@ FAR = 0.05  # of a score, if its noise is not larger; an error may grow by a qua
 
 
 def remarks(results: Results) -> list[str]:
-    axis = advice_on_axis(results.objective) if results.axis else ""
-    return [line for line in (on_given(results), on_turned(results), axis and f"{axis[0].upper()}{axis[1:]}.") if line]
+    found = on_turned(results)
+    axis = advice_on_axis(results.objective) if results.axis and (found or not _known_turned(results)) else ""
+    return [line for line in (found, axis and f"{axis[0].upper()}{axis[1:]}.") if line]
 
 
-def on_given(results: Results) -> str:
-    """Name the best configuration that the search found, if a given one is better; else empty."""
-    if results.best is None or not results.best.given:
-        return ""
-    best = f"The best configuration, trial {results.best.number}, was given, not found"
-    found = next((cell.trials[0] for cell in results.cells() if not cell.trials[0].given), None)
-    if found is None:
-        return f"{best}; no other has reached the full budget."
-    figure, how = reached(results, found)
-    return f"{best}; best found: trial {found.number} with {objective_name(results.objective)} {figure}{how}."
+def _known_turned(results: Results) -> bool:
+    """Whether it is known how the best configuration does on turned images."""
+    name = f"{metrics.base(results.objective)}_d4_worst"
+    return results.best is not None and math.isfinite(results.mean_metrics(results.best).get(name, math.nan))
 
 
 def on_turned(results: Results) -> str:
     """Warn if the best configuration is far worse on turned or mirrored images than upright; else empty."""
     if results.best is None:
         return ""
+    if not noise.above_chance(results, results.best.value):
+        return ""  # noise alone varies as much
     name, found = metrics.base(results.objective), results.mean_metrics(results.best)
     upright, worst = (found.get(metric, math.nan) for metric in (name, f"{name}_d4_worst"))
-    noise = 1 / math.sqrt(results.validated or math.inf)  # two standard errors of a share of the images, at most
-    far = upright - worst > max(FAR, noise) if results.maximize else worst - upright > abs(upright) / 4
+    errors = 1 / math.sqrt(results.validated or math.inf)  # two standard errors of a share of the images, at most
+    far = upright - worst > max(FAR, errors) if results.maximize else worst - upright > abs(upright) / 4
     if not far:
         return ""
     return (

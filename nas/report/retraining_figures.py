@@ -7,13 +7,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from nas.report.style import empty_figure, literal
+from nas.report.style import SHADES, empty_figure, literal
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import metric_name, objective_name
 
 COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
-SHADES = [[0.0, "#e6edf5"], [0.5, "#8fb3df"], [1.0, "#1f4f9c"]]
 LOOK: dict[str, Any] = {"margin": {"l": 70, "r": 10, "t": 30, "b": 50}, "axis": {"automargin": True}}
 TOP = 90  # pixels above the figures of a configuration, for the legend of the ROC curves
 

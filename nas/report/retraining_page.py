@@ -20,9 +20,11 @@ from nas.report.retraining_figures import (
 )
 from nas.report.retraining_models import exported_models, views_and_ensembles
 from nas.report.retraining_table import about_intervals, difference_rows, headings, rows, shown, turned_rows, what
+from nas.report.retraining_verdict import verdict
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
 from nas.words import (
+    COSTS,
     count,
     describe_architecture,
     describe_data,
@@ -100,9 +102,12 @@ def summary(retrained: Retrained) -> str:
         f"{retrained.test_reads.describe()}. The more are compared, the more the best of them owes to chance",
     }
     title = f"{'Trials' if retrained.named else 'The best'} of the search, retrained"
+    if retrained.started:
+        facts["Start"] = f"the weights of {retrained.started}"
+        title = "An exported model, fine-tuned"
     if retrained.question:
         title += f": {retrained.question}"
-    return header(retrained.study, title, {name: escape(fact) for name, fact in facts.items()})
+    return header(retrained.study, title, {name: escape(fact) for name, fact in facts.items()}, verdict(retrained))
 
 
 def length(retrained: Retrained) -> str:
@@ -114,14 +119,19 @@ def length(retrained: Retrained) -> str:
 
 
 def on_the_test_images(retrained: Retrained) -> str:
-    best = f"The best of {count(retrained.finished, 'trial')} by validation {objective_name(retrained.objective)}"
+    which = f"The best of {count(retrained.finished, 'trial')} by validation {objective_name(retrained.objective)}"
+    if retrained.cost:
+        which += f" and {COSTS[retrained.cost]}"
+    if retrained.named:
+        which = "The configurations of the model" if retrained.started else "Trials asked for by number"
     caption = (
-        f"{'Trials asked for by number' if retrained.named else best}, each trained again from scratch with every "
+        f"{which}, each trained again from {'the weights of the model' if retrained.started else 'scratch'} with every "
         "seed. The first row of a configuration gives the mean ± sample standard deviation over the seeds, and "
         "below it the 95% confidence interval (CI) of that mean. The ensemble is the seeds' combined prediction. "
         f"{about_intervals(retrained)}. {about_validation(retrained)}"
     )
-    return section("On the test images", caption, html_table(headings(retrained), rows(retrained)))
+    metrics = shown(retrained)
+    return section("On the test images", caption, html_table(headings(retrained, metrics), rows(retrained, metrics)))
 
 
 def about_validation(retrained: Retrained) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -12,13 +12,14 @@ from nas.retraining.scores import Scores
 from nas.words import baseline_name, count, describe_architecture, describe_size, metric_name, objective_name
 
 INTERVAL = "95% CI"
+WIDEST = 3  # metrics in the terminal
 
 
-def headings(retrained: Retrained) -> list[str]:
+def headings(retrained: Retrained, metrics: Sequence[str]) -> list[str]:
     """The search's value has a column if any configuration has one."""
-    metrics = [f"test {metric_name(m)}" for m in shown(retrained)]
+    tested = [f"test {metric_name(m)}" for m in metrics]
     validation = [f"validation {objective_name(retrained.objective)}"] if retrained.validated else []
-    return ["trial", "networks", *validation, *metrics]
+    return ["trial", "networks", *validation, *tested]
 
 
 def shown(retrained: Retrained) -> tuple[str, ...]:
@@ -28,10 +29,16 @@ def shown(retrained: Retrained) -> tuple[str, ...]:
     return (*first.main, retrained.objective) if more else first.main
 
 
-def rows(retrained: Retrained) -> list[list[str]]:
+def fitting(retrained: Retrained) -> tuple[str, ...]:
+    """Those of `shown` that fit into 80 columns: if there are more than three, two and the last."""
+    metrics = shown(retrained)
+    return metrics if len(metrics) <= WIDEST else (*metrics[: WIDEST - 1], metrics[-1])
+
+
+def rows(retrained: Retrained, metrics: Sequence[str]) -> list[list[str]]:
     """Two rows for the seeds of each configuration, mean ± sample standard deviation and its interval; if there are
     several seeds, two more for their ensemble."""
-    metrics, lines = shown(retrained), []
+    lines: list[list[str]] = []
     for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
         seeds, value = count(len(c.seeds), "seed"), "–" if c.validation is None else f"{c.validation:.4f}"
         own = [
@@ -80,17 +87,18 @@ def difference_rows(retrained: Retrained) -> list[list[str]]:
 
 
 def table(retrained: Retrained) -> Table:
-    """The table for the terminal. Three metrics fit into 80 columns."""
+    """The table for the terminal."""
+    metrics = fitting(retrained)
     t = Table(
         title=f"{retrained.study}: {what(retrained)} retrained, on {retrained.data['test']:,} test images",
         caption=about_intervals(retrained),
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
-    for heading in headings(retrained):
+    for heading in headings(retrained, metrics):
         short = heading.replace("validation", "valid.").replace(" ", "\n", 1)
-        t.add_column(short, justify="left" if heading == "networks" else "right", no_wrap=True)
-    for row in rows(retrained):
+        t.add_column(short, justify="left" if heading == "networks" else "right")
+    for row in rows(retrained, metrics):
         if row[0]:
             t.add_section()
         t.add_row(*row)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from nas.report import figures, table
-from nas.report.data import incumbent, mixers, pareto
+from nas.report import figures, table, thinning
+from nas.report.data import incumbent, mixers
 from nas.report.effects import effects
-from nas.report.importance import FEWEST, importance
+from nas.report.matters import FEWEST, main_effects
 from nas.results import Results
-from nas.words import count, objective_name
+from nas.words import COSTS, count, objective_name, with_interval
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,22 @@ class Section:
 
 
 def sections(results: Results) -> list[Section]:
-    """Every section, in the order of the page. Effects and cells of a grid, or the finals, come first."""
-    first = [_effects(results), _cells(results)] if results.grid else [_finals(results)] if results.finalists() else []
-    return [*first, _history(results), _curves(results), _mixers(results), _importance(results), _trade_off(results)]
+    """Every section, in the order of the page.
+
+    The front that was searched for comes first, then effects and cells of a grid, or the finals.
+    """
+    if results.grid:
+        first, matters = [_effects(results), _cells(results)], []
+    else:
+        first, matters = [_finals(results)] if results.finalists() else [], [_matters(results)]
+    rest = [*first, *matters, _history(results), _curves(results), _mixers(results)]
+    return [_trade_off(results), *rest] if results.cost else [*rest, _trade_off(results)]
 
 
 def _finals(results: Results) -> Section:
+    which = "on the front" if results.cost else "that may be the best"
     caption = (
-        "After the search, the configurations that may be the best were trained in full again with fresh seeds. The "
+        f"After the search, the configurations {which} were trained in full again with fresh seeds. The "
         f"estimate is of {objective_name(results.objective)} averaged over seeds: it takes into account that the other "
         "good configurations make a value far above them likely to be luck. The configuration wins whose estimate "
         "minus its standard deviation (plus, for errors) is best. The last column is a mean over all trainings of the "
@@ -94,7 +102,7 @@ def _history(results: Results) -> Section:
     caption = (
         f"Each point is a trial at the highest rung it reached ({rungs} epochs). Compare points of one colour only. "
         f"The line is the best {name} so far among the trials trained in full ({len(results.ranked())})."
-        f"{' Missing numbers are configurations above the limits.' if results.skipped else ''}"
+        f"{' Missing numbers are configurations above the limits.' if results.skipped else ''}{_points(results)}"
     )
     return Section("history", title, caption, figures.history(results, best))
 
@@ -108,7 +116,7 @@ def _curves(results: Results) -> Section:
     caption = (
         f"{objective_name(results.objective)} of {count(len(drawn), 'trial')} on the validation split after every epoch"
         f"{', ' + marked if marked else ''}. A curve that ends in a dot on a dotted line was stopped (pruned) at that "
-        "rung."
+        f"rung.{thinning.said(len(drawn), thinning.CURVES)}"
     )
     return Section("curves", "Learning curves", caption, figures.learning_curves(results, top))
 
@@ -123,44 +131,75 @@ def _mixers(results: Results) -> Section:
         f"Each cell gives the median {objective_name(results.objective)} of the trials with a mixer at a stage, at the "
         f"lowest rung ({rung} epochs). Below it are half the interquartile range and the number of trials n. The map "
         f"counts {count(counted, 'trial')}, pruned ones included. Deeper blue is better; grey cells have fewer than "
-        f"{figures.FEWEST_IN_CELL} trials. Everything else varies between trials too, so trust only differences that "
-        "are large compared with the ranges."
+        f"{figures.FEWEST_IN_CELL} trials, or a median no better than chance. Everything else varies between trials "
+        "too, so trust only differences that are large compared with the ranges."
     )
     return Section("mixers", title, caption, figures.mixer_map(results, found))
 
 
-def _importance(results: Results) -> Section:
-    found, title, rung = importance(results), "Importance of each hyperparameter", results.rungs[0]
+def _matters(results: Results) -> Section:
+    found, title, rung = main_effects(results), "What matters", results.rungs[0]
     if found is None:
         reached = count(sum(rung in t.curve for t in results.trained), "trial")
-        needed = f"Importance needs at least {FEWEST} trials with differing values."
-        return Section("importance", title, f"{reached} reached the lowest rung, {rung} epochs. {needed}")
-    shown, total = figures.SHOWN, len(found.names)
-    first = f" The first {shown} of {total} are shown." if total > shown else ""
-    verdict = (
-        f"The forest explains {found.explained:.0%} of the variance of unseen trials (R²)."
+        needed = f"Effects need at least {FEWEST} trials with differing values."
+        return Section("matters", title, f"{reached} reached the lowest rung, {rung} epochs. {needed}")
+    name, decided = objective_name(results.objective), [e for e in found.each if e.decided]
+    answer = (
+        f"The whole interval is on one side of zero for {', '.join(e.name for e in decided[: figures.SHOWN])}."
+        if decided
+        else "Nothing is decided: every interval contains zero."
+    )
+    learnt = (
+        f"They explain {found.explained:.0%} of the variance of unseen trials (R²)."
         if found.explained > 0
-        else "Here the forest predicts unseen trials no better than their mean does: the bars are noise, not findings."
+        else "They explain unseen trials no better than the mean does, so their order is noise."
     )
     caption = (
-        f"A random forest learns the rank of all {found.trials} trials at the lowest rung ({rung} epochs), pruned ones "
-        "included, from their hyperparameters. Each bar estimates the share of the variance of rank that goes with one "
-        "hyperparameter, from what the forest loses on unseen trials when that hyperparameter is shuffled. The "
-        f"estimate is rather low. Lines are standard deviations over five cross-validations.{first} {verdict}"
+        f"{answer} Each row is the change in {name} after {rung} epochs, the lowest rung, from the worst level of a "
+        "hyperparameter to its best with all else alike, and its 95% interval; a filled dot excludes zero. Numbers "
+        "have three levels, the thirds of their trials. The changes come from one Bayesian linear regression on all "
+        f"hyperparameters of all {found.trials} trials, pruned ones included. {learnt} optuna-dashboard's importances "
+        "differ: they know trials trained in full only, have no direction, and add up to one even if nothing matters."
     )
-    return Section("importance", title, caption, figures.importances(found))
+    listing = Listing(
+        ["hyperparameter", f"change in {name}", "from", "to", "trials"],
+        [
+            [
+                e.name,
+                with_interval(e.mean, e.mean - e.half, e.mean + e.half, sign=True),
+                e.worse,
+                e.better,
+                str(e.trials),
+            ]
+            for e in found.each[: figures.SHOWN]
+        ],
+        frozenset({0}),
+    )
+    return Section("matters", title, caption, figures.main_effects(results, found), listing)
 
 
 def _trade_off(results: Results) -> Section:
-    name = objective_name(results.objective)
-    title, front = f"{name} against parameters", pareto(results)
-    if not any(t.rung and t.parameters for t in results.trained):
-        return Section("cost", title, "No trial with a known number of parameters has reached the lowest rung yet.")
+    name, cost = objective_name(results.objective), results.cost or "parameters"
+    title, front = f"{name} against {COSTS[cost]}", results.front(cost)
+    if not any(t.rung and getattr(t, cost) for t in results.trained):
+        return Section("cost", title, f"No trial with a known number of {COSTS[cost]} has reached the lowest rung yet.")
     caption = (
         "Each point is a trial at the highest rung it reached. Strong points were trained in full; faint points had "
         f"fewer epochs. The line is the Pareto front of the strong points: the best {name} reached up to each size."
+        f"{_points(results)}"
     )
-    return Section("cost", title, caption, figures.trade_off(results, front))
+    if not results.cost:
+        return Section("cost", title, caption, figures.trade_off(results, front, cost))
+    caption += (
+        f" It is what this search was for; the table has its {count(len(front), 'trial')}. Each has one training with "
+        "one seed, so neighbours may be in the wrong order."
+    )
+    listing = Listing(table.headings(results), [table.cells(results, t) for t in front], frozenset({3}))
+    return Section("cost", title, caption, figures.trade_off(results, front, cost), listing if front else None)
+
+
+def _points(results: Results) -> str:
+    return thinning.said(sum(t.rung > 0 for t in results.trained), thinning.POINTS, thinning.BEST)
 
 
 def _nothing(results: Results) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from nas.report.effects import Difference, Factor, effects
 from nas.results import Results, Trial
-from nas.words import count, counterpart, duration, level, memory, objective_name, plus_minus, si, value
+from nas.words import COSTS, count, counterpart, duration, level, memory, objective_name, plus_minus, si, value
 
 
 def headings(results: Results) -> list[str]:
@@ -168,9 +168,11 @@ def effects_table(results: Results) -> Table:
 
 
 def top_table(results: Results, k: int = 5) -> Table:
-    """The `k` best of the trials trained in full, without their memory: 80 columns have to do."""
-    best = results.ranked()[:k]
-    complete = f"the best of {count(results.counts()['complete'], 'trial')} at" if best else "no trial has reached"
+    """The `k` best of the trials trained in full, or the front, without their memory: 80 columns have to do."""
+    best = results.front() if results.cost else results.ranked()[:k]
+    both = f"{objective_name(results.objective)} and {COSTS[results.cost]}" if results.cost else ""
+    which = f"the front of {both}" if both else "the best"
+    complete = f"{which} of {count(results.counts()['complete'], 'trial')} at" if best else "no trial has reached"
     title = f"{results.name}: {complete} the full {results.rungs[-1]} epochs"
     table = _table(title, headings(results)[:-1], words={"architecture"})
     for trial in best:

@@ -20,10 +20,11 @@ from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 
 from nas.errors import UserError
-from nas.files import exclusive, replacing
+from nas.files import exclusive
 from nas.retraining.job import NetworkResult, Retraining, finished
 from nas.retraining.training import MAIN, train_and_test
 from nas.words import baseline_name
+from nas.workers import far
 from nas.workers.training import open_problem
 from studies import Configuration
 from studies.baselines import network, training
@@ -115,7 +116,7 @@ def fit_and_test(job: BaselineTraining) -> Iterator[dict[str, Any]]:
     truth = task.targets(test).cpu()
     metrics = metrics_of_views(views, truth, task)
     record = {"key": job.key(), "seconds": time.perf_counter() - start, "test": metrics}
-    with replacing(job.path) as folder:
+    with far.replaced(job.path) as folder:
         save_file({"predictions": views.contiguous()}, folder / "test.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     yield {"test": {name: metrics[name] for name in list(task.metrics(predicted, truth))[:MAIN]}}

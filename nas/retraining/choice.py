@@ -44,7 +44,15 @@ def choose(
 
 
 def best(results: Results, k: int) -> list[Trial]:
-    """One trial of each of the `k` best configurations at full budget: the first seed in a grid, else the best."""
+    """One trial of each of the `k` best configurations at full budget: the first seed in a grid, else the best.
+
+    After a search for a front, they are the best value and those that add most to the area under the front.
+    """
+    if results.cost and results.best is not None:
+        chosen: dict[str, Trial] = {}
+        for trial in (results.best, *results.by_front()):
+            chosen.setdefault(trial.without_seed, trial)
+        return named(results, [trial.number for trial in list(chosen.values())[:k]])
     return [cell.trials[0] for cell in results.cells()[:k]]
 
 

@@ -10,10 +10,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import torch
 from torch import Tensor
 
 from nas.files import link
 from nas.models.contents import describe_member, describe_model
+from nas.models.evaluation import rate_intervals
 from nas.models.export import export
 from nas.models.record import VIEWS
 from nas.models.training_images import digests
@@ -26,6 +28,7 @@ from trainers.data.folder.image_file import AS_STORED
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
 
+SAME = 1e-3  # of the spread between images: how far rounding moves what a symmetric network predicts
 ROUNDS = 10  # of greedy selection
 GREEDY = "ensemble"  # the name of its folder
 
@@ -56,8 +59,8 @@ class Judge:
         return -math.inf if math.isnan(value) else float(f"{sign * value:.9g}")  # more digits are rounding
 
     def best_views(self, held_out: Tensor) -> int:
-        """8, unless one view is better: turned copies harm a network that relies on an axis."""
-        return max(VIEWS, key=lambda views: (self(seen(held_out, views, self.task)), views))
+        """8, unless one view is better, as for a network that relies on an axis, or all are the same."""
+        return max(different_views([held_out]), key=lambda views: (self(seen(held_out, views, self.task)), views))
 
 
 def held_out_jobs(jobs: Sequence[Retraining], task: Task) -> list[Retraining]:
@@ -115,8 +118,8 @@ def of_trial(trial: int, jobs: Sequence[Retraining], held_out: Sequence[Retraini
 def select(groups: Sequence[Group], judge: Judge) -> tuple[list[int], int]:
     """The times that each configuration counts in the greedy ensemble, and its number of views."""
     task, known = judge.task, [group.held_out for group in groups if group.held_out is not None]
-    found = {views: greedy([seen(p, views, task) for p in known], judge, task.combine) for views in VIEWS}
-    views = max(VIEWS, key=lambda views: (found[views][1], views))
+    found = {v: greedy([seen(p, v, task) for p in known], judge, task.combine) for v in different_views(known)}
+    views = max(found, key=lambda views: (found[views][1], views))
     return found[views][0], views
 
 
@@ -161,6 +164,13 @@ def pooled(groups: Sequence[Group], times: Sequence[int], task: Task) -> Group:
     )
 
 
+def different_views(predicted: Sequence[Tensor]) -> tuple[int, ...]:
+    """The numbers of views to choose from, by predictions (8, N, ...): only one, if all views are the same but for
+    rounding."""
+    symmetric = all(bool((p - p[0]).abs().max() <= SAME * p[0].std()) for p in predicted)
+    return (1,) if symmetric else VIEWS
+
+
 def seen(predicted: Tensor, views: int, task: Task) -> Tensor:
     """Combine predictions (8, N, ...) by symmetry into one for the first `views`."""
     return task.combine(list(predicted[:views]))
@@ -182,9 +192,11 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
     repeated = [n.predictions for m, n in zip(group.members, group.networks, strict=True) for _ in range(m.times)]
     predicted = task.combine(repeated)
 
+    def answers(views: int, factor: float | None) -> Tensor:
+        return calibrate.apply(factor, seen(predicted, views, task)[None] if views > 1 else predicted, task)
+
     def test(views: int, factor: float | None) -> dict[str, float]:
-        of_views = seen(predicted, views, task)[None] if views > 1 else predicted
-        return metrics_of_views(calibrate.apply(factor, of_views, task), truth, task)
+        return metrics_of_views(answers(views, factor), truth, task)
 
     alone = [metrics_of_views(network.predictions, truth, task) for network in peers.networks]
     return Exported(
@@ -196,7 +208,27 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
         test={str(number): test(number, calibration.get(str(number))) for number in VIEWS},
         before=test(views, None),
         alone={metric: Spread.of([of_network[metric] for of_network in alone]) for metric in alone[0]},
+        interval=rate_intervals(answers(views, calibration.get(str(views)))[0], truth, task),
+        correlation=error_correlation([network.predictions[0] for network in group.networks], truth, task),
     )
+
+
+def error_correlation(predictions: Sequence[Tensor], truth: Tensor, task: Task) -> float | None:
+    """The correlation of two networks' errors over the images, the mean over all pairs, from upright predictions.
+
+    The error is 1 minus the probability of the true class, or predicted minus true, the mean over several targets.
+    None for a single network, or if one makes the same error on every image.
+    """
+    if len(predictions) < 2:
+        return None
+    if task.classifies:
+        errors = torch.stack([1 - p.gather(1, truth[:, None])[:, 0] for p in predictions])[None]
+    else:
+        errors = torch.stack([p[:, : truth.shape[1]] - truth for p in predictions]).movedim(2, 0)
+    if not (errors.std(2) > 0).all():
+        return None
+    above = torch.triu_indices(len(predictions), len(predictions), 1)
+    return float(torch.stack([torch.corrcoef(of_target)[above[0], above[1]].mean() for of_target in errors]).mean())
 
 
 def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
@@ -228,12 +260,16 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
             search={
                 "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,
                 "overridden": dict(retrained.overridden), "named": retrained.named, "greedy": model.name == GREEDY,
+                "cost": retrained.cost,
+                "started": retrained.started,
             },
             held_out=dict(model.held_out),
             test={
                 "views": {views: dict(found) for views, found in model.test.items()},
                 "before": dict(model.before),
                 "alone": {metric: asdict(spread) for metric, spread in model.alone.items()},
+                "interval": {metric: list(limits) for metric, limits in model.interval.items()},
+                "correlation": model.correlation,
             },
         )  # fmt: skip
         export(retrained.run.models / model.name, weights, config, trained_on)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,8 @@ from typing import Any, cast
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nas.files import write_text
+from nas.retraining.start import Start
 from nas.workers.training import Problem
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
@@ -32,6 +35,7 @@ class Retraining:
     images: int | None = None  # the number to train on; None: all
     variant: str = ""  # names what overrides the search's own training, so that the results of both are kept
     held_out: bool = False  # keep the validation images out of the training, and predict them instead of the test's
+    start: Start | None = None  # None: from scratch
 
     @property
     def seed(self) -> int:
@@ -66,6 +70,8 @@ class Retraining:
             key |= {"images": self.images, "subset": "of the seed, repeated"}  # before: one for all seeds, fewer steps
         if self.held_out:
             key["held_out"] = True
+        if self.start is not None:
+            key["start"] = {"place": self.start.place, "head": self.start.keep_head, "weights": self.start.content}
         return cast("dict[str, Any]", json.loads(json.dumps(key)))
 
 
@@ -130,3 +136,15 @@ def fingerprint(data: Dataset) -> str:
         for row in range(len(split)):
             digest.update(split.images[row : row + 1].numpy().tobytes())
     return digest.hexdigest()
+
+
+def known_fingerprint(data: Dataset) -> str:
+    """The fingerprint of a data set as it was opened. It stays beside its folder in the cache, which never changes."""
+    file = data.folder.with_name(f"{data.folder.name}.fingerprint") if data.folder else None
+    if file and file.is_file():
+        return file.read_text()
+    digest = fingerprint(data)
+    if file:
+        with suppress(OSError):  # a cache that is only read
+            write_text(file, digest)
+    return digest

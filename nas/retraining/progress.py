@@ -61,7 +61,7 @@ class Trainings:
         self._say(job, f"failed: {reason}")
         self.end(job)
 
-    def lost(self, job: Retraining, reason: str, memory: bool) -> None:
+    def lost(self, job: Retraining, reason: str, memory: bool | None) -> None:
         if self._losses.too_many(job.name, memory):
             self.fail(job, self._losses.reason(job.name, reason))
             return

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nas.files import read_json
 from nas.run_folder import RunFolder
 from nas.words import count
 
@@ -43,7 +44,7 @@ def recall(run: RunFolder) -> TestReads:
     """
     calls, digests = 0, set()
     if run.retraining_record.exists():
-        known = json.loads(run.retraining_record.read_text()).get("test_reads", {})
+        known = read_json(run.retraining_record).get("test_reads", {})
         calls, digests = known.get("calls", 1), set(known.get("digests", ()))
     records = (json.loads(path.read_text()) for path in run.retrained.rglob("record.json"))
     digests |= {_digest(record["key"]) for record in records if "test" in record}

@@ -8,17 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.checks import check_number, whole_numbers
+from nas.checks import check_number, path_of, whole_numbers
 from nas.errors import SearchFailed, UserError, mendable
 from nas.files import exclusive, write_text
+from nas.paper.record import command
 from nas.results import Results, load_results
 from nas.retraining import baselines as rivals
 from nas.retraining import elsewhere
 from nas.retraining.choice import Choice, choose
 from nas.retraining.comparison import compare
+from nas.retraining.finetuning import Origin, read_model
 from nas.retraining.gathered import gather
 from nas.retraining.handing_out import export_all, hand_out, held_out_jobs
-from nas.retraining.job import Retraining, fingerprint, finished
+from nas.retraining.job import Retraining, finished, known_fingerprint
 from nas.retraining.progress import Trainings
 from nas.retraining.reads import count_call, recall
 from nas.retraining.retrained import Retrained
@@ -26,9 +28,10 @@ from nas.run_folder import RunFolder
 from nas.searching.study import other_images
 from nas.terminal import Terminal
 from nas.words import count, describe_data, override
-from nas.workers.resources import Resources, divide
+from nas.workers.greeting import Home
+from nas.workers.resources import Resources, attached, divide
 from nas.workers.stopping import LONGEST, deadline_of
-from nas.workers.training import Problem, import_path
+from nas.workers.training import Problem, cached_in, import_path
 from trainers import tasks
 from trainers.config import MOST_EPOCHS
 from trainers.data import Dataset, limit, load, source_from_dict
@@ -36,8 +39,11 @@ from trainers.data import Dataset, limit, load, source_from_dict
 
 @mendable
 def retrain(
-    results: Results | str | Path,
+    results: Results | str | Path | None = None,
     *,
+    start: str | Path | None = None,
+    runs: str | Path = "runs",
+    name: str | None = None,
     top_k: int | None = None,
     trials: Sequence[int] = (),
     seeds: int = 3,
@@ -62,6 +68,9 @@ def retrain(
     """Train the best configurations again on training and validation images, test them once, export them.
 
     results: a study, or the folder of its run. Everything is written there; the same call resumes.
+    start: the folder of an exported model, instead of `results`: its networks are fine-tuned on the images of `data`.
+        Every seed starts from the weights of one of them, with a new last layer if the classes or numbers are others.
+        runs, name: the run that this is written to (default: `<study>-from-<folder>` in runs/).
     top_k: the number of configurations (default 3). trials: the numbers of trials to train instead, in any state.
     epochs: length of every training (default: as searched); schedules follow, warm-up and running means stay.
     data: other images to train and test on, as in `search`; the results go to a folder data-... below the run's. hdu,
@@ -75,16 +84,26 @@ def retrain(
     Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed; Stopped, a
     KeyboardInterrupt, after Ctrl-C, SIGTERM, SIGUSR1 or the time limit. The same call then goes on where this one was.
     """
-    for name, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
-        check_number(name, seconds, 1, LONGEST)
+    for what, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
+        check_number(what, seconds, 1, LONGEST)
     limits = {"deadline": deadline_of(time_limit), "patience": trial_timeout}
-    for name, value, highest in (("top_k", top_k, 1e6), ("seeds", seeds, 1000), ("epochs", epochs, MOST_EPOCHS)):
-        check_number(name, value, 1, highest, whole=True)
+    for what, value, highest in (("top_k", top_k, 1e6), ("seeds", seeds, 1000), ("epochs", epochs, MOST_EPOCHS)):
+        check_number(what, value, 1, highest, whole=True)
     trials, sizes = whole_numbers("trials", trials), tuple(sorted({*whole_numbers("train_sizes", train_sizes)}))
     if trials and top_k is not None:
         raise UserError(f"top_k is {top_k}, but trials are named as well; give one of the two")
     resources = divide(workers, gpus_per_trial)
-    results = results if isinstance(results, Results) else load_results(results)
+    origin = None
+    if (results is None) == (start is None):
+        raise UserError("give either a study (results), or a model to start from (start)")
+    if start is not None:
+        if data is None:
+            raise UserError(f"data is missing; to fine-tune the model {start}, give other images")
+        if top_k is not None:
+            raise UserError(f"top_k is {top_k}, but all networks of the model {start} are fine-tuned; leave it out")
+        results, origin = read_model(path_of("start", start), runs, name)
+        trials = trials or tuple(trial.number for trial in results.trials)
+    results = results if isinstance(results, Results) else load_results(results)  # type: ignore[arg-type]
     if results.database is None:
         raise UserError(f"the study {results.name!r} has no folder for its models; expected one read by load_results")
     run = RunFolder(results.database.parent)
@@ -108,7 +127,9 @@ def retrain(
     if searched:
         choice = elsewhere.fitted(choice, results, images)  # before the folder is made
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
-        return _conduct(results, run, choice, images, searched, seeds, sizes, baselines, resources, limits, console)
+        return _conduct(
+            results, run, choice, images, searched, seeds, sizes, baselines, resources, limits, console, origin
+        )
 
 
 def plan(
@@ -128,8 +149,9 @@ def plan(
         threads=resources.threads,
         gpus=resources.gpus,
         import_path=import_path(),
+        images=cached_in(data),
     )
-    digest, folder = fingerprint(data), str(run.retrained.absolute())
+    digest, folder = known_fingerprint(data), str(run.retrained.absolute())
     variant = "".join(f"-{name}-{value:g}" for name, value in sorted(choice.overridden.items()))
     return [
         Retraining(trial.number, {**trial.config, "seed": seed}, problem, digest, folder, images, variant)
@@ -151,8 +173,10 @@ def _conduct(
     resources: Resources,
     limits: Mapping[str, float | None],
     console: Terminal,
+    origin: Origin | None,
 ) -> Retrained:
-    from nas.report.retraining_page import page  # only now: plotly and Ray take seconds to import
+    from nas.report.page import write_report  # only now: plotly and Ray take seconds to import
+    from nas.report.retraining_page import page
     from nas.workers.pool import work_through
 
     task = tasks.create(results.task, data)
@@ -160,9 +184,13 @@ def _conduct(
     if impossible := [size for size in sizes if not 0 < size <= available]:
         raise UserError(f"train_sizes has {impossible[0]}; expected 1 to {available}, the number of images to train on")
     jobs = plan(results, choice, seeds, data, run, resources, sizes)
+    jobs = jobs if origin is None else origin.starting(jobs, data, task)
     held_out = held_out_jobs(jobs, task)
     todo = [job for job in (*jobs, *held_out) if finished(job) is None]
     console.print(f"data: {data.describe()}")
+    if origin is not None:
+        head = "" if jobs[0].start is None or jobs[0].start.keep_head else " and a new last layer"
+        console.print(f"fine-tuning: starting from the weights of {origin.folder}{head}")
     if searched:
         console.print(f"searched on: {describe_data(searched)}")
     if changed := other_images(results.images, data, task):
@@ -178,11 +206,13 @@ def _conduct(
         console.print("one more training of each without the validation images, to choose views and calibrate on these")
     if len(todo) < (total := len(jobs) + len(held_out)):
         console.print(f"{total - len(todo)} of {total} trainings were finished before")
+    files = {job.config["architecture"].get("checkpoint") for job in todo} - {None}
+    home = Home.of(run.retraining_lock, data, files) if attached() else None
     against = rivals.plan(results.baselines if baselines else (), jobs[0], seeds, run.baselines)
     before = recall(run)
     with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
         if todo or more:
-            work_through(trainings, rivals.train_or_fit, resources, **limits)
+            work_through(trainings, rivals.train_or_fit, resources, home=home, **limits)
     gathered = gather(choice.trials, choice.validation, jobs, task, data)
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
     if not gathered.scores:
@@ -201,6 +231,8 @@ def _conduct(
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         exported=hand_out(whole, held_out, task, data, results.objective),
         configurations=gathered.scores, failures=failures, overridden=choice.overridden, run=run, named=choice.named,
+        cost=results.cost, command=command(),
+        started="" if origin is None else str(origin.folder),
         test_reads=count_call(before, run),
         baselines=compared,
         verdicts=tuple(replace(v, given=results.trial(v.trial).given) for v in verdicts),
@@ -208,6 +240,9 @@ def _conduct(
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
     write_text(run.retraining_report, page(retrained))
     export_all(retrained, whole, data)
+    if not searched and origin is None:  # the search's own page: its verdict names the baselines
+        assert results.database is not None
+        write_report(load_results(results.database), run.report)  # read again: the search may have gone on
     return retrained
 
 

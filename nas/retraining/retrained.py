@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.errors import UserError, mendable
 from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.reads import TestReads
-from nas.retraining.scores import Certainty, Scores, Size, Spread
+from nas.retraining.scores import Certainty, Roc, Scores, Size, Spread
 from nas.run_folder import RunFolder
-from trainers.tasks import Named, to_json
+from trainers.tasks import Named, from_json, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nas.results import Results
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Exported:
     test: Mapping[str, Mapping[str, float]]  # number of views -> metrics on the test images, calibrated where it can be
     before: Mapping[str, float]  # the same for its own number of views, before calibration
     alone: Mapping[str, Spread]  # over the seeds of its configurations: metrics of one network with one view
+    interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95%, over the test images: of the true positive rates of classes."""
+    correlation: float | None = None  # of the errors of two of its networks on the test images, the mean over all pairs
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,10 @@ class Retrained:
     test_reads: TestReads
     baselines: tuple[Baseline, ...] = ()  # in the order of the study
     verdicts: tuple[Verdict, ...] = ()  # one per configuration, if there are baselines
+    cost: str = ""  # by which the configurations were chosen too: macs or parameters, after a search for a front
     named: bool = False  # the configurations, by the caller, instead of the best of the search
+    command: str = ""  # that started it, as it was typed
+    started: str = ""  # the folder of the model whose weights the networks started from; empty: from scratch
 
     @property
     def validated(self) -> int:
@@ -101,3 +110,49 @@ class Retrained:
         record["task"] = to_json(self.task)
         record["test_reads"] = self.test_reads.to_dict()
         return record
+
+
+@mendable
+def load_retrained(results: Results) -> Retrained:
+    """Read the retraining of a study from its retrain.json. UserError if there is none, or it is damaged."""
+    record = results.retraining()
+    if record is None or results.database is None:
+        raise UserError(f"the study {results.name!r} has not been retrained: python -m nas.retrain does it")
+    try:
+        return _of_record(record, RunFolder(results.database.parent))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"retrain.json is damaged or of an earlier version ({error!r}); retrain again") from error
+
+
+def _of_record(record: Mapping[str, Any], run: RunFolder) -> Retrained:
+    """The inverse of `Retrained.to_dict`."""
+    known = {f.name: record[f.name] for f in fields(Retrained) if f.name in record}
+    reads = record.get("test_reads", {})
+    rebuilt = {
+        "task": from_json(record["task"]),
+        "classes": tuple(record["classes"]),
+        "configurations": tuple(_scores(c) for c in record["configurations"]),
+        "certainty": tuple(Certainty(**c) for c in record["certainty"]),
+        "sizes": tuple(Size(**{**s, "spread": _spreads(s["spread"])}) for s in record["sizes"]),
+        "exported": tuple(_exported(e) for e in record["exported"]),
+        "failures": tuple(record["failures"]),
+        "run": run,
+        "test_reads": TestReads(reads.get("calls", 1), tuple(reads.get("digests", ()))),
+        "baselines": tuple(Baseline(**{**b, "spread": _spreads(b["spread"])}) for b in record.get("baselines", ())),
+        "verdicts": tuple(Verdict(**v) for v in record.get("verdicts", ())),
+    }
+    return Retrained(**{**known, **rebuilt})
+
+
+def _scores(record: Mapping[str, Any]) -> Scores:
+    curves = tuple(Roc(**{**roc, "auc": Spread(**roc["auc"])}) for roc in record["roc"])
+    return Scores(**{**record, "spread": _spreads(record["spread"]), "roc": curves})
+
+
+def _exported(record: Mapping[str, Any]) -> Exported:
+    members = tuple(Member(**member) for member in record["members"])
+    return Exported(**{**record, "members": members, "alone": _spreads(record["alone"])})
+
+
+def _spreads(record: Mapping[str, Any]) -> dict[str, Spread]:
+    return {name: Spread(**spread) for name, spread in record.items()}

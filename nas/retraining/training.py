@@ -7,7 +7,6 @@ Where the validation images are held out, their predictions are there too, or in
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.errors import UserError
-from nas.files import replacing
 from nas.models.export import independent
 from nas.retraining.job import Retraining
-from nas.workers import checkpoints
+from nas.retraining.start import begin
+from nas.workers import checkpoints, far
 from nas.workers.training import set_up
 from trainers import tasks
 from trainers.batch.normalise import resolve
@@ -35,12 +34,14 @@ MAIN = 3  # metrics shown first
 def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     """Train to the full budget and yield the metrics of each epoch, then those of the test as {"test": metrics}.
 
-    There is no validation and no early stopping: the weights are those of the last epoch. After it, the test images
-    are read once under each symmetry; if `job.held_out`, the validation images instead, as {"validation": metrics}. An
-    interrupted training goes on from its last checkpoint.
+    The network starts from its seed, or from the weights of a model. There is no validation and no early stopping: the
+    weights are those of the last epoch. After it, the test images are read once under each symmetry; if `job.held_out`,
+    the validation images instead, as {"validation": metrics}. An interrupted training goes on from its last checkpoint.
     """
     training = set_up(job.config, job.problem)
     data, task, model, device = training.data, training.task, training.model, training.device
+    if job.start is not None:
+        begin(model, job.start)
     train, val, test = (task.select(split) for split in (data.train, data.val, data.test))
     # Standard deviations are scaled to the errors on validation images, so the network must not see these.
     held_out = task.with_sigma or job.held_out
@@ -82,12 +83,12 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
         "nonzero": sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
         "history": history,
     }
-    with replacing(job.path) as folder:
+    with far.replaced(job.path) as folder:
         save_file(independent(model.state_dict()), folder / "model.safetensors")
         for name, tensor in views.items():
             save_file({"predictions": tensor.contiguous()}, folder / f"{name}.safetensors")
         (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    shutil.rmtree(job.checkpoints, ignore_errors=True)
+    far.removed(job.checkpoints)
     yield {measured: {name: metrics[name] for name in list(task.metrics(views[measured][0], truth))[:MAIN]}}
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nas.errors import UserError
 from nas.modules import find_module
@@ -26,8 +27,8 @@ class Scheduler(Protocol):
 
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None: ...
 
-    def target(self, epoch: int) -> int:
-        """Return the epoch to which a trial that has trained `epoch` epochs runs before the next decision about it."""
+    def target(self, trial: int, epoch: int) -> int:
+        """Return the epoch to which `trial`, with `epoch` epochs trained, runs before the next decision about it."""
 
     def report(self, trial: int, epoch: int, value: float) -> Decision: ...
 
@@ -50,7 +51,15 @@ class Scheduler(Protocol):
         """Estimate the epochs that `trials` trials take in all, for the time left."""
 
 
-def halving_epochs(trials: int, rungs: tuple[int, ...], factor: int) -> float:
+@runtime_checkable
+class ByFront(Protocol):
+    """A scheduler that can compare trials by value and cost. Others compare them by value alone."""
+
+    def weigh(self, costs: Mapping[int, float]) -> None:
+        """Compare by the front of value and cost from now on. `costs`, by trial, grows while trials start."""
+
+
+def halving_epochs(trials: float, rungs: tuple[int, ...], factor: int) -> float:
     """The epochs that successive halving trains for `trials` trials if 1/factor of each rung reaches the next."""
     below = (0, *rungs[:-1])
     return sum(

@@ -1,8 +1,10 @@
 """Promotion rungs for a sampler that learns: each rung promotes a limited share of its trials.
 
 By the paper's rule (`promotion`), every trial that is ever among the best 1/factor continues. If later trials keep
-getting better, that is nearly every trial, as in stopping successive halving. Here a rung of n trials never promotes
-more than share * n in all, and only from among its best share * n.
+getting better, that is nearly every trial, as in stopping successive halving. Here a rung of n trials promotes no more
+than share * n in all, and only from among its best share * n. Its best trial alone need not wait for the share if it is
+among the first four to be promoted, or the first beyond the share: something good is trained in full early, and a
+record that comes late still counts. At the end of the search, all trials in the best quarter of the share are promoted.
 
 The share adapts to how well a rung has predicted the next one. It is factor ** -(c ** 2), where c is the rank
 correlation of the two rungs, shrunk towards 0.95 while the promoted trials are few. It is about 1/factor if a rung
@@ -10,31 +12,56 @@ orders its trials correctly, more if it says little about them, and 0.6 at most.
 of the order among the best, whom the share is about. Only promoted trials have values at both rungs, so c is estimated
 from the correlation among these (Thorndike 1949, case 2).
 
-Rungs below a tenth of the full budget are not used: on public learning curves they mislead more than they save.
+Rungs below a tenth of the full budget mislead a model more than they save. They still tell the worst of random
+configurations from the rest, for little: the first 14 trials, from before a model has learnt anything, are compared at
+one such rung, and the best third of them goes on. `rungs` does not hold that rung, so the sampler does not see it.
+
+A trial with the same values as another one is not promoted: it could only repeat what the other shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from nas.schedulers import promotion
+from nas.schedulers import Decision, halving_epochs, promotion
+from nas.schedulers.copies import Copies
 from nas.schedulers.promotion import SUBSTITUTES
 
 PRIOR_CORRELATION, PRIOR_TRIALS = 0.95, 10
 LARGEST_SHARE = 0.6
 LOWEST_RUNG = 0.1  # of the full budget
+SCREENED, LOWEST_SCREEN = 14, 0.03  # the trials that are screened; the lowest epoch of that, of the full budget
+EAGER = 4  # the promotions of a rung that its best trial does not wait for
+LATE = 4  # at the end, the best share * n / LATE are promoted in any case
 
 
 class Scheduler(promotion.Scheduler):
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
         super().__init__(tuple(rung for rung in rungs if rung >= LOWEST_RUNG * rungs[-1]), factor)
         self._shares: dict[int, float] = {}  # rung -> its share; cleared when a rung changes
+        lower = [rung for rung in rungs if LOWEST_SCREEN * rungs[-1] <= rung < self.rungs[0]]
+        self.screen = promotion.Scheduler((lower[-1], self.rungs[0]), factor) if lower else None
+        self.copies = Copies()
+        self._paused_copies: set[int] = set()
 
-    def report(self, trial: int, epoch: int, value: float) -> promotion.Decision:
+    def target(self, trial: int, epoch: int) -> int:
+        if self.screen and trial < SCREENED and epoch < self.screen.rungs[0]:
+            return self.screen.rungs[0]
+        return super().target(trial, epoch)
+
+    def report(self, trial: int, epoch: int, value: float) -> Decision:
+        self.copies.report(trial, epoch, value)
+        if epoch == self.target(trial, epoch - 1) != self.rungs[-1] and self.copies.is_copy(trial, epoch):
+            self._paused_copies.add(trial)
+            return Decision.PAUSE
+        if self.screen and trial < SCREENED and epoch in self.screen.rungs:
+            decision = self.screen.report(trial, epoch, value)
+            if decision is Decision.PAUSE:
+                return decision
         if epoch in self.values:
             self._shares.clear()
         return super().report(trial, epoch, value)
@@ -44,14 +71,16 @@ class Scheduler(promotion.Scheduler):
             quota = int(len(self.values[rung]) * self.share(rung, above) + 1e-9)
             if last and not self.values[above]:
                 quota = max(quota, 1)  # one trial reaches the full budget, however few there are
-            if len(self.promoted[rung]) >= quota:
-                continue
-            for _, trial in self.order[rung][:quota]:
+            promoted = len(self.promoted[rung])
+            places = quota if promoted < quota else min(quota, 1) if promoted < max(quota + 1, EAGER) else 0
+            if last:
+                places = max(places, quota // LATE)
+            for trial in self.best(rung, places):
                 if self.paused.get(trial) == rung:
                     del self.paused[trial]
                     self.promoted[rung].add(trial)
                     return trial
-        return None
+        return self.screen.promote(last=last) if self.screen else None
 
     def share(self, rung: int, above: int) -> float:
         """The fraction of the trials at `rung` that continue to the rung `above`."""
@@ -69,16 +98,45 @@ class Scheduler(promotion.Scheduler):
 
     def hopeless(self, planned: int) -> list[int]:
         """As in `promotion`, but the share may still grow."""
-        given_up = []
+        given_up = sorted(self._paused_copies)
+        given_up += self.screen.hopeless(min(planned, SCREENED)) if self.screen else []
         most = planned  # trials that can ever reach this rung
         for rung in self.rungs[:-1]:
             most = max(int(most * LARGEST_SHARE), 1) + SUBSTITUTES
-            given_up += [trial for _, trial in self.order[rung][most:] if self.paused.get(trial) == rung]
+            given_up += [trial for trial in self.behind(rung, most) if self.paused.get(trial) == rung]
         return given_up
+
+    def weigh(self, costs: Mapping[int, float]) -> None:
+        super().weigh(costs)
+        if self.screen:
+            self.screen.weigh(costs)
+
+    def forget(self, trial: int) -> None:
+        super().forget(trial)
+        self._paused_copies.discard(trial)
+        if self.screen:
+            self.screen.forget(trial)
+
+    def resume(self, trial: int) -> None:
+        super().resume(trial)
+        self._paused_copies.discard(trial)
+        if self.screen:
+            self.screen.resume(trial)
 
     def fail(self, trial: int) -> None:
         self._shares.clear()
         super().fail(trial)
+        self._paused_copies.discard(trial)
+        self.copies.forget(trial)
+        if self.screen:
+            self.screen.fail(trial)
+
+    def expected_epochs(self, trials: int) -> float:
+        if not self.screen:
+            return super().expected_epochs(trials)
+        low, screened = self.screen.rungs[0], min(trials, SCREENED)
+        stopped = screened * (1 - 1 / self.factor)
+        return stopped * low + halving_epochs(trials - stopped, self.rungs, self.factor)
 
 
 def rank_correlation(values: list[dict[int, float]], trials: list[int]) -> float:

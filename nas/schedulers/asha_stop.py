@@ -15,7 +15,7 @@ class Scheduler:
         self.rungs, self.epochs, self.factor = rungs, rungs[-1], factor
         self.values: dict[int, dict[int, float]] = {rung: {} for rung in rungs[:-1]}  # rung -> trial -> value
 
-    def target(self, epoch: int) -> int:
+    def target(self, trial: int, epoch: int) -> int:
         return self.epochs
 
     def report(self, trial: int, epoch: int, value: float) -> Decision:

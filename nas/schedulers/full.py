@@ -9,7 +9,7 @@ class Scheduler:
     def __init__(self, rungs: tuple[int, ...], factor: int) -> None:
         self.rungs, self.epochs = rungs, rungs[-1]
 
-    def target(self, epoch: int) -> int:
+    def target(self, trial: int, epoch: int) -> int:
         return self.epochs
 
     def report(self, trial: int, epoch: int, value: float) -> Decision:

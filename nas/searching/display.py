@@ -58,10 +58,12 @@ class Display:
             if kind is not None:
                 self.counts["skipped" if "skipped" in trial.user_attrs else kind] += 1
             if kind == "complete":
-                self._consider(trial.value or 0.0, trial.number)
+                self._consider(trial.values[0], trial.number)
             self.epochs -= len(trial.intermediate_values)
 
     def __call__(self, event: Event) -> None:
+        if event.kind == "answered":
+            return
         if event.given:
             self.given.add(event.trial)
         if event.kind in ("started", "resumed", "epoch"):

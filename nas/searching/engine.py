@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,13 +12,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import SearchFailed
 from nas.samplers import GIVEN
-from nas.schedulers import Decision, Scheduler
+from nas.schedulers import ByFront, Decision, Scheduler
+from nas.searching import pace
+from nas.searching.histories import packed
 from nas.searching.ledger import Ledger
+from nas.searching.optuna_private import attributes_of
+from nas.words import count
 from trainers.metrics import SYMMETRIC
 
 GIVE_UP_AFTER = 10, 30  # failed trials in a row: before the first success, and after it
 SKIPS_IN_A_ROW = 200
 LOSSES = 2  # workers that may die under a trial before it fails
+NODES = 10  # nodes that may go under it: it may be what brings them down
 REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
 
 
@@ -39,6 +44,7 @@ class Epoch:
     number: int
     metrics: Mapping[str, float]
     saved: bool = False  # it has a checkpoint
+    answers: Mapping[str, Any] | None = None  # of a full training, on validation images: see nas/workers/answers.py
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Event:
     """News for a person.
 
     `kind` is started, resumed, epoch, paused, lost, complete, pruned, failed or skipped; finals when these begin, with
-    the number of trainings left as `epoch`; final at the end of one of them.
+    the number of trainings left as `epoch`; final at the end of one of them; answered before the last epoch of a full
+    training, with its `answers`.
     """
 
     kind: str
@@ -63,7 +70,8 @@ class Event:
     value: float = math.nan
     reason: str = ""
     given: bool = False  # known when it starts
-    metrics: Mapping[str, float] = field(default_factory=dict)  # of the last epoch of a full training
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of an epoch, also at the end of a full training
+    answers: Mapping[str, Any] = field(default_factory=dict)  # as of `Epoch`
 
 
 @dataclass
@@ -77,6 +85,7 @@ class Engine:
 
     `sample(trial)` decodes an Optuna trial, and `record` turns the result into a configuration, which is JSON data.
     `admit(config)` says what it costs and whether it may be trained. `first` holds the parameters of the first trials.
+    A trial ends as soon as its full training would take longer than `max_seconds`.
     `checkpoint(number, at_most)` returns the epoch, at most `at_most`, from which a trial can resume (0: nothing kept).
     All state is rebuilt from the ledger, so a killed search resumes where it was. When it is `done`, nothing runs and
     no job is left; `close` then settles what is still paused.
@@ -92,14 +101,18 @@ class Engine:
         record: Callable[[Any], dict[str, Any]] = lambda made: made,
         first: Sequence[Mapping[str, Any]] = (),
         objective: str = "auc",
+        max_seconds: float | None = None,
         admit: Callable[[dict[str, Any]], Admission] = lambda config: Admission(),
         checkpoint: Callable[[int, int], int] = lambda number, at_most: 0,
         listen: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.ledger, self.scheduler, self.trials, self.objective = ledger, scheduler, trials, objective
+        self._max_seconds = max_seconds
         self._first = first
         self._sample, self._record_of, self._admit, self.listen = sample, record, admit, listen
-        self._sign = 1.0 if ledger.study.direction.name == "MAXIMIZE" else -1.0
+        self._sign = ledger.sign
+        if ledger.cost and isinstance(scheduler, ByFront):
+            scheduler.weigh(ledger.costs)
         self.started = 0  # all trials but the skipped
         self.finished = 0
         self.skipped = 0
@@ -124,9 +137,9 @@ class Engine:
         job = self._promotion(last=False)
         while job is None and self.started < self.trials and not self.broken:
             job = self._new()
-        if job is None and not self.running:
-            job = None if self.broken else self._promotion(last=True)
-            self.done = job is None
+        if job is None and not self.broken and self._all_to_the_end():
+            job = self._promotion(last=True)
+        self.done = job is None and not self.running
         return job
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float], *, saved: bool = False) -> Decision:
@@ -138,11 +151,12 @@ class Engine:
             return Decision.STOP
         self.last_values[number] = value
         running.history.append({"epoch": epoch, **metrics})
-        decision = self.scheduler.report(number, epoch, self._sign * value)
+        reason = self._too_slow(number, running.history)
+        decision = Decision.STOP if reason else self.scheduler.report(number, epoch, self._sign * value)
         if saved or decision is not Decision.CONTINUE:
             self._record(running)  # first: an epoch in the study must have its record whenever we are killed
         self.ledger.report(number, epoch, value)
-        self.listen(Event("epoch", number, epoch, value))
+        self.listen(Event("epoch", number, epoch, value, metrics=metrics))
         if decision is Decision.CONTINUE:
             return decision
         self._ever_succeeded = True
@@ -157,12 +171,12 @@ class Engine:
             self._end("complete", number, epoch, metrics=metrics)
         else:
             self.ledger.prune(number, value)
-            self._end("pruned", number, epoch)
+            self._end("pruned", number, epoch, reason)
         for trial in self.scheduler.hopeless(self.trials):
             self._prune(trial)
         return decision
 
-    def lost(self, number: int, reason: str, *, memory: bool = False) -> None:
+    def lost(self, number: int, reason: str, *, memory: bool | None = False) -> None:
         """Train a trial whose worker died further, from its newest checkpoint. It fails when too many have died.
 
         That says nothing of its configuration, unless memory ran out every time.
@@ -173,7 +187,7 @@ class Engine:
         running = self.running.pop(number)
         kept = self._checkpoint(number, len(running.history))
         self._open[number] = (running.job.config, running.history[:kept])
-        self._interrupted.append(Job(number, running.job.config, kept, self.scheduler.target(kept)))
+        self._interrupted.append(Job(number, running.job.config, kept, self.scheduler.target(number, kept)))
         self.listen(Event("lost", number, kept, reason=reason))
 
     def fail(self, number: int, reason: str, *, infeasible: bool = True) -> None:
@@ -206,6 +220,22 @@ class Engine:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _all_to_the_end(self) -> bool:
+        """Whether no running trial stops at a rung again, where it could change what is promoted."""
+        return all(running.job.stop == self.scheduler.rungs[-1] for running in self.running.values())
+
+    def _too_slow(self, number: int, history: Sequence[Mapping[str, Any]]) -> str:
+        """Say so, also to the sampler, if the full training of a trial would take longer than the study allows."""
+        if self._max_seconds is None:
+            return ""
+        over = pace.excess([m.get("seconds", 0.0) for m in history], self.scheduler.rungs[-1], self._max_seconds)
+        if over <= 0:
+            return ""
+        reason = f"a full training would take {(1 + over) * self._max_seconds:.0f} s, of {self._max_seconds:g} allowed"
+        self.scheduler.fail(number)
+        self.ledger.blame(number, reason, {"seconds": over})
+        return reason
+
     def _replay(self, trial: FrozenTrial) -> None:
         if REPEATS in trial.user_attrs:
             return
@@ -216,25 +246,30 @@ class Engine:
         self.finished += trial.state.is_finished()
         if trial.state == TrialState.FAIL:
             return
-        values, history = trial.intermediate_values, trial.user_attrs.get("history", [])
+        if trial.state.is_finished() and any(trial.constraints.values()):  # it was too slow
+            self._ever_succeeded = True
+            return
+        recorded = attributes_of(trial)
+        values, history = trial.intermediate_values, recorded.get("history", [])
         last = max(values, default=0)
         kept = last if trial.state.is_finished() else self._checkpoint(trial.number, min(last, len(history)))
+        decision = Decision.CONTINUE
         for epoch in range(1, kept + 1):
-            self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
+            decision = self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
         self._ever_succeeded |= kept > 0
         if trial.state.is_finished():
             self.scheduler.forget(trial.number)
             return
-        config = trial.user_attrs["config"]
+        config = recorded["config"]
         self._open[trial.number] = (config, history[:kept])
         if kept:
             self.last_values[trial.number] = values[kept]
-        if kept < last or kept not in self.scheduler.rungs:  # it was running
+        if kept < last or decision is Decision.CONTINUE:  # it was running
             self.scheduler.resume(trial.number)
-            self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(kept)))
+            self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(trial.number, kept)))
 
     def _record(self, running: _Running) -> None:
-        self.ledger.annotate(running.job.trial, record_of(running.history, self.scheduler.rungs[-1]))
+        self.ledger.annotate(running.job.trial, record_of(running.history, self.scheduler.rungs[-1], self.objective))
 
     def _promotion(self, *, last: bool) -> Job | None:
         number = self.scheduler.promote(last=last)
@@ -242,12 +277,12 @@ class Engine:
             return None
         config, history = self._open[number]
         start = int(history[-1]["epoch"])
-        return self._hand_out(Job(number, config, start, self.scheduler.target(start)))
+        return self._hand_out(Job(number, config, start, self.scheduler.target(number, start)))
 
     def _start(self, number: int, config: dict[str, Any], attributes: Mapping[str, Any]) -> Job:
         self.ledger.start(number, {"config": config, **attributes})
         self.started += 1
-        job = Job(number, config, 0, self.scheduler.target(0))
+        job = Job(number, config, 0, self.scheduler.target(number, 0))
         self.running[number] = _Running(job, [])
         self.listen(Event("started", number, given=GIVEN in attributes))
         return job
@@ -306,26 +341,35 @@ class Losses:
 
     def __init__(self) -> None:
         self._of_memory: dict[Hashable, list[bool]] = {}
+        self._of_nodes: Counter[Hashable] = Counter()
 
-    def too_many(self, training: Hashable, memory: bool) -> bool:
-        """Count one more. Whether the training must not be tried again."""
+    def too_many(self, training: Hashable, memory: bool | None) -> bool:
+        """Count one more. Whether the training must not be tried again.
+
+        With `memory` None, its machine went. That says little of the training, until it has happened too often.
+        """
+        if memory is None:
+            self._of_nodes[training] += 1
+            return self._of_nodes[training] > NODES
         found = self._of_memory.setdefault(training, [])
         found.append(memory)
         return len(found) > LOSSES
 
     def of_memory(self, training: Hashable) -> bool:
         """Whether memory had run out every time."""
-        return all(self._of_memory[training])
+        found = self._of_memory.get(training, [])
+        return bool(found) and all(found)
 
     def reason(self, training: Hashable, last: str) -> str:
-        return f"{last}; so did {len(self._of_memory[training]) - 1} before it"
+        before = len(self._of_memory.get(training, [])) + self._of_nodes[training] - 1
+        return f"{last}; it was lost {count(before, 'time')} before"
 
 
-def record_of(history: list[dict[str, Any]], epochs: int) -> dict[str, Any]:
+def record_of(history: list[dict[str, Any]], epochs: int, objective: str) -> dict[str, Any]:
     """The attributes of a trial that has been trained; a full training has `epochs`."""
     seconds = sum(m.get("seconds", 0.0) for m in history)
     memory = max((m.get("peak_memory_mb", 0.0) for m in history), default=0.0)
-    record: dict[str, Any] = {"history": history, "seconds": seconds, "peak_memory_mb": memory}
+    record: dict[str, Any] = {"history": packed(history, objective), "seconds": seconds, "peak_memory_mb": memory}
     if history and history[-1]["epoch"] == epochs:  # by themselves too, where the dashboard shows them
         record |= {name: value for name, value in history[-1].items() if name.endswith(SYMMETRIC)}
     return record

@@ -3,6 +3,8 @@
 A winner picked by one seed and a few hundred images is often a lucky one. So at the end of a search a part of its cost
 goes to the configurations that may be the best within the noise: each training goes to the leader or its strongest
 challenger, and the one with the best lower bound wins (`nas.finalists`).
+
+A search for a front of value and cost has many winners, so every configuration on the front is trained again in turn.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Finals:
         self.ledger, self.results, self._listen, self._checkpoint = ledger, results, listen, checkpoint
         self.epochs, self.folds = results.rungs[-1], folds
         self.sign = 1.0 if results.maximize else -1.0
-        self.configs = {cell.trials[0].number: cell.trials[0] for cell in results.cells()}
+        able = results.front() if results.cost else [cell.trials[0] for cell in results.cells()]
+        self.configs = {trial.number: trial for trial in able}
         self.budget = trainings(results, share) if len(self.configs) > 1 else 0
         self.first_seed = 1 + replace(results, repeats=()).last_seed
         self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
@@ -93,9 +96,9 @@ class Finals:
             return False
         history.append({"epoch": epoch, **metrics})
         if saved or epoch == self.epochs:
-            self.ledger.annotate(number, record_of(history, self.epochs))
+            self.ledger.annotate(number, record_of(history, self.epochs, self.results.objective))
         self.ledger.report(number, epoch, value)
-        self._listen(Event("epoch", number, epoch, value))
+        self._listen(Event("epoch", number, epoch, value, metrics=metrics))
         if epoch < self.epochs:
             return True
         self.ledger.complete(number, value)
@@ -103,7 +106,7 @@ class Finals:
         self._end(number, epoch, value, metrics=metrics)
         return False
 
-    def lost(self, number: int, reason: str, *, memory: bool = False) -> None:
+    def lost(self, number: int, reason: str, *, memory: bool | None = False) -> None:
         """Train further what lost its worker. It fails when too many have died."""
         if self._losses.too_many(number, memory):
             self.fail(number, self._losses.reason(number, reason))
@@ -115,7 +118,7 @@ class Finals:
         """End a training that failed. Its configuration cannot win: it may fail again in the user's hands."""
         history = self.running[number].history
         self.dropped.add(self.running[number].trial)
-        self.ledger.annotate(number, record_of(history, self.epochs))
+        self.ledger.annotate(number, record_of(history, self.epochs, self.results.objective))
         self.ledger.fail(number, reason)
         self._end(number, len(history), math.nan, f": {reason}")
 
@@ -136,6 +139,8 @@ class Finals:
         if self.attempts.total() >= self.budget:
             return None
         able = [f for f in self.standings() if self.attempts[f.trial] < MOST_SEEDS]
+        if self.results.cost:
+            return min(able, key=lambda f: self.attempts[f.trial]).trial if able else None
         if len(able) < 2:
             return None
         trial, ahead = next_to_train(able, self.sign)

@@ -1,27 +1,46 @@
-"""The study's record. SQLite keeps everything; the sampler reads a mirror in memory.
+"""The study's record. The database keeps everything; the sampler reads a mirror in memory.
 
 Why a mirror: TPE treats a RUNNING trial as a bad one, but a trial paused at a rung is a result. In the mirror it is
 PRUNED at its rung. It stays PRUNED while it trains on after a promotion, because its last rung is still a result, and
 ends COMPLETE or PRUNED. Optuna itself does not allow these changes of state. Reading the mirror is also an order of
-magnitude faster than reading SQLite.
+magnitude faster than reading the database.
+
+With a second objective, a cost that is known before training, the study has two directions and its trials two values.
+Optuna's own `Trial.report` refuses such studies; the storage does not. The mirror has one value, and the cost beside it
+as an attribute.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import math
+import mimetypes
+import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, TypeVar
 
 import optuna
+from optuna.artifacts import ArtifactMeta
+from optuna.artifacts._protocol import ArtifactStore
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import UserError
-from nas.samplers import GIVEN, Proposer
+from nas.samplers import COST, GIVEN, Proposer
 from nas.searching.drafts import Draft
-from nas.searching.optuna_private import CONSTRAINT, EditableStorage, storage_id
+from nas.searching.optuna_private import (
+    ARTIFACT,
+    CONSTRAINT,
+    EditableStorage,
+    divided,
+    note_attributes,
+    note_version,
+    storage_id,
+)
+from nas.searching.reading import brief_trials
 
 T = TypeVar("T")
 
@@ -36,12 +55,16 @@ class Ledger:
         *,
         direction: Literal["maximize", "minimize"] = "maximize",
         sampler: optuna.samplers.BaseSampler,
+        cost: str = "",
     ):
-        self.study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-        if self.study.direction.name.lower() != direction:
-            raise UserError(
-                f"study {name!r} was set to {self.study.direction.name.lower()} its objective, not to {direction} it"
-            )
+        """`cost`: the attribute of trials that is their second objective, to be minimised; empty for one objective."""
+        directions = [direction, "minimize"] if cost else [direction]
+        self.study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        if (stored := [found.name.lower() for found in self.study.directions]) != directions:
+            raise UserError(f"study {name!r} was set to {', '.join(stored)}, not to {', '.join(directions)}")
+        self.sign = 1.0 if direction == "maximize" else -1.0  # sign * value is higher for better trials
+        self.cost = cost
+        self.costs: dict[int, float] = {}  # of every trial whose cost is known, if there is a second objective
         self._storage, self._sampler = storage, sampler
         self._study_id = storage.get_study_id_from_name(name)
         self._mirror_storage = EditableStorage()
@@ -49,11 +72,13 @@ class Ledger:
             storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler
         )
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
-        self.history = self.study.get_trials()  # as it was when opened
+        self.history = brief_trials(storage, self._study_id)  # as it was when opened
         self._ids = {trial.number: storage_id(trial) for trial in self.history}
         self._distributions: dict[str, BaseDistribution] = {}  # of each parameter, as first seen
         for trial in self.history:
-            self._mirror.add_trial(_as_mirrored(trial))
+            if cost in trial.user_attrs:
+                self.costs[trial.number] = trial.user_attrs[cost]
+            self._mirror_storage.create_new_trial(self._mirror_id, _as_mirrored(trial, cost))
             self._distributions.update(trial.distributions)
 
     def ask(
@@ -65,8 +90,7 @@ class Ledger:
         `Proposer` leaves a parameter out.
         """
         if given is None and isinstance(self._sampler, Proposer):
-            sign = 1.0 if self.study.direction == StudyDirection.MAXIMIZE else -1.0
-            given = self._sampler.propose(self._mirror.get_trials(deepcopy=False), sample, rungs, sign)
+            given = self._sampler.propose(self._mirror.get_trials(deepcopy=False), sample, rungs, self.sign)
             return None if given is None else self._decoded(given, sample)
         if given:
             self._mirror.enqueue_trial(dict(given))
@@ -93,7 +117,7 @@ class Ledger:
         trial = create_trial(state=TrialState.RUNNING, params=original.params, distributions=original.distributions)
         trial_id = self._mirror_storage.create_new_trial(self._mirror_id, trial)
         repeated = self._mirror_storage.get_trial_number_from_id(trial_id)
-        self.start(repeated, attributes)
+        self.start(repeated, {self.cost: self.costs[number], **attributes} if self.cost else attributes)
         return repeated
 
     def skip(self, number: int, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> None:
@@ -107,29 +131,61 @@ class Ledger:
         self._mirror_storage.set_trial_intermediate_value(self._mirror_trial(number), epoch, value)
 
     def annotate(self, number: int, attributes: Mapping[str, Any]) -> None:
-        for name, value in attributes.items():
+        user, system = divided(attributes)
+        for name, value in user.items():
             self._storage.set_trial_user_attr(self._ids[number], name, value)
+        for name, value in system.items():
+            self._storage.set_trial_system_attr(self._ids[number], name, value)
+
+    def trial(self, number: int) -> FrozenTrial:
+        """The trial as it is stored."""
+        return self._storage.get_trial(self._ids[number])
+
+    def note(self, number: int, text: str) -> None:
+        """Set the note on a trial, in Markdown, that optuna-dashboard shows."""
+        for name, value in note_attributes(self._ids[number], text).items():
+            self._storage.set_study_system_attr(self._study_id, name, value)
+
+    def noted(self) -> set[int]:
+        """The trials that have a note."""
+        attributes = self._storage.get_study_system_attrs(self._study_id)
+        return {number for number, trial_id in self._ids.items() if note_version(trial_id) in attributes}
+
+    def attach(self, number: int, files: Mapping[str, str], store: ArtifactStore) -> None:
+        """Keep text files, by name, as artifacts of a trial."""
+        for name, text in files.items():
+            meta = ArtifactMeta(str(uuid.uuid4()), name, mimetypes.guess_type(name)[0] or "text/plain", None)
+            store.write(meta.artifact_id, io.BytesIO(text.encode()))
+            described = json.dumps(asdict(meta))
+            self._storage.set_trial_system_attr(self._ids[number], ARTIFACT + meta.artifact_id, described)
 
     def pause(self, number: int, value: float) -> None:
         """Pause the trial at a rung: RUNNING in the study, a result at its rung for the sampler."""
         self._close_in_mirror(number, value, {})
 
     def complete(self, number: int, value: float) -> None:
-        self._storage.set_trial_state_values(self._ids[number], TrialState.COMPLETE, [value])
+        self._storage.set_trial_state_values(self._ids[number], TrialState.COMPLETE, self._values(number, value))
         self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.COMPLETE, [value])
 
     def prune(self, number: int, value: float) -> None:
-        self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, [value])
+        self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, self._values(number, value))
         self._close_in_mirror(number, value, {})
+
+    def blame(self, number: int, reason: str, excess: Mapping[str, float]) -> None:
+        """Record why a trial is about to end, and the constraints that it violates, for the sampler as in `skip`."""
+        self.annotate(number, {"error": reason})
+        for name, value in excess.items():
+            self._storage.set_trial_system_attr(self._ids[number], CONSTRAINT + name, value)
+            self._mirror_storage.set_trial_system_attr(self._mirror_trial(number), CONSTRAINT + name, value)
 
     def fail(self, number: int, reason: str, *, infeasible: bool = True) -> None:
         """Record FAIL in the study. An infeasible trial keeps the sampler from returning to the same region."""
-        constraint = {CONSTRAINT + "failed": 1.0} if infeasible else {}
-        self.annotate(number, {"error": reason})
-        for name, value in constraint.items():
-            self._storage.set_trial_system_attr(self._ids[number], name, value)
+        self.blame(number, reason, {"failed": 1.0} if infeasible else {})
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
-        self._close_in_mirror(number, None, constraint)
+        self._close_in_mirror(number, None, {})
+
+    def _values(self, number: int, value: float) -> list[float]:
+        return [value, self.costs[number]] if self.cost else [value]
 
     def _add(self, number: int, state: TrialState, attributes: Mapping[str, Any], system: Mapping[str, Any]) -> None:
         asked = self._mirror_storage.get_trial(self._mirror_trial(number))
@@ -138,14 +194,18 @@ class Ledger:
                 check_distribution_compatibility(self._distributions.setdefault(name, distribution), distribution)
             except ValueError as error:
                 raise UserError(f"the parameter {name!r} differs from earlier trials of the study: {error}") from error
+        user, long = divided(attributes)
         trial = create_trial(
             state=state,
             params=asked.params,
             distributions=asked.distributions,
-            user_attrs=dict(attributes),
-            system_attrs=dict(system),
+            user_attrs=user,
+            system_attrs={**system, **long},
         )
         self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
+        if self.cost in attributes:
+            self.costs[number] = attributes[self.cost]
+            self._mirror_storage.set_trial_user_attr(self._mirror_trial(number), COST, self.costs[number])
 
     def _close_in_mirror(self, number: int, value: float | None, system: Mapping[str, Any]) -> None:
         trial = self._mirror_trial(number)
@@ -161,21 +221,26 @@ def _not_proposed(name: str, distribution: BaseDistribution) -> Any:
     raise UserError(f"the sampler proposed a configuration without {name!r}, or outside {distribution}")
 
 
-def _as_mirrored(trial: FrozenTrial) -> FrozenTrial:
-    """Return a stored trial as the sampler should see it."""
+def _as_mirrored(trial: FrozenTrial, cost: str) -> FrozenTrial:
+    """Return a stored trial as the sampler should see it: with one value, and its `cost` as an attribute."""
     failed = trial.state == TrialState.FAIL
     if trial.state == TrialState.COMPLETE:
-        state, values = TrialState.COMPLETE, trial.values
+        state, values = TrialState.COMPLETE, trial.values[:1]
     elif trial.state == TrialState.RUNNING and not trial.intermediate_values:
         state, values = TrialState.RUNNING, None
     else:
         state, values = TrialState.PRUNED, None
-    return create_trial(
+    return FrozenTrial(  # `create_trial` would look at every distribution
+        number=trial.number,
+        trial_id=storage_id(trial),
         state=state,
+        value=None,
         values=values,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
         params=trial.params,
         distributions=trial.distributions,
         intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
-        user_attrs={name: value for name, value in trial.user_attrs.items() if name == GIVEN},
+        user_attrs={{cost: COST}.get(name, name): v for name, v in trial.user_attrs.items() if name in (GIVEN, cost)},
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )

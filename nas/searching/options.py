@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nas.checks import check_number
 from nas.errors import UserError
 from nas.searching.settings import apply
 from nas.sources import source_of
+from search_space import Backbone, BackboneSpace, build_model
+from search_space.bounds import values
 from studies import StudySpec
+from studies.spec import objectives
 from trainers import metrics, tasks
 from trainers.regression import Regression
 
@@ -34,10 +38,12 @@ def adapt(
     epochs: int | None = None,
     max_parameters: int | None = None,
     max_macs: int | None = None,
+    max_seconds: float | None = None,
     seed: int | None = None,
     seeds: int | None = None,
     finals: float | None = None,
     folds: int | None = None,
+    checkpoint: Mapping[str, str] | str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     **reading: Any,
 ) -> StudySpec:
@@ -46,6 +52,8 @@ def adapt(
     `reading` are the `options` of `source_of`.
     """
     spec = apply(spec, settings or {})
+    if checkpoint:
+        spec = starting_from(spec, checkpoint)
     words: dict[str, Any] = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
     if not isinstance(task, Regression):
         words["task"] = task
@@ -59,25 +67,29 @@ def adapt(
     counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
     for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
         check_number(name, value, 1, whole=True)
+    check_number("max_seconds", max_seconds, 0.001)
     for name, value in {"seed": seed, "data_seed": data_seed}.items():
         check_number(name, value, 0, whole=True)
     same_name = {
-        "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "seed": seed, "task": task,
-        "sampler": sampler, "scheduler": scheduler, "finals": finals, "folds": folds,
+        "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "max_seconds": max_seconds,
+        "seed": seed, "task": task, "sampler": sampler, "scheduler": scheduler, "finals": finals, "folds": folds,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
     if task not in (None, spec.task) or objective is not None:
         of_task = tasks.of_name(task or spec.task)
-        objective = of_task.objective if objective is None else objective
-        changes |= {"objective": objective, "direction": metrics.direction(objective, of_task)}
+        if objective is None:
+            objective = ",".join(filter(None, (of_task.objective, spec.cost)))
+        metric, _ = objectives(objective)
+        changes |= {"objective": objective, "direction": metrics.direction(metric, of_task)}
     if task not in (None, spec.task):
         changes["question"] = f"{spec.question} (task {task})"
     if balance is not None:
         changes["training"] = replace(spec.training, balance=(balance,))
         changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
     if epochs is not None:
-        scaled = max(round(epochs * spec.min_epochs / spec.epochs), 1)
-        changes |= {"epochs": epochs, "min_epochs": scaled}
+        changes["epochs"] = epochs
+        if "min_epochs" not in (settings or {}):
+            changes["min_epochs"] = max(round(epochs * spec.min_epochs / spec.epochs), 1)
     if seeds is not None:
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
@@ -85,6 +97,41 @@ def adapt(
     given = spec.data if data is None else data
     changes["data"] = source_of(given, image_size, images, data_seed, **reading)
     return replace(spec, **changes)
+
+
+def starting_from(spec: StudySpec, checkpoint: Mapping[str, str] | str | Sequence[str]) -> StudySpec:
+    """The study of the named networks alone, with their weights from files: {"resnet18": FILE} or "resnet18=FILE"."""
+    if not isinstance(spec.space, BackboneSpace):
+        raise UserError(
+            f"checkpoint is for studies of existing networks, such as `pretrained`; {spec.name} designs its own"
+        )
+    if not isinstance(checkpoint, Mapping):
+        pairs = [text.partition("=") for text in ([checkpoint] if isinstance(checkpoint, str) else checkpoint)]
+        if bad := ["".join(pair) for pair in pairs if not all(pair)]:
+            raise UserError(f"checkpoint {bad[0]!r}: expected NAME=FILE, such as resnet18=resnet18.safetensors")
+        checkpoint = {name: path for name, _, path in pairs}
+    files = {name: str(Path(path).absolute()) for name, path in checkpoint.items()}
+    for name, path in files.items():
+        if not Path(path).is_file():
+            raise UserError(
+                f"checkpoint {path!r} of {name!r} is not a file: give the path of a .safetensors or .pth file"
+            )
+        # Refuses what does not fit.
+        build_model(Backbone(name, checkpoint=path), in_chans=3, image_size=64, num_outputs=2)
+    space = replace(spec.space, names=tuple(files), checkpoints=files)
+    trials = spec.trials * len(files) // len(spec.space.names)  # the same for each network
+    return replace(spec, space=space, trials=max(trials, 1), first=())
+
+
+def fetch(spec: StudySpec) -> None:
+    """Download the published weights that the study starts from, once, here, instead of in each worker.
+
+    ArchitectureError where they cannot be had.
+    """
+    if isinstance(spec.space, BackboneSpace) and True in values(spec.space.pretrained):
+        for name in spec.space.names:
+            if name not in spec.space.checkpoints:
+                build_model(Backbone(name, pretrained=True), in_chans=3, image_size=64, num_outputs=2)
 
 
 def measuring(task: tasks.Named, target: str | Sequence[str] | None, unit: str | None, log: bool) -> Regression:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import studies
-from nas import samplers, schedulers
+from nas import loggers, samplers, schedulers
 from nas.checks import check_number
 from nas.errors import SearchFailed, Stopped, mendable
 from nas.files import exclusive
-from nas.results import AXIS, IMAGES, Results, load_results
+from nas.paper import record
+from nas.results import AXIS, IMAGES, SHAPE, Results, load_results
 from nas.run_folder import RunFolder, run_folder
 from nas.schedulers import Decision
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
 from nas.searching.engine import Engine, Epoch, Event, Job
 from nas.searching.finals import Finals
-from nas.searching.options import adapt
-from nas.searching.storage import explained, quiet_optuna
+from nas.searching.notes import Notes
+from nas.searching.options import adapt, fetch
+from nas.searching.renewal import Renewal
+from nas.searching.server import Guard, only_driver, place_study
+from nas.searching.storage import explained, place, quiet_optuna
 from nas.searching.study import (
     LIMIT,
     admission,
@@ -34,13 +39,15 @@ from nas.searching.study import (
 )
 from nas.words import advice_on_axis, audit_line
 from nas.workers import checkpoints
-from nas.workers.resources import Resources, divide
+from nas.workers.greeting import Home
+from nas.workers.resources import Resources, attached, divide
 from nas.workers.stopping import CODES, LONGEST, TIME_IS_UP, deadline_of
-from nas.workers.training import Problem, import_path
+from nas.workers.training import Problem, cached_in, import_path
+from search_space import BackboneSpace
 from studies import Configuration, StudySpec
 from trainers import tasks
 from trainers.audit import shortcut
-from trainers.data import limit, load, source_to_dict
+from trainers.data import Dataset, limit, load, source_to_dict
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
 
@@ -74,17 +81,21 @@ def search(
     epochs: int | None = None,
     max_parameters: int | None = None,
     max_macs: int | None = None,
+    max_seconds: float | None = None,
     seed: int | None = None,
     seeds: int | None = None,
     finals: float | None = None,
     folds: int | None = None,
+    checkpoint: Mapping[str, str] | str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
     gpus_per_trial: float | None = None,
     time_limit: float | None = None,
     trial_timeout: float | None = None,
+    logger: str | None = None,
     runs: str | Path = "runs",
     name: str | None = None,
+    storage: str | None = None,
     quiet: bool = False,
 ) -> Results:
     """Search until the study holds `trials` finished trials. The same call resumes a search; more trials extend it.
@@ -100,7 +111,8 @@ def search(
     target: what the task regression or regression_sigma measures: names of numbers that the data gives, such as
         "theta_E,gamma". unit: of every target, or one for each with commas. log: measure log10 of them.
     objective: any metric of the task that has a direction, also with _d4_mean, _d4_worst or _d4_views (default: the
-        study's, or the task's with another task).
+        study's, or the task's with another task). "auc,macs" or "auc,parameters": search for the front of the two, the
+        best value at every cost.
     balance: none, weights or sampling, for classes of different size.
     warm_start: an earlier run, whose best configurations are tried first.
     group: a regular expression with one group, which names the object that an image shows, in its path below the
@@ -115,16 +127,22 @@ def search(
     images: number of simulated images. data_seed: draws other ones, test images included. image_size: side in pixels to
         which images are resized.
     epochs: of a full training; the lowest rung scales with it. max_parameters, max_macs: limits of a network.
+    max_seconds: limit of a full training; a trial that would take longer ends after its first epochs.
     seed: of networks, training and sampler. seeds: trainings per cell of a grid.
     finals: cost of the finals, as a share of the search's epochs; 0 for none (default 0.2; a grid has none).
     folds: parts of the training and validation images on which the finals validate in turn (default 0: on those of the
         split).
+    checkpoint: files of weights by the name of an existing network, or "name=FILE"; the study is then of
+        these networks.
     settings: other values of the study by name: {"space.width": (32, 64), "training.ema": (0.0,), "min_epochs": 6}.
     workers: trainings at once (default: one per CPU, or as many as the GPUs hold). gpus_per_trial: 0 to 1.
     time_limit: seconds after which the search stops and returns what it has found. trial_timeout: seconds without an
         epoch after which a trial fails and its worker is renewed (default: 20 times the slowest epoch, and 10 minutes
         at least).
+    logger: who else hears of every epoch: tensorboard, or the dotted name of your own module (`nas/loggers/`).
     runs, name: results go to the folder runs/name (default name: the study's).
+    storage: postgresql://user@host/database, to keep the study there instead of in the folder, which remembers the
+        address. The password comes from PGPASSWORD, ~/.pgpass or the address, and is not kept.
     quiet: show nothing.
 
     Raises UserError for mistakes of the caller, before any training; SearchFailed if the search cannot continue;
@@ -137,30 +155,48 @@ def search(
         studies.load(study), trials=trials, data=data, task=task, target=target, unit=unit, log=log,
         objective=objective, balance=balance, sampler=sampler, scheduler=scheduler, group=group, skip_bad=skip_bad,
         hdu=hdu, clip=clip, key=key, classes=classes, fit=fit, split=split, image_size=image_size, images=images,
-        data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs, seed=seed, seeds=seeds,
-        finals=finals, folds=folds, settings=settings,
+        data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs,
+        max_seconds=max_seconds, seed=seed, seeds=seeds, finals=finals, folds=folds, checkpoint=checkpoint,
+        settings=settings,
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
+    fetch(spec)
+    made = None if logger is None else loggers.create(logger, run.log, spec.name)
     display = Display(
-        trials=spec.trials, objective=spec.objective, maximize=spec.direction == "maximize",
+        trials=spec.trials, objective=spec.metric, maximize=spec.direction == "maximize",
         epochs=schedulers.of_study(spec).expected_epochs(spec.trials), quiet=quiet,
     )  # fmt: skip
+    told = loggers.Safely(made, display.say)
     busy = f"another search is running in {run.path}; wait for it, or give this one a --name"
-    with quiet_optuna(), explained(run.database), exclusive(run.lock, busy):
-        engine = prepare(spec, run, warm_start, display)
-        display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
-        try:
-            _conduct(engine, spec, run, resources, display, deadline, trial_timeout)
-        except Stopped as stop:
-            if stop.reason != TIME_IS_UP:
-                raise
-            display.say(f"{stop}; run the same command again to resume")
+    with quiet_optuna(), exclusive(run.lock, busy), closing(told):
+        place_study(run, storage, spec.name)
+        with explained(run.database), only_driver(run.database) as guard:
+            engine, dataset = prepare(spec, run, warm_start, display, told.epoch, guard)
+            record.write(run.reproduce, engine.ledger.study, resources.describe())
+            display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
+            try:
+                _conduct(engine, spec, run, dataset, resources, display, deadline, trial_timeout)
+            except Stopped as stop:
+                if stop.reason != TIME_IS_UP:
+                    raise
+                display.say(f"{stop}; run the same command again to resume")
     return load_results(run.path)
 
 
-def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, display: Display) -> Engine:
-    """Make the engine of a new or resumed search. UserError if the stored study or the data does not fit `spec`."""
+def prepare(
+    spec: StudySpec,
+    run: RunFolder,
+    warm_start: str | Path | None,
+    display: Display,
+    tell: Callable[[int, int, Mapping[str, float]], None] = lambda trial, epoch, metrics: None,
+    guard: Guard = lambda writer: None,
+) -> tuple[Engine, Dataset]:
+    """Make the engine of a new or resumed search, and open its images.
+
+    UserError if the stored study or the data does not fit `spec`. tell: hears of every epoch, as `Logger.epoch`.
+    guard: of `only_driver`.
+    """
     study = stored_study(run.database, spec)  # before loading images, which may take minutes
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
@@ -171,8 +207,12 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
         check_same_images(study, data, task)
     sample = partial(spec.sample, image_size=data.image_size)
     warm = warm_starts.begin(former, spec, sample)
-    ledger = open_ledger(run.database, spec, warm)
+    ledger = open_ledger(run.database, spec, warm, guard)
     ledger.study.set_user_attr(IMAGES, describe_images(data, task))
+    shape = {"channels": data.in_chans, "side": data.image_size, "outputs": task.num_outputs}
+    ledger.study.set_user_attr(SHAPE, shape)
+    scheduler = schedulers.of_study(spec)
+    notes = Notes(ledger, run, spec.metric, scheduler.rungs, shape, display.say)
     axis = preferred_axis(data.train)
     ledger.study.set_user_attr(AXIS, asdict(axis))
     ledger.study.set_user_attr(LIMIT, found := limit(spec.data, progress=not display.quiet))
@@ -180,19 +220,31 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
         if trial.state.is_finished():  # an earlier process may have died before removing them
             checkpoints.remove(run.checkpoints, trial.number)
 
+    def write() -> None:
+        from nas.report.page import write_report  # only now: plotly takes seconds to import
+
+        write_report(load_results(run.path), run.report)
+
+    renew = Renewal(write, display.say)
+
     def listen(event: Event) -> None:
         if event.kind in ("complete", "pruned", "failed", "final"):
             checkpoints.remove(run.checkpoints, event.trial)
+        notes(event)
         display(event)
+        if event.kind == "epoch":
+            tell(event.trial, event.epoch, event.metrics)
+            renew()
 
     engine = Engine(
         ledger,
-        schedulers.of_study(spec),
+        scheduler,
         sample=sample,
         record=Configuration.to_dict,
         trials=spec.trials,
         first=warm.first if warm else spec.first,
-        objective=spec.objective,
+        objective=spec.metric,
+        max_seconds=spec.max_seconds,
         admit=admission(spec, data),
         checkpoint=partial(checkpoints.newest, run.checkpoints),
         listen=listen,
@@ -201,21 +253,22 @@ def prepare(spec: StudySpec, run: RunFolder, warm_start: str | Path | None, disp
     display.say(f"data   {data.describe()}")
     if found:
         display.say(f"limit  {found}")
-    display.say(f"study  {run.database}: {engine.finished} of {spec.trials} trials finished")
+    display.say(f"study  {place(run.database)}: {engine.finished} of {spec.trials} trials finished")
     if not display.quiet:
         trees = shortcut("statistics", data) if len(data.classes) > 1 else None
         display.say(f"audit  {audit_line(axis, trees)}")
-    if axis.found and (advice := advice_on_axis(spec.objective)):
+    if axis.found and (advice := advice_on_axis(spec.metric)):
         display.say(f"axis   {advice}")
     if warm:
         display.say(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
-    return engine
+    return engine, data
 
 
 def _conduct(
     engine: Engine,
     spec: StudySpec,
     run: RunFolder,
+    data: Dataset,
     resources: Resources,
     display: Display,
     deadline: float | None,
@@ -230,19 +283,24 @@ def _conduct(
     problem = Problem(
         data=source_to_dict(spec.data),
         task=spec.task,
-        objective=spec.objective,
+        objective=spec.metric,
         device=resources.device,
         threads=resources.threads,
         gpus=resources.gpus,
         import_path=import_path(),
         checkpoints=str(run.checkpoints.absolute()),
+        images=cached_in(data),
     )
+    files = spec.space.checkpoints.values() if isinstance(spec.space, BackboneSpace) else ()
+    home = Home.of(run.lock, data, files) if attached() else None
     work = Search(engine, finals, spec.folds, partial(checkpoints.newest, run.checkpoints))
     killed = False
     display.say("starting Ray ...")
     try:
         with display:
-            work_through(work, partial(run_trial, problem=problem), resources, deadline=deadline, patience=patience)
+            work_through(
+                work, partial(run_trial, problem=problem), resources, home=home, deadline=deadline, patience=patience
+            )
     except KeyboardInterrupt as interrupt:
         stop = interrupt if isinstance(interrupt, Stopped) else Stopped("stopped", CODES[signal.SIGINT])
         killed = stop.code == CODES[signal.SIGTERM]  # SIGKILL may follow before a report could be finished
@@ -287,6 +345,8 @@ class Search:
         return job if self.finals is None else self.finals.next()
 
     def report(self, job: Job, item: Epoch) -> bool:
+        if item.answers is not None:
+            self.engine.listen(Event("answered", job.trial, item.number, answers=item.answers))
         if self.finals is not None:
             return self.finals.report(job.trial, item.number, item.metrics, saved=item.saved)
         return self.engine.report(job.trial, item.number, item.metrics, saved=item.saved) is Decision.CONTINUE
@@ -297,5 +357,5 @@ class Search:
     def fail(self, job: Job, reason: str) -> None:
         (self.finals or self.engine).fail(job.trial, reason)
 
-    def lost(self, job: Job, reason: str, memory: bool) -> None:
+    def lost(self, job: Job, reason: str, memory: bool | None) -> None:
         (self.finals or self.engine).lost(job.trial, reason, memory=memory)

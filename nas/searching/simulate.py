@@ -45,10 +45,11 @@ def simulate(
             return
         now, _, job, epoch = heapq.heappop(clock)
         value = float(curve(job.config)[epoch - 1])
-        decision = engine.report(job.trial, epoch, {engine.objective: value})
+        seconds = seconds_per_epoch(job.config)
+        decision = engine.report(job.trial, epoch, {engine.objective: value, "seconds": seconds})
         yield Step(now, job.trial, epoch, value)
         if decision is Decision.CONTINUE:
-            heapq.heappush(clock, (now + seconds_per_epoch(job.config), tick, job, epoch + 1))
+            heapq.heappush(clock, (now + seconds, tick, job, epoch + 1))
             tick += 1
         else:
             idle += 1

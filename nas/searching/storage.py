@@ -1,75 +1,86 @@
-"""Optuna's SQLite storage with fewer database queries.
-
-Optuna makes an object of each row. Before it writes a parameter, attribute or value, it looks up the trial, and for a
-parameter also its former uses. That is most of the cost of recording a trial. The search is the only writer of its
-study, and its ledger knows its trials, so here each call is one transaction with one statement per table. Nothing is
-looked up first, so writing to an ended or unknown trial is not refused. What is written is the same, and any Optuna
-can read it.
-"""
+"""Opens the database of a study, a file of SQLite or one on a PostgreSQL server, to write or only to read it."""
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import sqlite3
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import optuna
 import sqlalchemy.event
 import sqlalchemy.exc
-from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import URL, Connection, UniqueConstraint, bindparam, func, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy import URL
 
 from nas.errors import SearchFailed, UserError
-from nas.searching.optuna_private import models
+from nas.searching import server
+from nas.searching.reading import ReadingStorage
+from nas.searching.writing import StudyStorage, first_line
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Row = Mapping[str, Any]
-TRIALS: Any = models.TrialModel.__table__
-PAST = TRIALS.alias()
-# Statements are built once, so that they are compiled once. A trial's number counts the study's earlier trials.
-NEW_TRIAL = insert(TRIALS).values(
-    number=select(func.count()).select_from(PAST).where(PAST.c.study_id == bindparam("study")).scalar_subquery()
-)
-AT_ONCE, PATIENCE = 10.0, 600.0  # seconds to wait for another program's lock: in SQLite, which hears no signal; in all
+AT_ONCE = 10.0  # seconds to wait for another program's lock in SQLite, which hears no signal
 STUDY_TABLES = {"studies", "trials", "trial_params", "trial_values", "alembic_version"}
 REMEDIES = {
     "locked": "another program holds a lock on it (a browser of databases, a backup); close it",
     "full": "make room on its disk",
+    "No space left": "make room on its server's disk",
     "readonly": "make it writable",
+    "server": "see that its server runs and can be reached",
 }
-END_TRIAL = update(TRIALS).where(TRIALS.c.trial_id == bindparam("trial"), TRIALS.c.state == TrialState.RUNNING)
+NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse.")
+"""Prefixes of the names of network file systems."""
 
 
-def open_storage(path: Path) -> RDBStorage:
-    """Open the SQLite storage at `path`, or create it. It waits minutes to write while another program holds a lock.
+def open_storage(path: Path) -> StudyStorage:
+    """Open the storage at `path`, or create it. It waits minutes to write while another program holds a lock.
 
-    It does not flush every write to the disk. A write-ahead log with synchronous=NORMAL survives a killed process; a
-    power cut loses at most the last moments.
+    SQLite does not flush every write to the disk. A write-ahead log with synchronous=NORMAL survives a killed process;
+    a power cut loses at most the last moments. The log needs memory that all readers share, so on a network file
+    system there is a rollback journal instead. UserError if a server cannot be reached.
     """
+    if server.is_remote(path):
+        address = server.recall(path)[0]
+        return server.answering(address, lambda: StudyStorage(server.driver_url(address), server.OPTIONS))
+    shared = _shared(path.absolute().parent)
     storage = StudyStorage(_url(str(path)), engine_kwargs={"connect_args": {"timeout": AT_ONCE}})
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA journal_mode={'DELETE' if shared else 'WAL'}")
+        connection.execute(f"PRAGMA synchronous={'FULL' if shared else 'NORMAL'}")
 
     storage.engine.dispose()  # the constructor has connected without the pragmas; connect again
     return storage
+
+
+@cache
+def _shared(folder: Path) -> bool:
+    """Whether the folder is on a network file system, which is said once."""
+    kind = file_system(folder)
+    if found := kind.startswith(NETWORK):
+        print(
+            f"{folder} is on a network file system ({kind}): its study is written with a rollback journal, and more "
+            "slowly; read it on this machine only, or give --storage postgresql://...",
+            file=sys.stderr,
+        )
+    return found
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system that holds the folder, as Linux names it; empty if unknown."""
+    place, found = folder.resolve(), [(Path("/"), "")]
+    for line in mounts.read_text().splitlines() if mounts.exists() else ():
+        _, mounted, kind, *_ = line.split(" ")
+        mount = Path(re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), mounted))  # \040 is a space
+        if place.is_relative_to(mount):
+            found.append((mount, kind))
+    return max(reversed(found), key=lambda each: len(each[0].parts))[1]  # the last of those at the same place
 
 
 @contextmanager
@@ -89,11 +100,43 @@ def _url(database: str, **query: str) -> str:
     return URL.create("sqlite", database=database, query=query).render_as_string()
 
 
-def open_reading(path: Path) -> tuple[RDBStorage, list[str]]:
+def place(path: Path) -> str:
+    """Where the study is, for messages: the file itself, or the address in it."""
+    return server.recall(path)[0] if server.is_remote(path) else str(path)
+
+
+def open_reading(path: Path) -> tuple[ReadingStorage, list[str]]:
     """Return the storage in the file `path`, which is only read, and the names of its studies.
 
     UserError if it is no study database: nothing is written to the files of other programs.
     """
+    if not server.is_remote(path):
+        return _read_file(path)
+    address, _ = server.recall(path)
+    if not holds_studies(path):
+        raise UserError(f"{address} holds no study yet; search first (python -m nas.run), or name another database")
+    return server.answering(address, lambda: _read_server(address))
+
+
+def holds_studies(path: Path) -> bool:
+    """Whether there is a file, or the server's database has the tables of studies. UserError if it does not answer."""
+    if not server.is_remote(path):
+        return path.exists()
+    address, _ = server.recall(path)
+
+    def tables() -> list[str]:
+        with closing(server.connected(address).connect()) as connection:
+            return sqlalchemy.inspect(connection).get_table_names()
+
+    return set(server.answering(address, tables)) >= STUDY_TABLES
+
+
+def _read_server(address: str) -> tuple[ReadingStorage, list[str]]:
+    storage = ReadingStorage(server.driver_url(address), server.OPTIONS, skip_table_creation=True)
+    return storage, storage.study_names()
+
+
+def _read_file(path: Path) -> tuple[ReadingStorage, list[str]]:
     wanted = path.absolute()
     for how in ({"mode": "ro"}, {"mode": "ro", "immutable": "1"}):  # a log on a read-only disk can only be left out
         address = f"file:{quote(str(wanted))}?{urlencode(how)}"
@@ -111,12 +154,12 @@ def open_reading(path: Path) -> tuple[RDBStorage, list[str]]:
         raise UserError(f"{path} is a database of something else; move it away or name another file")
     url = _url(f"file:{quote(str(wanted))}", uri="true", **how)
     try:
-        storage = RDBStorage(url, {"connect_args": {"timeout": AT_ONCE}}, skip_table_creation=True)
-        return storage, optuna.get_all_study_names(storage)
+        storage = ReadingStorage(url, {"connect_args": {"timeout": AT_ONCE}}, skip_table_creation=True)
+        return storage, storage.study_names()
     except RuntimeError as error:  # of another version of Optuna
         raise UserError(f"{path}: {error}".replace("$STORAGE_URL", _url(str(path)))) from error
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError) as error:
-        raise UserError(f"{path} is damaged ({_first_line(error)}); restore a copy, or move it away") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}); restore a copy, or move it away") from error
 
 
 @contextmanager
@@ -125,152 +168,24 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.DatabaseError, StorageInternalError) as error:
-        reason = _first_line(error)
+        reason = first_line(error)
         remedy = next((what for word, what in REMEDIES.items() if word in reason), "look at its disk and permissions")
-        raise SearchFailed(f"cannot write to {path} ({reason}): {remedy}, then run the same command again") from error
-
-
-def _first_line(error: BaseException) -> str:
-    """What SQLite said, without the statement and the layers around."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise SearchFailed(
+            f"cannot write to {place(path)} ({reason}): {remedy}, then run the same command again"
+        ) from error
 
 
 def only_study(path: Path) -> optuna.Study:
-    """Return the one study in the database at `path`, for reading. UserError if there is none, or more than one."""
-    storage, names = open_reading(path)
-    if len(names) != 1:
-        raise UserError(f"{path} holds the studies {', '.join(names) or '(none)'}; expected exactly one")
-    return optuna.load_study(study_name=names[0], storage=storage)
+    """Return the one study in the database at `path`, for reading. UserError if there is none, or more than one.
 
-
-def _patient(write: Callable[P, R]) -> Callable[P, R]:
-    """Repeat a transaction while another program holds a lock. The workers train their epochs to the end meanwhile."""
-
-    @wraps(write)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        begin, said = time.monotonic(), False
-        while True:
-            try:
-                return write(*args, **kwargs)
-            except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
-                if "locked" not in _first_line(error) or time.monotonic() - begin >= PATIENCE:
-                    raise
-                if not said:
-                    print(f"the study is locked by another program; waiting {PATIENCE:.0f} s for it", file=sys.stderr)
-                    said = True
-
-    return call
-
-
-class StudyStorage(RDBStorage):
-    """Replaces the five calls that record a search's trials; those that describe its study are Optuna's, but patient.
-
-    All others, and other ways to create a trial, are Optuna's.
+    On a server, it is the one that `path` names; others may be beside it.
     """
-
-    @_patient
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        return super().create_new_study(directions, study_name)
-
-    @_patient
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        super().set_study_user_attr(study_id, key, value)
-
-    @_patient
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        super().set_study_system_attr(study_id, key, value)
-
-    @_patient
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if template_trial is None:
-            return super().create_new_trial(study_id)
-        row = {
-            "study": study_id,
-            "study_id": study_id,
-            "state": template_trial.state,
-            "datetime_start": _utc(template_trial.datetime_start),
-            "datetime_complete": _utc(template_trial.datetime_complete),
-        }
-        with self.engine.begin() as connection:
-            trial_id: int = connection.execute(NEW_TRIAL, row).lastrowid
-            _write(connection, models.TrialValueModel, trial_id, _values(template_trial.values))
-            _write(connection, models.TrialParamModel, trial_id, _params(template_trial))
-            _write(connection, models.TrialUserAttributeModel, trial_id, _attributes(template_trial.user_attrs))
-            _write(connection, models.TrialSystemAttributeModel, trial_id, _attributes(template_trial.system_attrs))
-            _write(connection, models.TrialIntermediateValueModel, trial_id, _steps(template_trial.intermediate_values))
-        return trial_id
-
-    @_patient
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        with self.engine.begin() as connection:
-            _write(connection, models.TrialIntermediateValueModel, trial_id, _steps({step: intermediate_value}))
-
-    @_patient
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self.engine.begin() as connection:
-            _write(connection, models.TrialUserAttributeModel, trial_id, _attributes({key: value}))
-
-    @_patient
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self.engine.begin() as connection:
-            _write(connection, models.TrialSystemAttributeModel, trial_id, _attributes({key: value}))
-
-    @_patient
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        if state.is_finished():
-            with self.engine.begin() as connection:
-                row = {"trial": trial_id, "state": state, "datetime_complete": _utc(datetime.now())}
-                if connection.execute(END_TRIAL, row).rowcount:
-                    _write(connection, models.TrialValueModel, trial_id, _values(values))
-                    return True
-        return super().set_trial_state_values(trial_id, state, values)  # raises if no such trial is running
-
-
-@cache
-def _upsert(model: Any) -> Insert:
-    """Build the statement that inserts a row of a trial, or replaces the table's row for the same trial and key."""
-    table = model.__table__
-    (unique,) = (each.columns for each in table.constraints if isinstance(each, UniqueConstraint))
-    statement = insert(table)
-    replaced = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key and c.name not in unique}
-    return statement.on_conflict_do_update(index_elements=list(unique), set_=replaced)
-
-
-def _write(connection: Connection, model: Any, trial_id: int, rows: list[Row]) -> None:
-    if rows:
-        connection.execute(_upsert(model), [{"trial_id": trial_id, **row} for row in rows])
-
-
-def _params(trial: FrozenTrial) -> list[Row]:
-    return [
-        {
-            "param_name": name,
-            "param_value": trial.distributions[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(trial.distributions[name]),
-        }
-        for name, value in trial.params.items()
-    ]
-
-
-def _attributes(attributes: Mapping[str, Any]) -> list[Row]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-
-
-def _values(values: Sequence[float] | None) -> list[Row]:
-    stored = map(models.TrialValueModel.value_to_stored_repr, values or ())
-    return [{"objective": i, "value": value, "value_type": kind} for i, (value, kind) in enumerate(stored)]
-
-
-def _steps(values: Mapping[int, float]) -> list[Row]:
-    rows: list[Row] = []
-    for step, given in values.items():
-        value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(given)
-        rows.append({"step": step, "intermediate_value": value, "intermediate_value_type": kind})
-    return rows
-
-
-def _utc(local: datetime | None) -> datetime | None:
-    """Return a time as Optuna stores it: in UTC, but without a time zone."""
-    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
+    storage, names = open_reading(path)
+    if server.is_remote(path):
+        _, asked = server.recall(path)
+        if asked not in names:
+            raise UserError(f"{place(path)} has no study {asked!r}; it has {', '.join(names) or 'none'}")
+        names = [asked]
+    if len(names) != 1:
+        raise UserError(f"{place(path)} holds the studies {', '.join(names) or '(none)'}; expected exactly one")
+    return optuna.load_study(study_name=names[0], storage=storage)

@@ -6,13 +6,13 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import RDBStorage
 
 from nas import samplers, schedulers
 from nas.errors import UserError
@@ -20,9 +20,12 @@ from nas.files import whole_file
 from nas.results import IMAGES, WARM_START
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
-from nas.searching.storage import open_reading, open_storage
+from nas.searching.reading import ReadingStorage
+from nas.searching.server import Guard, is_remote
+from nas.searching.storage import holds_studies, open_reading, open_storage, place
 from nas.searching.warm_start import WarmStart
-from search_space import cost, from_dict
+from nas.searching.writing import StudyStorage
+from search_space import BackboneSpace, cost, from_dict
 from search_space.bounds import values
 from studies import StudySpec
 from trainers import metrics, tasks
@@ -43,14 +46,21 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
     defaults = describe(StudySpec(name="-", question=""))
     data = source_to_dict(source_from_dict(record["data"])) if "data" in record else defaults["data"]
     training = {**defaults["training"], **record.get("training", {})}
-    return {**defaults, **record, "training": training, "data": json.loads(json.dumps(data))}
+    space = record.get("space", defaults["space"])
+    if "stages" in space:
+        space = {**defaults["space"], **space}
+    elif "checkpoints" in space:
+        space = {**json.loads(json.dumps(asdict(BackboneSpace()))), **space}
+    return {**defaults, **record, "space": space, "training": training, "data": json.loads(json.dumps(data))}
 
 
 def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
     """The study that `spec` describes in the database at `path`; None if there is none. UserError if it differs."""
-    if not path.exists():
+    if not holds_studies(path):
         return None
     storage, names = open_reading(path)
+    if is_remote(path):
+        names = [name for name in names if name == spec.name and _described(storage, name)]
     if not names:
         return None
     if spec.name not in names:
@@ -60,39 +70,61 @@ def stored_study(path: Path, spec: StudySpec) -> optuna.Study | None:
     if differing := sorted(key for key in {*described, *before} if described.get(key) != before.get(key)):
         key = differing[0]
         raise UserError(
-            f"{path} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
-            f"{described.get(key)!r}); resume with the same, or give this search a --name of its own"
+            f"{place(path)} was searched with other {', '.join(differing)} ({key} was {before.get(key)!r}, is now "
+            f"{described.get(key)!r}); resume with the same, or {_elsewhere(path)}"
         )
     return study
 
 
-def open_ledger(path: Path, spec: StudySpec, warm: WarmStart | None = None) -> Ledger:
-    """Open the study in the database at `path`, or create it. UserError if it is not the one that `spec` describes."""
+def _elsewhere(path: Path) -> str:
+    """How a search gets a study of its own. On a server, a study has the name of its spec."""
+    if is_remote(path):
+        return "give this search a database of its own (--storage), or copy the study to a file with another name"
+    return "give this search a --name of its own"
+
+
+def _described(storage: ReadingStorage, name: str) -> bool:
+    """Whether a study on a server is more than its name: a search may have been killed just after making that."""
+    number = storage.get_study_id_from_name(name)
+    return "spec" in storage.get_study_user_attrs(number) or storage.get_n_trials(number) > 0
+
+
+def open_ledger(
+    path: Path, spec: StudySpec, warm: WarmStart | None = None, guard: Guard = lambda writer: None
+) -> Ledger:
+    """Open the study in the database at `path`, or create it. UserError if it is not the one that `spec` describes.
+
+    guard: of `only_driver`.
+    """
     if not path.exists():  # made beside its place: half a database could be neither resumed nor begun anew
         with whole_file(path) as scratch:
             begun = open_storage(scratch)
-            _ledger(begun, spec, warm, known=0)
+            _ledger(begun, spec, warm)
             begun.remove_session()
             begun.engine.dispose()
-    study = stored_study(path, spec)
-    return _ledger(open_storage(path), spec, warm, known=len(study.get_trials(deepcopy=False)) if study else 0)
+    stored_study(path, spec)  # to refuse another
+    storage = open_storage(path)
+    guard(storage.engine)
+    return _ledger(storage, spec, warm)
 
 
-def _ledger(storage: RDBStorage, spec: StudySpec, warm: WarmStart | None, known: int) -> Ledger:
+def _ledger(storage: StudyStorage, spec: StudySpec, warm: WarmStart | None) -> Ledger:
+    begun = spec.name in storage.study_names()
+    known = storage.get_n_trials(storage.get_study_id_from_name(spec.name)) if begun else 0
     sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
-    ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler)
+    ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler, cost=spec.cost)
     origin = {WARM_START: warm.to_dict()} if warm else {}
     more = {"question": spec.question, "baselines": spec.baselines}
     for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        ledger.study.set_metric_names([spec.objective])  # the titles of the dashboard's axes
+        ledger.study.set_metric_names(spec.objective.split(","))  # the titles of the dashboard's axes
     return ledger
 
 
 def describe_images(data: Dataset, task: tasks.Task) -> dict[str, Any]:
-    """Classes, counts, and a hash of the labels, the task's numbers and some images.
+    """Classes, the number of images that the task uses, and a hash of labels, the task's numbers and some images.
 
     They change when other images take the same place, or the numbers to be measured are corrected.
     """
@@ -102,7 +134,7 @@ def describe_images(data: Dataset, task: tasks.Task) -> dict[str, Any]:
         if not task.classifies:
             digest.update(task.targets(task.select(split)).cpu().numpy().tobytes())
         digest.update(split.images[:: max(len(split) // SAMPLED, 1)].numpy().tobytes())
-    counts = [len(split) for split in (data.train, data.val, data.test)]
+    counts = [len(task.select(split)) for split in (data.train, data.val, data.test)]
     return {"classes": list(data.classes), "counts": counts, "digest": digest.hexdigest()[:20]}
 
 
@@ -118,7 +150,9 @@ def check_same_images(study: optuna.Study, data: Dataset, task: tasks.Task) -> N
 def other_images(before: Mapping[str, Any] | None, data: Dataset, task: tasks.Task) -> str:
     """How `data` differs from the images that a study recorded; empty if it does not, or nothing was recorded."""
     now = describe_images(data, task)
-    return "" if before in (None, now) else f"there were {_in_words(before)}, now there are {_in_words(now)}"
+    if before is None or all(before[name] == now[name] for name in ("classes", "digest")):  # counts follow from these
+        return ""
+    return f"there were {_in_words(before)}, now there are {_in_words(now)}"
 
 
 def _in_words(images: Mapping[str, Any]) -> str:
@@ -128,9 +162,9 @@ def _in_words(images: Mapping[str, Any]) -> str:
 
 def task_of(spec: StudySpec, data: Dataset) -> tasks.Task:
     """The study's task on the data. UserError unless the data fits it and it has the study's objective."""
-    task = task_with(spec.objective, spec.task, data)
-    if (sensible := metrics.direction(spec.objective, task)) != spec.direction:
-        raise UserError(f"the study would {spec.direction} {spec.objective}; expected to {sensible} it")
+    task = task_with(spec.metric, spec.task, data)
+    if (sensible := metrics.direction(spec.metric, task)) != spec.direction:
+        raise UserError(f"the study would {spec.direction} {spec.metric}; expected to {sensible} it")
     if not task.classifies and values(spec.training.balance) != ("none",):
         raise UserError(f"task {str(spec.task)!r} has no classes to balance; expected balance none")
     return task

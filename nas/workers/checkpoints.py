@@ -6,12 +6,13 @@ of an epoch that the study has not recorded. They are removed when the trial end
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from nas.workers import far
 
 EVERY = 180.0  # seconds of training that a crash may cost
 SHARE = 0.01  # of the time that saving may take
@@ -20,12 +21,14 @@ SHARE = 0.01  # of the time that saving may take
 class Clock:
     """Says when the next checkpoint is due."""
 
+    now = False  # one is asked for at the end of this epoch, by whoever trains in this process
+
     def __init__(self) -> None:
         self._next = time.monotonic() + EVERY
 
     @property
     def due(self) -> bool:
-        return time.monotonic() >= self._next
+        return Clock.now or time.monotonic() >= self._next
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -33,6 +36,7 @@ class Clock:
         yield
         end = time.monotonic()
         self._next = end + max(EVERY, (end - begin) / SHARE)
+        Clock.now = False
 
 
 def epochs_of(folder: Path, number: int) -> list[int]:
@@ -41,18 +45,19 @@ def epochs_of(folder: Path, number: int) -> list[int]:
 
 def newest(folder: Path, number: int, at_most: int) -> int:
     """The epoch, at most `at_most`, from which trial `number` can resume; 0 if nothing is kept."""
-    return max((epoch for epoch in epochs_of(folder, number) if epoch <= at_most), default=0)
+    return max((epoch for epoch in far.done(epochs_of, folder, number) if epoch <= at_most), default=0)
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
     """Save `state`, which has its "epoch", and keep the one before it."""
     import torch
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{number}-{state['epoch']}.pt"
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    torch.save(dict(state), unfinished)
-    os.replace(unfinished, path)
+    with far.written(folder / f"{number}-{state['epoch']}.pt") as file:
+        torch.save(dict(state), file)
+    far.done(_keep_two, folder, number)
+
+
+def _keep_two(folder: Path, number: int) -> None:
     for epoch in epochs_of(folder, number)[:-2]:
         (folder / f"{number}-{epoch}.pt").unlink()
 
@@ -60,7 +65,7 @@ def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
 def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
     import torch
 
-    return torch.load(folder / f"{number}-{epoch}.pt", map_location="cpu", weights_only=True)
+    return torch.load(far.opened(folder / f"{number}-{epoch}.pt"), map_location="cpu", weights_only=True)
 
 
 def remove(folder: Path, number: int) -> None:

@@ -22,10 +22,13 @@ SWITCHES = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_worker_niceness": "0",  # Ray adds 15, so that beside any other work a search would starve
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a worker that dies is a line of ours, not a page of Ray's
+    "TUNE_MAX_PENDING_TRIALS_PG": "4096",  # workers start together; with a searcher of one's own, one after the other
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Ray's own snapshots are never read
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours stops the work
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",  # a worker in the middle of a long epoch is not waited for
 }
+ALIVE = 0  # the state of a node, by Ray's own number
+
 for name, value in SWITCHES.items():
     os.environ.setdefault(name, value)
 
@@ -74,13 +77,29 @@ def address_of(ray: Any, address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def nodes_at(ray: Any, host: str, port: int, seconds: float) -> list[tuple[str, dict[str, float]]]:
+    """The IP address of each living node of a cluster, and what it gives to Ray. This process need not be connected.
+
+    AuthenticationError if the cluster asks for another token.
+    """
+    ray._raylet.AuthenticationTokenLoader.instance().has_token()  # raises, where the client would end the process
+    client = ray._raylet.GcsClient(address=f"{host}:{port}")
+    found = client.get_all_node_info(timeout=seconds).values()
+    return [(node.node_manager_address, dict(node.resources_total)) for node in found if node.state == ALIVE]
+
+
+def leaving_nodes(ray: Any) -> set[str]:
+    """The nodes that have announced their end (`ray drain-node`, KubeRay, a cloud's notice), by Ray's name."""
+    return set(ray._private.state.state.get_draining_nodes())
+
+
 def dead_server(ray: Any) -> str:
-    """The name of a server of the Ray that this process has started which has died; empty if all are alive."""
+    """The server of the Ray that this process has started which has died, in words; empty if all are alive."""
     node = ray._private.worker._global_node
     for name in ("gcs_server", "raylet"):
         for started in node.all_processes.get(name, ()) if node is not None else ():
             if started.process.poll() is not None:
-                return name
+                return f"its {name} process"
     return ""
 
 

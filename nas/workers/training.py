@@ -8,15 +8,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from nas.workers import far
 from search_space import build_model
 from studies import Configuration
 from trainers import tasks
-from trainers.data import Dataset, load, source_from_dict
+from trainers.data import Dataset, load, opened, source_from_dict
 from trainers.data.folds import fold
 from trainers.tasks import Named, Task
 
@@ -33,6 +35,7 @@ class Problem:
     gpus: float = 0.0  # share of a GPU per training
     import_path: tuple[str, ...] = ()  # folders of the user's own modules
     checkpoints: str = ""  # folder
+    images: str = ""  # the folder of the data set in the driver's cache; empty: found, or made, from `data`
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,17 @@ def import_path() -> tuple[str, ...]:
     return tuple(os.path.abspath(folder) for folder in sys.path)
 
 
+def cached_in(data: Dataset) -> str:
+    """The folder of a data set in the cache of this process; empty if it is not kept there."""
+    return "" if data.folder is None else str(data.folder.absolute())
+
+
 def open_problem(problem: Problem) -> tuple[Dataset, Task]:
     """Set up the data and the task in this process."""
     sys.path += [folder for folder in problem.import_path if folder not in sys.path]
     torch.set_num_threads(problem.threads)
-    data = resident(json.dumps(problem.data, sort_keys=True), problem.device, problem.gpus)
+    folder = str(far.found(Path(problem.images))) if problem.images else ""
+    data = resident(json.dumps(problem.data, sort_keys=True), folder, problem.device, problem.gpus)
     return data, tasks.create(problem.task, data)
 
 
@@ -71,13 +80,16 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
 
 
 @functools.lru_cache(maxsize=2)
-def resident(source: str, device: str, gpus: float = 1.0) -> Dataset:
-    """Open the data set of a source in JSON once per worker, and copy it once to a GPU with room for it.
+def resident(source: str, folder: str, device: str, gpus: float = 1.0) -> Dataset:
+    """Open the data set of a source in JSON, in this folder if there is one, once per worker.
+
+    It is copied once to a GPU with room for it.
 
     `gpus` is the worker's share of its GPU. The copy takes at most half of that share, even if more is free now: other
     workers will need as much, and each needs the rest for its networks.
     """
-    data = load(source_from_dict(json.loads(source)), progress=False)
+    given = source_from_dict(json.loads(source))
+    data = opened(given, Path(folder)) if folder else load(given, progress=False)
     if torch.device(device).type != "cuda":
         return data
     share = min(gpus, 1.0) or 1.0

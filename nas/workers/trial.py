@@ -11,6 +11,7 @@ import torch
 
 from nas.searching.engine import Epoch, Job
 from nas.workers import checkpoints
+from nas.workers.answers import answers
 from nas.workers.training import Problem, set_up
 from trainers.fit import fit
 
@@ -34,7 +35,8 @@ def run_trial(job: Job, problem: Problem) -> Iterator[Epoch]:
         if saved:
             with clock.saving():
                 checkpoints.save(folder, job.trial, epoch.state())
-        yield Epoch(epoch.number, {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}, saved)
+        full = answers(training, training.model) if epoch.number == config.training.epochs else None
+        yield Epoch(epoch.number, {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}, saved, full)
         if epoch.number == job.stop:
             return
 

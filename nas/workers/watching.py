@@ -21,7 +21,7 @@ def watched(dead: Callable[[], str], stop: Stop) -> Iterator[None]:
     def watch() -> None:
         while not over.wait(EVERY):
             if name := dead():
-                stop.ask(f"stopped: Ray has lost its {name} process", 1)
+                stop.ask(f"stopped: Ray has lost {name}", 1)
                 if not over.wait(GRACE):
                     os.write(2, f"{stop.reason}; run the same command again to resume\n".encode())
                     os._exit(stop.code)

@@ -15,21 +15,26 @@ from enum import StrEnum
 from typing import Any
 
 from nas.workers import ray_private  # noqa: F401  before Ray
-from nas.workers.failures import describe_failure, lost_device
+from nas.workers.checkpoints import Clock
+from nas.workers.failures import crowded_out, describe_failure, lost_device
+from nas.workers.greeting import Home, greet
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
 
-CONTINUE, RELEASE, LEAVE = "continue", "release", "leave"  # the orders besides a new job
+# The orders besides a new job; SAVE: continue, with a checkpoint after the next epoch.
+CONTINUE, SAVE, RELEASE, LEAVE = "continue", "save", "release", "leave"
 
 
 class Kind(StrEnum):
     """The kinds of answer."""
 
     READY = "ready"  # the worker has started
+    REFUSED = "refused"  # it has started where it cannot work
     ITEM = "item"  # its job has yielded an item
     END = "end"  # its job has yielded everything
     FAILED = "failed"  # its job raised an exception
+    CROWDED = "crowded"  # its job had no room on the GPU, of which others hold more than their share
     BROKEN = "broken"  # its job raised an exception, and its process can no longer be used
     LEFT = "left"  # it was dismissed
 
@@ -66,12 +71,22 @@ class Mailbox:
         return self.slots[address, number]
 
 
+@ray.remote(num_cpus=0)
+class Hands:
+    """Does on the driver's machine what workers elsewhere ask for (`nas.workers.far`)."""
+
+    def do(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
 class Worker(tune.Trainable):
     """Takes one order and gives one answer per step."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.mailbox = config["mailbox"]
         self.run: Callable[[Any], Iterator[Any]] = config["run"]
+        self.home: Home | None = config["home"]
+        self.hands = config["hands"]
         self.address = uuid.uuid4().hex
         self.taken = 0
         self._ask()  # ahead of time: the next order arrives while the last item is being handled
@@ -83,7 +98,11 @@ class Worker(tune.Trainable):
             raise RuntimeError("the device context is lost; Ray will renew the process")
         if not self.greeted:
             self.greeted = True
-            return {"kind": Kind.READY, "address": self.address}
+            reason = "" if self.home is None else greet(self.home, self._on_driver)
+            place = {"address": self.address, "node": ray.get_runtime_context().get_node_id()}
+            if reason:
+                return {"kind": Kind.REFUSED, "reason": f"{ray.util.get_node_ip_address()}: {reason}", **place}
+            return {"kind": Kind.READY, **place}
         order, seconds = self._take()
         while order == RELEASE:
             self._release()
@@ -94,20 +113,26 @@ class Worker(tune.Trainable):
         # A thread of C ends the process if it hangs, even in code that never gives Python a turn.
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
         try:
-            if order != CONTINUE:
+            Clock.now = order == SAVE
+            if order not in (CONTINUE, SAVE):
                 self._release()
                 self.items = iter(self.run(order))
             assert self.items is not None
-            return {"kind": Kind.ITEM, "item": Item(next(self.items))}
+            item = Item(next(self.items))
+            return {"kind": Kind.ITEM, "item": item, "saved": order == SAVE and not Clock.now}
         except StopIteration:
             self._release()
             return {"kind": Kind.END}
         except Exception as error:
             self._release()
             self.broken = lost_device(error)
-            return {"kind": Kind.BROKEN if self.broken else Kind.FAILED, "reason": describe_failure(error)}
+            kind = Kind.BROKEN if self.broken else Kind.CROWDED if crowded_out(error) else Kind.FAILED
+            return {"kind": kind, "reason": describe_failure(error)}
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def _on_driver(self, function: Callable[..., Any], *args: Any) -> Any:
+        return ray.get(self.hands.do.remote(function, *args))
 
     def _take(self) -> tuple[Any, float]:
         """The next order, and the seconds within which it must be answered."""

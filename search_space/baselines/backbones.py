@@ -19,14 +19,29 @@ from search_space.errors import ArchitectureError
 
 
 class BackboneNet(nn.Module):
-    """(B, in_chans, S, S) -> (B, num_outputs); images too small for the network are padded with zeros."""
+    """(B, in_chans, S, S) -> (B, num_outputs); images too small for the network are padded with zeros.
 
-    def __init__(self, net: nn.Module, in_chans: int, image_size: int, net_size: int) -> None:
+    `frozen` is the share of its layers, from the image on and without the last, that training leaves as they are.
+    """
+
+    def __init__(self, net: nn.Module, in_chans: int, image_size: int, net_size: int, frozen: float = 0.0) -> None:
         super().__init__()
         self.net = net
+        body = layers(net)
+        self.frozen = body[: round(frozen * len(body))]
+        for layer in self.frozen:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(False)
         self.input_shape = (in_chans, image_size, image_size)
         missing = net_size - image_size
         self.pad = (missing // 2, missing - missing // 2) * 2
+
+    def train(self, mode: bool = True) -> BackboneNet:
+        """As usual, but frozen layers stay in evaluation: batch norms keep their statistics, too."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.training = False
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.input_shape:
@@ -48,12 +63,7 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
         raise ArchitectureError(
             f"checkpoint {checkpoint!r} is not a file: give the path of a .safetensors or .pth file"
         )
-    if not is_known(name):
-        close = difflib.get_close_matches(name, ["alexnet", *timm.list_models()], n=5, cutoff=0.4)
-        raise ArchitectureError(
-            f"unknown backbone {name!r}, expected a name of timm or 'alexnet', such as: {', '.join(close)}"
-        )
-
+    check_known(name)
     config = timm.get_pretrained_cfg(name) if name != "alexnet" else None
     settings: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_outputs}
     own_size = config.input_size[-1] if config is not None and config.input_size else 224
@@ -64,9 +74,9 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
     build = partial(alexnet, checkpoint=checkpoint) if name == "alexnet" else partial(timm.create_model, name)
     if checkpoint is not None and name != "alexnet":
         settings["pretrained_cfg_overlay"] = {"file": checkpoint}
-    wanted = architecture.pretrained or checkpoint is not None
-    if not wanted or torch.get_default_device().type == "meta":
-        return BackboneNet(build(pretrained=False, **settings), in_chans, image_size, net_size)
+    shape = (in_chans, image_size, net_size, architecture.frozen)
+    if not architecture.has_weights or torch.get_default_device().type == "meta":
+        return BackboneNet(build(pretrained=False, **settings), *shape)
     try:
         net = build(pretrained=True, **settings)
         if checkpoint is not None:
@@ -76,13 +86,29 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ArchitectureError(
             f"{source} for {name!r} could not be used ({type(error).__name__}: {reason}): connect to the network, "
-            "give another checkpoint, or set pretrained=False"
+            f"give a file of weights (--checkpoint {name}=FILE), or set pretrained=False"
         ) from error
-    return BackboneNet(net, in_chans, image_size, net_size)
+    return BackboneNet(net, *shape)
+
+
+def layers(net: nn.Module) -> list[nn.Module]:
+    """The modules with parameters of their own, in the order of the network, without those of its last layer."""
+    last = net.classifier[6] if isinstance(net, torchvision.models.AlexNet) else net.get_classifier()  # type: ignore[operator]
+    without = {id(module) for module in last.modules()}
+    return [m for m in net.modules() if next(m.parameters(recurse=False), None) is not None and id(m) not in without]
 
 
 def is_known(name: str) -> bool:
     return name == "alexnet" or bool(timm.is_model(name))
+
+
+def check_known(name: str) -> None:
+    """Raise ArchitectureError, with names that are close, for a network that neither timm nor torchvision has."""
+    if not is_known(name):
+        close = difflib.get_close_matches(name, ["alexnet", *timm.list_models()], n=5, cutoff=0.4)
+        raise ArchitectureError(
+            f"unknown backbone {name!r}, expected a name of timm or 'alexnet', such as: {', '.join(close)}"
+        )
 
 
 def check_loaded(net: nn.Module, checkpoint: str) -> None:

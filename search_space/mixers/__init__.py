@@ -5,6 +5,8 @@
         takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both (default False)
         takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
         mixes_channels: bool      # True: the block needs no MLP (default False)
+        equivariant: bool         # True: turns and mirrors with the grid once its weights are tied (symmetry.py)
+        narrows: int              # its narrowest layer has a channel for so many of the width (default 1)
         Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
         def __init__(self, dim, grid, *, <option>=...)
             # `index=0`, the block's place in its stage, and `norm_layer="layer"` are passed if it has these keywords
@@ -20,7 +22,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -152,8 +154,26 @@ def bound_names(name: str) -> tuple[str, ...]:
 
 
 def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
-    """`takes_token`, `takes_relation` or `mixes_channels` of a mixer with these options."""
+    """`takes_token`, `takes_relation`, `mixes_channels` or `equivariant` of a mixer with these options."""
     return bool(getattr(module_of(name, options).Mixer, attribute, False))
+
+
+def narrowest(name: str, options: Mapping[str, Any], width: int) -> int:
+    """The channels of the narrowest layer, or of a head, of a mixer with these options."""
+    return width // max(getattr(module_of(name, options).Mixer, "narrows", 1), options.get("heads", 1))
+
+
+def check_equivariant(blocks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Raise ArchitectureError unless each mixer with these options is `equivariant`."""
+    for name, options in blocks:
+        if not trait(name, options, "equivariant"):
+            given = (name, options.get("variant", variants(name)[0]) if variants(name) else None)
+            each = [(mixer, variant) for mixer in known() for variant in variants(mixer) or (None,)]
+            able = [pair for pair in each if getattr(implementation(*pair).Mixer, "equivariant", False)]
+            plain, *names = (" ".join(filter(None, pair)) for pair in (given, *able))
+            raise ArchitectureError(
+                f"a symmetric network cannot have the mixer {plain!r}, expected one of: {', '.join(names)}"
+            )
 
 
 def build(

@@ -30,6 +30,7 @@ class Mixer(nn.Module):
 
     takes_token = True
     takes_relation = True
+    equivariant = True
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
         super().__init__()

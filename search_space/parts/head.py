@@ -20,7 +20,8 @@ class AttentionPool(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        q = rearrange(self.q(self.query), "1 n (heads d) -> 1 heads n d", heads=self.heads).expand(len(x), -1, -1, -1)
+        q = rearrange(self.q(self.query), "1 n (heads d) -> 1 heads n d", heads=self.heads)
+        q = q.expand(x.shape[0], -1, -1, -1)
         k, v = rearrange(self.kv(x), "b h w (kv heads d) -> kv b heads (h w) d", kv=2, heads=self.heads)
         out: Tensor = self.proj(rearrange(F.scaled_dot_product_attention(q, k, v), "b heads 1 d -> b (heads d)"))
         return out

@@ -102,6 +102,8 @@ def _unit(x: Tensor) -> Tensor:
     """
     bits, exponent = (torch.int32, 0x7F800000) if x.dtype == torch.float32 else (torch.int64, 0x7FF0000000000000)
     peak = x.abs().amax(DIMS, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    if torch.compiler.is_compiling():  # into a graph: ONNX knows no bits, and the next power of two serves as well
+        return peak.log2().floor().clamp_max(127).exp2()
     return (peak.view(bits) & exponent).view(x.dtype)
 
 

@@ -10,6 +10,7 @@ from trainers.data.source import (
     Source,
     from_arrays,
     load,
+    opened,
     source_from_dict,
     source_to_dict,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "joined",
     "limit",
     "load",
+    "opened",
     "source_from_dict",
     "source_to_dict",
 ]

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
+from trainers.data.mapped import map_images
 from trainers.errors import TrainingError
 from trainers.lock import acquire, locked
 
@@ -49,11 +50,15 @@ def place(name: str, key: Mapping[str, Any], root: Path | None = None) -> Path:
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None], root: Path | None = None) -> Path:
-    """The folder for `key`, which is plain JSON. Unless it exists, `build(folder)` fills it.
+    """The folder for `key`, which is plain JSON. Unless it exists, `build(folder)` fills it."""
+    return published(place(name, key, root), build)
+
+
+def published(final: Path, build: Callable[[Path], None]) -> Path:
+    """The folder `final`. Unless it exists, `build(folder)` fills it.
 
     `build` finds an empty folder, or what a process that was killed while building the same has left there.
     """
-    final = place(name, key, root)
     root = final.parent
     lock = root / f".{final.name}.lock"
     try:
@@ -169,12 +174,11 @@ def open_dataset(name: str, folder: Path) -> Dataset:
     manifest = json.loads((folder / "manifest.json").read_text())
 
     def tensor(file: str) -> Tensor:
-        # "c" is a private, writable view: nobody can damage the file, and torch does not warn as about a read-only one.
-        return torch.from_numpy(np.load(folder / file, mmap_mode="c"))
+        return torch.from_numpy(np.load(folder / file, mmap_mode="c"))  # "c" as in `map_images`
 
     train, val, test = (
         Split(
-            images=tensor(f"{split}.images.npy"),
+            images=map_images(folder / f"{split}.images.npy"),
             labels=tensor(f"{split}.labels.npy"),
             targets={target: tensor(f"{split}.{target}.npy") for target in manifest["targets"]},
             objects=tensor(f"{split}.objects.npy") if (folder / f"{split}.objects.npy").exists() else None,

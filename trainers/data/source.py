@@ -240,13 +240,13 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None, pa
     """
     line = None
     if isinstance(source, Simulated):
-        name, folder, line = f"simulated {source.preset}", simulated(source, progress, cache), NOTES.get(source.preset)
+        folder, line = simulated(source, progress, cache), NOTES.get(source.preset)
     elif isinstance(source, Folder):
-        name, folder = Path(source.path).name, converted(source, progress, cache, partial)
+        folder = converted(source, progress, cache, partial)
     elif isinstance(source, Function):
-        name, folder = source.name, called(source, progress, cache)
+        folder = called(source, progress, cache)
     else:
-        name, folder = "arrays", place("arrays", source.key(), cache)
+        folder = place("arrays", source.key(), cache)
         if not folder.exists():
             raise TrainingError(
                 f"the cache {folder.parent} no longer holds the arrays {source.digest}, or not with image_size "
@@ -254,6 +254,17 @@ def load(source: Source, *, progress: bool = True, cache: Path | None = None, pa
             )
     if progress and (line := line or recognised(folder)):
         print(plain(line), file=sys.stderr, flush=True)
+    return opened(source, folder)
+
+
+def opened(source: Source, folder: Path) -> Dataset:
+    """The data set of `source` that `load` has put into `folder`."""
+    if isinstance(source, Simulated):
+        name = f"simulated {source.preset}"
+    elif isinstance(source, Folder):
+        name = Path(source.path).name
+    else:
+        name = source.name if isinstance(source, Function) else "arrays"
     return open_dataset(name, folder)
 
 

@@ -67,7 +67,9 @@ class CoKriging:
             if index == 0 or len(numbers) >= FEWEST_DIFFERENCES:
                 kept = subset(z, MOST)
                 x = np.array([vectors[number] for number in level.numbers[kept].tolist()])
-                process = self._processes.setdefault(index, GaussianProcess(self.parameter))
+                # Only promoted trials have a difference. A linear trend among them would promise gains far from them,
+                # where no trial is promoted that could refute it.
+                process = self._processes.setdefault(index, GaussianProcess(self.parameter, linear=index == 0))
                 before = self._optimised.get(index, 0)
                 grown = len(numbers) >= before + min(0.15 * before, max(25, 0.05 * before))
                 if grown:

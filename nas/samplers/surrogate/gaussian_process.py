@@ -22,20 +22,26 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 ROOT5 = 5**0.5
 JITTER = 1e-6
+ABSENT = -20.0  # logarithm of the variance of a kernel that is not there
 
 
 class GaussianProcess:
-    """`parameter[column]` says which columns share a length scale. Hyperparameters carry over from fit to fit."""
+    """`parameter[column]` says which columns share a length scale. Hyperparameters carry over from fit to fit.
 
-    def __init__(self, parameter: NDArray[np.int64]) -> None:
+    linear: whether it has the linear kernel.
+    """
+
+    def __init__(self, parameter: NDArray[np.int64], *, linear: bool = True) -> None:
         self.parameter = parameter
         self.scales = int(parameter.max()) + 1
         # Logarithms of the length scales, then of three variances, for targets of variance one: of the Matérn kernel,
         # of the linear kernel (at a point one length scale off the centre) and of the noise. Distances grow with the
         # square root of the number of dimensions, so likely length scales do too.
         likely = np.log(0.5 * max(self.scales, 1) ** 0.5)
-        self.prior = np.concatenate([np.full(self.scales, likely), [0.0, 0.0, np.log(1e-2)]])
+        self.prior = np.concatenate([np.full(self.scales, likely), [0.0, 0.0 if linear else ABSENT, np.log(1e-2)]])
         self.spread = np.concatenate([np.full(self.scales, 1.0), [1.0, 1.0, 1.5]])
+        self.bounds = [(-4.0, 4.0)] * self.scales + [(-4.0, 3.0), (-4.0, 3.0) if linear else (ABSENT, ABSENT)]
+        self.bounds += [(-12.0, 1.0)]
         self.theta = self.prior.copy()
 
     def fit(self, x: Array, y: Array, *, steps: int) -> GaussianProcess:
@@ -44,9 +50,8 @@ class GaussianProcess:
         self.centre = x.mean(0)
         self.x, self.y = x, (y - self.mean) / self.scale
         if steps:
-            bounds = [(-4.0, 4.0)] * self.scales + [(-4.0, 3.0), (-4.0, 3.0), (-12.0, 1.0)]
             options = {"maxiter": steps}
-            found = minimize(self._loss, self.theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+            found = minimize(self._loss, self.theta, jac=True, method="L-BFGS-B", bounds=self.bounds, options=options)
             self.theta = found.x
         self._condition()
         return self

@@ -4,15 +4,20 @@ The first trials are random; with given trials, half of them keep a part of one.
 configurations, mutations of good ones (one or two changes) and crosses between good ones by its upper confidence bound.
 The boldness of the bound is drawn for each proposal, so workers get different ones. The best candidates are refined by
 further mutations, and the best of all is proposed. The next best are candidates again in the next proposal, which
-therefore needs fewer new ones. No configuration is proposed twice.
+therefore needs fewer new ones. No configuration is proposed twice. Where proposals turn out to be copies of earlier
+trials, with the same values, the neighbourhood of the best is exhausted: as many proposals are random as are copies.
 
-`feasibility.py` learns from trials that were infeasible or failed: a configuration with a 30 % chance of being feasible
-is a candidate in 30 % of the proposals, however good it looks.
+In a search for the front of value and cost, candidates are scored by the area that they are expected to add to it
+(`trade_off.py`), and the good ones are those on the front.
+
+`feasibility.py` learns from trials that were infeasible or failed, also before there is a model of values. A
+configuration with an 80 % chance of being feasible is a candidate in 60 % of the proposals, one with less than 50 % in
+none, however good it looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import Any
@@ -24,10 +29,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import ExtraTreesClassifier
 from threadpoolctl import ThreadpoolController
 
-from nas.samplers import GIVEN
+from nas import front
+from nas.samplers import COST, GIVEN
 from nas.samplers.surrogate.cokriging import CoKriging
 from nas.samplers.surrogate.encoding import Encoding
 from nas.samplers.surrogate.feasibility import chances, learn
+from nas.samplers.surrogate.trade_off import Costs, expected_improvement
 from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared, splice
 
 Array = NDArray[np.float64]
@@ -40,7 +47,10 @@ REFINEMENTS, REFINED, REFINING = 2, 5, 12  # rounds, the number of best candidat
 KEPT = 32  # candidates kept for the next proposal
 BATCH_EVERY, BATCH = 1000, 8  # one search for candidates makes one more proposal per so many trials, up to so many
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
+LEAST_GROWTH = 1e-12  # of the area under the front, whose logarithm is taken
 FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
+LATEST = 32  # trials; the share of copies among them is that of random proposals
+EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
 TRIES = 200  # random draws before a space is suspected to be exhausted
 
 
@@ -55,7 +65,10 @@ class Sampler(RandomSampler):
         self._given: list[int] = []
         self._tried: set[frozenset[tuple[str, Any]]] = set()
         self._rungs: list[dict[int, float]] = []
+        self._costs = Costs()  # none known: the value is the only objective
         self._infeasible: dict[int, bool] = {}
+        self._curves: dict[tuple[float, ...], int] = {}  # values up to the lowest rung -> the first trial with them
+        self._copies: dict[int, bool] = {}  # of every trial at the lowest rung: whether an earlier one has its values
         self._pool: list[Draft] = []
         self._kept: list[Draft] = []
         self._ready: list[Draft] = []  # proposals left over from the last search for candidates
@@ -79,12 +92,19 @@ class Sampler(RandomSampler):
         while len(self._pool) < POOL:
             self._pool.append(draft(sample, rng))
         if len(self._rungs[0]) < RANDOM_TRIALS:
-            return self._early(sample, rng)
+            return self._early_and_feasible(sample, rng)
+        latest = list(self._copies.values())[-LATEST:]
+        if any(latest) and rng.random() < sum(latest) / len(latest):
+            return self._new_random(sample, rng)
         self._ready = self._untried(self._ready)
         if not self._ready:
             with threadpools().limit(limits=1):  # the cores belong to the workers
                 self._ready = self._best(sample, rng, min(1 + len(trials) // BATCH_EVERY, BATCH))
         return self._ready.pop(0).params if self._ready else self._new_random(sample, rng)
+
+    def forget_candidates(self) -> None:
+        """Discard all candidates, because the space that they were drawn from has changed."""
+        self._pool, self._kept, self._ready = [], [], []
 
     def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
         """Read the new and changed trials. An in-memory storage replaces the object of a trial that changes."""
@@ -103,11 +123,16 @@ class Sampler(RandomSampler):
                 self._tried.add(key(trial.params))
                 if GIVEN in trial.user_attrs:
                     self._given.append(number)
+            if COST in trial.user_attrs:
+                self._costs.add(number, trial.user_attrs[COST])
             excess = any(value > 0 for value in trial.constraints.values())
             if excess or trial.intermediate_values:
                 if excess and not self._infeasible.get(number):
                     self._taught = 0
                 self._infeasible[number] = excess
+            if number not in self._copies and rungs[0] in trial.intermediate_values:
+                curve = tuple(value for epoch, value in trial.intermediate_values.items() if epoch <= rungs[0])
+                self._copies[number] = len(curve) > 1 and self._curves.setdefault(curve, number) != number
             for rung, values in zip(rungs, self._rungs, strict=True):
                 value = None if excess else trial.intermediate_values.get(rung)
                 if value is None:
@@ -130,6 +155,27 @@ class Sampler(RandomSampler):
             if made.key not in self._tried:
                 return made.params
         return self._new_random(sample, rng)
+
+    def _early_and_feasible(self, sample: Sample, rng: np.random.Generator) -> Params | None:
+        """The first of some early proposals that is likely to be feasible, or the likeliest of them."""
+        if not any(self._infeasible.values()):
+            return self._early(sample, rng)
+        self._encode()
+        forest = self._feasibility()
+        if forest is None:  # nothing has been feasible yet
+            return self._early(sample, rng)
+        assert self._encoding is not None
+        likeliest, highest, demanded = None, -1.0, _demanded(rng)
+        for _ in range(EARLY_DRAWS):
+            params = self._early(sample, rng)
+            if params is None:
+                break
+            chance = float(chances(forest, self._encoding([params]))[0])
+            if chance > highest:
+                likeliest, highest = params, chance
+            if chance >= demanded:
+                break
+        return likeliest
 
     def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         for _ in range(TRIES):
@@ -160,19 +206,24 @@ class Sampler(RandomSampler):
             if trial.state == TrialState.RUNNING and trial.number not in self._rungs[0] and trial.params
         ]
         waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
+        pending = waiting
         feasible, believer = self._feasibility(), model.believing(waiting)
-        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()  # demanded chance of being feasible
+        boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], _demanded(rng)
+        promise = self._promise()
 
         def score(candidates: list[Draft]) -> Array:
             x = np.array([self._vector(candidate) for candidate in candidates])
-            mean, variance = believer.predict(x)
-            bound: Array = mean + boldness * np.sqrt(variance)
+            if self._costs:
+                bound = self._growth(x, believer, promise, pending)
+            else:
+                mean, variance = believer.predict(x)
+                bound = mean + boldness * np.sqrt(variance)
             if feasible is not None:
                 chance = chances(feasible, x)
                 bound = bound + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(demanded - chance, 0)
             return bound
 
-        parents = [self.drafts[number] for number in self._good()]
+        parents = [self.drafts[number] for number in self._sorted(promise)[:PARENTS]]
 
         def child() -> Draft:
             made = parents[rng.integers(len(parents))]
@@ -199,8 +250,9 @@ class Sampler(RandomSampler):
         first, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
         chosen = [first]
         while left and len(chosen) < count:
-            believer = model.believing(np.vstack([waiting, *map(self._vector, chosen)]))
-            boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], rng.random()
+            pending = np.vstack([waiting, *map(self._vector, chosen)])
+            believer = model.believing(pending)
+            boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], _demanded(rng)
             chosen.append(left.pop(int(np.argmax(score(left)))))
         self._kept = left
         return chosen
@@ -216,16 +268,39 @@ class Sampler(RandomSampler):
         """Remove duplicates and configurations that have been tried."""
         return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
 
-    def _good(self) -> list[int]:
-        """The trials with the best predictions at the full budget, each from the last rung that it reached."""
+    def _growth(self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array) -> Array:
+        """The logarithm of the area that configurations x (m, columns) are expected to add to the front.
+
+        It is the front of what the best trials promise and `pending` (k, columns), which lack values, are believed to
+        reach. It begins at the lowest value at the highest rung.
+        """
+        assert self._encoding is not None
+        cost = self._costs.predict(np.vstack([x, pending]), self._vectors, self._encoding.parameter)
+        mean, variance = believer.predict(np.vstack([x, pending]))
+        known, m = np.log([self._costs.known[trial] for trial in promise]), len(x)
+        values = np.concatenate([list(promise.values()), mean[m:]])
+        costs = np.concatenate([known, cost[m:]])
+        on_it = front.fronts(dict(enumerate(values.tolist())), dict(enumerate(costs.tolist())))[0]
+        steps = np.stack([costs[on_it], values[on_it]], 1)
+        floor, ceiling = believer.levels[-1].z.min(), known.max() + front.ROOM
+        return np.log(expected_improvement(mean[:m], variance[:m], cost[:m], steps, floor, ceiling) + LEAST_GROWTH)
+
+    def _sorted(self, values: Mapping[int, float]) -> list[int]:
+        """Trials by their values, the best first."""
+        if self._costs:
+            return front.ordered(values, self._costs.known)
+        return sorted(values, key=lambda number: -values[number])
+
+    def _promise(self) -> dict[int, float]:
+        """The best predictions at the full budget, by trial, each from the last rung that it reached."""
         assert self._model is not None
         levels = self._model.levels
         promise: dict[int, float] = {}
         for index, level in enumerate(levels):
-            best = level.numbers[np.argsort(-level.z, kind="stable")[: 4 * PARENTS]].tolist()
+            best = self._sorted(dict(zip(level.numbers.tolist(), level.z.tolist(), strict=True)))[: 4 * PARENTS]
             mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
             promise.update(zip(best, mean.tolist(), strict=True))
-        return sorted(promise, key=lambda number: -promise[number])[:PARENTS]
+        return promise
 
     def _encode(self) -> None:
         """Encode new trials, or all of them again if an unknown parameter appears."""
@@ -240,6 +315,7 @@ class Sampler(RandomSampler):
         if self._encoding is None or not found.keys() <= known.keys():
             self._encoding = Encoding(dict(sorted({**found, **known}.items())))
             self._model = CoKriging(self._encoding.parameter)
+            self._costs.forget_model()
             self._fitted, self._taught = -1, 0
             self._vectors, pending = {}, list(self.drafts)
             for made in self._pool + self._kept:
@@ -252,6 +328,11 @@ class Sampler(RandomSampler):
             self._forest = learn(self._infeasible, self._vectors, self.seed)
             self._taught = len(self._infeasible)
         return self._forest
+
+
+def _demanded(rng: np.random.Generator) -> float:
+    """The chance of being feasible below which a candidate is passed over in one proposal."""
+    return 0.5 + 0.5 * rng.random()
 
 
 @cache

@@ -28,10 +28,11 @@ class Mixer(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]  # not the batch: a graph may have any number of images
         split = {"qkv": 3, "heads": self.heads}
         q, k, v = rearrange(self.rows(x), "b h w (qkv heads d) -> qkv (b h) heads w d", **split)
-        along = rearrange(F.scaled_dot_product_attention(q, k, v), "(b h) heads w d -> b h w (heads d)", b=len(x))
+        along = rearrange(F.scaled_dot_product_attention(q, k, v), "(b h) heads w d -> b h w (heads d)", h=height)
         q, k, v = rearrange(self.columns(x), "b h w (qkv heads d) -> qkv (b w) heads h d", **split)
-        across = rearrange(F.scaled_dot_product_attention(q, k, v), "(b w) heads h d -> b h w (heads d)", b=len(x))
+        across = rearrange(F.scaled_dot_product_attention(q, k, v), "(b w) heads h d -> b h w (heads d)", w=width)
         out: Tensor = self.proj(along + across)
         return out

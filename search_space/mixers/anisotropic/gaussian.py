@@ -26,6 +26,7 @@ def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEA
 
 class Mixer(attention.Mixer):
     takes_relation = False
+    equivariant = False
     place: Tensor
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:

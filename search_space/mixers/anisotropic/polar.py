@@ -19,6 +19,7 @@ sample = gaussian.sample
 class Mixer(gaussian.Mixer):
     """`ellipse` measures angles from the radial direction to the tangential one."""
 
+    equivariant = True
     frame: Tensor
     middle: Tensor
 

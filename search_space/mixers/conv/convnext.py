@@ -20,6 +20,7 @@ def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL, expa
 class Mixer(nn.Module):
     takes_token = False
     mixes_channels = True
+    equivariant = True
 
     def __init__(
         self,

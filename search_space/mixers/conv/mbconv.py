@@ -17,6 +17,8 @@ class Mixer(nn.Module):
 
     takes_token = False
     mixes_channels = True
+    equivariant = True
+    narrows = 4
 
     def __init__(
         self,
@@ -30,7 +32,7 @@ class Mixer(nn.Module):
     ) -> None:
         super().__init__()
         check_kernel(kernel)
-        hidden, squeezed = expand * dim, max(1, dim // 4)
+        hidden, squeezed = expand * dim, max(1, dim // self.narrows)
         self.expand = nn.Linear(dim, hidden, bias=False)
         self.norm1 = norm_of(norm_layer)(hidden)
         self.depthwise = nn.Conv2d(hidden, hidden, kernel, padding=kernel // 2, groups=hidden, bias=False)

@@ -18,6 +18,7 @@ def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
 class Mixer(nn.Module):
     takes_token = False
     mixes_channels = True
+    equivariant = True
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, norm_layer: str = "layer") -> None:
         super().__init__()

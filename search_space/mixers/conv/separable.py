@@ -24,6 +24,7 @@ def check_kernel(kernel: int) -> None:
 
 class Mixer(nn.Module):
     takes_token = False
+    equivariant = True
 
     def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 7) -> None:
         super().__init__()

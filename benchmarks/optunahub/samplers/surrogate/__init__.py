@@ -1,0 +1,3 @@
+from nas.samplers.surrogate import SurrogateSampler
+
+__all__ = ["SurrogateSampler"]

@@ -1,0 +1,117 @@
+"""The proposer as a sampler of Optuna, for any objective."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+
+from nas.samplers.surrogate.learnt_space import LearntSpace
+from nas.samplers.surrogate.proposer import Sampler
+from nas.samplers.surrogate.reading import Ladder, as_proposed, internal, whole
+from nas.searching.drafts import value_at
+
+
+class SurrogateSampler(BaseSampler):
+    """Proposes whole configurations by a model of all rungs; for numeric, categorical and conditional spaces.
+
+    It works with any objective of one value:
+
+        study = optuna.create_study(sampler=SurrogateSampler(seed=1), pruner=optuna.pruners.SuccessiveHalvingPruner())
+        study.optimize(objective, n_trials=200, n_jobs=4)
+
+    *Space.* Which parameters appear under which values is learnt from the finished trials (`LearntSpace`). Parameters
+    of a trial that the proposal lacks, or for which it has a value outside the range asked for, are drawn at random.
+
+    *Pruning.* The model uses intermediate values at the last step of the longest complete trial, a third of it, a
+    ninth, and so on down to the lowest step at which a trial was pruned (`Ladder`); five steps at most. The value of a
+    complete trial is the one that its objective returned.
+
+    *Constraints* are those of `trial.set_constraint`: above zero is infeasible. Trials that failed, returned an
+    infinite value or were pruned before any report count as infeasible too. The sampler learns where they lie.
+
+    *Enqueued trials* are taken as likely to be good: until there is a model, half of the proposals keep a part of one.
+
+    A trial's random numbers depend on `seed` and the trial's number, so processes that share a storage may share a
+    seed. Everything else is learnt again from the study: the sampler can be pickled, and can continue any study.
+    ValueError for a study with several objectives.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._lock = threading.Lock()  # threads of `optimize(n_jobs=...)` share the sampler
+        self._study: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.seed,)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        with self._lock:
+            self._read(study)
+            return {name: self._choices.get(name, found) for name, found in self._space.distributions.items()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        with self._lock:
+            self._read(study)
+            if not self._space.distributions:
+                return {}
+            self._proposer.seed = int(np.random.SeedSequence([self.seed, trial.number]).generate_state(1)[0])
+            trials = [self._trials[number] for number in sorted(self._trials)]
+            sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+            proposed = self._proposer.propose(trials, self._space, range(len(self._ladder.rungs)), sign) or {}
+        return {
+            name: search_space[name].to_external_repr(value) for name, value in proposed.items() if name in search_space
+        }
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        refuse_several_objectives(study)
+        rng = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
+        return value_at(param_distribution, rng.random())
+
+    def _read(self, study: Study) -> None:
+        """Read the new and changed trials. A storage replaces the object of a finished trial that changes."""
+        refuse_several_objectives(study)
+        if study.study_name != self._study:
+            self._start(study.study_name)
+        trials = study.get_trials(deepcopy=False)
+        news = [t for t in trials if t is not self._found.get(t.number) or not t.state.is_finished()]
+        rungs, ranges = self._ladder.rungs, dict(self._space.distributions)
+        changed = [self._learn(trial) for trial in news if trial.state.is_finished()]
+        self._found |= {trial.number: trial for trial in news}
+        widened = any(self._space.distributions[name] is not found for name, found in ranges.items())
+        if widened or rungs != self._ladder.rungs:  # all that the proposer knows is on another scale
+            self._proposer, news = Sampler(self.seed), list(self._found.values())
+        elif any(changed):
+            self._proposer.forget_candidates()
+        self._trials |= {t.number: as_proposed(t, self._space.distributions, self._ladder) for t in news}
+
+    def _start(self, study: str) -> None:
+        self._study = study
+        self._found: dict[int, FrozenTrial] = {}  # by number, as the study has them
+        self._trials: dict[int, FrozenTrial] = {}  # and as the proposer takes them
+        self._choices: dict[str, CategoricalDistribution] = {}
+        self._space, self._ladder, self._proposer = LearntSpace(), Ladder(), Sampler(self.seed)
+
+    def _learn(self, trial: FrozenTrial) -> bool:
+        """Learn rungs and space from a finished trial. Return whether the space has changed."""
+        self._ladder.extend(trial)
+        known = self._found.get(trial.number)
+        if not whole(trial) or (known and known.state.is_finished()):
+            return False
+        self._choices |= {n: d for n, d in trial.distributions.items() if isinstance(d, CategoricalDistribution)}
+        return self._space.learn(*internal(trial))
+
+
+def refuse_several_objectives(study: Study) -> None:
+    if len(study.directions) > 1:
+        raise ValueError(f"SurrogateSampler optimises one objective, and this study has {len(study.directions)}")

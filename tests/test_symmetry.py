@@ -1,0 +1,165 @@
+"""Symmetric networks: their outputs are the same for the turned and mirrored image, and for no other reason."""
+
+from dataclasses import replace
+
+import optuna
+import pytest
+import torch
+
+from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, mixers, to_dict
+from search_space.architecture import ORDER
+from search_space.symmetry import Group
+from trainers.evaluate import turned
+from trainers.optimise import parameter_groups
+
+ALL = [(name, variant) for name in mixers.known() for variant in mixers.variants(name) or (None,)]
+ABLE = [pair for pair in ALL if mixers.trait(pair[0], {"variant": pair[1]} if pair[1] else {}, "equivariant")]
+IMAGE = {"in_chans": 2, "num_outputs": 3}
+
+
+def stage(name, variant, width=32, **more):
+    heads = {"heads": 2} if "heads" in mixers.bound_names(name) else {}
+    return Stage(name, 1, width, 2.0, options={**({"variant": variant} if variant else {}), **heads}, **more)
+
+
+def trained(architecture, image_size):
+    """A network in which no parameter or statistic has a special value, in evaluation."""
+    torch.manual_seed(0)
+    model = build_model(architecture, image_size=image_size, **IMAGE)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model(torch.randn(8, 2, image_size, image_size))  # the running statistics of batch norms
+    return model.double().eval()
+
+
+def change(model, image_size, symmetry):
+    """By how much the outputs move with the image, as a share of how much they differ between images."""
+    image = torch.randn(8, 2, image_size, image_size, generator=torch.Generator().manual_seed(1)).double()
+    with torch.no_grad():
+        out = model(image)
+        return ((model(turned(image, symmetry)) - out).abs().max() / out.std(0).mean()).item()
+
+
+@pytest.mark.parametrize("image_size", [15, 16])
+@pytest.mark.parametrize(("name", "variant"), ABLE)
+def test_every_mixer_leaves_the_outputs_unchanged_by_the_group_and_only_by_it(name, variant, image_size):
+    network = Hybrid((stage(name, variant),), patch=3, norm_layer="batch")
+    for group, same in (("none", {0}), ("c4", set(range(4))), ("d4", set(range(8))), ("scrambled", {0})):
+        model = trained(replace(network, symmetry=group), image_size)
+        for symmetry in range(8):
+            moved = change(model, image_size, symmetry)
+            assert moved < 1e-5 if symmetry in same else moved > 1e-2, (group, symmetry)
+
+
+@pytest.mark.parametrize("image_size", [13, 14, 31, 32])
+@pytest.mark.parametrize(
+    ("stem", "patch"), [("patch", 1), ("patch", 2), ("patch", 3), ("patch", 4), ("conv", 1), ("conv", 2), ("conv", 4)]
+)
+def test_every_stem_patch_position_and_grid_leaves_the_outputs_unchanged(stem, patch, image_size):
+    for norm_layer, position, place in (
+        ("batch", "none", "once"), ("layer", "relative", "once"), ("batch", "conditional", "blocks"),
+    ):  # fmt: skip
+        stages = (stage("conv", "residual", 16), stage("attention", None, 32, downsample=True), stage("conv", None, 40))
+        stages = (*stages[:2], replace(stages[2], downsample=True))
+        network = Hybrid(
+            stages, patch, stem, position, place, norm_layer=norm_layer, layer_scale=0.5, norm="res_post", symmetry="d4"
+        )
+        model = trained(network, image_size)
+        assert max(change(model, image_size, symmetry) for symmetry in range(8)) < 1e-5
+
+
+def test_a_training_step_reaches_every_parameter_and_keeps_the_symmetry():
+    network = Hybrid((stage("conv", "separable"), stage("attention", None)), position="relative", symmetry="d4")
+    model = build_model(network, image_size=16, **IMAGE)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.randn(4, 2, 16, 16)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    optimiser.step()
+    assert max(change(model.double().eval(), 16, symmetry) for symmetry in range(8)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_filters_are_those_of_the_formula(name):
+    g = Group(name)
+    probe = torch.arange(25).view(5, 5).numpy()
+    w = torch.randn(2, 3, g.order, 5, 5).numpy()
+    full = w.reshape(-1)[g.between_fields((2 * g.order, 3 * g.order, 5, 5))].reshape(2, g.order, 3, g.order, 5, 5)
+    for a in range(g.order):
+        for b in range(g.order):
+            quotients = [r for r in range(g.order) if (g.move(g.move(probe, r), a) == g.move(probe, b)).all()]
+            assert len(quotients) == 1
+            assert (full[:, a, :, b] == g.move(w[:, :, quotients[0]], a)).all()
+
+
+def test_a_symmetric_network_costs_what_an_ordinary_one_of_its_width_does_with_fewer_parameters():
+    network = Hybrid((stage("conv", "residual", 64), stage("attention", None, 64)), patch=4, norm_layer="batch")
+    plain, tied = (cost(replace(network, symmetry=s), image_size=32, **IMAGE) for s in ("none", "d4"))
+    assert tied.macs == plain.macs
+    assert 7.9 < plain.parameters / tied.parameters < 8  # the outputs have biases of their own
+    assert cost(replace(network, symmetry="scrambled"), image_size=32, **IMAGE) == tied
+    model = build_model(replace(network, symmetry="d4"), image_size=32, **IMAGE)
+    decayed = parameter_groups(model, 0.1)[0]["params"]
+    assert sum(p.numel() for p in decayed) > 0.9 * tied.parameters
+
+
+def test_what_cannot_be_symmetric_is_refused_in_one_line():
+    def build(width=32, mlp_ratio=2.0, mixer="attention", options=None, **more):
+        stages = (Stage(mixer, 1, width, mlp_ratio, options=options or {}),)
+        return build_model(Hybrid(stages, symmetry="d4", **more), image_size=16, **IMAGE)
+
+    for given, named in (
+        ({"width": 36}, "width 36"), ({"mlp_ratio": 1.6}, "51 channels"), ({"options": {"heads": 8}}, "of each head"),
+        ({"mixer": "window"}, "conv residual, linear_attention"), ({"mixer": "fourier"}, "polar, attention"),
+        ({"mixer": "anisotropic"}, "gaussian"), ({"position": "rotary"}, "none, conditional, relative"),
+        ({"head": "attention"}, "average"),
+    ):  # fmt: skip
+        with pytest.raises(ArchitectureError, match=named) as raised:
+            build(**given)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ArchitectureError, match="window"):
+        HybridSpace(mixers=("conv", "window"), symmetry=("d4", "c4"))
+    with pytest.raises(ArchitectureError, match="width 20"):
+        HybridSpace(mixers=("conv",), width=(20,), symmetry=("d4",))
+    with pytest.raises(ArchitectureError, match="width 16 and 4 heads of 'linear_attention' with symmetry='d4'"):
+        HybridSpace(
+            mixers=("linear_attention",), width=(16, 32), symmetry=("d4",),
+            options={"linear_attention": {"heads": (1, 2, 4)}},
+        )  # fmt: skip
+    HybridSpace(mixers=("attention",), width=(16, 32), symmetry=("d4",), options={"attention": {"heads": (1, 2)}})
+
+
+@pytest.mark.parametrize("group", ["c4", "d4"])
+def test_a_space_asks_for_a_symmetry_exactly_where_the_stages_can_have_it(group):
+    """Of many random networks, each with the symmetry builds or is refused, as the space believes."""
+    space = HybridSpace(
+        width=(12, 16, 20, 32), mlp_ratio=(1.0, 1.5, 2.0), symmetry=("none", group), head=("average", "attention"),
+        options={name: {"heads": (1, 2, 4)} for name in ("attention", "linear_attention", "anisotropic")},
+        mixers=("conv", "attention", "linear_attention", "anisotropic", "mlp"), stages=(1, 2),
+    )  # fmt: skip
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    counts = {True: 0, False: 0}
+    for _ in range(150):
+        trial = study.ask()
+        sampled = space.sample(trial, 32)
+        able = "symmetry" in trial.params
+        network = replace(sampled, symmetry="none", position="none", head="average")
+        try:
+            with torch.device("meta"):
+                build_model(replace(network, symmetry=group), image_size=32, **IMAGE)
+            builds = True
+        except ArchitectureError:
+            builds = False
+        assert able == builds, network
+        counts[able] += 1
+        if sampled.symmetry != "none":
+            build_model(sampled, image_size=32, **IMAGE)
+    assert min(counts.values()) > 10
+
+
+def test_a_record_from_before_is_of_an_ordinary_network():
+    network = Hybrid((stage("conv", "residual"),))
+    record = to_dict(network)
+    del record["symmetry"]
+    assert from_dict(record) == network
+    assert from_dict(to_dict(replace(network, symmetry="c4"))).symmetry == "c4"
