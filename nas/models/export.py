@@ -216,8 +216,9 @@ def untrained(model: LensModel, seed: int = 0) -> LensModel:
 
 def _networks(config: Mapping[str, Any]) -> list[nn.Module]:
     """The networks of `config` with initial weights."""
+    networks = architectures(config)  # which checks the numbers below
     shape = {name: int(config[name]) for name in LARGEST}
-    return [build_model(network, **shape) for network in architectures(config)]
+    return [build_model(network, **shape) for network in networks]
 
 
 def _fitting(
