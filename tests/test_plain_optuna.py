@@ -65,6 +65,16 @@ def test_it_finds_better_values_than_random_search_in_a_conditional_space():
     assert sum(o < r for o, r in zip(ours, random, strict=True)) >= 4
 
 
+def test_another_branch_is_tried_once_the_model_is_sure_of_that_of_the_best():
+    def objective(trial):
+        """0.16 is the optimum of two branches, and hides that of the third, 0."""
+        x, y = trial.suggest_float("x", -1, 1), trial.suggest_float("y", -1, 1)
+        z = trial.suggest_float("z", -1, 1) if trial.suggest_categorical("kind", ["a", "b", "c"]) == "a" else 0.5
+        return (x - 0.3) ** 2 + (y + 0.6) ** 2 + (z - 0.1) ** 2
+
+    assert all(optimised(objective, 100, seed=seed).best_value < 0.03 for seed in range(5))
+
+
 def test_maximising_the_negative_is_minimising():
     lowest = optimised(conditional, 30)
     highest = optimised(lambda trial: -conditional(trial), 30, direction="maximize")

@@ -231,7 +231,7 @@ def test_classes_are_balanced_when_asked_for():
 
 def test_the_studies_are_listed_with_their_question(capsys):
     assert main(["--list"]) == 0
-    assert re.search(r"^hybrid +Which .*\?", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^hybrid +100 trials  Which .*\?$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_database_of_another_study_or_no_database_is_refused(tmp_path, capsys):

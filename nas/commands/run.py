@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 from nas.commands.cli import Parser, add_group, add_limits, add_reading_options, names_in, parser, whole
@@ -113,7 +116,9 @@ def command(argv: list[str]) -> int:
 def list_studies() -> int:
     import studies
 
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # a pipe gets one line for each
     for name in studies.known():
         spec = studies.load(name)
-        print(f"{name:14} {spec.question} ({spec.trials} trials)")
+        line = f"{name:14} {spec.trials:3} trials  {spec.question}"
+        print(textwrap.fill(line, width, subsequent_indent=" " * 27) if width else line)
     return 0

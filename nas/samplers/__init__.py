@@ -16,6 +16,7 @@ from nas.modules import find_module
 
 GIVEN = "given"  # the user attribute of trials whose parameters were given, not sampled
 COST = "cost"  # the user attribute with the cost of a trial, in a search for the front of value and cost
+SECONDS = "seconds"  # the user attribute with the mean duration of an epoch of a trial, once it has stopped
 
 
 @runtime_checkable
@@ -26,9 +27,9 @@ class Proposer(Protocol):
         """Return all parameters of the next trial, or None if every configuration of a finite space has been tried.
 
         `trials` are all trials so far, with paused ones PRUNED. Those with the attribute `GIVEN` were expected to be
-        good; the attribute `COST` is a second objective, to be minimised. `sample` decodes anything with Optuna's
-        suggest methods. `rungs` are the epochs at which trials are compared. `sign` * value is higher for better
-        trials.
+        good; the attribute `COST` is a second objective, to be minimised; `SECONDS` is what an epoch of a trial took.
+        `sample` decodes anything with Optuna's suggest methods. `rungs` are the epochs at which trials are compared.
+        `sign` * value is higher for better trials.
         """
 
 

@@ -39,5 +39,10 @@ def unpacked(stored: Any, values: Mapping[int, float]) -> list[dict[str, Any]]:
     ]
 
 
+def length(stored: Any) -> int:
+    """The number of epochs of a stored history; 0 if there is none."""
+    return len(stored["columns"].get("epoch", ()) if isinstance(stored, dict) else stored or ())
+
+
 def _short(value: Any) -> Any:
     return float(f"{value:.7g}") if isinstance(value, float) else value

@@ -29,11 +29,13 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import UserError
-from nas.samplers import COST, GIVEN, Proposer
+from nas.samplers import COST, GIVEN, SECONDS, Proposer
 from nas.searching.drafts import Draft
+from nas.searching.histories import length
 from nas.searching.optuna_private import (
     ARTIFACT,
     CONSTRAINT,
+    PREFIX,
     EditableStorage,
     divided,
     note_attributes,
@@ -136,6 +138,9 @@ class Ledger:
             self._storage.set_trial_user_attr(self._ids[number], name, value)
         for name, value in system.items():
             self._storage.set_trial_system_attr(self._ids[number], name, value)
+        if epochs := length(attributes.get("history")):
+            pace = attributes["seconds"] / epochs
+            self._mirror_storage.set_trial_user_attr(self._mirror_trial(number), SECONDS, pace)
 
     def trial(self, number: int) -> FrozenTrial:
         """The trial as it is stored."""
@@ -230,6 +235,11 @@ def _as_mirrored(trial: FrozenTrial, cost: str) -> FrozenTrial:
         state, values = TrialState.RUNNING, None
     else:
         state, values = TrialState.PRUNED, None
+    attributes = {{cost: COST}.get(name, name): v for name, v in trial.user_attrs.items() if name in (GIVEN, cost)}
+    history = trial.system_attrs.get(PREFIX + "history")  # of those that have not ended, which may have trained on
+    epochs = max(trial.intermediate_values, default=0) if history is None else length(history)
+    if epochs and "seconds" in trial.user_attrs:
+        attributes[SECONDS] = trial.user_attrs["seconds"] / epochs
     return FrozenTrial(  # `create_trial` would look at every distribution
         number=trial.number,
         trial_id=storage_id(trial),
@@ -241,6 +251,6 @@ def _as_mirrored(trial: FrozenTrial, cost: str) -> FrozenTrial:
         params=trial.params,
         distributions=trial.distributions,
         intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
-        user_attrs={{cost: COST}.get(name, name): v for name, v in trial.user_attrs.items() if name in (GIVEN, cost)},
+        user_attrs=attributes,
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )

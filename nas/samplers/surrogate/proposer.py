@@ -6,6 +6,8 @@ The boldness of the bound is drawn for each proposal, so workers get different o
 further mutations, and the best of all is proposed. The next best are candidates again in the next proposal, which
 therefore needs fewer new ones. No configuration is proposed twice. Where proposals turn out to be copies of earlier
 trials, with the same values, the neighbourhood of the best is exhausted: as many proposals are random as are copies.
+It is also exhausted if the model is sure that the best candidate gains nothing, as happens without noise; three in
+four proposals are then mutations of good configurations, whatever the model thinks of them.
 
 In a search for the front of value and cost, candidates are scored by the area that they are expected to add to it
 (`trade_off.py`), and the good ones are those on the front.
@@ -49,6 +51,8 @@ BATCH_EVERY, BATCH = 1000, 8  # one search for candidates makes one more proposa
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 LEAST_GROWTH = 1e-12  # of the area under the front, whose logarithm is taken
 FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
+SURE, LEAST_GAIN = 2.0, 0.01  # standard deviations; normalised values. Who may not gain that much gains nothing
+ELSEWHERE = 0.75  # the share of proposals that are not the best candidate if that gains nothing
 LATEST = 32  # trials; the share of copies among them is that of random proposals
 EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
 TRIES = 200  # random draws before a space is suspected to be exhausted
@@ -213,15 +217,11 @@ class Sampler(RandomSampler):
 
         def score(candidates: list[Draft]) -> Array:
             x = np.array([self._vector(candidate) for candidate in candidates])
-            if self._costs:
-                bound = self._growth(x, believer, promise, pending)
-            else:
-                mean, variance = believer.predict(x)
-                bound = mean + boldness * np.sqrt(variance)
+            worth = self.worth(x, believer, promise, pending, boldness)
             if feasible is not None:
                 chance = chances(feasible, x)
-                bound = bound + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(demanded - chance, 0)
-            return bound
+                worth = worth + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(demanded - chance, 0)
+            return worth
 
         parents = [self.drafts[number] for number in self._sorted(promise)[:PARENTS]]
 
@@ -255,7 +255,15 @@ class Sampler(RandomSampler):
             boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], _demanded(rng)
             chosen.append(left.pop(int(np.argmax(score(left)))))
         self._kept = left
-        return chosen
+        if self._costs or rng.random() > ELSEWHERE:
+            return chosen
+        mean, variance = believer.predict(np.array([self._vector(candidate) for candidate in chosen]))
+        gains = mean + SURE * np.sqrt(variance) >= max(promise.values()) + LEAST_GAIN
+        others = [] if gains.all() else self._untried([child() for _ in range(CHILDREN)])
+        if others and feasible is not None:
+            chance = chances(feasible, np.array([self._vector(other) for other in others]))
+            others = [other for other, likely in zip(others, chance, strict=True) if likely >= demanded]
+        return [made if gain or not others else others.pop() for made, gain in zip(chosen, gains, strict=True)]
 
     def _vector(self, candidate: Draft) -> Array:
         """Encode a candidate once, however long it stays in the pool."""
@@ -268,7 +276,16 @@ class Sampler(RandomSampler):
         """Remove duplicates and configurations that have been tried."""
         return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
 
-    def _growth(self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array) -> Array:
+    def worth(
+        self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array, boldness: float
+    ) -> Array:
+        """How much a trial of each of the configurations x (m, columns) is wanted, on any scale: (m,)."""
+        if self._costs:
+            return self.growth(x, believer, promise, pending)
+        mean, variance = believer.predict(x)
+        return mean + boldness * np.sqrt(variance)
+
+    def growth(self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array) -> Array:
         """The logarithm of the area that configurations x (m, columns) are expected to add to the front.
 
         It is the front of what the best trials promise and `pending` (k, columns), which lack values, are believed to
