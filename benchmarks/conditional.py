@@ -21,6 +21,7 @@ from searchbench import ENGINES, compare, parser
 
 from nas import schedulers
 from nas.searching.drafts import draft
+from search_space.space import layout
 from studies import Configuration
 
 # The package for OptunaHub holds the formula. It is not imported as a whole, which would take optunahub.
@@ -53,6 +54,8 @@ class Conditional(Formula):
 
     def true(self, config: dict[str, Any]) -> float:
         return self.learn(Configuration.from_dict(config), 0)[0]
+
+    layout = staticmethod(layout)
 
     def cost(self, config: dict[str, Any]) -> float:
         """Virtual seconds per epoch."""

@@ -101,6 +101,8 @@ class Ours:
         actions: dict[Decision, int],
         given: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        if hasattr(sampler, "layout") and hasattr(bench, "layout"):
+            sampler.layout = bench.layout
         ledger = Ledger(InMemoryStorage(), "bench", sampler=sampler)
         rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
         self.engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=10**6, objective="value", first=given)

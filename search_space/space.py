@@ -272,6 +272,11 @@ class HybridSpace:
         return head
 
 
+def layout(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The mixers of sampled stages with the places of halving, of a trial's parameters."""
+    return tuple(sorted((name, value) for name, value in params.items() if name.endswith((".mixer", ".downsample"))))
+
+
 # One transformer of one stage with nothing left to sample. A study varies what it asks about with `replace`.
 PLAIN_TRANSFORMER = HybridSpace(
     stages=(1,),

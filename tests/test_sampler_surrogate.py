@@ -9,13 +9,15 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
+import studies
 from nas import samplers, schedulers
 from nas.samplers.surrogate.proposer import BATCH, RANDOM_TRIALS, Sampler
-from nas.searching.drafts import cells, key
+from nas.searching.drafts import cells, draft, key
 from nas.searching.engine import Admission, Engine
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
+from nas.searching.study import open_ledger
 
 RUNGS = (3, 9, 27)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -163,6 +165,50 @@ def test_where_trials_fail_no_more_are_sent():
     failed = [t.state == TrialState.FAIL for t in crash(make_engine(mixed, 80))]
     assert sum(failed[:30]) >= 2
     assert np.mean(failed[30:]) < 0.1
+
+
+def by_kind(params):
+    return params["kind"], params.get("heads"), params.get("kernel")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_half_of_the_proposals_have_a_layout_that_has_not_been_trained_in_full(seed):
+    """Deep attention with four heads is the best: the others are tried all the same, with its training."""
+
+    def new_ones(layout):
+        engine, found, full = make_engine(mixed, 60, seed=seed), [], set()
+        engine.ledger._sampler.layout = layout
+        while (job := engine.next()) is not None:
+            if not job.start:
+                found.append(by_kind(job.config) not in full)
+            for epoch in range(job.start + 1, job.stop + 1):
+                engine.report(job.trial, epoch, {"auc": curve(job.config)[epoch - 1]})
+            if job.stop == RUNGS[-1]:
+                full.add(by_kind(job.config))
+        best = max(trial.value for trial in engine.ledger.study.get_trials() if trial.value)
+        return np.mean(found[RANDOM_TRIALS:]), best
+
+    (share, best), (_, without) = new_ones(by_kind), new_ones(None)
+    assert share > 0.4
+    assert best > without - 0.01
+
+
+def test_where_every_layout_has_been_trained_in_full_the_search_goes_on_as_without():
+    engine = make_engine(mixed, 40)
+    engine.ledger._sampler.layout = lambda params: "the only one"
+    for _ in simulate(engine, curve, workers=1):
+        pass
+    late = [trial.params["rate"] for trial in engine.ledger.study.get_trials()[RANDOM_TRIALS:]]
+    assert np.mean([3e-4 < rate < 3e-3 for rate in late]) > 0.6, "by the model, not at random"
+
+
+def test_a_study_of_hybrids_tells_the_sampler_what_a_layout_is(tmp_path):
+    spec = studies.load("hybrid")
+    sampler = open_ledger(tmp_path / "study.db", spec)._sampler
+    first, *_, other = (draft(spec.sample, np.random.default_rng(0), params).params for params in spec.first)
+    assert sampler.layout(first) != sampler.layout(other)
+    assert sampler.layout(first) == sampler.layout({**first, "learning_rate": 1e-4, "stages.0.width": 32})
+    assert sampler.layout(first) != sampler.layout({**first, "stages.1.mixer": "mlp"})
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -18,6 +18,7 @@ from nas import samplers, schedulers
 from nas.errors import UserError
 from nas.files import whole_file
 from nas.results import IMAGES, WARM_START
+from nas.samplers.surrogate import Sampler
 from nas.searching.engine import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.reading import ReadingStorage
@@ -27,6 +28,7 @@ from nas.searching.warm_start import WarmStart
 from nas.searching.writing import StudyStorage
 from search_space import BackboneSpace, cost, from_dict
 from search_space.bounds import values
+from search_space.space import layout
 from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset, source_from_dict, source_to_dict
@@ -112,6 +114,8 @@ def _ledger(storage: StudyStorage, spec: StudySpec, warm: WarmStart | None) -> L
     begun = spec.name in storage.study_names()
     known = storage.get_n_trials(storage.get_study_id_from_name(spec.name)) if begun else 0
     sampler = samplers.create(spec.sampler, spec.seed + known)  # a resumed search must not repeat its proposals
+    if isinstance(sampler, Sampler):
+        sampler.layout = layout
     ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler, cost=spec.cost)
     origin = {WARM_START: warm.to_dict()} if warm else {}
     more = {"question": spec.question, "baselines": spec.baselines}

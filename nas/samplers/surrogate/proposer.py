@@ -4,10 +4,12 @@ The first trials are random; with given trials, half of them keep a part of one.
 configurations, mutations of good ones (one or two changes) and crosses between good ones by its upper confidence bound.
 The boldness of the bound is drawn for each proposal, so workers get different ones. The best candidates are refined by
 further mutations, and the best of all is proposed. The next best are candidates again in the next proposal, which
-therefore needs fewer new ones. No configuration is proposed twice. Where proposals turn out to be copies of earlier
-trials, with the same values, the neighbourhood of the best is exhausted: as many proposals are random as are copies.
-It is also exhausted if the model is sure that the best candidate gains nothing, as happens without noise; three in
-four proposals are then mutations of good configurations, whatever the model thinks of them.
+therefore needs fewer new ones. Half of the proposals have a layout (the mixers of a network) that has not been trained
+in full, where the space has such: with the training of a good configuration, a new architecture has a fair trial. No
+configuration is proposed twice. Where proposals turn out to be copies of earlier trials, with the same values, the
+neighbourhood of the best is exhausted: as many proposals are random as are copies. It is also exhausted if the model is
+sure that the best candidate gains nothing, as happens without noise; three in four proposals are then mutations of good
+configurations, whatever the model thinks of them.
 
 In a search for the front of value and cost, candidates are scored by the area that they are expected to add to it
 (`trade_off.py`), and the good ones are those on the front.
@@ -19,7 +21,7 @@ none, however good it looks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import Any
@@ -52,6 +54,8 @@ BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 LEAST_GROWTH = 1e-12  # of the area under the front, whose logarithm is taken
 FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
 SURE, LEAST_GAIN = 2.0, 0.01  # standard deviations; normalised values. Who may not gain that much gains nothing
+NEW_LAYOUTS = 0.5  # the share of proposals whose layout has not been trained in full
+SPLICES = 64  # of random configurations with good ones, among the candidates of these
 ELSEWHERE = 0.75  # the share of proposals that are not the best candidate if that gains nothing
 LATEST = 32  # trials; the share of copies among them is that of random proposals
 EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
@@ -64,6 +68,7 @@ class Sampler(RandomSampler):
     def __init__(self, seed: int) -> None:
         super().__init__(seed=seed)
         self.seed = seed
+        self.layout: Callable[[Params], Hashable] | None = None  # of a configuration, where the space has such
         self.drafts: dict[int, Draft] = {}  # every trial's configuration
         self._seen: list[FrozenTrial] = []
         self._given: list[int] = []
@@ -233,7 +238,21 @@ class Sampler(RandomSampler):
 
         fresh = [draft(sample, rng) for _ in range(FRESH)]
         self._pool = self._pool[len(fresh) :] + fresh
-        candidates = self._untried(self._pool + self._kept + [child() for _ in range(CHILDREN)])
+        made = self._pool + self._kept + [child() for _ in range(CHILDREN)]
+        trained: set[Hashable] = set()
+        if (layout := self.layout) and rng.random() < NEW_LAYOUTS:
+            trained = {layout(self.drafts[number].params) for number in self._rungs[-1]}
+        if trained:  # what is new in them gets the best training, too
+            made += [splice(sample, rng, new, parents[rng.integers(len(parents))]) for new in self._pool[-SPLICES:]]
+
+        def wanted(candidates: list[Draft]) -> list[Draft]:
+            found = self._untried(candidates)
+            return [made for made in found if layout(made.params) not in trained] if layout and trained else found
+
+        candidates = wanted(made)
+        if not candidates:
+            trained = set()  # there is no other layout
+            candidates = wanted(made)
         if not candidates:
             return []
         scores = score(candidates)
@@ -244,7 +263,7 @@ class Sampler(RandomSampler):
                 mutate(sample, rng, best[rng.integers(len(best))], changes=1 + (rng.random() < 0.5))
                 for _ in range(REFINING)
             ]
-            mutants = [mutant for mutant in self._untried(mutants) if mutant.key not in known]
+            mutants = [mutant for mutant in wanted(mutants) if mutant.key not in known]
             if mutants:
                 candidates, scores = candidates + mutants, np.concatenate([scores, score(mutants)])
         first, *left = [candidates[i] for i in np.argsort(-scores, kind="stable")[: KEPT + 1]]
@@ -259,7 +278,7 @@ class Sampler(RandomSampler):
             return chosen
         mean, variance = believer.predict(np.array([self._vector(candidate) for candidate in chosen]))
         gains = mean + SURE * np.sqrt(variance) >= max(promise.values()) + LEAST_GAIN
-        others = [] if gains.all() else self._untried([child() for _ in range(CHILDREN)])
+        others = [] if gains.all() else wanted([child() for _ in range(CHILDREN)])
         if others and feasible is not None:
             chance = chances(feasible, np.array([self._vector(other) for other in others]))
             others = [other for other, likely in zip(others, chance, strict=True) if likely >= demanded]
