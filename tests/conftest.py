@@ -13,6 +13,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tests share the machine's cores with Ray's workers and with each other
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory):
     """A cache of images for the tests of one module. What this process has opened is forgotten before and after."""
