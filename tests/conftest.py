@@ -13,6 +13,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tests share the machine's cores with Ray's workers and with each other
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test that trains as a worker does may leave more behind, and the next ones would wait for a busy core."""
+    yield
+    torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
