@@ -26,6 +26,7 @@ from nas.searching.drafts import draft
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import CONSTRAINT
+from search_space.space import layout
 from studies import load as load_study
 
 
@@ -82,6 +83,8 @@ def measure(study: str, sampler: str, trials: int, asks: int) -> dict[str, list[
     chosen: Any = samplers.create(sampler, 0)
     if hasattr(chosen, "propose"):
         chosen.propose = timed(chosen.propose, spent["propose"])
+    if hasattr(chosen, "layout"):
+        chosen.layout = layout
     engine = Engine(
         Ledger(storage, study, direction=spec.direction, sampler=chosen),
         schedulers.of_study(spec),

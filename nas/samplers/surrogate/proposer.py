@@ -55,7 +55,8 @@ LEAST_GROWTH = 1e-12  # of the area under the front, whose logarithm is taken
 FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
 SURE, LEAST_GAIN = 2.0, 0.01  # standard deviations; normalised values. Who may not gain that much gains nothing
 NEW_LAYOUTS = 0.5  # the share of proposals whose layout has not been trained in full
-SPLICES = 64  # of random configurations with good ones, among the candidates of these
+ENOUGH_LAYOUTS = 10  # of which so many are looked for; then the share falls
+SPLICES = 24  # of random configurations with good ones, among the candidates of these
 ELSEWHERE = 0.75  # the share of proposals that are not the best candidate if that gains nothing
 LATEST = 32  # trials; the share of copies among them is that of random proposals
 EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
@@ -240,8 +241,10 @@ class Sampler(RandomSampler):
         self._pool = self._pool[len(fresh) :] + fresh
         made = self._pool + self._kept + [child() for _ in range(CHILDREN)]
         trained: set[Hashable] = set()
-        if (layout := self.layout) and rng.random() < NEW_LAYOUTS:
+        if layout := self.layout:
             trained = {layout(self.drafts[number].params) for number in self._rungs[-1]}
+            if rng.random() > NEW_LAYOUTS * min(ENOUGH_LAYOUTS / max(len(trained), 1), 1):
+                trained = set()
         if trained:  # what is new in them gets the best training, too
             made += [splice(sample, rng, new, parents[rng.integers(len(parents))]) for new in self._pool[-SPLICES:]]
 
