@@ -21,6 +21,7 @@ import numpy as np
 import optuna
 from conditional import SPEC, TASKS, Conditional
 from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
 
 from nas import samplers, schedulers
 from nas.samplers.per_second import PerSecond
@@ -36,9 +37,10 @@ WORKERS = 8
 class Improvement(PerSecond):
     """Knows no seconds."""
 
-    def _read(self, *args: Any) -> None:
-        super()._read(*args)
+    def _read(self, *args: Any) -> list[FrozenTrial]:
+        news = super()._read(*args)
         self._seconds.known.clear()
+        return news
 
 
 def regrets(bench: Conditional, name: str, seed: int, budgets: list[int], unit: float) -> tuple[list[float], int]:

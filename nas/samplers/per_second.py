@@ -32,11 +32,12 @@ class PerSecond(Sampler):
         super().__init__(seed)
         self._seconds = Costs()
 
-    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
-        super()._read(trials, rungs, sign)
-        for trial in trials:
+    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
+        news = super()._read(trials, rungs, sign)
+        for trial in news:
             if SECONDS in trial.user_attrs:
                 self._seconds.add(trial.number, max(trial.user_attrs[SECONDS], LEAST))
+        return news
 
     def _encode(self) -> None:
         before = self._encoding

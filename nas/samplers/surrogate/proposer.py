@@ -70,6 +70,7 @@ class Sampler(RandomSampler):
         super().__init__(seed=seed)
         self.seed = seed
         self.layout: Callable[[Params], Hashable] | None = None  # of a configuration, where the space has such
+        self._layouts: dict[int, Hashable] = {}  # of every trial that has been trained in full
         self.drafts: dict[int, Draft] = {}  # every trial's configuration
         self._seen: list[FrozenTrial] = []
         self._given: list[int] = []
@@ -116,8 +117,8 @@ class Sampler(RandomSampler):
         """Discard all candidates, because the space that they were drawn from has changed."""
         self._pool, self._kept, self._ready = [], [], []
 
-    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
-        """Read the new and changed trials. An in-memory storage replaces the object of a trial that changes."""
+    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
+        """Read and return the new and changed trials: an in-memory storage replaces the object of one that changes."""
         if not self._rungs:
             self._rungs = [{} for _ in rungs]
         news = [trial for trial, seen in zip_longest(trials, self._seen) if trial is not seen]
@@ -151,6 +152,7 @@ class Sampler(RandomSampler):
                 elif values.get(number) != sign * value:
                     values[number] = sign * value
                     self._changes += 1
+        return news
 
     def _early(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         """A random configuration, a mutation of a given one, or a part of a given one and a part of a random one."""
@@ -242,7 +244,9 @@ class Sampler(RandomSampler):
         made = self._pool + self._kept + [child() for _ in range(CHILDREN)]
         trained: set[Hashable] = set()
         if layout := self.layout:
-            trained = {layout(self.drafts[number].params) for number in self._rungs[-1]}
+            for number in self._rungs[-1].keys() - self._layouts.keys():
+                self._layouts[number] = layout(self.drafts[number].params)
+            trained = {self._layouts[number] for number in self._rungs[-1]}
             if rng.random() > NEW_LAYOUTS * min(ENOUGH_LAYOUTS / max(len(trained), 1), 1):
                 trained = set()
         if trained:  # what is new in them gets the best training, too
