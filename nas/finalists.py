@@ -8,7 +8,7 @@ and selection bias").
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +34,14 @@ def estimate(
     *,
     maximize: bool = True,
     pending: Mapping[int, int] | None = None,
+    given: Collection[int] = (),
 ) -> list[Finalist]:
     """Every configuration of `searched`, the best bound first.
 
     searched: the value of each configuration that the search trained in full, by trial; at least one.
     fresh: values of some of them with other seeds. pending: trainings that will add such values; until then they
-    only lower `sd`.
+    only lower `sd`. given: those that a person wrote down. No value has picked them, so theirs need no prior, which would
+    rank them with the many that the search drew.
 
     The model is value = mean + noise, both normal. The centre and spread of the prior are the median of `searched` and
     the values above it: those far below, which hardly learnt, tell nothing of the best. The noise begins as a guess,
@@ -56,8 +58,9 @@ def estimate(
     between = max(spread - noise, noise / 4)
     found = []
     for trial, v in values.items():
-        mean = (centre / between + v.sum() / noise) / (1 / between + len(v) / noise)
-        sd = (1 / between + (len(v) + pending.get(trial, 0)) / noise) ** -0.5
+        prior = 0.0 if trial in given else 1 / between
+        mean = (centre * prior + v.sum() / noise) / (prior + len(v) / noise)
+        sd = (prior + (len(v) + pending.get(trial, 0)) / noise) ** -0.5
         found.append(
             Finalist(
                 trial,

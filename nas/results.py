@@ -246,7 +246,8 @@ class Results:
         fresh, failed = self.again()
         able = self.front() if self.cost else self.ranked()
         searched = {trial.number: trial.value for trial in able if trial.number not in failed}
-        return estimate(searched, fresh, maximize=self.maximize) if fresh and searched else []
+        given = {trial.number for trial in able if trial.given}
+        return estimate(searched, fresh, maximize=self.maximize, given=given) if fresh and searched else []
 
     def cells(self) -> list[Cell]:
         """The configurations trained in full, each with all its seeds, from best to worst.

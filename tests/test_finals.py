@@ -100,6 +100,28 @@ def test_the_winner_of_finals_is_better_than_the_luckiest_and_its_estimate_is_no
     assert abs(np.mean(errors["winner"])) < 0.004
 
 
+def test_a_given_configuration_is_judged_by_its_own_values_since_none_of_them_picked_it():
+    found = {f.trial: f for f in estimate({0: 0.5, 1: 0.8, 2: 0.9, 3: 0.94}, {1: [0.86, 0.88]}, given={1})}
+    assert found[1].mean == pytest.approx(np.mean([0.8, 0.86, 0.88]))
+    assert found[3].mean < 0.94  # picked from what the search drew
+
+
+def test_a_lucky_network_does_not_displace_a_better_given_one():
+    rng, lost = np.random.default_rng(1), {"like the others": [], "given": []}
+    for _ in range(300):
+        truth = np.append(0.9 + 0.005 * rng.standard_normal(20), 0.912)  # what a person wrote is among the best
+        first, later = truth + 0.01 * rng.standard_normal(21), truth + 0.01 * rng.standard_normal((7, 21))
+        for name, given in (("like the others", ()), ("given", {20})):
+            searched, fresh = dict(enumerate(first)), {}
+            for again in later:
+                trial, _ = next_to_train(estimate(searched, fresh, given=given), 1.0)
+                fresh.setdefault(trial, []).append(float(again[trial]))
+            winner = next(f.trial for f in estimate(searched, fresh, given=given) if f.fresh)
+            lost[name].append(truth[20] - truth[winner])
+    gain = np.subtract(lost["like the others"], lost["given"])
+    assert gain.mean() > 3 * gain.std() / math.sqrt(len(gain)) > 0
+
+
 def test_the_finals_cost_at_most_their_share_and_use_seeds_that_the_search_did_not(tmp_path):
     results, search = searched(tmp_path / "study.db", 20)
     assert 0 < len(results.repeats) <= 4 == trainings(results, 0.2)

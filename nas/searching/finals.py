@@ -125,7 +125,9 @@ class Finals:
     def standings(self) -> list[Finalist]:
         pending = Counter(training.trial for training in self.running.values())
         searched = {number: trial.value for number, trial in self.configs.items() if number not in self.dropped}
-        return estimate(searched, self.fresh, maximize=self.results.maximize, pending=pending) if searched else []
+        given = {number for number, trial in self.configs.items() if trial.given}
+        maximize = self.results.maximize
+        return estimate(searched, self.fresh, maximize=maximize, pending=pending, given=given) if searched else []
 
     def _interrupt(self, number: int) -> None:
         """Put a training that had begun back into the queue, from its newest checkpoint."""
