@@ -172,6 +172,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     p.add_argument("--seeds", type=int, default=8)
     p.add_argument("--first-seed", type=int, default=0)
     p.add_argument("--budget", type=int, default=100, help="full-training equivalents")
+    p.add_argument("--workers", type=int, default=8)
     p.add_argument("--given", type=int, default=0, help="first trials, the best of other tasks (not for stock)")
     p.add_argument("--hub", type=Path, help="a copy of OptunaHub's registry (default: download)")
     p.add_argument("--out", type=Path, help="JSON lines, one per run")
@@ -197,9 +198,8 @@ def compare(benches: dict[str, Any], args: argparse.Namespace) -> None:
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             for task, bench in benches.items():
                 given = best_of_others(benches, task, args.given, seed) if args.given else ()
-                run = simulation.simulate(
-                    bench, make(name, bench, seed, simulation, given, args.hub), seed, fte=args.budget
-                )
+                engine = make(name, bench, seed, simulation, given, args.hub)
+                run = simulation.simulate(bench, engine, seed, fte=args.budget, workers=args.workers)
                 scale = 100 / (bench.best - bench.median)
                 run["regret"] = {budget: scale * regret for budget, regret in run["regret"].items()}
                 runs.append({"engine": name, "task": task, "seed": seed, **run})
