@@ -28,7 +28,8 @@ from conditional import SPEC, Conditional, blocks
 from optuna.storages import InMemoryStorage
 
 from nas import front, samplers, schedulers
-from nas.searching.engine import Admission, Engine
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
 from nas.searching.simulate import simulate

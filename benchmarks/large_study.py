@@ -30,7 +30,8 @@ from nas import schedulers
 from nas.report.page import write_report
 from nas.results import load_results
 from nas.run_folder import RunFolder
-from nas.searching.engine import Admission, Engine, Event
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission, Event
 from nas.searching.ledger import Ledger
 from nas.searching.notes import Notes
 from nas.searching.server import place_study

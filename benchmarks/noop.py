@@ -23,10 +23,11 @@ import optuna
 
 from nas import schedulers
 from nas.run_folder import RunFolder
-from nas.searching.engine import Admission, Engine, Epoch, Event, Job
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission, Epoch, Event, Job
 from nas.searching.notes import Notes
-from nas.searching.search import Search
 from nas.searching.study import open_ledger
+from nas.searching.work import Search
 from nas.workers.pool import work_through
 from nas.workers.resources import Resources
 from studies import Configuration

@@ -21,10 +21,11 @@ from pathlib import Path
 import optuna
 
 from nas import schedulers
-from nas.searching.engine import Engine, Event
+from nas.searching.engine import Engine
+from nas.searching.jobs import Event
 from nas.searching.optuna_private import attributes_of
-from nas.searching.search import Search
 from nas.searching.study import admission, open_ledger
+from nas.searching.work import Search
 from nas.workers import checkpoints
 from nas.workers.pool import work_through
 from nas.workers.resources import Resources

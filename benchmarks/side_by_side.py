@@ -40,11 +40,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from nas import samplers, schedulers
 from nas.retraining.job import Retraining, fingerprint
 from nas.retraining.training import train_and_test
-from nas.searching.engine import Engine, Event
+from nas.searching.engine import Engine
+from nas.searching.jobs import Event
 from nas.searching.ledger import Ledger
-from nas.searching.search import Search
 from nas.searching.storage import open_storage
 from nas.searching.study import admission
+from nas.searching.work import Search
 from nas.workers import checkpoints
 from nas.workers.pool import work_through
 from nas.workers.ray_session import ray

@@ -28,9 +28,10 @@ import optuna
 import psutil
 
 from nas import schedulers
-from nas.searching.engine import Engine, Epoch, Event, Job
-from nas.searching.search import Search
+from nas.searching.engine import Engine
+from nas.searching.jobs import Epoch, Event, Job
 from nas.searching.study import admission, open_ledger
+from nas.searching.work import Search
 from nas.workers import checkpoints
 from nas.workers.pool import work_through
 from nas.workers.resources import Resources

@@ -26,7 +26,8 @@ import torch
 
 import nas
 import studies
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from nas.workers.training import Problem, set_up
 from studies import StudySpec
 from trainers.batch.normalise import resolve

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from nas.paper.tables import tables
     from nas.report.conclusion import conclusion
     from nas.report.page import write_report
-    from nas.results import Results, Trial, load_results
+    from nas.results import Results, load_results
     from nas.retraining.retrain import retrain
     from nas.retraining.retrained import Retrained, load_retrained
     from nas.searching.search import search
+    from nas.trials import Trial
 
 # Imported on first use: importing a part of `nas` must not wait for torch, Ray and Optuna.
 _HOME = {
@@ -49,7 +50,7 @@ _HOME = {
     "SearchFailed": "nas.errors",
     "Selection": "nas.models.selection",
     "Stopped": "nas.errors",
-    "Trial": "nas.results",
+    "Trial": "nas.trials",
     "UserError": "nas.errors",
     "Written": "nas.models.formats",
     "attribution_maps": "nas.paper.maps",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
 
 from nas import front
 from nas.checks import path_of
@@ -20,11 +17,8 @@ from nas.errors import UserError, mendable, user_errors
 from nas.files import read_json
 from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
-from nas.samplers import GIVEN
-from nas.searching.engine import REPEATS
-from nas.searching.optuna_private import attributes_of
 from nas.searching.storage import only_study
-from nas.words import describe_architecture, numbered
+from nas.trials import STATES, Trial, trial_of
 from studies import Configuration
 from studies.baselines import BASELINES
 from studies.spec import objectives
@@ -35,64 +29,9 @@ from trainers.data.axis import Axis
 if TYPE_CHECKING:
     import pandas as pd
 
-ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 WARM_START, AXIS, IMAGES, SHAPE = "warm_start", "axis", "images", "shape"
 """Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers; what
 goes into a network and comes out of it."""
-STATES = ("complete", "pruned", "failed", "paused", "running", "skipped")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One configuration of a study. Compare values only at rungs, the epochs that all trials share."""
-
-    number: int
-    state: str
-    """complete: trained to the full budget; pruned: stopped at a rung; failed; paused: waiting at a rung to be promoted
-    or pruned; running: being trained, or interrupted; skipped: above the study's limits and never trained."""
-    curve: Mapping[int, float]  # epoch -> objective, finite values only
-    rung: int  # the highest rung with a value; 0: none
-    params: Mapping[str, Any]
-    distributions: Mapping[str, BaseDistribution]
-    config: Mapping[str, Any]  # `studies.Configuration` as JSON data
-    given: bool = False  # by the study or a warm start, instead of sampled
-    repeats: int | None = None  # in the finals: the trial whose configuration this one trains with a fresh seed
-    parameters: int | None = None
-    macs: int | None = None  # multiply-accumulates for one image
-    seconds: float | None = None  # of training
-    peak_memory_mb: float | None = None
-    error: str = ""  # why it failed, or the limits that it exceeds
-    turned: float | None = None  # the objective at full budget on the validation images turned by 90 degrees
-    history: tuple[Mapping[str, float], ...] = ()  # per recorded epoch: its number as "epoch", and every metric
-
-    @property
-    def value(self) -> float:
-        """The objective at `rung`; nan if it reached none."""
-        return self.curve.get(self.rung, math.nan)
-
-    @property
-    def label(self) -> str:
-        """`7`, or `7 (given)` if the configuration was given."""
-        return numbered(self.number, self.given)
-
-    @property
-    def epochs(self) -> int:
-        return max(self.curve, default=0)
-
-    @property
-    def architecture(self) -> str:
-        """Stages as `conv×2(64) → ↓attention×3(96)`: mixer, blocks, channels; ↓ means that it halves the grid first."""
-        return describe_architecture(self.config.get("architecture", {}))
-
-    @property
-    def without_seed(self) -> str:
-        """The configuration but for its seed, as text: equal for trials of one configuration."""
-        return json.dumps({name: value for name, value in self.config.items() if name != "seed"}, sort_keys=True)
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """Every metric of the last recorded epoch."""
-        return self.history[-1] if self.history else {}
 
 
 @dataclass(frozen=True)
@@ -333,39 +272,3 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         images=images,
         shape=study.user_attrs.get(SHAPE),
     )
-
-
-def trial_of(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
-    """Convert a stored trial to plain data."""
-    recorded = attributes_of(trial)
-    history = tuple(recorded.get("history", ()))
-    full = [epoch for epoch in history if epoch["epoch"] == rungs[-1]]
-    turned = full[0].get(f"turned_{objective}") if full else None
-    curve = {epoch: v for epoch, v in sorted(trial.intermediate_values.items()) if math.isfinite(v)}
-    return Trial(
-        number=trial.number,
-        state=_state(trial, rungs),
-        curve=curve,
-        rung=max((rung for rung in rungs if rung in curve), default=0),
-        params=trial.params,
-        distributions=trial.distributions,
-        config=recorded.get("config", {}),
-        given=bool(recorded.get(GIVEN, False)),
-        repeats=recorded.get(REPEATS),
-        parameters=recorded.get("parameters"),
-        macs=recorded.get("macs"),
-        seconds=recorded.get("seconds"),
-        peak_memory_mb=recorded.get("peak_memory_mb"),
-        error=recorded.get("error", recorded.get("skipped", "")),
-        turned=turned if turned is not None and math.isfinite(turned) else None,
-        history=history,
-    )
-
-
-def _state(trial: FrozenTrial, rungs: Sequence[int]) -> str:
-    """The state of `Trial`. In the database a paused trial is RUNNING, and a skipped one is PRUNED."""
-    if "skipped" in trial.user_attrs:
-        return "skipped"
-    if trial.state in ENDED:
-        return ENDED[trial.state]
-    return "paused" if max(trial.intermediate_values, default=0) in rungs else "running"

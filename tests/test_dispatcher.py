@@ -6,7 +6,7 @@ import pytest
 from here import Queue
 
 from nas.errors import SearchFailed
-from nas.searching.engine import NODES, Losses
+from nas.searching.losses import NODES, Losses
 from nas.workers.dispatcher import LEAVING, NODE, Dispatcher
 from nas.workers.pool import _OneTrialPerWorker
 from nas.workers.resources import Node, Resources

@@ -21,12 +21,13 @@ from nas.report.figures import effects as draw
 from nas.report.page import write_report
 from nas.report.table import effect_rows, left_out, tables
 from nas.report.verdict import verdict
-from nas.results import Results, Trial, read
+from nas.results import Results, read
 from nas.searching.drafts import Draft, cells
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
+from nas.trials import Trial
 from nas.words import level, metric_name, plus_minus
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -13,10 +13,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from nas import samplers, schedulers
+from nas.errors import SearchFailed
 from nas.schedulers import Decision
 from nas.searching import storage
 from nas.searching.display import Display
-from nas.searching.engine import Admission, Engine, SearchFailed
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
 from nas.searching.simulate import simulate

@@ -13,7 +13,7 @@ from test_trial import configurations, values
 
 from nas.retraining.job import Retraining
 from nas.retraining.training import train_and_test
-from nas.searching.engine import Job
+from nas.searching.jobs import Job
 from nas.workers import checkpoints, far
 from nas.workers.greeting import Home, greet, own_modules
 from nas.workers.training import Problem, resident

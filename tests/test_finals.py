@@ -16,11 +16,12 @@ from nas.report.remarks import on_turned
 from nas.report.table import finals_rows, finals_table
 from nas.report.verdict import verdict
 from nas.results import read
-from nas.searching.engine import Engine, Epoch
+from nas.searching.engine import Engine
 from nas.searching.finals import trainings
+from nas.searching.jobs import Epoch
 from nas.searching.ledger import Ledger
-from nas.searching.search import Search
 from nas.searching.storage import open_storage
+from nas.searching.work import Search
 
 EPOCHS = 4
 

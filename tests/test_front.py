@@ -15,11 +15,12 @@ from nas.report.table import tables
 from nas.results import read
 from nas.retraining.choice import choose
 from nas.samplers.surrogate.trade_off import expected_improvement
-from nas.searching.engine import Admission, Engine, Epoch
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission, Epoch
 from nas.searching.ledger import Ledger
-from nas.searching.search import Search
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
+from nas.searching.work import Search
 from studies import StudySpec
 from studies.errors import StudyError
 

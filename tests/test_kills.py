@@ -26,8 +26,8 @@ from here import work_through_here
 import nas
 import nas.report.page
 from nas.searching import search as searching
-from nas.searching.engine import Admission, Epoch
-from nas.searching.search import Search
+from nas.searching.jobs import Admission, Epoch
+from nas.searching.work import Search
 from nas.workers import checkpoints, pool, trial
 from search_space import ToySpace
 from studies import StudySpec

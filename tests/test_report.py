@@ -34,7 +34,8 @@ from nas.report.table import top_table
 from nas.report.verdict import verdict
 from nas.results import read
 from nas.searching.display import Display
-from nas.searching.engine import Admission, Engine, Event
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission, Event
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
 from nas.searching.simulate import simulate

@@ -13,7 +13,8 @@ import studies
 from nas import samplers, schedulers
 from nas.samplers.surrogate.proposer import BATCH, RANDOM_TRIALS, Sampler
 from nas.searching.drafts import cells, draft, key
-from nas.searching.engine import Admission, Engine
+from nas.searching.engine import Engine
+from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage

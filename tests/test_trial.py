@@ -11,7 +11,7 @@ import torch
 from optuna.samplers import RandomSampler
 
 import studies
-from nas.searching.engine import Job
+from nas.searching.jobs import Job
 from nas.workers import checkpoints
 from nas.workers.failures import crowded_out, describe_failure
 from nas.workers.training import Problem, resident

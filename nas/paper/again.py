@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from nas.errors import UserError
 from nas.files import read_json
-from nas.results import Results, Trial
+from nas.results import Results
 from nas.run_folder import RunFolder
-from nas.searching.engine import Job
+from nas.searching.jobs import Job
+from nas.trials import Trial
 from nas.versions import versions
 from nas.workers.resources import divide
 from nas.workers.training import Problem, import_path

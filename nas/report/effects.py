@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 
 CONFIDENCE = 0.95
 Level = tuple[tuple[str, Any], ...]  # (parameter, value) for each parameter of a factor that a trial has

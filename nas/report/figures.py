@@ -17,7 +17,8 @@ from nas.report.effects import Effect, Factor
 from nas.report.matters import MainEffects
 from nas.report.noise import above_chance
 from nas.report.style import SHADES, empty_figure
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from nas.words import COSTS, beside, duration, level, objective_name, plus_minus, si, value
 
 BUDGETS = ["#a3adba", "#7aa5de", "#2b6fd3"]  # from the lowest rung to the full budget

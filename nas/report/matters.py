@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
 from nas.report.noise import Z
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from nas.words import level
 
 FEWEST = 10  # trials to learn from

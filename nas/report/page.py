@@ -16,8 +16,9 @@ from nas.report.remarks import remarks
 from nas.report.sections import Section, sections
 from nas.report.table import cells, headings, worth_retraining
 from nas.report.verdict import verdict
-from nas.results import ENDED, Results, Trial
+from nas.results import Results
 from nas.run_folder import RunFolder
+from nas.trials import ENDED, Trial
 from nas.words import (
     COSTS,
     beside,

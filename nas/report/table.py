@@ -11,7 +11,8 @@ from rich import box
 from rich.table import Table
 
 from nas.report.effects import Difference, Factor, effects
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from nas.words import COSTS, count, counterpart, duration, level, memory, objective_name, plus_minus, si, value
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from nas.words import count
 
 CURVES, POINTS = 200, 500

@@ -7,8 +7,9 @@ import math
 from nas.report import noise
 from nas.report.baselines import sentence
 from nas.report.effects import Difference
-from nas.results import Results, Trial
+from nas.results import Results
 from nas.retraining.comparison import Verdict
+from nas.trials import Trial
 from nas.words import count, objective_name, value, with_interval
 from trainers.estimate import limited
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.errors import UserError
-from nas.results import Results, Trial
+from nas.results import Results
+from nas.trials import Trial
 from trainers.config import TrainConfig
 from trainers.errors import TrainingError
 

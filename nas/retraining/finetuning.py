@@ -14,10 +14,11 @@ from nas.errors import UserError
 from nas.models.export import LensModel, load_model
 from nas.models.record import architectures
 from nas.models.training_images import among
-from nas.results import Results, Trial
+from nas.results import Results
 from nas.retraining.job import Retraining
 from nas.retraining.start import Start, head_of
 from nas.run_folder import run_folder
+from nas.trials import Trial
 from search_space import build_model, to_dict
 from trainers import metrics, tasks
 from trainers.data import Dataset

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.results import Trial
 from nas.retraining.job import NetworkResult, Retraining, finished, remeasured, result
 from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
+from nas.trials import Trial
 from trainers.data import Dataset
 from trainers.tasks import Task
 

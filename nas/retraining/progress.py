@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nas.retraining.job import Retraining
-from nas.searching.engine import Losses
+from nas.searching.losses import Losses
 from nas.words import metric_name
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.samplers import GIVEN
-from nas.searching.engine import REPEATS, Event
+from nas.searching.jobs import REPEATS, Event
 from nas.terminal import Terminal
 from nas.words import beside, count, numbered
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,64 +14,14 @@ from nas.errors import SearchFailed
 from nas.samplers import GIVEN
 from nas.schedulers import ByFront, Decision, Scheduler
 from nas.searching import pace
-from nas.searching.histories import packed
+from nas.searching.histories import record_of
+from nas.searching.jobs import REPEATS, Admission, Event, Job
 from nas.searching.ledger import Ledger
+from nas.searching.losses import Losses
 from nas.searching.optuna_private import attributes_of
-from nas.words import count
-from trainers.metrics import SYMMETRIC
 
 GIVE_UP_AFTER = 10, 30  # failed trials in a row: before the first success, and after it
 SKIPS_IN_A_ROW = 200
-LOSSES = 2  # workers that may die under a trial before it fails
-NODES = 10  # nodes that may go under it: it may be what brings them down
-REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stretch of one trial's training: from `start` epochs done (0: from scratch) to epoch `stop`, inclusive."""
-
-    trial: int
-    config: dict[str, Any]
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch of a job, as its worker reports it."""
-
-    number: int
-    metrics: Mapping[str, float]
-    saved: bool = False  # it has a checkpoint
-    answers: Mapping[str, Any] | None = None  # of a full training, on validation images: see nas/workers/answers.py
-
-
-@dataclass(frozen=True)
-class Admission:
-    """What is known about a configuration before training. It is skipped if any of `excess` is above zero."""
-
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    excess: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Event:
-    """News for a person.
-
-    `kind` is started, resumed, epoch, paused, lost, complete, pruned, failed or skipped; finals when these begin, with
-    the number of trainings left as `epoch`; final at the end of one of them; answered before the last epoch of a full
-    training, with its `answers`.
-    """
-
-    kind: str
-    trial: int
-    epoch: int = 0
-    value: float = math.nan
-    reason: str = ""
-    given: bool = False  # known when it starts
-    metrics: Mapping[str, float] = field(default_factory=dict)  # of an epoch, also at the end of a full training
-    answers: Mapping[str, Any] = field(default_factory=dict)  # as of `Epoch`
 
 
 @dataclass
@@ -334,42 +284,3 @@ class Engine:
         self.finished += 1
         value = self.last_values.pop(number, math.nan)
         self.listen(Event(kind, number, epoch, value, reason, metrics=metrics or {}))
-
-
-class Losses:
-    """Counts the workers that died under each training, by any key."""
-
-    def __init__(self) -> None:
-        self._of_memory: dict[Hashable, list[bool]] = {}
-        self._of_nodes: Counter[Hashable] = Counter()
-
-    def too_many(self, training: Hashable, memory: bool | None) -> bool:
-        """Count one more. Whether the training must not be tried again.
-
-        With `memory` None, its machine went. That says little of the training, until it has happened too often.
-        """
-        if memory is None:
-            self._of_nodes[training] += 1
-            return self._of_nodes[training] > NODES
-        found = self._of_memory.setdefault(training, [])
-        found.append(memory)
-        return len(found) > LOSSES
-
-    def of_memory(self, training: Hashable) -> bool:
-        """Whether memory had run out every time."""
-        found = self._of_memory.get(training, [])
-        return bool(found) and all(found)
-
-    def reason(self, training: Hashable, last: str) -> str:
-        before = len(self._of_memory.get(training, [])) + self._of_nodes[training] - 1
-        return f"{last}; it was lost {count(before, 'time')} before"
-
-
-def record_of(history: list[dict[str, Any]], epochs: int, objective: str) -> dict[str, Any]:
-    """The attributes of a trial that has been trained; a full training has `epochs`."""
-    seconds = sum(m.get("seconds", 0.0) for m in history)
-    memory = max((m.get("peak_memory_mb", 0.0) for m in history), default=0.0)
-    record: dict[str, Any] = {"history": packed(history, objective), "seconds": seconds, "peak_memory_mb": memory}
-    if history and history[-1]["epoch"] == epochs:  # by themselves too, where the dashboard shows them
-        record |= {name: value for name, value in history[-1].items() if name.endswith(SYMMETRIC)}
-    return record

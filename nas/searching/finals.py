@@ -17,8 +17,10 @@ from typing import Any
 
 from nas.finalists import Finalist, estimate, next_to_train
 from nas.results import Results, read
-from nas.searching.engine import REPEATS, Event, Job, Losses, record_of
+from nas.searching.histories import record_of
+from nas.searching.jobs import REPEATS, Event, Job
 from nas.searching.ledger import Ledger
+from nas.searching.losses import Losses
 
 MOST_SEEDS = 5  # fresh ones for one configuration
 CLEAR = 3.0  # standard deviations by which a leader with that many fresh seeds ends the finals

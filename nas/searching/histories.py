@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.metrics import SYMMETRIC
+
 Entry = Mapping[str, Any]
 
 
@@ -46,3 +48,13 @@ def length(stored: Any) -> int:
 
 def _short(value: Any) -> Any:
     return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def record_of(history: list[dict[str, Any]], epochs: int, objective: str) -> dict[str, Any]:
+    """The attributes of a trial that has been trained; a full training has `epochs`."""
+    seconds = sum(m.get("seconds", 0.0) for m in history)
+    memory = max((m.get("peak_memory_mb", 0.0) for m in history), default=0.0)
+    record: dict[str, Any] = {"history": packed(history, objective), "seconds": seconds, "peak_memory_mb": memory}
+    if history and history[-1]["epoch"] == epochs:  # by themselves too, where the dashboard shows them
+        record |= {name: value for name, value in history[-1].items() if name.endswith(SYMMETRIC)}
+    return record

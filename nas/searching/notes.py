@@ -8,11 +8,11 @@ from typing import Any
 from optuna.artifacts import FileSystemArtifactStore
 
 from nas.report.drawing import drawing, parts
-from nas.results import Trial, trial_of
 from nas.run_folder import RunFolder
-from nas.searching.engine import Event
+from nas.searching.jobs import Event
 from nas.searching.ledger import Ledger
 from nas.searching.pictures import pictures
+from nas.trials import Trial, trial_of
 from nas.words import beside, count, describe_preparation, describe_steps, duration, memory, objective_name, si, value
 
 ENDED = ("complete", "pruned", "failed", "final")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.schedulers import Decision
-from nas.searching.engine import Engine, Job
+from nas.searching.engine import Engine
+from nas.searching.jobs import Job
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from nas.errors import UserError
 from nas.files import whole_file
 from nas.results import IMAGES, WARM_START
 from nas.samplers.surrogate import Sampler
-from nas.searching.engine import Admission
+from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
 from nas.searching.reading import ReadingStorage
 from nas.searching.server import Guard, is_remote

@@ -15,9 +15,10 @@ import numpy as np
 import optuna
 
 from nas.errors import UserError
-from nas.results import WARM_START, Results, Trial, load_results
+from nas.results import WARM_START, Results, load_results
 from nas.run_folder import RunFolder
 from nas.searching.drafts import Params, Sample, draft, key
+from nas.trials import Trial
 from studies import StudySpec
 
 AT_MOST = 8

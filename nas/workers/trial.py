@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from nas.searching.engine import Epoch, Job
+from nas.searching.jobs import Epoch, Job
 from nas.workers import checkpoints
 from nas.workers.answers import answers
 from nas.workers.training import Problem, set_up
