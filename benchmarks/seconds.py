@@ -37,8 +37,8 @@ WORKERS = 8
 class Improvement(PerSecond):
     """Knows no seconds."""
 
-    def _read(self, *args: Any) -> list[FrozenTrial]:
-        news = super()._read(*args)
+    def read(self, *args: Any) -> list[FrozenTrial]:
+        news = super().read(*args)
         self._seconds.known.clear()
         return news
 

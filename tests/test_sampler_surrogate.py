@@ -377,7 +377,7 @@ def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_
 
     def counted(self, sample, rng, count):
         chosen = best_of(self, sample, rng, count)
-        searches.append((len(self._seen), count, len(chosen)))
+        searches.append((len(self.known.trials), count, len(chosen)))
         return chosen
 
     monkeypatch.setattr(Sampler, "_best", counted)

@@ -32,8 +32,8 @@ class PerSecond(Sampler):
         super().__init__(seed)
         self._seconds = Costs()
 
-    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
-        news = super()._read(trials, rungs, sign)
+    def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
+        news = super().read(trials, rungs, sign)
         for trial in news:
             if SECONDS in trial.user_attrs:
                 self._seconds.add(trial.number, max(trial.user_attrs[SECONDS], LEAST))
@@ -48,7 +48,7 @@ class PerSecond(Sampler):
     def worth(
         self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array, boldness: float
     ) -> Array:
-        if self._costs:
+        if self.known.costs:
             gain = self.growth(x, believer, promise, pending)
         else:
             mean, variance = believer.predict(x)
@@ -56,7 +56,7 @@ class PerSecond(Sampler):
         if not self._seconds:
             return gain
         assert self._encoding is not None
-        return gain - self._seconds.predict(x, self._vectors, self._encoding.parameter)
+        return gain - self._seconds.predict(x, self.known.vectors, self._encoding.parameter)
 
 
 def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array:

@@ -23,23 +23,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
-from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.samplers import RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sklearn.ensemble import ExtraTreesClassifier
 from threadpoolctl import ThreadpoolController
 
 from nas import front
-from nas.samplers import COST, GIVEN
 from nas.samplers.surrogate.cokriging import CoKriging
 from nas.samplers.surrogate.encoding import Encoding
 from nas.samplers.surrogate.feasibility import chances, learn
-from nas.samplers.surrogate.trade_off import Costs, expected_improvement
-from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, shared, splice
+from nas.samplers.surrogate.known import Known
+from nas.samplers.surrogate.trade_off import expected_improvement
+from nas.searching.drafts import Draft, Params, Sample, cells, cross, draft, key, mutate, splice
 
 Array = NDArray[np.float64]
 RANDOM_TRIALS = 14
@@ -58,6 +56,7 @@ NEW_LAYOUTS = 0.5  # the share of proposals whose layout has not been trained in
 ENOUGH_LAYOUTS = 10  # of which so many are looked for; then the share falls
 SPLICES = 24  # of random configurations with good ones, among the candidates of these
 ELSEWHERE = 0.75  # the share of proposals that are not the best candidate if that gains nothing
+LATEST_WAITING = 64  # trials, among which those without a value are looked for
 LATEST = 32  # trials; the share of copies among them is that of random proposals
 EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
 TRIES = 200  # random draws before a space is suspected to be exhausted
@@ -70,26 +69,15 @@ class Sampler(RandomSampler):
         super().__init__(seed=seed)
         self.seed = seed
         self.layout: Callable[[Params], Hashable] | None = None  # of a configuration, where the space has such
-        self._layouts: dict[int, Hashable] = {}  # of every trial that has been trained in full
-        self.drafts: dict[int, Draft] = {}  # every trial's configuration
-        self._seen: list[FrozenTrial] = []
-        self._given: list[int] = []
-        self._tried: set[frozenset[tuple[str, Any]]] = set()
-        self._rungs: list[dict[int, float]] = []
-        self._costs = Costs()  # none known: the value is the only objective
-        self._infeasible: dict[int, bool] = {}
-        self._curves: dict[tuple[float, ...], int] = {}  # values up to the lowest rung -> the first trial with them
-        self._copies: dict[int, bool] = {}  # of every trial at the lowest rung: whether an earlier one has its values
+        self.known = Known()
         self._pool: list[Draft] = []
         self._kept: list[Draft] = []
         self._ready: list[Draft] = []  # proposals left over from the last search for candidates
-        self._vectors: dict[int, Array] = {}
         self._encoding: Encoding | None = None
         self._model: CoKriging | None = None
-        self._fitted = -1
-        self._changes = 0
+        self._fitted = -1  # changes of values when the model was fitted
         self._forest: ExtraTreesClassifier | None = None
-        self._taught = 0  # trials that the forest has learnt from; 0: learn again
+        self._taught = self._blamed = 0  # trials that the forest has learnt from; 0: learn again
 
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
@@ -99,78 +87,45 @@ class Sampler(RandomSampler):
         `trials` are as the sampler should see them, paused ones PRUNED. `sign` * value is higher for better trials.
         """
         rng = np.random.default_rng([self.seed, len(trials)])
-        self._read(trials, rungs, sign)
+        self.read(trials, rungs, sign)
         while len(self._pool) < POOL:
             self._pool.append(draft(sample, rng))
-        if len(self._rungs[0]) < RANDOM_TRIALS:
+        if len(self.known.rungs[0]) < RANDOM_TRIALS:
             return self._early_and_feasible(sample, rng)
-        latest = list(self._copies.values())[-LATEST:]
+        latest = list(self.known.copies.values())[-LATEST:]
         if any(latest) and rng.random() < sum(latest) / len(latest):
             return self._new_random(sample, rng)
-        self._ready = self._untried(self._ready)
+        self._ready = self.known.untried(self._ready)
         if not self._ready:
             with threadpools().limit(limits=1):  # the cores belong to the workers
                 self._ready = self._best(sample, rng, min(1 + len(trials) // BATCH_EVERY, BATCH))
         return self._ready.pop(0).params if self._ready else self._new_random(sample, rng)
 
+    def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
+        """Read and return the new and changed trials."""
+        return self.known.read(trials, rungs, sign)
+
     def forget_candidates(self) -> None:
         """Discard all candidates, because the space that they were drawn from has changed."""
         self._pool, self._kept, self._ready = [], [], []
 
-    def _read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
-        """Read and return the new and changed trials: an in-memory storage replaces the object of one that changes."""
-        if not self._rungs:
-            self._rungs = [{} for _ in rungs]
-        news = [trial for trial, seen in zip_longest(trials, self._seen) if trial is not seen]
-        self._seen = list(trials)
-        for trial in news:
-            number = trial.number
-            if number not in self.drafts or len(trial.params) != len(self.drafts[number].params):
-                made = Draft(lambda name, distribution: None)
-                made.params = trial.params
-                made.distributions = {name: shared(found) for name, found in trial.distributions.items()}
-                self.drafts[number] = made
-                self._vectors.pop(number, None)
-                self._tried.add(key(trial.params))
-                if GIVEN in trial.user_attrs:
-                    self._given.append(number)
-            if COST in trial.user_attrs:
-                self._costs.add(number, trial.user_attrs[COST])
-            excess = any(value > 0 for value in trial.constraints.values())
-            if excess or trial.intermediate_values:
-                if excess and not self._infeasible.get(number):
-                    self._taught = 0
-                self._infeasible[number] = excess
-            if number not in self._copies and rungs[0] in trial.intermediate_values:
-                curve = tuple(value for epoch, value in trial.intermediate_values.items() if epoch <= rungs[0])
-                self._copies[number] = len(curve) > 1 and self._curves.setdefault(curve, number) != number
-            for rung, values in zip(rungs, self._rungs, strict=True):
-                value = None if excess else trial.intermediate_values.get(rung)
-                if value is None:
-                    if values.pop(number, None) is not None:
-                        self._changes += 1
-                elif values.get(number) != sign * value:
-                    values[number] = sign * value
-                    self._changes += 1
-        return news
-
     def _early(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         """A random configuration, a mutation of a given one, or a part of a given one and a part of a random one."""
-        feasible = [number for number in self._given if not self._infeasible.get(number)]
+        feasible = [number for number in self.known.given if not self.known.infeasible.get(number)]
         if feasible and rng.random() < NEAR_GIVEN:
-            given, drawn = self.drafts[feasible[rng.integers(len(feasible))]], draft(sample, rng)
+            given, drawn = self.known.drafts[feasible[rng.integers(len(feasible))]], draft(sample, rng)
             made = (
                 mutate(sample, rng, given, changes=1 + int(rng.integers(3))),
                 splice(sample, rng, given, drawn),  # a good architecture, another training
                 splice(sample, rng, drawn, given),  # and the reverse
             )[rng.integers(3)]
-            if made.key not in self._tried:
+            if made.key not in self.known.tried:
                 return made.params
         return self._new_random(sample, rng)
 
     def _early_and_feasible(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         """The first of some early proposals that is likely to be feasible, or the likeliest of them."""
-        if not any(self._infeasible.values()):
+        if not any(self.known.infeasible.values()):
             return self._early(sample, rng)
         self._encode()
         forest = self._feasibility()
@@ -192,10 +147,10 @@ class Sampler(RandomSampler):
     def _new_random(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         for _ in range(TRIES):
             made = draft(sample, rng)
-            if made.key not in self._tried:
+            if made.key not in self.known.tried:
                 return made.params
         try:
-            return next((params for params in cells(sample) if key(params) not in self._tried), None)
+            return next((params for params in cells(sample) if key(params) not in self.known.tried), None)
         except ValueError:  # the space is not finite
             return draft(sample, rng).params
 
@@ -209,15 +164,11 @@ class Sampler(RandomSampler):
         assert self._encoding is not None
         assert self._model is not None
         model, encoding = self._model, self._encoding
-        if self._fitted != self._changes:
-            model.fit(self._rungs, self._vectors)
-            self._fitted = self._changes
-        running = [
-            trial.number
-            for trial in self._seen[-64:]
-            if trial.state == TrialState.RUNNING and trial.number not in self._rungs[0] and trial.params
-        ]
-        waiting = np.array([self._vectors[number] for number in running]).reshape(-1, len(encoding.parameter))
+        if self._fitted != self.known.changes:
+            model.fit(self.known.rungs, self.known.vectors)
+            self._fitted = self.known.changes
+        running = [self.known.vectors[number] for number in self.known.waiting(LATEST_WAITING)]
+        waiting = np.array(running).reshape(-1, len(encoding.parameter))
         pending = waiting
         feasible, believer = self._feasibility(), model.believing(waiting)
         boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], _demanded(rng)
@@ -231,7 +182,7 @@ class Sampler(RandomSampler):
                 worth = worth + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(demanded - chance, 0)
             return worth
 
-        parents = [self.drafts[number] for number in self._sorted(promise)[:PARENTS]]
+        parents = [self.known.drafts[number] for number in self._sorted(promise)[:PARENTS]]
 
         def child() -> Draft:
             made = parents[rng.integers(len(parents))]
@@ -244,16 +195,14 @@ class Sampler(RandomSampler):
         made = self._pool + self._kept + [child() for _ in range(CHILDREN)]
         trained: set[Hashable] = set()
         if layout := self.layout:
-            for number in self._rungs[-1].keys() - self._layouts.keys():
-                self._layouts[number] = layout(self.drafts[number].params)
-            trained = {self._layouts[number] for number in self._rungs[-1]}
+            trained = self.known.layouts(layout)
             if rng.random() > NEW_LAYOUTS * min(ENOUGH_LAYOUTS / max(len(trained), 1), 1):
                 trained = set()
         if trained:  # what is new in them gets the best training, too
             made += [splice(sample, rng, new, parents[rng.integers(len(parents))]) for new in self._pool[-SPLICES:]]
 
         def wanted(candidates: list[Draft]) -> list[Draft]:
-            found = self._untried(candidates)
+            found = self.known.untried(candidates)
             return [made for made in found if layout(made.params) not in trained] if layout and trained else found
 
         candidates = wanted(made)
@@ -281,7 +230,7 @@ class Sampler(RandomSampler):
             boldness, demanded = BOLDNESS[rng.integers(len(BOLDNESS))], _demanded(rng)
             chosen.append(left.pop(int(np.argmax(score(left)))))
         self._kept = left
-        if self._costs or rng.random() > ELSEWHERE:
+        if self.known.costs or rng.random() > ELSEWHERE:
             return chosen
         mean, variance = believer.predict(np.array([self._vector(candidate) for candidate in chosen]))
         gains = mean + SURE * np.sqrt(variance) >= max(promise.values()) + LEAST_GAIN
@@ -298,15 +247,11 @@ class Sampler(RandomSampler):
             candidate.vector = np.array(self._encoding.vector(candidate.params))
         return candidate.vector
 
-    def _untried(self, candidates: list[Draft]) -> list[Draft]:
-        """Remove duplicates and configurations that have been tried."""
-        return [made for key, made in {made.key: made for made in candidates}.items() if key not in self._tried]
-
     def worth(
         self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array, boldness: float
     ) -> Array:
         """How much a trial of each of the configurations x (m, columns) is wanted, on any scale: (m,)."""
-        if self._costs:
+        if self.known.costs:
             return self.growth(x, believer, promise, pending)
         mean, variance = believer.predict(x)
         return mean + boldness * np.sqrt(variance)
@@ -318,9 +263,9 @@ class Sampler(RandomSampler):
         reach. It begins at the lowest value at the highest rung.
         """
         assert self._encoding is not None
-        cost = self._costs.predict(np.vstack([x, pending]), self._vectors, self._encoding.parameter)
+        cost = self.known.costs.predict(np.vstack([x, pending]), self.known.vectors, self._encoding.parameter)
         mean, variance = believer.predict(np.vstack([x, pending]))
-        known, m = np.log([self._costs.known[trial] for trial in promise]), len(x)
+        known, m = np.log([self.known.costs.known[trial] for trial in promise]), len(x)
         values = np.concatenate([list(promise.values()), mean[m:]])
         costs = np.concatenate([known, cost[m:]])
         on_it = front.fronts(dict(enumerate(values.tolist())), dict(enumerate(costs.tolist())))[0]
@@ -330,8 +275,8 @@ class Sampler(RandomSampler):
 
     def _sorted(self, values: Mapping[int, float]) -> list[int]:
         """Trials by their values, the best first."""
-        if self._costs:
-            return front.ordered(values, self._costs.known)
+        if self.known.costs:
+            return front.ordered(values, self.known.costs.known)
         return sorted(values, key=lambda number: -values[number])
 
     def _promise(self) -> dict[int, float]:
@@ -341,35 +286,36 @@ class Sampler(RandomSampler):
         promise: dict[int, float] = {}
         for index, level in enumerate(levels):
             best = self._sorted(dict(zip(level.numbers.tolist(), level.z.tolist(), strict=True)))[: 4 * PARENTS]
-            mean, _ = self._model.predict_tried(best, index, np.array([self._vectors[number] for number in best]))
+            mean, _ = self._model.predict_tried(best, index, np.array([self.known.vectors[number] for number in best]))
             promise.update(zip(best, mean.tolist(), strict=True))
         return promise
 
     def _encode(self) -> None:
         """Encode new trials, or all of them again if an unknown parameter appears."""
         known = self._encoding.distributions if self._encoding else {}
-        pending = [n for n in self.drafts if n not in self._vectors]
+        pending = [n for n in self.known.drafts if n not in self.known.vectors]
         fresh = self._pool[-FRESH:] + self._kept if self._encoding else self._pool
         found = {
             name: distribution
-            for made in [*fresh, *(self.drafts[n] for n in pending)]
+            for made in [*fresh, *(self.known.drafts[n] for n in pending)]
             for name, distribution in made.distributions.items()
         }
         if self._encoding is None or not found.keys() <= known.keys():
             self._encoding = Encoding(dict(sorted({**found, **known}.items())))
             self._model = CoKriging(self._encoding.parameter)
-            self._costs.forget_model()
+            self.known.costs.forget_model()
             self._fitted, self._taught = -1, 0
-            self._vectors, pending = {}, list(self.drafts)
+            self.known.vectors, pending = {}, list(self.known.drafts)
             for made in self._pool + self._kept:
                 made.vector = None
-        vectors = self._encoding(self.drafts[n].params for n in pending)
-        self._vectors.update(zip(pending, vectors, strict=True))
+        vectors = self._encoding(self.known.drafts[n].params for n in pending)
+        self.known.vectors.update(zip(pending, vectors, strict=True))
 
     def _feasibility(self) -> ExtraTreesClassifier | None:
-        if not self._taught or len(self._infeasible) > 1.1 * self._taught:
-            self._forest = learn(self._infeasible, self._vectors, self.seed)
-            self._taught = len(self._infeasible)
+        known = self.known
+        if not self._taught or known.blamed > self._blamed or len(known.infeasible) > 1.1 * self._taught:
+            self._forest = learn(known.infeasible, known.vectors, self.seed)
+            self._taught, self._blamed = len(known.infeasible), known.blamed
         return self._forest
 
 
