@@ -157,6 +157,14 @@ def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_name
     assert f"{ahead:.3f} (" in lead
 
 
+@pytest.mark.parametrize("quality", [0.0, 1.0])
+def test_the_best_given_and_the_best_found_configuration_are_trained_again_in_any_case(tmp_path, quality):
+    results, _ = searched(tmp_path / "study.db", 20, first=({"quality": quality}, {"quality": quality / 2}))
+    again = [results.trial(repeat.repeats) for repeat in results.repeats]
+    assert any(trial.given for trial in again)
+    assert not all(trial.given for trial in again)
+
+
 def test_turned_values_of_the_winner_are_means_over_the_search_and_the_finals(tmp_path):
     results, _ = searched(tmp_path / "study.db", 20, gap=0.3)
     again = [repeat for repeat in results.repeats if repeat.repeats == results.best.number]

@@ -2,7 +2,8 @@
 
 A winner picked by one seed and a few hundred images is often a lucky one. So at the end of a search a part of its cost
 goes to the configurations that may be the best within the noise: each training goes to the leader or its strongest
-challenger, and the one with the best lower bound wins (`nas.finalists`).
+challenger, and the one with the best lower bound wins (`nas.finalists`). The best given and the best found
+configuration are trained again in any case.
 
 A search for a front of value and cost has many winners, so every configuration on the front is trained again in turn.
 """
@@ -147,6 +148,10 @@ class Finals:
             return min(able, key=lambda f: self.attempts[f.trial]).trial if able else None
         if len(able) < 2:
             return None
+        for given in (True, False):  # whether the search has found a better one is what the finals are asked
+            of_kind = [f for f in able if self.configs[f.trial].given is given]
+            if of_kind and not any(self.attempts[f.trial] for f in of_kind):
+                return max(of_kind, key=lambda f: (self.sign * f.mean, -f.trial)).trial
         trial, ahead = next_to_train(able, self.sign)
         return None if ahead > CLEAR and self.attempts[trial] >= CLEAR else trial
 
