@@ -31,7 +31,7 @@ from nas.results import load_results
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH = (
-    "--study", "hybrid", "--sampler", "random", "--images", "1500", "--image-size", "32", "--epochs", "6",
+    "--study", "hybrid", "--sampler", "random", "--images", "3000", "--image-size", "32", "--epochs", "12",
     "--max-macs", "6000000", "--finals", "0", "--seed", "3",
 )  # fmt: skip
 EVENTS = re.compile(r"lost|its node|no work|Ray |stopp|error|once more|again from|Traceback|died")
@@ -205,8 +205,8 @@ def other_code(net: Net) -> Path:
 SCENARIOS: dict[str, tuple[str, int, Callable[[Net, Search], None] | None]] = {
     "search across nodes": ("b", 6, None),
     "killed worker": ("b", 10, lambda net, search: kill(net.trainers("b"))),
-    "killed node": ("b", 20, lambda net, search: kill(net.processes("b"))),
-    "announced end": ("b", 20, announced_end),
+    "killed node": ("b", 10, lambda net, search: kill(net.processes("b"))),
+    "announced end": ("b", 10, announced_end),
     "joining node": ("", 8, lambda net, search: net.start("c")),
     "unshared folders": ("unshared", 6, None),
     "other code": ("other code", 4, None),

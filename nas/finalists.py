@@ -40,8 +40,8 @@ def estimate(
 
     searched: the value of each configuration that the search trained in full, by trial; at least one.
     fresh: values of some of them with other seeds. pending: trainings that will add such values; until then they
-    only lower `sd`. given: those that a person wrote down. No value has picked them, so theirs need no prior, which
-    would rank them with the many that the search drew.
+    only lower `sd`. given: those that the search did not propose. No value of this search has led to them, so theirs
+    are not shrunk towards the values of those that it drew.
 
     The model is value = mean + noise, both normal. The centre and spread of the prior are the median of `searched` and
     the values above it: those far below, which hardly learnt, tell nothing of the best. The noise begins as a guess,

@@ -191,16 +191,17 @@ class Results:
     def cells(self) -> list[Cell]:
         """The configurations trained in full, each with all its seeds, from best to worst.
 
-        The finalists come first, in the order of the finals. In a grid, configurations that lack a seed come last: the
-        seeds that did not fail would flatter them.
+        The winner of the finals comes first, then the others as the finals judge them. In a grid, configurations that
+        lack a seed come last: the seeds that did not fail would flatter them.
         """
         groups: dict[str, list[Trial]] = {}
         for trial in self.ranked():
             groups.setdefault(trial.without_seed, []).append(trial)
         if not self.grid:
-            places = {finalist.trial: place for place, finalist in enumerate(self.finalists())}
+            places = {estimate.trial: place for place, estimate in enumerate(self.estimates())}
             found = [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
-            return sorted(found, key=lambda cell: places.get(cell.trials[0].number, len(places)))
+            best = self.best
+            return sorted(found, key=lambda c: (c.trials[0] != best, places.get(c.trials[0].number, len(places))))
         by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in groups.values()]
         cells = [Cell(trials, fmean(t.value for t in trials)) for trials in by_seed]
         seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1

@@ -157,12 +157,40 @@ def test_a_given_winner_of_the_finals_is_marked_and_the_best_that_was_found_name
     assert f"{ahead:.3f} (" in lead
 
 
+@pytest.mark.parametrize("maximize", [True, False])
 @pytest.mark.parametrize("quality", [0.0, 1.0])
-def test_the_best_given_and_the_best_found_configuration_are_trained_again_in_any_case(tmp_path, quality):
-    results, _ = searched(tmp_path / "study.db", 20, first=({"quality": quality}, {"quality": quality / 2}))
-    again = [results.trial(repeat.repeats) for repeat in results.repeats]
-    assert any(trial.given for trial in again)
-    assert not all(trial.given for trial in again)
+def test_the_finals_begin_with_the_best_given_and_the_best_found_configuration(tmp_path, quality, maximize):
+    first = ({"quality": quality}, {"quality": 0.4})
+    results, _ = searched(tmp_path / "study.db", 20, first=first, maximize=maximize)
+    again = [results.trial(repeat.repeats) for repeat in sorted(results.repeats, key=lambda repeat: repeat.number)]
+    assert {trial.given for trial in again[:2]} == {True, False}
+    kinds = ([t for t in results.ranked() if t.given is given] for given in (True, False))
+    assert {trial.number for trial in again[:2]} == {of_kind[0].number for of_kind in kinds}
+
+
+def test_with_a_budget_of_one_training_the_leader_gets_it_and_not_a_bad_given_configuration(tmp_path):
+    results, _ = searched(tmp_path / "study.db", 8, first=({"quality": 0.0},))
+    assert [repeat.repeats for repeat in results.repeats] == [results.best.number]
+    assert not results.best.given
+
+
+def test_given_configurations_that_fail_again_leave_the_found_ones_their_trainings(tmp_path):
+    given = tuple({"quality": 0.9 + i / 100} for i in range(5))
+
+    def curve(config, epoch):
+        fails = config["seed"] and {"quality": config["quality"]} in given
+        return math.nan if fails else value(config, epoch)
+
+    results, _ = searched(tmp_path / "study.db", 20, first=given, curve=curve)
+    assert any(not results.trial(repeat.repeats).given for repeat in results.repeats if repeat.state == "complete")
+    assert not results.best.given
+
+
+def test_a_weak_given_finalist_does_not_go_before_better_ones_that_were_not_trained_again(tmp_path):
+    results, _ = searched(tmp_path / "study.db", 30, first=({"quality": 0.0},))
+    assert 0 in [finalist.trial for finalist in results.finalists()]
+    assert [cell.trials[0].number for cell in results.cells()].index(0) > 5
+    assert results.cells()[0].trials[0] == results.best
 
 
 def test_turned_values_of_the_winner_are_means_over_the_search_and_the_finals(tmp_path):

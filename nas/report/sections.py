@@ -49,13 +49,13 @@ def sections(results: Results) -> list[Section]:
 
 
 def _finals(results: Results) -> Section:
-    which = "on the front" if results.cost else "that may be the best"
+    which = "on the front" if results.cost else "that may be the best, and the best given and found ones,"
     caption = (
         f"After the search, the configurations {which} were trained in full again with fresh seeds. The "
-        f"estimate is of {objective_name(results.objective)} averaged over seeds: it takes into account that the other "
-        "good configurations make a value far above them likely to be luck. The configuration wins whose estimate "
-        "minus its standard deviation (plus, for errors) is best. The last column is a mean over all trainings of the "
-        f"configuration. {table.overtuning(results)}"
+        f"estimate is of {objective_name(results.objective)} averaged over seeds: for what the search drew, it takes "
+        "into account that the other good configurations make a value far above them likely to be luck. The "
+        "configuration wins whose estimate minus its standard deviation (plus, for errors) is best. The last column "
+        f"is a mean over all trainings of the configuration. {table.overtuning(results)}"
     )
     listing = Listing(table.finals_headings(results), table.finals_rows(results))
     return Section("finals", "Finals", caption, listing=listing)

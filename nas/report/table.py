@@ -62,16 +62,17 @@ def finals_rows(results: Results) -> list[list[str]]:
 
 
 def overtuning(results: Results) -> str:
-    """How far the best trial of the search falls with fresh seeds, in a sentence; empty without finals."""
+    """How far the best value of the finalists falls with fresh seeds, in a sentence; empty without finals."""
     again = {f.trial: f for f in results.finalists()}
     luckiest = next((t for t in results.ranked() if t.number in again), None)
     if luckiest is None or results.best is None:
         return ""
     fresh = statistics.fmean(again[luckiest.number].fresh)
     seeds, fall = count(len(again[luckiest.number].fresh), "fresh seed"), luckiest.value - fresh
+    first = "search's best value" if luckiest == results.ranked()[0] else "best value in the search of these"
     same = ", which wins" if luckiest.number == results.best.number else f"; trial {results.best.label} wins"
     return (
-        f"The search's best value, {value(luckiest.value)} of trial {luckiest.label}, became {value(fresh)} with "
+        f"The {first}, {value(luckiest.value)} of trial {luckiest.label}, became {value(fresh)} with "
         f"{seeds} (overtuning {plus_minus(fall, None, sign=True)}){same}."
     )
 

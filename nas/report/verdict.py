@@ -80,7 +80,7 @@ def _rival(results: Results, best: Trial) -> tuple[Trial | None, str]:
 def _known(results: Results, trial: Trial) -> tuple[float, float | None, int]:
     """The mean over seeds of a configuration, half its 95% interval, and the number of trainings.
 
-    The finals estimate both with a prior (nas/finalists.py). In a grid they are those of the cell, by the t-test.
+    The finals estimate both (nas/finalists.py). In a grid they are those of the cell, by the t-test.
     Otherwise only the value of the one training is known.
     """
     found = next((f for f in results.estimates() if f.trial == trial.number), None)

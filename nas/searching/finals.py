@@ -2,8 +2,8 @@
 
 A winner picked by one seed and a few hundred images is often a lucky one. So at the end of a search a part of its cost
 goes to the configurations that may be the best within the noise: each training goes to the leader or its strongest
-challenger, and the one with the best lower bound wins (`nas.finalists`). The best given and the best found
-configuration are trained again in any case.
+challenger, and the one with the best lower bound wins (`nas.finalists`). The first two go to the best given and the
+best found configuration: which of these is better is what a search is asked.
 
 A search for a front of value and cost has many winners, so every configuration on the front is trained again in turn.
 """
@@ -148,10 +148,11 @@ class Finals:
             return min(able, key=lambda f: self.attempts[f.trial]).trial if able else None
         if len(able) < 2:
             return None
-        for given in (True, False):  # whether the search has found a better one is what the finals are asked
-            of_kind = [f for f in able if self.configs[f.trial].given is given]
-            if of_kind and not any(self.attempts[f.trial] for f in of_kind):
-                return max(of_kind, key=lambda f: (self.sign * f.mean, -f.trial)).trial
+        by_mean = sorted(able, key=lambda f: (-self.sign * f.mean, f.trial))
+        tried = {trial.given for number, trial in self.configs.items() if self.attempts[number]}
+        for f in by_mean:  # first the leader, then the best of the other kind, given or found
+            if self.configs[f.trial].given not in tried:
+                return f.trial
         trial, ahead = next_to_train(able, self.sign)
         return None if ahead > CLEAR and self.attempts[trial] >= CLEAR else trial
 

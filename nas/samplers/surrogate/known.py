@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Known:
-    """All but `trials` by number. `changes` counts those of values at rungs, `blamed` the trials found infeasible."""
+    """Dictionaries are by trial. `changes` counts those of values at rungs, `blamed` the trials found infeasible."""
 
     def __init__(self) -> None:
         self.trials: list[FrozenTrial] = []

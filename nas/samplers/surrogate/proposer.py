@@ -77,7 +77,8 @@ class Sampler(RandomSampler):
         self._model: CoKriging | None = None
         self._fitted = -1  # changes of values when the model was fitted
         self._forest: ExtraTreesClassifier | None = None
-        self._taught = self._blamed = 0  # trials that the forest has learnt from; 0: learn again
+        self._taught = 0  # trials that the forest has learnt from; 0: learn again
+        self._blamed = 0  # infeasible ones that were known then
 
     def propose(
         self, trials: Sequence[FrozenTrial], sample: Sample, rungs: Sequence[int], sign: float
