@@ -3,10 +3,12 @@
     nvidia-smi && python benchmarks/gpu.py
     python benchmarks/gpu.py --device cpu --seconds 1 --processes 1 2     # only to see that it runs
 
-It has not been run on a GPU yet: please send what it prints. Prints training images per second of wall time:
+Prints training images per second of wall time:
 
 * `fit` and a bare loop with the same batches and precision, for five mixers. The difference is what our loop costs.
-* the bare loop in float32, bfloat16, with channels-last images, compiled, and compiled to CUDA graphs.
+* the bare loop in float32, TF32 and bfloat16, for networks of four sizes: from which on bfloat16 pays
+  (`trainers.fit.LARGE`).
+* the bare loop with channels-last images, compiled, and compiled to CUDA graphs.
 * `fit` in 1, 2, 4 and 8 processes on one GPU, in all and by process. Start NVIDIA's MPS and run it again to compare.
 """
 
@@ -18,6 +20,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,21 +29,28 @@ from throughput import MIXERS, architecture
 from torch import Tensor, nn
 
 from nas.workers.training import resident
-from search_space import build_model
+from search_space import Hybrid, Stage, build_model
 from trainers import tasks
 from trainers.batch.normalise import normalise, resolve
 from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Dataset, Simulated, load, source_to_dict
-from trainers.fit import autocast, fit
+from trainers.fit import autocast, fit, tf32
 from trainers.optimise import optimiser_of
 
 IMAGES = Simulated(images=4000)
+WIDTHS = (None, 64, 128, 256)
 CONFIG = TrainConfig(epochs=10**5, batch_size=128, augmentation=NO_AUGMENTATION)
 
 
-def network(mixer: str) -> nn.Module:
+def network(mixer: str, width: int | None = None) -> nn.Module:
+    """The mixer's smallest network, or one of two stages of this width and twice of it."""
     torch.manual_seed(0)
-    return build_model(architecture(mixer), in_chans=1, image_size=IMAGES.image_size, num_outputs=3)
+    if width is None:
+        made = architecture(mixer)
+    else:
+        stages = Stage(mixer, 2, width, 2.0), Stage(mixer, 2, 2 * width, 2.0, downsample=True)
+        made = Hybrid(stages, patch=4, position="none" if mixer == "conv" else "fixed_2d")
+    return build_model(made, in_chans=1, image_size=IMAGES.image_size, num_outputs=3)
 
 
 def rate(steps: Iterator[int], seconds: float, device: str) -> float:
@@ -86,21 +96,25 @@ def bare(
         yield whole * size
 
 
-def variants(mixer: str, images: Tensor, labels: Tensor, device: str) -> Iterator[tuple[str, Iterator[int]]]:
-    def half() -> AbstractContextManager[Any]:
-        return autocast(torch.device(device))
+def half(device: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device, torch.bfloat16)
 
+
+def precisions(device: str) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
+    return {"float32": nullcontext, "TF32": nullcontext, "bfloat16": partial(half, device)}
+
+
+def variants(mixer: str, images: Tensor, labels: Tensor, device: str) -> Iterator[tuple[str, Iterator[int]]]:
     def made() -> nn.Module:
         return network(mixer).to(device)
 
-    yield "float32", bare(made(), images, labels, nullcontext)
-    yield "bfloat16", bare(made(), images, labels, half)
+    cast = partial(half, device)
     last = images.to(memory_format=torch.channels_last)
-    yield "channels last", bare(made().to(memory_format=torch.channels_last), last, labels, half)
+    yield "channels last", bare(made().to(memory_format=torch.channels_last), last, labels, cast)
     for what, mode in (("compiled", None), ("CUDA graphs", "reduce-overhead")):
         model = made()
         model.compile(mode=mode)
-        yield what, bare(model, images, labels, half)
+        yield what, bare(model, images, labels, cast)
 
 
 def packed(rank: int, processes: int, device: str, seconds: float, barrier: Any, found: Any) -> None:
@@ -134,9 +148,21 @@ def main() -> None:
     print(f"{'mixer':12}{'fit':>10}{'bare':>10}{'fit / bare':>12}   images/s")
     for mixer in MIXERS:
         own = rate(by_fit(mixer, data, args.device), args.seconds, args.device)
-        loop = bare(network(mixer).to(args.device), images, labels, lambda: autocast(torch.device(args.device)))
-        least = rate(loop, args.seconds, args.device)
+        model = network(mixer).to(args.device)
+        with tf32(torch.device(args.device)):
+            loop = bare(model, images, labels, partial(autocast, torch.device(args.device), model))
+            least = rate(loop, args.seconds, args.device)
         print(f"{mixer:12}{own:10.0f}{least:10.0f}{own / least:12.2f}", flush=True)
+    print(f"{'mixer':12}{'width':>8}{'parameters':>12}" + "".join(f"{name:>10}" for name in precisions(args.device)))
+    for mixer in ("conv", "attention"):
+        for width in WIDTHS:
+            seen = []
+            for name, cast in precisions(args.device).items():
+                model = network(mixer, width).to(args.device)
+                with tf32(torch.device(args.device)) if name == "TF32" else nullcontext():
+                    seen.append(rate(bare(model, images, labels, cast), args.seconds, args.device))
+            size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M"
+            print(f"{mixer:12}{width or 'least':>8}{size:>12}" + "".join(f"{n:10.0f}" for n in seen), flush=True)
     for mixer in ("conv", "attention"):
         for what, steps in variants(mixer, images, labels, args.device):
             try:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,18 @@ def one_thread():
     """A test that trains as a worker does may leave more behind, and the next ones would wait for a busy core."""
     yield
     torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--gpu", action="store_true", help="leave this machine's GPUs to the tests: for tests/test_cuda.py"
+    )
+
+
+def pytest_configure(config):
+    """The tests say what they want of processors, and promise the same on every machine."""
+    if not config.getoption("--gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(items):

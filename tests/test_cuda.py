@@ -1,4 +1,4 @@
-"""What only a GPU can show. Without one these tests are skipped; test_cuda_paths.py says what fakes can say."""
+"""What only a GPU can show, by `pytest --gpu tests/test_cuda.py`. test_cuda_paths.py has what fakes can show."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from trainers.data import Dataset, Simulated, source_to_dict
 from trainers.evaluate import outputs
 from trainers.fit import fit
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, and --gpu")
 
 DATA = Dataset("bars", ("across", "upright"), bars(96), bars(40, 1), bars(40, 2))
 TASK = tasks.create("substructure", DATA)
@@ -51,7 +51,7 @@ def test_every_mixer_computes_on_a_gpu_what_it_computes_on_a_cpu(float32, mixer,
         model.to(device).zero_grad()
         out = model(images.to(device))
         F.cross_entropy(out, labels.to(device)).backward()
-        slopes[device] = [out.detach().cpu(), *(p.grad.cpu() for p in model.parameters())]
+        slopes[device] = [out.detach().cpu(), *(p.grad.cpu().clone() for p in model.parameters())]
     for here, there in zip(slopes["cpu"], slopes["cuda"], strict=True):
         assert torch.linalg.vector_norm(there - here) < 1e-3 * torch.linalg.vector_norm(here) + 1e-6
 

@@ -18,7 +18,7 @@ from trainers.batch.normalise import normalise, resolve
 from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Dataset, Split, joined
 from trainers.evaluate import outputs
-from trainers.fit import autocast, fit, to_device
+from trainers.fit import autocast, fit, tf32, to_device
 
 
 def gpu(monkeypatch, *, bfloat16):
@@ -51,16 +51,28 @@ def test_a_network_is_evaluated_in_float32_on_a_gpu_too(monkeypatch):
     assert (found.dtype, found.device.type, tuple(found.shape)) == (torch.float32, "cpu", (10, 2))
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_training_is_in_bfloat16_only_on_gpus_that_compute_it(monkeypatch, native):
+@pytest.mark.parametrize(("native", "large"), [(True, True), (True, False), (False, True)])
+def test_training_is_in_bfloat16_only_for_large_networks_on_gpus_that_compute_it(monkeypatch, native, large):
     gpu(monkeypatch, bfloat16=native)
+    monkeypatch.setattr("trainers.fit.LARGE", 64 * 2 + 2 if large else 64 * 2 + 3)
     with FakeTensorMode():
         model = Look()
-        with autocast(torch.device("cuda")):
+        with autocast(torch.device("cuda"), model):
             model(torch.rand(4, 64, device="cuda"))
-        assert model.seen == [("cuda", native)]
-    with autocast(torch.device("cpu")):
+        assert model.seen == [("cuda", native and large)]
+    with autocast(torch.device("cpu"), model):
         assert not torch.is_autocast_enabled("cpu")
+
+
+def test_only_a_gpu_s_steps_multiply_in_tf32():
+    found = {}
+    for device in ("cuda", "cpu"):
+        with tf32(torch.device(device)):
+            found[device] = torch.get_float32_matmul_precision()
+    assert found == {"cuda": "high", "cpu": "highest"}
+    with pytest.raises(KeyError), tf32(torch.device("cuda")):
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def split(n, device):

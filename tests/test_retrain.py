@@ -804,6 +804,7 @@ def test_workers_are_as_nice_as_who_started_them():
 @pytest.mark.slow
 def test_every_job_runs_on_the_gpu_that_its_process_began_with(monkeypatch):
     """Two GPUs that are not there, half of one for each of four workers, one of which dies."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     @contextmanager
     def two_gpus(workers, stop):

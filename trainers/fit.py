@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from trainers.optimise import RunningMean, learning_rate, optimiser_of, set_lear
 if TYPE_CHECKING:
     from trainers.data import Split
     from trainers.tasks import Task
+
+LARGE = 3_000_000  # parameters from which bfloat16 pays, by `benchmarks/gpu.py` on an H200
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,12 @@ def fit(
     train = task.select(train)
     targets = task.targets(train)
     weights = balancing_weights(targets, task, config)
+    weighted = weights if config.balance == "weights" else None
     steps = math.ceil(len(targets) / config.batch_size)
     normalisation = resolve(config, train.images)
 
     model.to(device)
+    mixed = autocast(device, model)
     optimizer = optimiser_of(model, config)
     ticket = prune.Ticket(model, config)
     mean = RunningMean(model, config.ema * steps)
@@ -91,23 +96,24 @@ def fit(
         model.train()
         total = torch.zeros((), device=device)
         order = epoch_order(len(targets), weights, config).to(train.images.device)
-        for step, index in enumerate(order.tensor_split(steps)):
-            x, y = to_device(train.images[index], device), to_device(targets[index], device)
-            weight = to_device(weights[index], device) if weights is not None and config.balance == "weights" else None
-            x = augment(normalise(x, normalisation), config.augmentation)
-            x, aims = mix_batch(x, y, weight, config.augmentation)
-            with autocast(device):
-                outputs = model(x)
-            losses = [task.loss(outputs, aim, config.label_smoothing, share) for aim, share in aims]
-            loss = sum(losses[1:], losses[0])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            ticket.mask_gradients()
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            set_learning_rate(optimizer, learning_rate(epoch + (step + 0.5) / steps, config))
-            optimizer.step()
-            mean.update()
-            total += loss.detach() * len(index)
+        with tf32(device):
+            for step, index in enumerate(order.tensor_split(steps)):
+                x, y = to_device(train.images[index], device), to_device(targets[index], device)
+                weight = None if weighted is None else to_device(weighted[index], device)
+                x = augment(normalise(x, normalisation), config.augmentation)
+                x, aims = mix_batch(x, y, weight, config.augmentation)
+                with mixed:
+                    outputs = model(x)
+                losses = [task.loss(outputs, aim, config.label_smoothing, share) for aim, share in aims]
+                loss = sum(losses[1:], losses[0])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                ticket.mask_gradients()
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                set_learning_rate(optimizer, learning_rate(epoch + (step + 0.5) / steps, config))
+                optimizer.step()
+                mean.update()
+                total += loss.detach() * len(index)
 
         metrics = {"train_loss": float(total) / len(targets)}  # the epoch's only wait for the device
         if not math.isfinite(metrics["train_loss"]):
@@ -148,10 +154,28 @@ def to_device(batch: Tensor, device: torch.device) -> Tensor:
     return batch.to(device)
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision in bfloat16, only on GPUs that compute it; emulated on others it is slower than float32."""
+@contextmanager
+def tf32(device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices in TF32 on a GPU, as cuDNN's convolutions are by default."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def autocast(device: torch.device, model: nn.Module) -> torch.autocast:
+    """Mixed precision in bfloat16 for large networks, only on GPUs that compute it; emulated it is slower than float32.
+
+    The steps of a small network take as long as their kernels take to launch, and casting launches more of them.
+    """
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, torch.bfloat16, enabled=native)
+    large = sum(p.numel() for p in model.parameters()) >= LARGE
+    return torch.autocast(device.type, torch.bfloat16, enabled=native and large)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
