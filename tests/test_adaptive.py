@@ -151,6 +151,22 @@ def test_a_third_of_the_first_trials_pass_their_screening_the_best_of_all_among_
     assert set(range(SCREENED, 100)) <= set(scheduler.values[6]), "later trials are not screened"
 
 
+def test_on_many_workers_every_trial_that_begins_with_nothing_known_is_screened():
+    scheduler, value = make(SCREENED_RUNGS), noisy(3)
+    began = {trial: scheduler.begin(trial) for trial in range(40)}
+    assert [trial for trial, so in began.items() if so] == list(range(SCREENED, 40))
+    passed, stops = set(), {scheduler.target(trial, 0) for trial in began}
+    for trial in began:
+        assert [scheduler.report(trial, e, value(trial, e)) for e in (1, 2)] == [Decision.CONTINUE, Decision.PAUSE]
+        while (promoted := scheduler.promote(last=False)) is not None:
+            passed.add(promoted)
+    assert stops == {2}
+    assert 40 // FACTOR <= len(passed) <= 1.5 * 40 // FACTOR
+    assert not scheduler.begin(40), "enough is known"
+    assert scheduler.target(40, 0) == 6
+    assert not set(scheduler.hopeless(100)) & passed
+
+
 # -- promotions --------------------------------------------------------------------------------------------------
 
 
@@ -378,6 +394,29 @@ def search(trials, workers, storage, rungs=RUNGS, *, steps=None, seed=0):
     if engine.done:
         engine.close()
     return engine.ledger.study.get_trials()
+
+
+@pytest.mark.parametrize("steps", [50, 90, 150, 300])
+def test_a_search_on_many_workers_still_knows_after_a_crash_which_trials_it_screens(steps):
+    storage = InMemoryStorage()
+
+    def engine():
+        ledger = Ledger(storage, "study", sampler=samplers.create("random", 0))
+        return Engine(
+            ledger, make(SCREENED_RUNGS), sample=lambda t: {"best": t.suggest_float("best", 0, 1)}, trials=90,
+            checkpoint=lambda number, at_most: at_most,
+        )  # fmt: skip
+
+    one = engine()
+    for _ in itertools.islice(simulate(one, lambda c: c["best"] * np.arange(1, 55) ** 0.1, workers=40), steps):
+        pass
+    again = engine()
+    also = one.scheduler._also_screened
+    assert again.scheduler._also_screened == also == set(range(SCREENED, max(also) + 1))
+    assert 40 <= max(also) + 1 < 60
+    before, after = one.scheduler.screen, again.scheduler.screen
+    assert before.paused.items() <= after.paused.items()
+    assert after.paused.keys() - before.paused.keys() <= before.promoted[2], "had gone on, but not to another epoch"
 
 
 @pytest.mark.parametrize("rungs", [RUNGS, SCREENED_RUNGS])

@@ -59,6 +59,14 @@ class ByFront(Protocol):
         """Compare by the front of value and cost from now on. `costs`, by trial, grows while trials start."""
 
 
+@runtime_checkable
+class Screening(Protocol):
+    """A scheduler that treats some trials otherwise because of when they began. The study keeps which."""
+
+    def begin(self, trial: int, *, screened: bool | None = None) -> bool:
+        """Return whether `trial`, which is about to start, is one of these. `screened`: what this was when it did."""
+
+
 def halving_epochs(trials: float, rungs: tuple[int, ...], factor: int) -> float:
     """The epochs that successive halving trains for `trials` trials if 1/factor of each rung reaches the next."""
     below = (0, *rungs[:-1])

@@ -13,8 +13,9 @@ of the order among the best, whom the share is about. Only promoted trials have 
 from the correlation among these (Thorndike 1949, case 2).
 
 Rungs below a tenth of the full budget mislead a model more than they save. They still tell the worst of random
-configurations from the rest, for little: the first 14 trials, from before a model has learnt anything, are compared at
-one such rung, and the best third of them goes on. `rungs` does not hold that rung, so the sampler does not see it.
+configurations from the rest, for little: the first 14 trials, and on many workers all that begin before six others have
+shown anything, are compared at one such rung, and the best third of them goes on. `rungs` does not hold that rung, so
+the sampler does not see it.
 
 A trial with the same values as another one is not promoted: it could only repeat what the other shows.
 """
@@ -35,6 +36,7 @@ PRIOR_CORRELATION, PRIOR_TRIALS = 0.95, 10
 LARGEST_SHARE = 0.6
 LOWEST_RUNG = 0.1  # of the full budget
 SCREENED, LOWEST_SCREEN = 14, 0.03  # the trials that are screened; the lowest epoch of that, of the full budget
+INFORMED = 6  # results after which no more trials are screened
 EAGER = 4  # the promotions of a rung that its best trial does not wait for
 LATE = 4  # at the end, the best share * n / LATE are promoted in any case
 
@@ -45,21 +47,35 @@ class Scheduler(promotion.Scheduler):
         self._shares: dict[int, float] = {}  # rung -> its share; cleared when a rung changes
         lower = [rung for rung in rungs if LOWEST_SCREEN * rungs[-1] <= rung < self.rungs[0]]
         self.screen = promotion.Scheduler((lower[-1], self.rungs[0]), factor) if lower else None
+        self._also_screened: set[int] = set()  # beside the first
         self.copies = Copies()
         self._paused_copies: set[int] = set()
 
+    def begin(self, trial: int, *, screened: bool | None = None) -> bool:
+        if screened is None:
+            screened = trial >= SCREENED and not self._informed()
+        if screened and self.screen:
+            self._also_screened.add(trial)
+        return screened and self.screen is not None
+
+    def _informed(self) -> bool:
+        return self.screen is None or len(self.screen.values[self.screen.rungs[0]]) >= INFORMED
+
+    def _screens(self, trial: int) -> promotion.Scheduler | None:
+        return self.screen if trial < SCREENED or trial in self._also_screened else None
+
     def target(self, trial: int, epoch: int) -> int:
-        if self.screen and trial < SCREENED and epoch < self.screen.rungs[0]:
-            return self.screen.rungs[0]
-        return super().target(trial, epoch)
+        screen = self._screens(trial)
+        return screen.rungs[0] if screen and epoch < screen.rungs[0] else super().target(trial, epoch)
 
     def report(self, trial: int, epoch: int, value: float) -> Decision:
         self.copies.report(trial, epoch, value)
         if epoch == self.target(trial, epoch - 1) != self.rungs[-1] and self.copies.is_copy(trial, epoch):
             self._paused_copies.add(trial)
             return Decision.PAUSE
-        if self.screen and trial < SCREENED and epoch in self.screen.rungs:
-            decision = self.screen.report(trial, epoch, value)
+        screen = self._screens(trial)
+        if screen and epoch in screen.rungs:
+            decision = screen.report(trial, epoch, value)
             if decision is Decision.PAUSE:
                 return decision
         if epoch in self.values:
@@ -99,7 +115,9 @@ class Scheduler(promotion.Scheduler):
     def hopeless(self, planned: int) -> list[int]:
         """As in `promotion`, but the share may still grow."""
         given_up = sorted(self._paused_copies)
-        given_up += self.screen.hopeless(min(planned, SCREENED)) if self.screen else []
+        if self.screen:
+            most_screened = min(planned, SCREENED) + len(self._also_screened) if self._informed() else planned
+            given_up += self.screen.hopeless(most_screened)
         most = planned  # trials that can ever reach this rung
         for rung in self.rungs[:-1]:
             most = max(int(most * LARGEST_SHARE), 1) + SUBSTITUTES
@@ -128,6 +146,7 @@ class Scheduler(promotion.Scheduler):
         super().fail(trial)
         self._paused_copies.discard(trial)
         self.copies.forget(trial)
+        self._also_screened.discard(trial)
         if self.screen:
             self.screen.fail(trial)
 

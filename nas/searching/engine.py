@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import SearchFailed
 from nas.samplers import GIVEN
-from nas.schedulers import ByFront, Decision, Scheduler
+from nas.schedulers import ByFront, Decision, Scheduler, Screening
 from nas.searching import pace
 from nas.searching.histories import record_of
-from nas.searching.jobs import REPEATS, Admission, Event, Job
+from nas.searching.jobs import REPEATS, SCREENED, Admission, Event, Job
 from nas.searching.ledger import Ledger
 from nas.searching.losses import Losses
 from nas.searching.optuna_private import attributes_of
@@ -200,6 +200,8 @@ class Engine:
             self._ever_succeeded = True
             return
         recorded = attributes_of(trial)
+        if isinstance(self.scheduler, Screening) and SCREENED in recorded:
+            self.scheduler.begin(trial.number, screened=True)
         values, history = trial.intermediate_values, recorded.get("history", [])
         last = max(values, default=0)
         kept = last if trial.state.is_finished() else self._checkpoint(trial.number, min(last, len(history)))
@@ -230,6 +232,8 @@ class Engine:
         return self._hand_out(Job(number, config, start, self.scheduler.target(number, start)))
 
     def _start(self, number: int, config: dict[str, Any], attributes: Mapping[str, Any]) -> Job:
+        if isinstance(self.scheduler, Screening) and self.scheduler.begin(number):
+            attributes = {**attributes, SCREENED: True}
         self.ledger.start(number, {"config": config, **attributes})
         self.started += 1
         job = Job(number, config, 0, self.scheduler.target(number, 0))

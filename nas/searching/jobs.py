@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SCREENED = "screened"  # the attribute of a trial that its scheduler treats as `nas.schedulers.Screening` says
 REPEATS = "repeats"  # the attribute that names the trial whose configuration a trial of the finals trains again
 
 
