@@ -31,13 +31,13 @@ def write(folder: Path, images: int) -> None:
 
 
 def status(name: str) -> float:
-    """MB, by Linux."""
+    """MB, by Linux, which counts in kB of 1,024 bytes."""
     text = Path("/proc/self/status").read_text()
-    return int(text.split(f"{name}:")[1].split()[0]) / 2**10
+    return int(text.split(f"{name}:")[1].split()[0]) * 1024 / 1e6
 
 
 def train(folder: Path) -> tuple[float, float, float]:
-    """MB of its own before the epoch and after it, and of files after it."""
+    """MB of its own before the epoch and after it, and of files after it, libraries included."""
     import torch
 
     from search_space import build_model

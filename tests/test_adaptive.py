@@ -153,7 +153,7 @@ def test_a_third_of_the_first_trials_pass_their_screening_the_best_of_all_among_
 
 def test_on_many_workers_every_trial_that_begins_with_nothing_known_is_screened():
     scheduler, value = make(SCREENED_RUNGS), noisy(3)
-    began = {trial: scheduler.begin(trial) for trial in range(40)}
+    began = {trial: scheduler.screens(trial) for trial in range(40)}
     assert [trial for trial, so in began.items() if so] == list(range(SCREENED, 40))
     passed, stops = set(), {scheduler.target(trial, 0) for trial in began}
     for trial in began:
@@ -162,24 +162,35 @@ def test_on_many_workers_every_trial_that_begins_with_nothing_known_is_screened(
             passed.add(promoted)
     assert stops == {2}
     assert 40 // FACTOR <= len(passed) <= 1.5 * 40 // FACTOR
-    assert not scheduler.begin(40), "enough is known"
+    assert not scheduler.screens(40), "enough is known"
     assert scheduler.target(40, 0) == 6
-    assert not set(scheduler.hopeless(100)) & passed
+    scheduler.fail(39)
+    assert scheduler.target(39, 0) == 6, "a failed trial has never been there"
+
+
+@pytest.mark.parametrize("workers", [1, 8, 64])
+def test_trials_that_are_equal_at_the_screening_rung_do_not_all_stop_there(workers):
+    """Accuracy stays at the largest class at first. Copies of one another though they are, something has been seen."""
+    scheduler = make(SCREENED_RUNGS)
+    list(play(scheduler, 90, lambda trial, epoch: 0.5 if epoch <= 2 else float(trial), workers=workers))
+    assert len(scheduler.values[6]) >= 90 - 64 - SCREENED
 
 
 # -- promotions --------------------------------------------------------------------------------------------------
 
 
-def play(scheduler, trials, value, seed=0, last=True):
+def play(scheduler, trials, value, seed=0, last=True, workers=4):
     """Trials report in random order; whoever may go on does. Yields (rung, trial) of every promotion as it is made."""
     rng, number, reached = np.random.default_rng(seed), 0, {}
     running = []
     while True:
-        while len(running) < 4:
+        while len(running) < workers:
             if (chosen := scheduler.promote(last=last and number == trials and not running)) is not None:
                 yield reached[chosen], chosen
                 running.append(chosen)
             elif number < trials:
+                if isinstance(scheduler, schedulers.Screening):
+                    scheduler.screens(number)
                 running.append(number)
                 number += 1
             else:
@@ -307,13 +318,13 @@ def test_however_few_the_trials_one_comes_to_the_full_budget(trials, rungs):
     assert len(scheduler.values[rungs[-1]]) >= 1
 
 
-@pytest.mark.parametrize("rungs", [RUNGS, SCREENED_RUNGS])
+@pytest.mark.parametrize(("rungs", "workers"), [(RUNGS, 4), (SCREENED_RUNGS, 4), (SCREENED_RUNGS, 40)])
 @pytest.mark.parametrize("seed", range(6))
-def test_nobody_given_up_would_ever_have_been_promoted(seed, rungs):
+def test_nobody_given_up_would_ever_have_been_promoted(seed, rungs, workers):
     """Nor if two better ones fail, whose places the next best take."""
     scheduler, given_up, fails = make(rungs), set(), 0
     value = noisy(seed)
-    for number, (_, trial) in enumerate(play(scheduler, 80, value, seed)):
+    for number, (_, trial) in enumerate(play(scheduler, 80, value, seed, workers=workers)):
         assert trial not in given_up
         given_up |= set(scheduler.hopeless(80))
         if number in (3, 11):  # a promoted one fails: it will report no more, and nobody knew it

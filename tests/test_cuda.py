@@ -56,8 +56,10 @@ def test_every_mixer_computes_on_a_gpu_what_it_computes_on_a_cpu(float32, mixer,
         assert torch.linalg.vector_norm(there - here) < 1e-3 * torch.linalg.vector_norm(here) + 1e-6
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(("mixer", "variant"), MIXERS)
-def test_every_mixer_learns_on_a_gpu_and_predicts_the_same_on_a_cpu(float32, mixer, variant):
+def test_every_mixer_learns_on_a_gpu_and_predicts_the_same_on_a_cpu(float32, monkeypatch, mixer, variant, large):
+    monkeypatch.setattr("trainers.fit.LARGE", 0 if large else 10**9)  # in bfloat16 or in TF32
     model = of(mixer, variant)
     config = TrainConfig(epochs=30, batch_size=32, learning_rate=3e-3, augmentation=NO_AUGMENTATION)
     epoch = last(fit(model, DATA.train, TASK, config, seed=0, val=DATA.val, device="cuda"))
@@ -125,7 +127,9 @@ def test_memory_that_another_process_holds_is_not_what_a_network_needs():
         "try:\n    torch.empty(3 * 2**30, dtype=torch.uint8, device='cuda')\n"
         "except torch.OutOfMemoryError as error:\n    print(error)\n    print(crowded_out(error))\n"
     )
-    free, _ = torch.cuda.mem_get_info()
+    free, total = torch.cuda.mem_get_info()
+    if min(free, total / 2) < 4 * 2**30:
+        pytest.skip("needs a GPU of 8 GB that is free")
     ballast = torch.empty(free - 2 * 2**30, dtype=torch.uint8, device="cuda")
     printed = in_a_process(code)
     del ballast
@@ -145,7 +149,7 @@ def test_a_worker_knows_that_its_gpu_answers_no_more():
 
 @pytest.mark.slow
 def test_a_search_shares_a_gpu_and_its_winner_is_trained_again_on_it(tmp_path):
-    """The commands of a person with one GPU. Every trial must have used the GPU's memory."""
+    """The commands of a person with one GPU."""
     import optuna
 
     import nas
@@ -156,10 +160,11 @@ def test_a_search_shares_a_gpu_and_its_winner_is_trained_again_on_it(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    environment = {**os.environ, "NAS_CACHE": str(tmp_path / "cache")}
-    share = ["--gpus-per-trial", "0.25"]
+    one = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    environment = {**os.environ, "NAS_CACHE": str(tmp_path / "cache"), "CUDA_VISIBLE_DEVICES": one}
+    share = ["--gpus-per-trial", "0.25", "--workers", "4"]
     words = ["--trials", "8", "--images", "400", "--image-size", "32", "--epochs", "4", *share]
-    assert "4 workers" in run("nas.run", *words)
+    assert "search 4 workers on cuda" in run("nas.run", *words)
     database = tmp_path / "runs" / "hybrid" / "study.db"
     trials = optuna.load_study(study_name=None, storage=f"sqlite:///{database}").trials
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -64,15 +65,58 @@ def test_training_is_in_bfloat16_only_for_large_networks_on_gpus_that_compute_it
         assert not torch.is_autocast_enabled("cpu")
 
 
-def test_only_a_gpu_s_steps_multiply_in_tf32():
-    found = {}
+def test_only_on_a_gpu_are_matrices_multiplied_in_tf32_and_what_was_set_comes_back():
+    def allowed():
+        products = torch.backends.cuda.matmul
+        return products.fp32_precision if hasattr(products, "fp32_precision") else products.allow_tf32
+
+    before, found = allowed(), {}
     for device in ("cuda", "cpu"):
         with tf32(torch.device(device)):
-            found[device] = torch.get_float32_matmul_precision()
-    assert found == {"cuda": "high", "cpu": "highest"}
+            found[device] = allowed()
+    assert found["cuda"] in ("tf32", True)
+    assert found["cpu"] == before
     with pytest.raises(KeyError), tf32(torch.device("cuda")):
         raise KeyError
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert allowed() == before
+
+
+def test_what_makes_training_fast_holds_for_its_steps_and_not_for_its_evaluation(monkeypatch):
+    inside, seen = [], []
+
+    def noting(name):
+        @contextmanager
+        def manager():
+            inside.append(name)
+            yield
+            inside.remove(name)
+
+        return manager
+
+    monkeypatch.setattr("trainers.fit.tf32", lambda device: noting("tf32")())
+    monkeypatch.setattr("trainers.fit.autocast", lambda device, model: Reentered(noting("autocast")))
+    model = network()
+    model.register_forward_hook(lambda module, *_: seen.append((module.training, tuple(sorted(inside)))))
+    data = Dataset("bars", ("across", "upright"), bars(32), bars(8, 1), bars(8, 2))
+    task, config = tasks.create("substructure", data), TrainConfig(epochs=2, augmentation=NO_AUGMENTATION)
+    for _ in fit(model, data.train, task, config, seed=0, val=data.val):
+        assert inside == []
+    assert {training: now for training, now in seen} == {True: ("autocast", "tf32"), False: ()}
+    assert len(set(seen)) == 2
+
+
+class Reentered:
+    """A context that can be entered again, as torch's autocast can."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def __enter__(self):
+        self.now = self.made()
+        self.now.__enter__()
+
+    def __exit__(self, *error):
+        self.now.__exit__(*error)
 
 
 def split(n, device):

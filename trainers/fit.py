@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainers.data import Split
     from trainers.tasks import Task
 
-LARGE = 3_000_000  # parameters from which bfloat16 pays, by `benchmarks/gpu.py` on an H200
+LARGE = 3_000_000  # parameters from which bfloat16 paid for convolutions in `benchmarks/gpu.py`, on an H200
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,19 @@ def tf32(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+    products: Any = torch.backends.cuda.matmul
+    if hasattr(products, "fp32_precision"):  # torch >= 2.9 refuses the older functions where this has been used
+        before, products.fp32_precision = products.fp32_precision, "tf32"
+        try:
+            yield
+        finally:
+            products.fp32_precision = before
+        return
+    before, products.allow_tf32 = products.allow_tf32, True
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        products.allow_tf32 = before
 
 
 def autocast(device: torch.device, model: nn.Module) -> torch.autocast:

@@ -63,7 +63,7 @@ class ByFront(Protocol):
 class Screening(Protocol):
     """A scheduler that treats some trials otherwise because of when they began. The study keeps which."""
 
-    def begin(self, trial: int, *, screened: bool | None = None) -> bool:
+    def screens(self, trial: int, *, screened: bool | None = None) -> bool:
         """Return whether `trial`, which is about to start, is one of these. `screened`: what this was when it did."""
 
 

@@ -48,10 +48,11 @@ class Scheduler(promotion.Scheduler):
         lower = [rung for rung in rungs if LOWEST_SCREEN * rungs[-1] <= rung < self.rungs[0]]
         self.screen = promotion.Scheduler((lower[-1], self.rungs[0]), factor) if lower else None
         self._also_screened: set[int] = set()  # beside the first
+        self._shown: set[int] = set()  # the screened trials that have come to the screening rung
         self.copies = Copies()
         self._paused_copies: set[int] = set()
 
-    def begin(self, trial: int, *, screened: bool | None = None) -> bool:
+    def screens(self, trial: int, *, screened: bool | None = None) -> bool:
         if screened is None:
             screened = trial >= SCREENED and not self._informed()
         if screened and self.screen:
@@ -59,21 +60,23 @@ class Scheduler(promotion.Scheduler):
         return screened and self.screen is not None
 
     def _informed(self) -> bool:
-        return self.screen is None or len(self.screen.values[self.screen.rungs[0]]) >= INFORMED
+        return len(self._shown) >= INFORMED
 
-    def _screens(self, trial: int) -> promotion.Scheduler | None:
+    def _screen_of(self, trial: int) -> promotion.Scheduler | None:
         return self.screen if trial < SCREENED or trial in self._also_screened else None
 
     def target(self, trial: int, epoch: int) -> int:
-        screen = self._screens(trial)
+        screen = self._screen_of(trial)
         return screen.rungs[0] if screen and epoch < screen.rungs[0] else super().target(trial, epoch)
 
     def report(self, trial: int, epoch: int, value: float) -> Decision:
         self.copies.report(trial, epoch, value)
+        screen = self._screen_of(trial)
+        if screen and epoch == screen.rungs[0]:
+            self._shown.add(trial)
         if epoch == self.target(trial, epoch - 1) != self.rungs[-1] and self.copies.is_copy(trial, epoch):
             self._paused_copies.add(trial)
             return Decision.PAUSE
-        screen = self._screens(trial)
         if screen and epoch in screen.rungs:
             decision = screen.report(trial, epoch, value)
             if decision is Decision.PAUSE:
@@ -147,6 +150,7 @@ class Scheduler(promotion.Scheduler):
         self._paused_copies.discard(trial)
         self.copies.forget(trial)
         self._also_screened.discard(trial)
+        self._shown.discard(trial)
         if self.screen:
             self.screen.fail(trial)
 

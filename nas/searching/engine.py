@@ -201,7 +201,7 @@ class Engine:
             return
         recorded = attributes_of(trial)
         if isinstance(self.scheduler, Screening) and SCREENED in recorded:
-            self.scheduler.begin(trial.number, screened=True)
+            self.scheduler.screens(trial.number, screened=True)
         values, history = trial.intermediate_values, recorded.get("history", [])
         last = max(values, default=0)
         kept = last if trial.state.is_finished() else self._checkpoint(trial.number, min(last, len(history)))
@@ -232,7 +232,7 @@ class Engine:
         return self._hand_out(Job(number, config, start, self.scheduler.target(number, start)))
 
     def _start(self, number: int, config: dict[str, Any], attributes: Mapping[str, Any]) -> Job:
-        if isinstance(self.scheduler, Screening) and self.scheduler.begin(number):
+        if isinstance(self.scheduler, Screening) and self.scheduler.screens(number):
             attributes = {**attributes, SCREENED: True}
         self.ledger.start(number, {"config": config, **attributes})
         self.started += 1

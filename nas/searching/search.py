@@ -175,8 +175,11 @@ def search(
             engine, dataset = prepare(spec, run, warm_start, display, told.epoch, guard)
             record.write(run.reproduce, engine.ledger.study, resources.describe())
             display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
-            if resources.gpus == 1:
-                display.say("       a small network fills little of a GPU: --gpus-per-trial 0.125 trains eight on each")
+            if resources.gpus and gpus_per_trial is None and workers is None:
+                display.say(
+                    "       a small network fills little of a GPU: --gpus-per-trial 0.125 trains up to eight on each, "
+                    "with an eighth of its memory"
+                )
             try:
                 _conduct(engine, spec, run, dataset, resources, display, deadline, trial_timeout)
             except Stopped as stop:
