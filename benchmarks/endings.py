@@ -11,7 +11,7 @@ last value, as in `conditional.py`; cost is counted in full trainings' worth of 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,28 +25,47 @@ from nas import samplers, schedulers
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
-from nas.searching.simulate import simulate
+from nas.searching.simulate import Step, simulate
 
 WORKERS = 2
+
+
+def remembered(learn: Callable[[dict[str, Any], int], np.ndarray]) -> Callable[[dict[str, Any]], list[float]]:
+    """The curve of a configuration, learnt once. `learn` also takes the number of those that were learnt before."""
+    curves: dict[str, list[float]] = {}
+
+    def curve(config: dict[str, Any]) -> list[float]:
+        name = repr(config)
+        if name not in curves:
+            curves[name] = learn(config, len(curves)).tolist()
+        return curves[name]
+
+    return curve
+
+
+def search(
+    bench: Conditional,
+    scheduler: str,
+    trials: int,
+    seed: int,
+    given: Sequence[Mapping[str, Any]],
+    curve: Callable[[dict[str, Any]], list[float]],
+) -> tuple[Ledger, list[Step]]:
+    """One search to its end, and every epoch that it trained."""
+    ledger = Ledger(InMemoryStorage(), "bench", sampler=samplers.create("surrogate", seed))
+    rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
+    engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=trials, first=given, objective="value")
+    steps = list(simulate(engine, curve, workers=WORKERS, seconds_per_epoch=bench.cost))
+    engine.close()
+    return ledger, steps
 
 
 def ended(
     bench: Conditional, scheduler: str, trials: int, seed: int, given: Sequence[Mapping[str, Any]]
 ) -> tuple[float, float, int]:
     """The regret in percent at the end of one search, its cost in full trainings, and how many it trained in full."""
-    ledger = Ledger(InMemoryStorage(), "bench", sampler=samplers.create("surrogate", seed))
-    rungs = schedulers.create(scheduler, tuple(bench.rungs), FACTOR)
-    engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=trials, first=given, objective="value")
-    curves: dict[str, list[float]] = {}
-
-    def curve(config: dict[str, Any]) -> list[float]:
-        name = repr(config)
-        if name not in curves:
-            curves[name] = bench.curve(config, 100_000 * seed + len(curves)).tolist()
-        return curves[name]
-
-    steps = list(simulate(engine, curve, workers=WORKERS, seconds_per_epoch=bench.cost))
-    engine.close()
+    curve = remembered(lambda config, number: bench.curve(config, 100_000 * seed + number))
+    ledger, steps = search(bench, scheduler, trials, seed, given, curve)
     full = [step for step in steps if step.epoch == bench.E]
     best = max(full, key=lambda step: step.value)
     config = attributes_of(ledger.trial(best.trial))["config"]

@@ -8,7 +8,7 @@ Prints training images per second of wall time:
 * `fit` and a bare loop with the same batches and precision, for five mixers. The difference is what our loop costs.
 * the bare loop in float32, TF32 and bfloat16, for networks of four sizes: from which on bfloat16 pays
   (`trainers.fit.LARGE`).
-* the bare loop with channels-last images, compiled, and compiled to CUDA graphs.
+* the bare loop in bfloat16 with channels-last images, compiled, and compiled to CUDA graphs.
 * `fit` in 1, 2, 4 and 8 processes on one GPU, in all and by process. Start NVIDIA's MPS and run it again to compare.
 """
 

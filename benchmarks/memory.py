@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py --images 2000 20000 60000
 
-Writes images of 64 pixels, all in one `.npy` file, and trains the smallest convolutional network for one
-epoch on each, in a process of its own as a worker does. Memory that is the process's own is what a worker costs. Pages
-of the data's file are the kernel's: all workers share them, and they give way when memory is short.
+Writes images of 64 pixels, all in one `.npy` file, and trains the smallest convolutional network for one epoch on each,
+in a process of its own as a worker does. Memory that is the process's own is what a worker costs. Pages of the data's
+file are the kernel's: all workers share them, and they give way when memory is short.
 """
 
 from __future__ import annotations

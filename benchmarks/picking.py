@@ -13,22 +13,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from conditional import TASKS, Conditional
-from endings import WORKERS
-from optuna.storages import InMemoryStorage
-from searchbench import FACTOR, best_of_others, decode
+from endings import remembered, search
+from searchbench import best_of_others
 
-from nas import samplers, schedulers
 from nas.results import read
-from nas.searching.engine import Engine
 from nas.searching.finals import Finals
-from nas.searching.ledger import Ledger
-from nas.searching.simulate import simulate
 from nas.trials import Trial
 
 SHARE = 0.2  # of the search's cost, for its finals
@@ -38,23 +32,15 @@ def picked(
     bench: Conditional, trials: int, seed: int, noise: float, given: Sequence[Mapping[str, Any]]
 ) -> dict[str, tuple[float, float, float]]:
     """Regret in percent, loss against the best given one, and overtuning, by how the configuration was picked."""
-    ledger = Ledger(InMemoryStorage(), "bench", sampler=samplers.create("surrogate", seed))
+    rng = np.random.default_rng([seed, 7])
+
+    def learn(config: dict[str, Any], number: int) -> np.ndarray:
+        return np.clip(bench.curve(config, int(rng.integers(2**31))) + noise * rng.normal(), 0.0, 1.0)
+
+    curve = remembered(learn)
+    ledger, _ = search(bench, "adaptive", trials, seed, given, curve)
     spec = {"objective": "value", "direction": "maximize", "rungs": list(bench.rungs), "sampler": "surrogate"}
     ledger.study.set_user_attr("spec", spec)
-    rungs = schedulers.create("adaptive", tuple(bench.rungs), FACTOR)
-    engine = Engine(ledger, rungs, sample=partial(decode, bench), trials=trials, first=given, objective="value")
-    rng, curves = np.random.default_rng([seed, 7]), dict[str, list[float]]()
-
-    def curve(config: dict[str, Any]) -> list[float]:
-        name = repr(config)
-        if name not in curves:
-            lucky = bench.curve(config, int(rng.integers(2**31))) + noise * rng.normal()
-            curves[name] = np.clip(lucky, 0.0, 1.0).tolist()
-        return curves[name]
-
-    for _ in simulate(engine, curve, workers=WORKERS, seconds_per_epoch=bench.cost):
-        pass
-    engine.close()
     highest = read(ledger.study).ranked()
     finals = Finals(ledger, share=SHARE)
     while (job := finals.next()) is not None:

@@ -160,19 +160,15 @@ def tf32(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    products: Any = torch.backends.cuda.matmul
-    if hasattr(products, "fp32_precision"):  # torch >= 2.9 refuses the older functions where this has been used
-        before, products.fp32_precision = products.fp32_precision, "tf32"
-        try:
-            yield
-        finally:
-            products.fp32_precision = before
-        return
-    before, products.allow_tf32 = products.allow_tf32, True
+    products = torch.backends.cuda.matmul
+    new = hasattr(products, "fp32_precision")  # torch >= 2.9, which refuses the older name where this has been used
+    name, value = ("fp32_precision", "tf32") if new else ("allow_tf32", True)
+    before = getattr(products, name)
+    setattr(products, name, value)
     try:
         yield
     finally:
-        products.allow_tf32 = before
+        setattr(products, name, before)
 
 
 def autocast(device: torch.device, model: nn.Module) -> torch.autocast:

@@ -54,10 +54,10 @@ class Scheduler(promotion.Scheduler):
 
     def screens(self, trial: int, *, screened: bool | None = None) -> bool:
         if screened is None:
-            screened = trial >= SCREENED and not self._informed()
-        if screened and self.screen:
+            screened = self.screen is not None and trial >= SCREENED and not self._informed()
+        if screened:
             self._also_screened.add(trial)
-        return screened and self.screen is not None
+        return screened
 
     def _informed(self) -> bool:
         return len(self._shown) >= INFORMED
