@@ -92,7 +92,7 @@ def cache(tmp_path_factory):
         (["--trials", "many"], "invalid int value: 'many'"),
         (["--workers", "-1"], "--workers is -1"),
         (["--gpus-per-trial", "1000"], "--gpus-per-trial is 1000"),
-        (["--epochs", "2"], "must lie above the warm-up"),
+        (["--epochs", "1"], "must lie above the warm-up"),
         (["--seed", "-3"], "seed is -3; expected at least 0"),
         (["--seeds", "2"], "hybrid has one seed"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),

@@ -26,7 +26,7 @@ OPTIONS = [
             (("--epochs", "0"), "epochs is 0; expected at least 1"),
             (("--epochs", "-1"), "epochs is -1"),
             (("--epochs", HUGE), "epochs is 1000000000000"),
-            (("--study", "hybrid", "--epochs", "2"), "must lie above the warm-up"),
+            (("--study", "hybrid", "--epochs", "1"), "must lie above the warm-up"),
             (("--trials", "0"), "trials is 0; expected at least 1"),
             (("--trials", "-1"), "trials is -1"),
             (("--trials", HUGE), "trials is 1000000000000"),

@@ -89,7 +89,8 @@ def adapt(
     if epochs is not None:
         changes["epochs"] = epochs
         if "min_epochs" not in (settings or {}):
-            changes["min_epochs"] = max(round(epochs * spec.min_epochs / spec.epochs), 1)
+            above = int(max(values(spec.training.warmup_epochs))) + 1
+            changes["min_epochs"] = min(max(round(epochs * spec.min_epochs / spec.epochs), above), epochs)
     if seeds is not None:
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")

@@ -177,8 +177,8 @@ def search(
             display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
             if resources.gpus and gpus_per_trial is None and workers is None:
                 display.say(
-                    "       a small network fills little of a GPU: --gpus-per-trial 0.125 trains up to eight on each, "
-                    "with an eighth of its memory"
+                    "       a small network fills little of a GPU: --gpus-per-trial 0.25 trains four on each, with a "
+                    "quarter of its memory"
                 )
             try:
                 _conduct(engine, spec, run, dataset, resources, display, deadline, trial_timeout)
