@@ -163,8 +163,8 @@ def main() -> None:
         for what, steps in variants(mixer, images, labels, args.device):
             try:
                 with tf32(torch.device(args.device)):
-                    seen = rate(steps, args.seconds, args.device)
-                print(f"{mixer:12}{what:16}{seen:10.0f} images/s", flush=True)
+                    one = rate(steps, args.seconds, args.device)
+                print(f"{mixer:12}{what:16}{one:10.0f} images/s", flush=True)
             except Exception as error:  # a compiler that is not there must not end the rest
                 print(f"{mixer:12}{what:16}{type(error).__name__}: {str(error).splitlines()[0][:80]}", flush=True)
     del data, images, labels

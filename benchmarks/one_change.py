@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -43,6 +44,9 @@ def configuration(spec: StudySpec, given: int, change: str) -> Configuration:
     """The given trial with `name=value, ...` changed, even to values outside the study's bounds."""
     pairs = dict(part.strip().split("=", 1) for part in change.split(",") if part.strip())
     parameters = {**spec.first[given], **{name: literal(value) for name, value in pairs.items()}}
+    if "symmetry" in pairs:  # decides from which mixers a stage has one
+        tied = "" if pairs["symmetry"] == "none" else f".{pairs['symmetry']}"
+        parameters = {re.sub(r"\.mixer.*", ".mixer" + tied, name): value for name, value in parameters.items()}
     batch_size = parameters.pop("batch_size")
     found: list[Configuration] = []
     draft(lambda trial: found.append(spec.sample(trial)), np.random.default_rng(0), {**parameters, "batch_size": 32})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 from search_space.errors import ArchitectureError
@@ -56,7 +57,7 @@ def check(name: str, bound: Any) -> None:
         raise ArchitectureError(f"{name}={bound!r} is neither a Range nor a tuple of choices; to fix it: {(bound,)!r}")
     if bound == ():
         raise ArchitectureError(f"{name}: no choice given, expected at least one")
-    if isinstance(bound, Range) and (step := _step(bound)) and (bound.high - bound.low) / step > MOST:
+    if isinstance(bound, Range) and (step := step_of(bound)) and (bound.high - bound.low) / step > MOST:
         raise ArchitectureError(f"{name}={bound!r} has more than {MOST} values: give it a larger step or closer ends")
 
 
@@ -78,14 +79,14 @@ def values(bound: Bound) -> tuple[Any, ...]:
     """Return all values of a tuple or of a range with steps, and the two ends of a continuous range."""
     if isinstance(bound, tuple):
         return bound
-    step = _step(bound)
+    step = step_of(bound)
     if step is None:
         return (bound.low, bound.high)
     count = int((bound.high - bound.low) / step + 1e-9)
     return tuple(bound.low + i * step for i in range(count + 1))
 
 
-def _step(bound: Range) -> float | None:
+def step_of(bound: Range) -> float | None:
     """The distance of two values; None if they are continuous."""
     return bound.step or (1 if isinstance(bound.low, int) and isinstance(bound.high, int) else None)
 
@@ -113,6 +114,19 @@ def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tup
     if not left:
         raise ArchitectureError(f"{name} can only be {values(bound)}, which the sampled network cannot have: add one")
     return pick(trial, name if len(left) == len(values(bound)) else f"{name}.{suffix}", left)
+
+
+def pick_fitting(trial: Trial, name: str, bound: Bound, fits: Callable[[Any], bool]) -> Any:
+    """Pick one value of `bound` that fits; if any does not, the parameter is called by those that do, `name.32_64`."""
+    every = values(bound)
+    left = tuple(value for value in every if fits(value))
+    if len(left) == len(every):
+        return pick(trial, name, bound)
+    steps = {after - before for before, after in pairwise(left)} if isinstance(bound, Range) else set()
+    if len(steps) == 1:  # still a range
+        (step,) = steps
+        return pick(trial, f"{name}.{left[0]}_to_{left[-1]}_by_{step}", Range(left[0], left[-1], step))
+    return pick(trial, f"{name}.{'_'.join(map(str, left))}", left)
 
 
 def pick_up_to(trial: Trial, name: str, bound: Bound, most: float) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -25,28 +25,26 @@ from search_space.architecture import (
     Hybrid,
     Stage,
 )
-from search_space.bounds import Bound, Range, Trial, check, check_each, pick, pick_among, pick_up_to, values
+from search_space.bounds import (
+    Bound,
+    Range,
+    Trial,
+    check,
+    check_each,
+    pick,
+    pick_among,
+    pick_fitting,
+    pick_up_to,
+    values,
+)
 from search_space.errors import ArchitectureError
+from search_space.fitting import Fitting, choices, fitting
 
 OF_STAGE = ("depth", "width", "mlp_ratio", "downsample")
 OF_HYBRID = (
     "patch", "stem", "position", "position_place", "position_shared", "norm", "norm_layer", "layer_scale", "head",
     "drop_path", "symmetry", "front_end",
 )  # fmt: skip
-
-
-def can_be_symmetric(stages: Iterable[Stage], symmetry: str) -> bool:
-    """Whether every mixer of the stages is equivariant, and every layer and head has whole fields of channels."""
-    channels: list[int] = []
-    for stage in stages:
-        channels.append(stage.width)
-        for mixer, options in stage.blocks():
-            if not mixers.trait(mixer, options, "equivariant"):
-                return False
-            channels.append(mixers.narrowest(mixer, options, stage.width))
-            if not mixers.trait(mixer, options, "mixes_channels"):
-                channels.append(int(stage.mlp_ratio * stage.width))
-    return not any(number % ORDER[symmetry] for number in channels)
 
 
 def _try(name: str, value: Any) -> None:
@@ -89,7 +87,7 @@ class HybridSpace:
     drop_path: Bound = Range(0.0, 0.2)
     options: Mapping[str, Mapping[str, Bound]] = field(default_factory=dict)  # {"window": {"size": (4, 8)}}
     smallest_grid: int = 4  # tokens a side
-    symmetry: Bound = ("none",)  # asked for where the stages can have it; without "none", all of them must
+    symmetry: Bound = ("none",)  # asked for first, as few mixers can have one; without "none", all of them must
     front_end: Bound = ("none",)  # with a symmetry, those that keep it
 
     def __post_init__(self) -> None:
@@ -154,15 +152,15 @@ class HybridSpace:
         Raises:
             ArchitectureError: no patch leaves `smallest_grid` tokens a side, or no choice suits a sampled network.
         """
+        symmetry = self.sample_symmetry(trial)
         patch = self.sample_patch(trial, image_size)
         side = -(-image_size // patch)
         stages: list[Stage] = []
         for index in range(pick(trial, "stages", self.stages)):
-            stage = self.sample_stage(trial, index, side)
+            stage = self.sample_stage(trial, index, side, symmetry)
             side = (side + 1) // 2 if stage.downsample else side
             stages.append(stage)
         norm_layer = pick(trial, "norm_layer", self.norm_layer)
-        symmetry = self.sample_symmetry(trial, stages)
         return Hybrid(
             stages=tuple(stages),
             patch=patch,
@@ -190,27 +188,34 @@ class HybridSpace:
         patch: int = pick_up_to(trial, "patch", self.patch, max(fitting))
         return patch
 
-    def sample_stage(self, trial: Trial, index: int, side: int) -> Stage:
+    def sample_stage(self, trial: Trial, index: int, side: int, symmetry: str = "none") -> Stage:
         """Sample stage `index`, which follows a grid of side x side tokens."""
-        prefix = f"stages.{index}"
+        prefix, fitting = f"stages.{index}", self._fitting[symmetry]
         downsample = False
         if index > 0 and (side + 1) // 2 >= self.smallest_grid:
             downsample = pick(trial, f"{prefix}.downsample", self.downsample)
         side = (side + 1) // 2 if downsample else side
-        mixer = pick(trial, f"{prefix}.mixer", self.mixers)
-        options = mixers.sample(mixer, trial, prefix, side, self.options.get(mixer, {}))
+
+        def options_of(mixer: str, prefix: str) -> dict[str, Any]:
+            bounds = fitting.options[mixer]
+            narrowed = bounds != self.options.get(mixer, {})
+            return mixers.sample(mixer, trial, f"{prefix}.{symmetry}" if narrowed else prefix, side, bounds)
+
+        unfit = tuple(name for name in self.mixers if name not in fitting.options)
+        mixer = pick_among(trial, f"{prefix}.mixer", self.mixers, symmetry, unfit)
+        options = options_of(mixer, prefix)
         depth = pick(trial, f"{prefix}.depth", self.depth)
         first, first_options = None, {}
         if depth > 1 and mixer not in values(self.first):
-            choice = pick(trial, f"{prefix}.first", self.first)
+            choice = pick_fitting(trial, f"{prefix}.first", self.first, partial(fitting.suits, (mixer, options)))
             if choice != "same":
-                bounds = self.options.get(choice, {})
-                first, first_options = choice, mixers.sample(choice, trial, f"{prefix}.first", side, bounds)
-        width = pick(trial, f"{prefix}.width", self.width)
-        kinds = [(mixer, options)] if first is None else [(mixer, options), (first, first_options)]
+                first, first_options = choice, options_of(choice, f"{prefix}.first")
+        blocks = [(mixer, options)] if first is None else [(mixer, options), (first, first_options)]
+        width = pick_fitting(trial, f"{prefix}.width", self.width, fitting.fits(*blocks))
         ratio = {}
-        if not all(mixers.trait(*kind, "mixes_channels") for kind in kinds):
-            ratio["mlp_ratio"] = float(pick(trial, f"{prefix}.mlp_ratio", self.mlp_ratio))
+        if not all(mixers.trait(*block, "mixes_channels") for block in blocks):
+            fits = partial(fitting.fits_ratio, width)
+            ratio["mlp_ratio"] = float(pick_fitting(trial, f"{prefix}.mlp_ratio", self.mlp_ratio, fits))
         return Stage(
             mixer=mixer,
             depth=depth,
@@ -222,16 +227,35 @@ class HybridSpace:
             **ratio,
         )
 
-    def sample_symmetry(self, trial: Trial, stages: list[Stage]) -> str:
-        """Sample among the symmetries that these stages, and some position, head and front end, can have."""
-        of = ((self.position, SYMMETRIC_POSITIONS), (self.head, ("average",)), (self.front_end, SYMMETRIC_FRONT_ENDS))
-        able = all(any(value in symmetric for value in values(bound)) for bound, symmetric in of)
-        others = [name for name in values(self.symmetry) if name != "none"]
-        unfit = tuple(name for name in others if not (able and can_be_symmetric(stages, name)))
-        if len(unfit) == len(others) < len(values(self.symmetry)):
-            return "none"
-        symmetry: str = pick_among(trial, "symmetry", self.symmetry, "fitting", unfit)
+    @cached_property
+    def _fitting(self) -> dict[str, Fitting]:
+        """What fits each symmetry. Found once, as a search decodes hundreds of configurations for each proposal."""
+        names, first = self.mixers, values(self.first)
+        return {
+            symmetry: fitting(symmetry, names, first, self.width, self.mlp_ratio, self.options)
+            for symmetry in dict.fromkeys(("none", *values(self.symmetry)))
+        }
+
+    def sample_symmetry(self, trial: Trial) -> str:
+        """Sample among the symmetries that some mixer, position embedding, head and front end can have."""
+        symmetry: str = pick_among(trial, "symmetry", self.symmetry, "fitting", self._impossible)
         return symmetry
+
+    @cached_property
+    def _impossible(self) -> tuple[str, ...]:
+        return tuple(name for name in values(self.symmetry) if name != "none" and not self._can_have(name))
+
+    def _can_have(self, symmetry: str) -> bool:
+        fitting, positions = self._fitting[symmetry], values(self.position)
+        able = [name for name in self.mixers if name in fitting.options]
+        every = [(name, given) for name in able for given in choices(name, fitting.options[name])]
+        related = "relative" in positions and all(mixers.trait(*block, "takes_relation") for block in every)
+        return (
+            bool(able)
+            and (related or "none" in positions or "conditional" in positions)
+            and "average" in values(self.head)
+            and any(front_end in SYMMETRIC_FRONT_ENDS for front_end in values(self.front_end))
+        )
 
     def sample_position(self, trial: Trial, stages: list[Stage], symmetry: str) -> dict[str, Any]:
         """Sample the position embedding; it is a choice only if some mixer does not know positions by itself.
@@ -273,8 +297,9 @@ class HybridSpace:
 
 
 def layout(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The mixers of sampled stages with the places of halving, of a trial's parameters."""
-    return tuple(sorted((name, value) for name, value in params.items() if name.endswith((".mixer", ".downsample"))))
+    """The mixers of sampled stages with the places of halving, of a trial's parameters; with a symmetry or without."""
+    named = ((".".join(name.split(".")[:3]), value) for name, value in params.items())
+    return tuple(sorted((name, value) for name, value in named if name.endswith((".mixer", ".downsample"))))
 
 
 # One transformer of one stage with nothing left to sample. A study varies what it asks about with `replace`.

@@ -65,6 +65,8 @@ def given(mixers: str, widths: tuple[int, ...], symmetry: str = "none", **more: 
     }
     for i, (mixer, width) in enumerate(zip(mixers, widths, strict=True)):
         stages |= {f"stages.{i}.{name}": value for name, value in {**kinds[mixer], "width": width}.items()}
+        if symmetry != "none":  # fewer mixers to choose from
+            stages[f"stages.{i}.mixer.{symmetry}"] = stages.pop(f"stages.{i}.mixer")
     return {**network, **training, "normalisation": "asinh", "augmentation": "d4", **stages, **more}
 
 

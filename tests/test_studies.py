@@ -16,6 +16,7 @@ from torch import nn
 import studies
 from nas import samplers
 from nas.errors import UserError
+from nas.searching.drafts import Draft, value_at
 from nas.searching.settings import apply, parse
 from search_space import ArchitectureError, BackboneSpace, HybridSpace, Range, ToySpace, build_model, cost
 from studies import Configuration, StudyError, StudySpec, TrainSpace, hybrid, training
@@ -441,6 +442,33 @@ def test_settings_replace_bounds_and_budgets_by_name():
     assert spec.min_epochs == 2
     before, after = studies.load("hybrid"), apply(studies.load("hybrid"), {})
     assert before == after
+
+
+@pytest.mark.parametrize(
+    ("mixers", "kept"),
+    [
+        (("conv",), (0, 1, 2)),
+        (("conv", "window"), (0, 1, 2)),
+        (("conv", "attention"), (0, 1, 2, 3)),
+        (("attention", "mlp"), ()),
+    ],
+    ids=str,
+)
+def test_given_networks_stay_what_they_are_when_fewer_mixers_are_searched(mixers, kept):
+    """Whether a mixer is still asked for, and by which name, depends on what else could be chosen."""
+    spec = studies.load("hybrid")
+    narrowed = apply(spec, {"space.mixers": mixers})
+
+    def decoded(study):
+        return [study.sample(Draft(lambda _, d: value_at(d, 0.0), given)).architecture for given in study.first]
+
+    assert decoded(narrowed) == [decoded(spec)[k] for k in kept]
+    for given in narrowed.first:
+        trial = optuna.create_study()
+        trial.enqueue_trial(dict(given))
+        trial = trial.ask()
+        narrowed.sample(trial)
+        assert trial.params.items() >= given.items()
 
 
 def test_given_trials_that_do_not_fit_new_bounds_are_left_out():

@@ -6,8 +6,21 @@ import optuna
 import pytest
 import torch
 
-from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, mixers, to_dict
+from nas.searching.drafts import cells
+from search_space import (
+    ArchitectureError,
+    Hybrid,
+    HybridSpace,
+    Range,
+    Stage,
+    build_model,
+    cost,
+    from_dict,
+    mixers,
+    to_dict,
+)
 from search_space.architecture import ORDER
+from search_space.space import layout
 from search_space.symmetry import Group
 from trainers.evaluate import turned
 from trainers.optimise import parameter_groups
@@ -129,32 +142,92 @@ def test_what_cannot_be_symmetric_is_refused_in_one_line():
     HybridSpace(mixers=("attention",), width=(16, 32), symmetry=("d4",), options={"attention": {"heads": (1, 2)}})
 
 
+SPACE = HybridSpace(
+    stages=(1,), mixers=("conv", "attention", "anisotropic", "mlp"), depth=(1, 2), width=(12, 16, 20, 32),
+    mlp_ratio=(1.0, 1.5), position=("none",), norm=("pre",), norm_layer=("batch",), layer_scale=(0.0,), patch=(4,),
+    stem=("patch",), head=("average",), drop_path=(0.0,),
+    options={
+        "conv": {"variant": ("separable", "residual", "mbconv")}, "attention": {"heads": (1, 2, 4)},
+        "anisotropic": {"variant": ("gaussian", "polar"), "heads": (2, 4)},
+        "mlp": {"variant": ("mixer",), "ratio": (1.0,)},
+    },
+)  # fmt: skip
+
+
+def networks(space):
+    """Every network of a space."""
+    return [space.sample(optuna.trial.FixedTrial(cell), 32) for cell in cells(lambda trial: space.sample(trial, 32))]
+
+
+def builds(network, symmetry):
+    try:
+        with torch.device("meta"):
+            build_model(replace(network, symmetry=symmetry), image_size=32, **IMAGE)
+    except ArchitectureError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("group", ["c4", "d4"])
-def test_a_space_asks_for_a_symmetry_exactly_where_the_stages_can_have_it(group):
-    """Of many random networks, each with the symmetry builds or is refused, as the space believes."""
-    space = HybridSpace(
-        width=(12, 16, 20, 32), mlp_ratio=(1.0, 1.5, 2.0), symmetry=("none", group), head=("average", "attention"),
-        options={name: {"heads": (1, 2, 4)} for name in ("attention", "linear_attention", "anisotropic")},
-        mixers=("conv", "attention", "linear_attention", "anisotropic", "mlp"), stages=(1, 2),
+def test_a_space_has_every_network_that_can_have_a_symmetry_and_no_other(group):
+    plain = networks(SPACE)
+    able = {repr(replace(network, symmetry=group)) for network in plain if builds(network, group)}
+    assert 20 < len(able) < len(plain) / 2
+    both = networks(replace(SPACE, symmetry=("none", group)))
+    assert {repr(network) for network in both if network.symmetry == group} == able
+    assert {repr(network) for network in both if network.symmetry == "none"} == {repr(network) for network in plain}
+
+
+def test_every_symmetry_is_as_probable_in_a_random_network_of_any_mixers():
+    """Half of all mixers in four stages leave one in 16 networks that can have one: it is asked for first."""
+    space = replace(
+        SPACE, symmetry=("none", "c4", "d4"), stages=Range(1, 4), width=Range(8, 96, 4), mlp_ratio=(1.0, 1.25, 2.0),
+        position=("none", "fixed_2d", "relative"), head=("average", "attention"), patch=(2, 4),
     )  # fmt: skip
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    counts = {True: 0, False: 0}
-    for _ in range(150):
+    drawn = [space.sample(study.ask(), 32) for _ in range(300)]
+    assert all(builds(network, network.symmetry) for network in drawn)
+    for symmetry in ("none", "c4", "d4"):
+        assert 75 < sum(network.symmetry == symmetry for network in drawn) < 125
+    tied = [stage for network in drawn if network.symmetry != "none" for stage in network.stages]
+    assert {stage.mixer for stage in tied} == {"conv", "attention", "anisotropic"}
+    assert any(stage.first for stage in tied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mixers": ("mlp", "fourier"), "first": ("same",)},
+        {"width": (12, 20)},
+        {"width": (16,), "mixers": ("attention",), "options": {"attention": {"heads": (4, 8)}}},
+        {"mixers": ("attention",), "mlp_ratio": Range(1.0, 2.0)},
+        {"mixers": ("attention",), "first": ("mlp",)},
+        {"position": ("fixed_2d",)},
+        {"head": ("attention",)},
+        {"front_end": ("polar",)},
+    ],
+    ids=str,
+)
+def test_a_symmetry_that_no_network_can_have_is_not_asked_for(change):
+    space = replace(SPACE, **{"symmetry": ("none", "d4"), **change})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
         trial = study.ask()
-        sampled = space.sample(trial, 32)
-        able = "symmetry" in trial.params
-        network = replace(sampled, symmetry="none", position="none", head="average")
-        try:
-            with torch.device("meta"):
-                build_model(replace(network, symmetry=group), image_size=32, **IMAGE)
-            builds = True
-        except ArchitectureError:
-            builds = False
-        assert able == builds, network
-        counts[able] += 1
-        if sampled.symmetry != "none":
-            build_model(sampled, image_size=32, **IMAGE)
-    assert min(counts.values()) > 10
+        assert space.sample(trial, 32).symmetry == "none"
+        assert "symmetry" not in trial.params
+
+
+def test_a_layout_is_the_same_with_a_symmetry_or_without():
+    tied = {
+        "symmetry": "d4",
+        "stages.0.mixer.d4": "conv",
+        "stages.1.mixer.d4": "attention",
+        "stages.1.downsample": True,
+    }
+    plain = {"symmetry": "none", "stages.0.mixer": "conv", "stages.1.mixer": "attention", "stages.1.downsample": True}
+    assert layout(tied) == layout({**plain, "stages.0.width": 32})
+    assert layout(tied) != layout({**plain, "stages.1.mixer": "conv"})
+    assert layout(tied) != layout({**plain, "stages.1.downsample": False})
 
 
 def test_a_record_from_before_is_of_an_ordinary_network():

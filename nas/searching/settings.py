@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from optuna.distributions import BaseDistribution
+
 from nas.errors import UserError
+from nas.searching.drafts import Draft, value_at
+from nas.searching.optuna_private import contains
 from search_space import Range
 from search_space.errors import ArchitectureError
 from studies import StudyError, StudySpec
@@ -57,7 +61,8 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         bare = replace(spec, **changes[""], **parts, first=())
     except (ArchitectureError, StudyError, TypeError) as error:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
-    return replace(bare, first=tuple(given for given in spec.first if _fits(bare, given)))
+    fitted = (_fitted(spec, bare, given) for given in spec.first)
+    return replace(bare, first=tuple(given for given in fitted if given is not None))
 
 
 def _single(name: str, value: Any) -> Any:
@@ -66,12 +71,45 @@ def _single(name: str, value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _fits(spec: StudySpec, given: Mapping[str, Any]) -> bool:
+def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A given trial of `spec` by the names of `bare`; None if that cannot have it.
+
+    A parameter with fewer choices, or again with all, has another name (`stages.0.mixer.d4`, `stages.0.mixer`), and one
+    with a single choice has none. The configuration must then be the same.
+    """
+    if _holds(bare, given):
+        return given
+    names, before = dict(given), -1
+    while len(names) > before:  # a parameter that is found may open others
+        before = len(names)
+        made = Draft(_lowest, names)
+        bare.sample(made)
+        for name, distribution in made.distributions.items():
+            others = (given[other] for other in given if _part(name) == other or _part(other) == name)
+            if fitting := [value for value in others if contains(distribution, value)]:
+                names[name] = fitting[0]
+    asked = {name: value for name, value in names.items() if name in made.params}
+    at_first, now = spec.sample(Draft(_lowest, given)), bare.sample(Draft(_lowest, asked))
+    same = at_first.architecture == now.architecture
+    same &= replace(at_first.training, epochs=now.training.epochs) == now.training
+    return asked if same and _holds(bare, asked) else None
+
+
+def _holds(spec: StudySpec, given: Mapping[str, Any]) -> bool:
     try:
         replace(spec, first=(given,))
     except StudyError:
         return False
     return True
+
+
+def _part(name: str) -> str:
+    """The parameter of which one of this name has a part of the choices, if it is such."""
+    return name.rpartition(".")[0]
+
+
+def _lowest(_: str, distribution: BaseDistribution) -> Any:
+    return value_at(distribution, 0.0)
 
 
 def _literal(text: str) -> Any:

@@ -153,6 +153,11 @@ def bound_names(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def default_bounds(name: str, variant: str | None) -> Mapping[str, Bound]:
+    """The bounds of the options of one variant of mixer `name`, or of the whole mixer for None, unless given others."""
+    return _defaults(implementation(name, variant).sample)
+
+
 def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
     """`takes_token`, `takes_relation`, `mixes_channels` or `equivariant` of a mixer with these options."""
     return bool(getattr(module_of(name, options).Mixer, attribute, False))
@@ -207,6 +212,12 @@ def _check_types(name: str, module: ModuleType, options: Mapping[str, Any]) -> N
             raise ArchitectureError(
                 f"mixer {name!r}: {key}={value!r}; expected {type(default).__name__}, as {default!r}"
             )
+
+
+@cache
+def _defaults(function: Any) -> Mapping[str, Any]:
+    parameters = inspect.signature(function).parameters
+    return {name: parameters[name].default for name in _keywords(function)}
 
 
 @cache  # a search decodes hundreds of configurations for each that it proposes
