@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -26,9 +25,10 @@ import numpy as np
 import torch
 
 import studies
-from nas.searching.drafts import draft
+from nas.searching.drafts import draft, origin
 from nas.searching.options import adapt
 from nas.workers.training import Problem, set_up
+from search_space.bounds import whole
 from studies import Configuration, StudySpec
 from trainers.data import Simulated, load, source_to_dict
 from trainers.evaluate import predictions
@@ -39,19 +39,25 @@ CHANGES = (
     "learning_rate=5e-3", "ema=1.0", "augmentation=rotation-180+flip",
 )  # fmt: skip
 
+OUTSIDE = ("normalisation", "learning_rate", "ema")  # may take values outside the study's bounds
+
 
 def configuration(spec: StudySpec, given: int, change: str) -> Configuration:
     """The given trial with `name=value, ...` changed, even to values outside the study's bounds."""
     pairs = dict(part.strip().split("=", 1) for part in change.split(",") if part.strip())
     parameters = {**spec.first[given], **{name: literal(value) for name, value in pairs.items()}}
-    if "symmetry" in pairs:  # decides from which mixers a stage has one
-        tied = "" if pairs["symmetry"] == "none" else f".{pairs['symmetry']}"
-        parameters = {re.sub(r"\.mixer.*", ".mixer" + tied, name): value for name, value in parameters.items()}
+    parameters = {name: value for name, value in parameters.items() if name in pairs or whole(name) not in pairs}
     batch_size = parameters.pop("batch_size")
     found: list[Configuration] = []
-    draft(lambda trial: found.append(spec.sample(trial)), np.random.default_rng(0), {**parameters, "batch_size": 32})
+    drawn = draft(
+        lambda trial: found.append(spec.sample(trial)), np.random.default_rng(0), {**parameters, "batch_size": 32}
+    )
     made = found[-1]
-    for name in ("normalisation", "learning_rate", "ema"):
+    if lost := set(pairs) - {*(origin(name, pairs) for name in drawn.params), *OUTSIDE, "batch_size"}:
+        raise SystemExit(
+            f"{', '.join(sorted(lost))}: not a parameter of this network; its parameters: {', '.join(drawn.params)}"
+        )
+    for name in OUTSIDE:
         if name in pairs:
             made = replace(made, training=replace(made.training, **{name: parameters[name]}))
     return replace(made, training=replace(made.training, batch_size=batch_size))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
+from zlib import crc32
 
 from search_space.errors import ArchitectureError
 
@@ -49,6 +50,7 @@ class Range:
 
 Bound = Range | tuple[Any, ...]
 MOST = 100_000  # values of a bound that are listed
+LONGEST = 60  # characters of the values in a parameter's name
 
 
 def check(name: str, bound: Any) -> None:
@@ -116,17 +118,31 @@ def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tup
     return pick(trial, name if len(left) == len(values(bound)) else f"{name}.{suffix}", left)
 
 
-def pick_fitting(trial: Trial, name: str, bound: Bound, fits: Callable[[Any], bool]) -> Any:
-    """Pick one value of `bound` that fits; if any does not, the parameter is called by those that do, `name.32_64`."""
+def pick_allowed(trial: Trial, name: str, bound: Bound, allowed: Callable[[Any], bool]) -> Any:
+    """Pick one value of `bound` that is allowed; if some are not, its name has those that are, `name.32_64`.
+
+    What is left of a range with equal steps is such a range, never a logarithmic one.
+    """
     every = values(bound)
-    left = tuple(value for value in every if fits(value))
+    left = tuple(value for value in every if allowed(value))
+    if not left:
+        raise ArchitectureError(f"{name} can only be {every}, which the sampled network cannot have: add one")
     if len(left) == len(every):
         return pick(trial, name, bound)
+    narrowed: Bound = left
+    called = "_".join(map(str, left))
     steps = {after - before for before, after in pairwise(left)} if isinstance(bound, Range) else set()
-    if len(steps) == 1:  # still a range
-        (step,) = steps
-        return pick(trial, f"{name}.{left[0]}_to_{left[-1]}_by_{step}", Range(left[0], left[-1], step))
-    return pick(trial, f"{name}.{'_'.join(map(str, left))}", left)
+    if len(steps) == 1:
+        narrowed = Range(left[0], left[-1], steps.pop())
+        called = f"{left[0]}_to_{left[-1]}_by_{narrowed.step}"
+    if len(called) > LONGEST:
+        called = f"{len(left)}_values_{crc32(called.encode()):08x}"
+    return pick(trial, f"{name}.{called.replace('.', ',')}", narrowed)
+
+
+def whole(name: str) -> str:
+    """The parameter of which `name` holds a part of the values, if it is a name that `pick_among` and its like give."""
+    return name.rpartition(".")[0]
 
 
 def pick_up_to(trial: Trial, name: str, bound: Bound, most: float) -> Any:

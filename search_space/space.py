@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -32,13 +33,13 @@ from search_space.bounds import (
     check,
     check_each,
     pick,
+    pick_allowed,
     pick_among,
-    pick_fitting,
     pick_up_to,
     values,
 )
 from search_space.errors import ArchitectureError
-from search_space.fitting import Fitting, choices, fitting
+from search_space.tying import Tying, choices, tying
 
 OF_STAGE = ("depth", "width", "mlp_ratio", "downsample")
 OF_HYBRID = (
@@ -145,6 +146,11 @@ class HybridSpace:
                             f"width {width} and {number} heads of {name!r} with symmetry={symmetry!r}: expected a "
                             f"multiple of {ORDER[symmetry]} channels in each head; change the width, or options"
                         )
+        if set(values(self.symmetry)) <= set(self._impossible):
+            raise ArchitectureError(
+                f"symmetry={self.symmetry!r}: no network of these bounds can have it; expected an mlp_ratio of whole "
+                "fields (no continuous range), position 'none', head 'average' and front_end 'none'"
+            )
 
     def sample(self, trial: Trial, image_size: int = 64) -> Hybrid:
         """Sample an architecture for images of `image_size` pixels a side; it builds at any other size, too.
@@ -190,32 +196,32 @@ class HybridSpace:
 
     def sample_stage(self, trial: Trial, index: int, side: int, symmetry: str = "none") -> Stage:
         """Sample stage `index`, which follows a grid of side x side tokens."""
-        prefix, fitting = f"stages.{index}", self._fitting[symmetry]
+        prefix, tied = f"stages.{index}", self._tying[symmetry]
         downsample = False
         if index > 0 and (side + 1) // 2 >= self.smallest_grid:
             downsample = pick(trial, f"{prefix}.downsample", self.downsample)
         side = (side + 1) // 2 if downsample else side
 
         def options_of(mixer: str, prefix: str) -> dict[str, Any]:
-            bounds = fitting.options[mixer]
+            bounds = tied.options[mixer]
             narrowed = bounds != self.options.get(mixer, {})
             return mixers.sample(mixer, trial, f"{prefix}.{symmetry}" if narrowed else prefix, side, bounds)
 
-        unfit = tuple(name for name in self.mixers if name not in fitting.options)
+        unfit = tuple(name for name in self.mixers if name not in tied.options)
         mixer = pick_among(trial, f"{prefix}.mixer", self.mixers, symmetry, unfit)
         options = options_of(mixer, prefix)
         depth = pick(trial, f"{prefix}.depth", self.depth)
         first, first_options = None, {}
         if depth > 1 and mixer not in values(self.first):
-            choice = pick_fitting(trial, f"{prefix}.first", self.first, partial(fitting.suits, (mixer, options)))
+            choice = pick_allowed(trial, f"{prefix}.first", self.first, partial(tied.can_begin, (mixer, options)))
             if choice != "same":
                 first, first_options = choice, options_of(choice, f"{prefix}.first")
         blocks = [(mixer, options)] if first is None else [(mixer, options), (first, first_options)]
-        width = pick_fitting(trial, f"{prefix}.width", self.width, fitting.fits(*blocks))
+        width = pick_allowed(trial, f"{prefix}.width", self.width, tied.allows(*blocks))
         ratio = {}
         if not all(mixers.trait(*block, "mixes_channels") for block in blocks):
-            fits = partial(fitting.fits_ratio, width)
-            ratio["mlp_ratio"] = float(pick_fitting(trial, f"{prefix}.mlp_ratio", self.mlp_ratio, fits))
+            allowed = partial(tied.allows_ratio, width)
+            ratio["mlp_ratio"] = float(pick_allowed(trial, f"{prefix}.mlp_ratio", self.mlp_ratio, allowed))
         return Stage(
             mixer=mixer,
             depth=depth,
@@ -228,11 +234,11 @@ class HybridSpace:
         )
 
     @cached_property
-    def _fitting(self) -> dict[str, Fitting]:
-        """What fits each symmetry. Found once, as a search decodes hundreds of configurations for each proposal."""
+    def _tying(self) -> dict[str, Tying]:
+        """What is left for each symmetry. Found once: a search decodes hundreds of configurations for a proposal."""
         names, first = self.mixers, values(self.first)
         return {
-            symmetry: fitting(symmetry, names, first, self.width, self.mlp_ratio, self.options)
+            symmetry: tying(symmetry, names, first, self.width, self.mlp_ratio, self.options)
             for symmetry in dict.fromkeys(("none", *values(self.symmetry)))
         }
 
@@ -246,9 +252,9 @@ class HybridSpace:
         return tuple(name for name in values(self.symmetry) if name != "none" and not self._can_have(name))
 
     def _can_have(self, symmetry: str) -> bool:
-        fitting, positions = self._fitting[symmetry], values(self.position)
-        able = [name for name in self.mixers if name in fitting.options]
-        every = [(name, given) for name in able for given in choices(name, fitting.options[name])]
+        tied, positions = self._tying[symmetry], values(self.position)
+        able = [name for name in self.mixers if name in tied.options]
+        every = [(name, given) for name in able for given in choices(name, tied.options[name])]
         related = "relative" in positions and all(mixers.trait(*block, "takes_relation") for block in every)
         return (
             bool(able)
@@ -297,10 +303,15 @@ class HybridSpace:
 
 
 def layout(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """The mixers of sampled stages with the places of halving, of a trial's parameters; with a symmetry or without."""
-    named = ((".".join(name.split(".")[:3]), value) for name, value in params.items())
-    return tuple(sorted((name, value) for name, value in named if name.endswith((".mixer", ".downsample"))))
+    """The mixers of sampled stages with the places of halving, of a trial's parameters; with a symmetry or without.
 
+    A mixer that is the only choice is no parameter and so not part of the layout.
+    """
+    found = ((OF_LAYOUT.match(name), value) for name, value in params.items())
+    return tuple(sorted((match[1], value) for match, value in found if match))
+
+
+OF_LAYOUT = re.compile(rf"(stages\.\d+\.(?:mixer|downsample))(?:\.(?:{'|'.join(ORDER)}))?$")
 
 # One transformer of one stage with nothing left to sample. A study varies what it asks about with `replace`.
 PLAIN_TRANSFORMER = HybridSpace(

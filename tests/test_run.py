@@ -198,6 +198,8 @@ def test_epochs_scale_the_lowest_rung_unless_that_is_set():
     hybrid = studies.load("hybrid")
     assert adapt(hybrid, epochs=hybrid.epochs * 2).min_epochs == hybrid.min_epochs * 2
     assert adapt(hybrid, epochs=4, settings={"min_epochs": 2}).min_epochs == 2
+    for few in (2, 3, 4):  # above the warm-up of one epoch, where a third of them is not
+        assert adapt(hybrid, epochs=few).min_epochs == 2
 
 
 def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):

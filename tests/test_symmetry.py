@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 import torch
 
-from nas.searching.drafts import cells
+from nas.searching.drafts import cells, draft
 from search_space import (
     ArchitectureError,
     Hybrid,
@@ -20,6 +21,7 @@ from search_space import (
     to_dict,
 )
 from search_space.architecture import ORDER
+from search_space.bounds import pick_allowed
 from search_space.space import layout
 from search_space.symmetry import Group
 from trainers.evaluate import turned
@@ -201,7 +203,7 @@ def test_every_symmetry_is_as_probable_in_a_random_network_of_any_mixers():
         {"width": (12, 20)},
         {"width": (16,), "mixers": ("attention",), "options": {"attention": {"heads": (4, 8)}}},
         {"mixers": ("attention",), "mlp_ratio": Range(1.0, 2.0)},
-        {"mixers": ("attention",), "first": ("mlp",)},
+        {"mixers": ("attention",), "first": ("mlp",)},  # some stages have two blocks
         {"position": ("fixed_2d",)},
         {"head": ("attention",)},
         {"front_end": ("polar",)},
@@ -217,6 +219,56 @@ def test_a_symmetry_that_no_network_can_have_is_not_asked_for(change):
         assert "symmetry" not in trial.params
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mixers": ("attention",), "first": ("same",), "mlp_ratio": Range(1.0, 2.0)},
+        {"mixers": ("conv",), "position": ("relative",)},
+    ],
+    ids=str,
+)
+def test_a_space_of_symmetric_networks_alone_that_has_none_is_refused_at_once(change):
+    options = {"attention": {"heads": (1, 2)}}
+    with pytest.raises(ArchitectureError, match="no network of these bounds can have it") as raised:
+        replace(SPACE, symmetry=("d4",), width=(16, 32), options=options, **change)
+    assert "\n" not in str(raised.value)
+
+
+def test_one_ratio_given_as_a_range_is_that_ratio():
+    one = replace(
+        SPACE, mixers=("attention",), first=("same",), width=(16,), mlp_ratio=Range(2.0, 2.0), symmetry=("d4",),
+        options={"attention": {"heads": (1, 2)}},
+    )  # fmt: skip
+    assert {stage.mlp_ratio for network in networks(one) for stage in network.stages} == {2.0}
+
+
+def test_a_mutation_that_ties_or_unties_a_network_keeps_its_stages():
+    space = replace(SPACE, symmetry=("none", "d4"), stages=(2,))
+    of = {"depth": 1, "width": 32, "mixer": "attention", "attention.heads": 2, "mlp_ratio": 1.5}
+    plain = {"symmetry": "none", **{f"stages.{i}.{name}": value for i in (0, 1) for name, value in of.items()}}
+    made = draft(lambda trial: space.sample(trial, 32), np.random.default_rng(0), plain)
+    for symmetry in ("d4", "none", "d4"):
+        given = {**made.params, "symmetry": symmetry}
+        made = draft(lambda trial: space.sample(trial, 32), np.random.default_rng(1), given, made.distributions)
+        network = space.sample(optuna.trial.FixedTrial(made.params), 32)
+        assert network.symmetry == symmetry
+        assert [(s.mixer, s.width, s.mlp_ratio, s.options["heads"]) for s in network.stages] == 2 * [
+            ("attention", 32, 1.5, 2)
+        ]
+
+
+def test_values_of_any_number_make_a_short_name_of_their_own():
+    names = set()
+    for allowed in (range(8, 4000, 8), range(16, 4000, 16), (8, 24, 40), range(7, 3000)):
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+        assert pick_allowed(trial, "width", tuple(range(1, 4001)), allowed.__contains__) in allowed
+        names |= trial.params.keys()
+    assert len(names) == 4
+    assert max(map(len, names)) < 80
+    with pytest.raises(ArchitectureError, match="width can only be"):
+        pick_allowed(trial, "width", (1, 2), lambda _: False)
+
+
 def test_a_layout_is_the_same_with_a_symmetry_or_without():
     tied = {
         "symmetry": "d4",
@@ -228,6 +280,7 @@ def test_a_layout_is_the_same_with_a_symmetry_or_without():
     assert layout(tied) == layout({**plain, "stages.0.width": 32})
     assert layout(tied) != layout({**plain, "stages.1.mixer": "conv"})
     assert layout(tied) != layout({**plain, "stages.1.downsample": False})
+    assert layout(plain) == layout({**plain, "stages.0.mixer.kernel": 3, "stages.0.first.conv.variant": "residual"})
 
 
 def test_a_record_from_before_is_of_an_ordinary_network():

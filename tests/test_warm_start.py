@@ -5,12 +5,14 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+import studies
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.results import WARM_START, load_results
@@ -224,6 +226,21 @@ def test_the_studys_own_first_trials_follow_and_none_is_given_twice(tmp_path):
     assert len(found) == 5
     assert found[3].items() >= own[0].items()
     assert found[4]["toy"] == "resnet2"
+
+
+@pytest.mark.parametrize("mixers", [None, ("conv",), ("conv", "attention"), ("conv", "window")], ids=str)
+def test_a_network_begins_a_search_in_which_its_parameters_have_other_names(mixers):
+    """Older searches stored `stages.0.mixer` for tied networks, too; a parameter with one choice left has no name."""
+    spec = studies.load("hybrid")
+    new = spec if mixers is None else replace(spec, space=replace(spec.space, mixers=mixers), first=())
+    older = {name.replace(".mixer.d4", ".mixer"): value for name, value in spec.first[0].items()}
+    for seed in range(10):
+        for params in (older, spec.first[0]):
+            former = SimpleNamespace(number=7, params=params)
+            (begun,) = warm_start.fitted([former], new.sample, seed).values()
+            network = new.sample(optuna.trial.FixedTrial(begun)).architecture
+            assert network.symmetry == "d4"
+            assert [(stage.mixer, stage.width) for stage in network.stages] == [("conv", w) for w in (16, 32, 64, 128)]
 
 
 @pytest.mark.parametrize("seed", range(3))

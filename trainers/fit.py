@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trainers.data import Split
     from trainers.tasks import Task
 
-LARGE = 3_000_000  # parameters: bfloat16 paid from 2 million for convolutions, 7 for the rest (`benchmarks/gpu.py`)
+LARGE = 3_000_000  # parameters: bfloat16 pays from 2 million on for convolutions, 7 for attention (`benchmarks/gpu.py`)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from optuna.distributions import (
 
 from nas.errors import UserError
 from nas.searching.optuna_private import contains
+from search_space.bounds import whole
 
 Params = dict[str, Any]
 Sample = Callable[[Any], Any]
@@ -54,6 +55,9 @@ def shared(distribution: BaseDistribution) -> BaseDistribution:
 class Draft:
     """The suggest methods of a trial: values come from `given` if they lie within the bounds, otherwise from `draw`.
 
+    A parameter that holds a part of another's values, or all of them, has its value (`origin`): a stage keeps its mixer
+    when a mutation ties the network's weights, if it can have that.
+
     `known` holds the distributions that the values in `given` came from; those that are unchanged are not checked
     again. `vector` is a place for whoever encodes the draft.
     """
@@ -83,10 +87,10 @@ class Draft:
 
     def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self.params:
-            if self._known.get(name) is distribution or (
-                name in self._given and contains(distribution, self._given[name])
-            ):
+            if self._known.get(name) is distribution:
                 value = self._given[name]
+            elif (of := origin(name, self._given)) is not None and contains(distribution, self._given[of]):
+                value = self._given[of]
             else:
                 value = self._draw(name, distribution)
             self.params[name], self.distributions[name] = value, distribution
@@ -100,6 +104,15 @@ class Draft:
     def free(self) -> list[str]:
         """The parameters that can take another value."""
         return [name for name, distribution in self.distributions.items() if not distribution.single()]
+
+
+def origin(name: str, given: Mapping[str, Any]) -> str | None:
+    """The parameter in `given` that has the value of `name`: it itself, or one of which either holds a part."""
+    if name in given:
+        return name
+    if (of := whole(name)) in given:
+        return of
+    return next((part for part in given if whole(part) == name), None)
 
 
 def draft(

@@ -10,8 +10,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from nas.errors import UserError
-from nas.searching.drafts import Draft, value_at
-from nas.searching.optuna_private import contains
+from nas.searching.drafts import Draft, origin, value_at
 from search_space import Range
 from search_space.errors import ArchitectureError
 from studies import StudyError, StudySpec
@@ -79,19 +78,13 @@ def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mappi
     """
     if _holds(bare, given):
         return given
-    names, before = dict(given), -1
-    while len(names) > before:  # a parameter that is found may open others
-        before = len(names)
-        made = Draft(_lowest, names)
-        bare.sample(made)
-        for name, distribution in made.distributions.items():
-            others = (given[other] for other in given if _part(name) == other or _part(other) == name)
-            if fitting := [value for value in others if contains(distribution, value)]:
-                names[name] = fitting[0]
-    asked = {name: value for name, value in names.items() if name in made.params}
-    at_first, now = spec.sample(Draft(_lowest, given)), bare.sample(Draft(_lowest, asked))
+    before = Draft(_lowest, given)
+    at_first = spec.sample(before)
+    after = Draft(_lowest, {**before.params, **given})
+    now = bare.sample(after)
     same = at_first.architecture == now.architecture
     same &= replace(at_first.training, epochs=now.training.epochs) == now.training
+    asked = {name: value for name, value in after.params.items() if origin(name, given) is not None}
     return asked if same and _holds(bare, asked) else None
 
 
@@ -101,11 +94,6 @@ def _holds(spec: StudySpec, given: Mapping[str, Any]) -> bool:
     except StudyError:
         return False
     return True
-
-
-def _part(name: str) -> str:
-    """The parameter of which one of this name has a part of the choices, if it is such."""
-    return name.rpartition(".")[0]
 
 
 def _lowest(_: str, distribution: BaseDistribution) -> Any:

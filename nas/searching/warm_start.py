@@ -17,7 +17,7 @@ import optuna
 from nas.errors import UserError
 from nas.results import WARM_START, Results, load_results
 from nas.run_folder import RunFolder
-from nas.searching.drafts import Params, Sample, draft, key
+from nas.searching.drafts import Params, Sample, draft, key, origin
 from nas.trials import Trial
 from studies import StudySpec
 
@@ -133,4 +133,5 @@ def fitted(former: Iterable[Trial], sample: Sample, seed: int) -> dict[int, Para
 
 def kept(params: Params, trial: Trial) -> Params:
     """Return those of `params` that come from the trial, without its seed."""
-    return {name: value for name, value in params.items() if (name, value) in trial.params.items() and name != "seed"}
+    of = {name: origin(name, trial.params) for name in params if name != "seed"}
+    return {name: params[name] for name, other in of.items() if other and trial.params[other] == params[name]}

@@ -5,7 +5,8 @@
         takes_token: bool         # True: forward(x, token (B, 1, C)) -> (x, token), mixing both (default False)
         takes_relation: bool      # True: has `relative` and `rotary`, None or a module of relation.py (default False)
         mixes_channels: bool      # True: the block needs no MLP (default False)
-        equivariant: bool         # True: turns and mirrors with the grid once its weights are tied (symmetry.py)
+        equivariant: bool         # True: turns and mirrors with the grid once its weights are tied (symmetry.py); its
+                                  # heads, if it has such, are then an option `heads` of `sample`
         narrows: int              # its narrowest layer has a channel for so many of the width (default 1)
         Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
         def __init__(self, dim, grid, *, <option>=...)
