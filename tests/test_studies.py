@@ -319,13 +319,13 @@ def test_a_first_trial_is_refused_just_if_no_trial_can_have_it(first):
         ),
         ({"stages.1.downsample": 1}, "first[1] has stages.1.downsample = 1; expected one of: False, True"),
         ({"stages": True}, "first[1] has stages = True; expected a whole number from 1 to 4"),
-        ([("stem", "conv")], "first[1] is [('stem', 'conv')]; expected parameters by name"),
+        ([("batch_size", 32)], "first[1] is [('batch_size', 32)]; expected parameters by name"),
     ],
     ids=str,
 )
 def test_a_wrong_first_trial_is_refused_with_the_name_and_what_was_expected(first, says):
     with pytest.raises(StudyError, match=re.escape(says)):
-        replace(hybrid.STUDY, first=({"stem": "conv"}, first))
+        replace(hybrid.STUDY, first=({"batch_size": 32}, first))
 
 
 def test_the_first_trials_of_another_space_are_refused_and_none_are_fine():
