@@ -3,13 +3,15 @@
     python benchmarks/space_quality.py --study hybrid    # deeplense-1, 1,120 images of 32 px, 8 epochs
     python benchmarks/space_quality.py --study hybrid --preset fair --images 4000 --image-size 64 --epochs 12
     python benchmarks/space_quality.py --good-training --seeds 2
+    python benchmarks/space_quality.py --change stem=patch   # what this does to each random network
 
 A space is worth searching if few of its configurations stay at chance and architectures differ by more than the noise.
 Configurations above the study's limits are not drawn. The value is the mean AUC of validation and test images, so that
 neither a search nor early stopping is involved. The study's given trials stand beside them. `--good-training` trains
 all architectures with one good training (batch norm, learning rate 2e-3, batches of 32, z-score, d4): their spread is
-then that of the architectures, to be compared with the spread of `--seeds`. The last line is Spearman's correlation of
-the validation AUC at each rung with the value at the end.
+then that of the architectures, to be compared with the spread of `--seeds`. `--change` trains each random network once
+more with a part of its architecture changed, and prints the mean of the paired differences. The last line but that one
+is Spearman's correlation of the validation AUC at each rung with the value at the end.
 """
 
 from __future__ import annotations
@@ -105,12 +107,20 @@ def describe(lines: list[dict[str, Any]], given: list[dict[str, Any]], seeds: in
     return "\n".join([*parts, f"rank correlation of rungs with the end {', '.join(ranks)}"])
 
 
+def differences(lines: list[dict[str, Any]], changed: list[dict[str, Any]]) -> str:
+    by = np.array([after["auc"] - before["auc"] for before, after in zip(lines, changed, strict=True)])
+    error = by.std(ddof=1) / len(by) ** 0.5
+    pairs = f"standard error of {len(by)} pairs"
+    return f"changed: AUC {by.mean():+.3f} ± {error:.3f} ({pairs}), better in {np.mean(by > 0):.0%}"
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--study", default="hybrid")
     p.add_argument("--configurations", type=int, default=40)
     p.add_argument("--good-training", action="store_true")
     p.add_argument("--seeds", type=int, default=1)
+    p.add_argument("--change", metavar="NAME=VALUE", help="of the architecture, such as stem=patch")
     p.add_argument("--preset", default="deeplense-1")
     p.add_argument("--images", type=int, default=1600, help="in all; 70%% are trained on")
     p.add_argument("--image-size", type=int, default=32)
@@ -125,6 +135,11 @@ def main() -> None:
     given = list(configurations(spec, args.good_training, given=True)) if spec.first else []
     random = list(islice(configurations(spec, args.good_training), args.configurations))
     chosen = [replace(config, seed=seed) for config in [*given, *random] for seed in range(args.seeds)]
+    ends = len(chosen)
+    if args.change:
+        name, _, value = args.change.partition("=")
+        own = chosen[len(given) * args.seeds :]
+        chosen += [replace(config, architecture=replace(config.architecture, **{name: value})) for config in own]
     lines: list[dict[str, Any]] = []
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         for line in pool.map(partial(train, spec=spec), chosen):
@@ -132,7 +147,9 @@ def main() -> None:
             if args.out:
                 args.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
     split = len(given) * args.seeds
-    print(describe(lines[split:], lines[:split], args.seeds, spec))
+    print(describe(lines[split:ends], lines[:split], args.seeds, spec))
+    if args.change:
+        print(differences(lines[split:ends], lines[ends:]))
 
 
 if __name__ == "__main__":
