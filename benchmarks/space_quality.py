@@ -10,8 +10,8 @@ Configurations above the study's limits are not drawn. The value is the mean AUC
 neither a search nor early stopping is involved. The study's given trials stand beside them. `--good-training` trains
 all architectures with one good training (batch norm, learning rate 2e-3, batches of 32, z-score, d4): their spread is
 then that of the architectures, to be compared with the spread of `--seeds`. `--change` trains each random network once
-more with a part of its architecture changed, and prints the mean of the paired differences. The last line but that one
-is Spearman's correlation of the validation AUC at each rung with the value at the end.
+more with a part of its architecture changed, and prints the mean of the paired differences. Another line is Spearman's
+correlation of the validation AUC at each rung with the value at the end.
 """
 
 from __future__ import annotations

@@ -119,9 +119,9 @@ def pick_among(trial: Trial, name: str, bound: Bound, suffix: str, excluded: tup
 
 
 def pick_allowed(trial: Trial, name: str, bound: Bound, allowed: Callable[[Any], bool]) -> Any:
-    """Pick one value of `bound` that is allowed; if some are not, its name has those that are, `name.32_64`.
+    """Pick one value of `bound` that is allowed. If some are not, the parameter's name says which are: `name.32_64`.
 
-    What is left of a range with equal steps is such a range, never a logarithmic one.
+    Values of a range that are left with equal steps are a range again, but not a logarithmic one.
     """
     every = values(bound)
     left = tuple(value for value in every if allowed(value))
@@ -141,7 +141,7 @@ def pick_allowed(trial: Trial, name: str, bound: Bound, allowed: Callable[[Any],
 
 
 def whole(name: str) -> str:
-    """The parameter of which `name` holds a part of the values, if it is a name that `pick_among` and its like give."""
+    """The name without its last part. For a parameter with fewer choices (`pick_among`), that is the one with all."""
     return name.rpartition(".")[0]
 
 

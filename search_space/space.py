@@ -132,9 +132,7 @@ class HybridSpace:
         for symmetry in set(values(self.symmetry)):
             names = {*self.mixers, *values(self.first)} - {"same"}
             mixers.check_equivariant(
-                (name, {"variant": variant} if variant else {})
-                for name in sorted(names)
-                for variant in values(self.options.get(name, {}).get("variant", mixers.variants(name) or (None,)))
+                (name, given) for name in sorted(names) for given in choices(name, self.options.get(name, {}))
             )
             for width, front_end in product(values(self.width), values(self.front_end)):
                 Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
@@ -302,6 +300,9 @@ class HybridSpace:
         return head
 
 
+OF_LAYOUT = re.compile(rf"(stages\.\d+\.(?:mixer|downsample))(?:\.(?:{'|'.join(ORDER)}))?$")
+
+
 def layout(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The mixers of sampled stages with the places of halving, of a trial's parameters; with a symmetry or without.
 
@@ -310,8 +311,6 @@ def layout(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     found = ((OF_LAYOUT.match(name), value) for name, value in params.items())
     return tuple(sorted((match[1], value) for match, value in found if match))
 
-
-OF_LAYOUT = re.compile(rf"(stages\.\d+\.(?:mixer|downsample))(?:\.(?:{'|'.join(ORDER)}))?$")
 
 # One transformer of one stage with nothing left to sample. A study varies what it asks about with `replace`.
 PLAIN_TRANSFORMER = HybridSpace(

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from trainers.data import Split
     from trainers.tasks import Task
 
-LARGE = 3_000_000  # parameters: bfloat16 pays from 2 million on for convolutions, 7 for attention (`benchmarks/gpu.py`)
+# Parameters. bfloat16 pays for convolutions from 2 million on, for attention from 13 (`benchmarks/gpu.py`).
+LARGE = 3_000_000
 
 
 @dataclass(frozen=True)

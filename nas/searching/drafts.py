@@ -55,8 +55,8 @@ def shared(distribution: BaseDistribution) -> BaseDistribution:
 class Draft:
     """The suggest methods of a trial: values come from `given` if they lie within the bounds, otherwise from `draw`.
 
-    A parameter that holds a part of another's values, or all of them, has its value (`origin`): a stage keeps its mixer
-    when a mutation ties the network's weights, if it can have that.
+    A parameter that is not given takes the value of one with more or fewer choices (`origin`): a stage keeps its mixer,
+    if it can, when a mutation ties the network's weights.
 
     `known` holds the distributions that the values in `given` came from; those that are unchanged are not checked
     again. `vector` is a place for whoever encodes the draft.
@@ -107,7 +107,7 @@ class Draft:
 
 
 def origin(name: str, given: Mapping[str, Any]) -> str | None:
-    """The parameter in `given` that has the value of `name`: it itself, or one of which either holds a part."""
+    """The parameter in `given` whose value `name` takes: itself, the one with all choices, or one with fewer."""
     if name in given:
         return name
     if (of := whole(name)) in given:
