@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -67,15 +67,15 @@ def configurations(spec: StudySpec, good_training: bool, given: bool = False) ->
             yield config
 
 
-def train(config: Configuration, spec: StudySpec) -> dict[str, Any]:
+def train(config: Configuration, spec: StudySpec, where: Mapping[str, Any]) -> dict[str, Any]:
     """The validation AUC after each epoch, and the mean of it and the test AUC at the end; 0.5 if it diverged."""
-    training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task))
-    data, task, model = training.data, training.task, training.model
+    training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task, **where))
+    data, task, model, device = training.data, training.task, training.model, training.device
     curve: list[float] = []
     try:
-        for epoch in fit(model, data.train, task, config.training, seed=config.seed, val=data.val):
+        for epoch in fit(model, data.train, task, config.training, seed=config.seed, val=data.val, device=device):
             curve.append(epoch.metrics["auc"])
-        test = evaluate(model, data.test, task, normalisation=config.training.normalisation)["auc"]
+        test = evaluate(model, data.test, task, normalisation=config.training.normalisation, device=device)["auc"]
     except FloatingPointError:
         return {"auc": 0.5, "curve": curve + [0.5] * (spec.epochs - len(curve)), "config": config.to_dict()}
     return {"auc": (curve[-1] + test) / 2, "curve": curve, "config": config.to_dict()}
@@ -126,6 +126,7 @@ def main() -> None:
     p.add_argument("--image-size", type=int, default=32)
     p.add_argument("--epochs", type=int, default=8)
     p.add_argument("--workers", type=int, default=2)
+    p.add_argument("--device", default="cpu", help='or "cuda", which all workers share')
     p.add_argument("--out", type=Path, help="JSON lines, one for each training")
     args = p.parse_args()
     spec = studies.load(args.study)
@@ -140,9 +141,10 @@ def main() -> None:
         name, _, value = args.change.partition("=")
         own = chosen[len(given) * args.seeds :]
         chosen += [replace(config, architecture=replace(config.architecture, **{name: value})) for config in own]
+    where = {"device": args.device, "gpus": 1 / args.workers}
     lines: list[dict[str, Any]] = []
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        for line in pool.map(partial(train, spec=spec), chosen):
+        for line in pool.map(partial(train, spec=spec, where=where), chosen):
             lines.append(line)
             if args.out:
                 args.out.write_text("".join(json.dumps(line) + "\n" for line in lines))

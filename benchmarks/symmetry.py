@@ -18,7 +18,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -30,7 +32,7 @@ from nas.report.effects import Difference
 from search_space import build_model, cost
 from studies.symmetry import STUDY
 from trainers import tasks
-from trainers.data import Dataset, Simulated, load
+from trainers.data import Simulated, load
 from trainers.evaluate import evaluate
 from trainers.fit import fit
 
@@ -43,7 +45,9 @@ BATCH, RATE = 32, 2e-3
 Line = dict[str, Any]
 
 
-def train(arm: str, size: int, seed: int, epochs: int, data: Dataset) -> Line:
+def train(arm: str, size: int, seed: int, epochs: int, source: Simulated) -> Line:
+    torch.set_num_threads(1)
+    data = load(source, progress=False)
     symmetry, augmentation = ARMS[arm]
     given = {"symmetry": symmetry, "augmentation": augmentation, "seed": seed}
     spec = replace(STUDY, epochs=epochs, min_epochs=epochs, training=replace(STUDY.training, learning_rate=(RATE,)))
@@ -117,23 +121,25 @@ def main() -> None:
     p.add_argument("--sizes", type=int, nargs="+", default=[300, 1000, 3000])
     p.add_argument("--seeds", type=int, default=5)
     p.add_argument("--steps", type=int, default=400)
+    p.add_argument("--workers", type=int, default=1)
     p.add_argument("--images", type=int, default=4300, help="simulated in all; 70 %% are for training")
     p.add_argument("--time", action="store_true", help="equal processor time in place of equal epochs")
     p.add_argument("--table", action="store_true", help="only print what is there")
     args = p.parse_args()
-    torch.set_num_threads(1)
-    data = None if args.table else load(Simulated("deeplense-1", images=args.images, image_size=32))
+    data = Simulated("deeplense-1", images=args.images, image_size=32)
+    if not args.table:
+        load(data)  # made once, before the workers open it
     for size in args.sizes:
         epochs = dict.fromkeys(ARMS, epochs_of(size, args.steps))
         if args.time:
             epochs = {arm: equal_time(arm, size, epochs[arm], read(args.out)) for arm in ARMS}
-        for seed, arm in ((seed, arm) for seed in range(args.seeds) for arm in ARMS):
-            key = (arm, size, seed, epochs[arm])
-            if data is None or key in {(x["arm"], x["size"], x["seed"], x["epochs"]) for x in read(args.out)}:
-                continue
-            line = train(*key, data)
-            with args.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+        known = {(x["arm"], x["size"], x["seed"], x["epochs"]) for x in read(args.out)}
+        wanted = [(arm, size, seed, epochs[arm]) for seed in range(args.seeds) for arm in ARMS]
+        jobs = [] if args.table else [job for job in wanted if job not in known]
+        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+            for line in as_completed([pool.submit(train, *job, data) for job in jobs]):
+                with args.out.open("a") as file:
+                    file.write(json.dumps(line.result()) + "\n")
         if size == args.sizes[0]:
             print("| images | arm | parameters | epochs | seconds | seeds | upright | mean of 8 | worst | difference |")
             print("|---|---|---|---|---|---|---|---|---|---|")

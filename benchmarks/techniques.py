@@ -18,7 +18,10 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -114,6 +117,7 @@ def _pyramid(network: Hybrid, depth: int) -> Hybrid:
     return replace(network, stages=(half, replace(half, width=2 * stage.width, downsample=True)))
 
 
+@lru_cache(maxsize=1)
 def data_of(name: str, size: int) -> Dataset:
     """The images of a set, of which `size` are trained on."""
     if name == "lenses":
@@ -165,19 +169,28 @@ def train(
 
 
 def run(args: argparse.Namespace, place: Path) -> None:
+    data_of(args.set, args.size)  # made once, before the workers open it
+    chosen = {name: each for name, each in techniques(args.depth, args.width).items() if args.only in name}
+    if args.workers == 1:
+        for name, architecture in chosen.items():
+            train_all(name, architecture, args, place)
+        return
+    with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(partial(train_all, args=args, place=place), chosen, chosen.values()))
+
+
+def train_all(name: str, architecture: Architecture, args: argparse.Namespace, place: Path) -> None:
+    """Train what is missing of one technique: the first seed at each rate, then the others at the better one."""
     data, path = data_of(args.set, args.size), place.with_suffix(".jsonl")
     done = read(path)
-    for name, architecture in techniques(args.depth, args.width).items():
-        if args.only and args.only not in name:
-            continue
-        rates = LOW_RATES.get(name, RATES)
-        for seed in range(SEEDS):
-            for rate in rates if seed == 0 else (best_rate(done, name),):
-                if not any((line.technique, line.rate, line.seed) == (name, rate, seed) for line in done):
-                    done.append(train(name, architecture, rate, seed, data, args.seconds, place))
-                    print(done[-1], flush=True)
-                    with path.open("a") as out:
-                        out.write(json.dumps(asdict(done[-1])) + "\n")
+    rates = LOW_RATES.get(name, RATES)
+    for seed in range(SEEDS):
+        for rate in rates if seed == 0 else (best_rate(done, name),):
+            if not any((line.technique, line.rate, line.seed) == (name, rate, seed) for line in done):
+                done.append(train(name, architecture, rate, seed, data, args.seconds, place))
+                print(done[-1], flush=True)
+                with path.open("a") as out:  # a line is written at once, so those of several workers do not mix
+                    out.write(json.dumps(asdict(done[-1])) + "\n")
 
 
 def read(path: Path) -> list[Line]:
@@ -266,6 +279,7 @@ def main() -> None:
     p.add_argument("--depth", type=int, default=3)
     p.add_argument("--width", type=int, default=64)
     p.add_argument("--only", default="", help="techniques whose name contains this")
+    p.add_argument("--workers", type=int, default=1, help="processes, each with a technique of its own")
     p.add_argument("--out", type=Path, default=Path("techniques"), help="folder of results")
     p.add_argument("--table", action="store_true", help="train nothing")
     p.add_argument("--figure", type=Path)
