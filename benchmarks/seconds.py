@@ -21,10 +21,10 @@ import numpy as np
 import optuna
 from conditional import SPEC, TASKS, Conditional
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial
 
 from nas import samplers, schedulers
-from nas.samplers.per_second import PerSecond
+from nas.samplers.per_second import improvement
+from nas.samplers.surrogate import Sampler
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
@@ -34,17 +34,8 @@ ENGINES = ("surrogate", "improvement", "per_second", "random")
 WORKERS = 8
 
 
-class Improvement(PerSecond):
-    """Knows no seconds."""
-
-    def read(self, *args: Any) -> list[FrozenTrial]:
-        news = super().read(*args)
-        self._seconds.known.clear()
-        return news
-
-
 def regrets(bench: Conditional, name: str, seed: int, budgets: list[int], unit: float) -> tuple[list[float], int]:
-    sampler = Improvement(seed) if name == "improvement" else samplers.create(name, seed)
+    sampler = Sampler(seed, improvement) if name == "improvement" else samplers.create(name, seed)
     ledger = Ledger(InMemoryStorage(), "seconds", sampler=sampler)
     rungs = schedulers.create(SPEC.scheduler, tuple(bench.rungs), SPEC.factor)
     engine = Engine(ledger, rungs, sample=bench.suggest, trials=10**6)

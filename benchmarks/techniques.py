@@ -230,6 +230,8 @@ def compare(args: argparse.Namespace, place: Path) -> list[Row]:
     methods = [[np.load(place / f"{x.technique}-{x.rate}-{x.seed}.npy") for x in lines] for lines in of.values()]
     found = [e["auc"] for e in estimates(metric, methods, truth.numpy(), strata=truth.numpy())]
     best = max(range(len(found)), key=lambda k: fmean(line.validation for line in list(of.values())[k]))
+    if args.reference:
+        best = list(of).index(args.reference)
     gaps = [found[best] - estimate for estimate in found]
     others = [k for k in range(len(found)) if k != best]
     p = dict(zip(others, holm([gaps[k].p_value() for k in others]), strict=True)) | {best: math.nan}
@@ -282,6 +284,7 @@ def main() -> None:
     p.add_argument("--workers", type=int, default=1, help="processes, each with a technique of its own")
     p.add_argument("--out", type=Path, default=Path("techniques"), help="folder of results")
     p.add_argument("--table", action="store_true", help="train nothing")
+    p.add_argument("--reference", help="the technique to compare with (default: the best by validation)")
     p.add_argument("--figure", type=Path)
     args = p.parse_args()
     place = args.out / f"{args.set}-{args.size}-{args.depth}x{args.width}-{args.seconds:g}s"

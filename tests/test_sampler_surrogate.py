@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 import studies
 from nas import samplers, schedulers
-from nas.samplers.surrogate.proposer import BATCH, RANDOM_TRIALS, Sampler
+from nas.samplers.surrogate.candidates import Candidates
+from nas.samplers.surrogate.proposer import BATCH, RANDOM_TRIALS
 from nas.searching.drafts import cells, draft, key
 from nas.searching.engine import Engine
 from nas.searching.jobs import Admission
@@ -373,14 +374,14 @@ def test_a_proposal_is_recorded_as_a_trial_that_was_asked_is():
 def test_in_a_long_study_one_search_for_candidates_serves_several_proposals_all_different(monkeypatch, seed):
     monkeypatch.setattr("nas.samplers.surrogate.proposer.BATCH_EVERY", 20)
     searches = []
-    best_of = Sampler._best
+    best_of = Candidates.best
 
-    def counted(self, sample, rng, count):
-        chosen = best_of(self, sample, rng, count)
-        searches.append((len(self.known.trials), count, len(chosen)))
+    def counted(self, sample, rng, count, *more):
+        chosen = best_of(self, sample, rng, count, *more)
+        searches.append((len(self.beliefs.known.trials), count, len(chosen)))
         return chosen
 
-    monkeypatch.setattr(Sampler, "_best", counted)
+    monkeypatch.setattr(Candidates, "best", counted)
     found = search(mixed, 200, workers=4, seed=seed)
     assert len(set(keys(found))) == len(found) == 200
     assert all(asked == given == min(1 + trials // 20, BATCH) for trials, asked, given in searches)

@@ -9,54 +9,30 @@ Whether that finds better networks in a given time depends on the space; `benchm
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial
 from scipy.special import erfcx, ndtr
 
-from nas.samplers import SECONDS
-from nas.samplers.surrogate.cokriging import CoKriging
+from nas.samplers.surrogate.acquisition import growth
+from nas.samplers.surrogate.beliefs import Outlook
 from nas.samplers.surrogate.proposer import Sampler
-from nas.samplers.surrogate.trade_off import Costs
 
 Array = NDArray[np.float64]
-LEAST = 1e-3  # seconds of an epoch, whose logarithm is taken
 
 
-class PerSecond(Sampler):
-    """The engine calls `propose`."""
+def per_second(outlook: Outlook, x: Array) -> Array:
+    """The logarithm of what a trial of candidates x (m, columns) is expected to gain in a second: (m,)."""
+    gain = improvement(outlook, x)
+    return gain - outlook.duration(x) if outlook.known.seconds else gain
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self._seconds = Costs()
 
-    def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
-        news = super().read(trials, rungs, sign)
-        for trial in news:
-            if SECONDS in trial.user_attrs:
-                self._seconds.add(trial.number, max(trial.user_attrs[SECONDS], LEAST))
-        return news
-
-    def _encode(self) -> None:
-        before = self._encoding
-        super()._encode()
-        if self._encoding is not before:
-            self._seconds.forget_model()
-
-    def worth(
-        self, x: Array, believer: CoKriging, promise: Mapping[int, float], pending: Array, boldness: float
-    ) -> Array:
-        if self.known.costs:
-            gain = self.growth(x, believer, promise, pending)
-        else:
-            mean, variance = believer.predict(x)
-            gain = log_expected_improvement(mean, variance, max(promise.values()))
-        if not self._seconds:
-            return gain
-        assert self._encoding is not None
-        return gain - self._seconds.predict(x, self.known.vectors, self._encoding.parameter)
+def improvement(outlook: Outlook, x: Array) -> Array:
+    """The logarithm of the expected improvement, or growth of the front, at x (m, columns): (m,)."""
+    if outlook.known.costs:
+        return growth(outlook, x)
+    mean, variance = outlook.model.predict(x)
+    return log_expected_improvement(mean, variance, max(outlook.promise.values()))
 
 
 def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array:
@@ -75,5 +51,5 @@ def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array
     return found
 
 
-def sampler(seed: int) -> PerSecond:
-    return PerSecond(seed)
+def sampler(seed: int) -> Sampler:
+    return Sampler(seed, per_second)

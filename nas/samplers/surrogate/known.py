@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers import COST, GIVEN
+from nas.samplers import COST, GIVEN, SECONDS
 from nas.samplers.surrogate.trade_off import Costs
 from nas.searching.drafts import Draft, Params, key, shared
 
 Array = NDArray[np.float64]
+LEAST_SECONDS = 1e-3  # of an epoch, whose logarithm is taken
 
 
 class Known:
@@ -28,14 +29,15 @@ class Known:
         self.given: list[int] = []
         self.rungs: list[dict[int, float]] = []  # of each rung: values, higher for better trials
         self.costs = Costs()  # none known: the value is the only objective
+        self.seconds = Costs()  # of an epoch, of trials that have stopped
         self.infeasible: dict[int, bool] = {}
         self.copies: dict[int, bool] = {}  # of every trial at the lowest rung: whether an earlier one has its values
         self.changes = self.blamed = 0
         self._curves: dict[tuple[float, ...], int] = {}  # values up to the lowest rung -> the first trial with them
         self._layouts: dict[int, Hashable] = {}  # of every trial that has been trained in full
 
-    def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> list[FrozenTrial]:
-        """Read and return the new and changed trials: an in-memory storage replaces the object of one that changes."""
+    def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
+        """Read the new and changed trials: an in-memory storage replaces the object of one that changes."""
         if not self.rungs:
             self.rungs = [{} for _ in rungs]
         news = [trial for trial, seen in zip_longest(trials, self.trials) if trial is not seen]
@@ -44,8 +46,9 @@ class Known:
             self._read_configuration(trial)
             if COST in trial.user_attrs:
                 self.costs.add(trial.number, trial.user_attrs[COST])
+            if SECONDS in trial.user_attrs:
+                self.seconds.add(trial.number, max(trial.user_attrs[SECONDS], LEAST_SECONDS))
             self._read_values(trial, rungs, sign)
-        return news
 
     def _read_configuration(self, trial: FrozenTrial) -> None:
         number = trial.number
