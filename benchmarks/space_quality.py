@@ -3,6 +3,7 @@
     python benchmarks/space_quality.py --study hybrid    # deeplense-1, 1,120 images of 32 px, 8 epochs
     python benchmarks/space_quality.py --study hybrid --preset fair --images 4000 --image-size 64 --epochs 12
     python benchmarks/space_quality.py --good-training --seeds 2
+    python benchmarks/space_quality.py --workers 6 --device cuda
     python benchmarks/space_quality.py --change stem=patch   # what this does to each random network
 
 A space is worth searching if few of its configurations stay at chance and architectures differ by more than the noise.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -67,9 +68,9 @@ def configurations(spec: StudySpec, good_training: bool, given: bool = False) ->
             yield config
 
 
-def train(config: Configuration, spec: StudySpec, where: Mapping[str, Any]) -> dict[str, Any]:
+def train(config: Configuration, problem: Problem, epochs: int) -> dict[str, Any]:
     """The validation AUC after each epoch, and the mean of it and the test AUC at the end; 0.5 if it diverged."""
-    training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task, **where))
+    training = set_up(config.to_dict(), problem)
     data, task, model, device = training.data, training.task, training.model, training.device
     curve: list[float] = []
     try:
@@ -77,7 +78,7 @@ def train(config: Configuration, spec: StudySpec, where: Mapping[str, Any]) -> d
             curve.append(epoch.metrics["auc"])
         test = evaluate(model, data.test, task, normalisation=config.training.normalisation, device=device)["auc"]
     except FloatingPointError:
-        return {"auc": 0.5, "curve": curve + [0.5] * (spec.epochs - len(curve)), "config": config.to_dict()}
+        return {"auc": 0.5, "curve": curve + [0.5] * (epochs - len(curve)), "config": config.to_dict()}
     return {"auc": (curve[-1] + test) / 2, "curve": curve, "config": config.to_dict()}
 
 
@@ -141,10 +142,11 @@ def main() -> None:
         name, _, value = args.change.partition("=")
         own = chosen[len(given) * args.seeds :]
         chosen += [replace(config, architecture=replace(config.architecture, **{name: value})) for config in own]
-    where = {"device": args.device, "gpus": 1 / args.workers}
+    share = 1 / args.workers if args.device == "cuda" else 0.0
+    problem = Problem(source_to_dict(spec.data), spec.task, device=args.device, gpus=share)
     lines: list[dict[str, Any]] = []
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        for line in pool.map(partial(train, spec=spec, where=where), chosen):
+        for line in pool.map(partial(train, problem=problem, epochs=spec.epochs), chosen):
             lines.append(line)
             if args.out:
                 args.out.write_text("".join(json.dumps(line) + "\n" for line in lines))

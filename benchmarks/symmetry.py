@@ -1,14 +1,14 @@
 """What symmetry buys with few images: the network of the study `symmetry`, trained on 300, 1,000 and 3,000 lenses.
 
-    OMP_NUM_THREADS=1 python benchmarks/symmetry.py --out symmetry.jsonl --sizes 300 1000 --seeds 5
+    OMP_NUM_THREADS=1 python benchmarks/symmetry.py --out symmetry.jsonl --seeds 5
     OMP_NUM_THREADS=1 python benchmarks/symmetry.py --out symmetry.jsonl --table
 
 Arms: no symmetry; d4 augmentation; weights tied over c4, over d4, and over a wrong group ("scrambled"). Augmentation
 with the mean of eight views is the second arm, evaluated otherwise. Every training takes `--steps` batches of 32, in
 whole epochs, so all arms of one size have equal epochs. `--time` then trains each arm once more for the epochs that
-take the processor time of the arm without symmetry, by the seconds of the first runs. A line of `--out` is one
-training; what is there is not trained again. Metrics are those of the test images; intervals are those of the paired
-t-test over seeds, which share the images of each seed and its order.
+take the processor time of the arm without symmetry, by the seconds of the first runs, which a loaded machine distorts.
+A line of `--out` is one training; what is there is not trained again. Metrics are those of the test images; intervals
+are those of the paired t-test over seeds, which share the images of each seed and its order.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
@@ -67,6 +68,12 @@ def train(arm: str, size: int, seed: int, epochs: int, source: Simulated) -> Lin
     return {
         "arm": arm, "size": size, "seed": seed, "epochs": epochs, "seconds": round(seconds, 2), "parameters": parameters
     } | kept  # fmt: skip
+
+
+def train_and_write(job: tuple[str, int, int, int], source: Simulated, out: Path) -> None:
+    line = json.dumps(train(*job, source)) + "\n"
+    with out.open("a") as file:  # a line is written at once, so those of several workers do not mix
+        file.write(line)
 
 
 def epochs_of(size: int, steps: int) -> int:
@@ -137,9 +144,7 @@ def main() -> None:
         wanted = [(arm, size, seed, epochs[arm]) for seed in range(args.seeds) for arm in ARMS]
         jobs = [] if args.table else [job for job in wanted if job not in known]
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            for line in as_completed([pool.submit(train, *job, data) for job in jobs]):
-                with args.out.open("a") as file:
-                    file.write(json.dumps(line.result()) + "\n")
+            list(pool.map(partial(train_and_write, source=data, out=args.out), jobs))
         if size == args.sizes[0]:
             print("| images | arm | parameters | epochs | seconds | seeds | upright | mean of 8 | worst | difference |")
             print("|---|---|---|---|---|---|---|---|---|---|")

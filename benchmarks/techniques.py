@@ -118,13 +118,13 @@ def _pyramid(network: Hybrid, depth: int) -> Hybrid:
 
 
 @lru_cache(maxsize=1)
-def data_of(name: str, size: int) -> Dataset:
+def data_of(name: str, size: int, progress: bool = False) -> Dataset:
     """The images of a set, of which `size` are trained on."""
     if name == "lenses":
         source: Folder | Simulated = Folder("../shared/data/lenses", image_size=32)
     else:
         source = Simulated(name, images=4300, image_size=32)
-    data = load(source)
+    data = load(source, progress=progress)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     return replace(data, train=data.train.rows(order[:size]))
 
@@ -169,18 +169,15 @@ def train(
 
 
 def run(args: argparse.Namespace, place: Path) -> None:
-    data_of(args.set, args.size)  # made once, before the workers open it
+    data_of(args.set, args.size, progress=True)  # made once, before the workers open it
     chosen = {name: each for name, each in techniques(args.depth, args.width).items() if args.only in name}
-    if args.workers == 1:
-        for name, architecture in chosen.items():
-            train_all(name, architecture, args, place)
-        return
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(partial(train_all, args=args, place=place), chosen, chosen.values()))
 
 
 def train_all(name: str, architecture: Architecture, args: argparse.Namespace, place: Path) -> None:
     """Train what is missing of one technique: the first seed at each rate, then the others at the better one."""
+    torch.set_num_threads(1)
     data, path = data_of(args.set, args.size), place.with_suffix(".jsonl")
     done = read(path)
     rates = LOW_RATES.get(name, RATES)
@@ -229,9 +226,8 @@ def compare(args: argparse.Namespace, place: Path) -> list[Row]:
 
     methods = [[np.load(place / f"{x.technique}-{x.rate}-{x.seed}.npy") for x in lines] for lines in of.values()]
     found = [e["auc"] for e in estimates(metric, methods, truth.numpy(), strata=truth.numpy())]
-    best = max(range(len(found)), key=lambda k: fmean(line.validation for line in list(of.values())[k]))
-    if args.reference:
-        best = list(of).index(args.reference)
+    names = list(of)
+    best = names.index(args.reference or max(names, key=lambda n: fmean(line.validation for line in of[n])))
     gaps = [found[best] - estimate for estimate in found]
     others = [k for k in range(len(found)) if k != best]
     p = dict(zip(others, holm([gaps[k].p_value() for k in others]), strict=True)) | {best: math.nan}
@@ -242,8 +238,8 @@ def compare(args: argparse.Namespace, place: Path) -> list[Row]:
     return sorted(rows, key=lambda row: -row.mean("auc"))
 
 
-def table(rows: list[Row]) -> str:
-    head = "technique | AUC (95% interval) | behind the best by validation | mean of eight | worst | eight views | "
+def table(rows: list[Row], reference: str) -> str:
+    head = f"technique | AUC (95% interval) | behind {reference} | mean of eight | worst | eight views | "
     head += "parameters | MACs | rate | epochs | seconds"
     lines = [f"| {head} |", "|---" * 11 + "|"]
     for row in rows:
@@ -259,7 +255,7 @@ def table(rows: list[Row]) -> str:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """One line for each technique; filled where it is told apart from the best by validation, which is a diamond."""
+    """One line for each technique; filled where it is told apart from the reference, which is a diamond."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6.5, 0.21 * len(rows) + 0.8), layout="constrained")
@@ -287,11 +283,13 @@ def main() -> None:
     p.add_argument("--reference", help="the technique to compare with (default: the best by validation)")
     p.add_argument("--figure", type=Path)
     args = p.parse_args()
+    if args.reference and args.reference not in techniques(args.depth, args.width):
+        p.error(f"--reference {args.reference!r} is no technique")
     place = args.out / f"{args.set}-{args.size}-{args.depth}x{args.width}-{args.seconds:g}s"
     if not args.table:
         run(args, place)
     rows = compare(args, place)
-    print(table(rows))
+    print(table(rows, args.reference or "the best by validation"))
     if args.figure:
         draw(rows, args.figure)
 

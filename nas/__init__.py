@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nas.models.explanation import Explanation, explain
     from nas.models.export import LensModel, load_model
     from nas.models.formats import Written, export
-    from nas.models.inference import Measurement, Prediction, predict
+    from nas.models.inference import predict
+    from nas.models.predicted import Measurement, Prediction
     from nas.models.selection import Selection, select
     from nas.paper.figures import figures, sample_images
     from nas.paper.maps import attribution_maps
@@ -42,9 +43,9 @@ _HOME = {
     "Evaluation": "nas.models.evaluation",
     "Explanation": "nas.models.explanation",
     "LensModel": "nas.models.export",
-    "Measurement": "nas.models.inference",
+    "Measurement": "nas.models.predicted",
     "ModelFailed": "nas.errors",
-    "Prediction": "nas.models.inference",
+    "Prediction": "nas.models.predicted",
     "Results": "nas.results",
     "Retrained": "nas.retraining.retrained",
     "SearchFailed": "nas.errors",

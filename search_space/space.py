@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import product
 from typing import Any
 
 from search_space import mixers
@@ -26,36 +25,10 @@ from search_space.architecture import (
     Hybrid,
     Stage,
 )
-from search_space.bounds import (
-    Bound,
-    Range,
-    Trial,
-    check,
-    check_each,
-    pick,
-    pick_allowed,
-    pick_among,
-    pick_up_to,
-    values,
-)
+from search_space.bounds import Bound, Range, Trial, pick, pick_allowed, pick_among, pick_up_to, values
 from search_space.errors import ArchitectureError
-from search_space.tying import Tying, choices, tying
-
-OF_STAGE = ("depth", "width", "mlp_ratio", "downsample")
-OF_HYBRID = (
-    "patch", "stem", "position", "position_place", "position_shared", "norm", "norm_layer", "layer_scale", "head",
-    "drop_path", "symmetry", "front_end",
-)  # fmt: skip
-
-
-def _try(name: str, value: Any) -> None:
-    """Raise ArchitectureError if no network can have this value of a bound of `HybridSpace`."""
-    if name in ("stages", "grid"):
-        Stage("conv", depth=value, width=1)  # counts alike, from 1
-    elif name in OF_STAGE:
-        Stage(**{"mixer": "conv", "depth": 1, "width": 1000, name: value})
-    else:
-        Hybrid((Stage("conv", 1, 32),), **{name: value})
+from search_space.tying import Tying, tying
+from search_space.validity import can_have, check_space
 
 
 @dataclass(frozen=True)
@@ -92,63 +65,20 @@ class HybridSpace:
     front_end: Bound = ("none",)  # with a symmetry, those that keep it
 
     def __post_init__(self) -> None:
-        for name in ("stages", *OF_STAGE, *OF_HYBRID):
-            check_each(name, getattr(self, name), partial(_try, name))
-        if self.grid is not None:
-            check_each("grid", self.grid, partial(_try, "grid"))
-        if not isinstance(self.options, Mapping) or not all(isinstance(b, Mapping) for b in self.options.values()):
-            raise ArchitectureError(f"options={self.options!r}: expected bounds of options by mixer and name")
-        for name, bounds in self.options.items():
-            for option, bound in bounds.items():
-                check(f"options[{name!r}][{option!r}]", bound)
-        for name in ("mixers", "first"):
-            given = getattr(self, name)
-            if not isinstance(given, tuple) or not given:
-                mended = f"; to fix it: {(given,)!r}" if isinstance(given, str) else ""
-                raise ArchitectureError(f"{name}={given!r}: expected a tuple of names{mended}")
-        if not isinstance(self.smallest_grid, int) or self.smallest_grid < 1:
-            raise ArchitectureError(f"smallest_grid={self.smallest_grid!r}: expected a whole number from 1")
-        for name in {*self.mixers, *values(self.first)} - {"same"}:
-            names = mixers.bound_names(name)  # refuses an unknown one
-            if name in mixers.known() and "heads" in names:
-                for width, number in product(values(self.width), self._heads(name)):
-                    if not isinstance(number, int) or number < 1 or width % number:
-                        raise ArchitectureError(
-                            f"width {width} cannot be split into {number} heads of {name!r}: change either"
-                        )
-        self._check_symmetric()
-        for name, bounds in self.options.items():
-            if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
-                known = ", ".join(mixers.bound_names(name)) or "none"
-                raise ArchitectureError(f"options[{name!r}]: mixer has no option {unknown[0]!r}; known: {known}")
+        check_space(self)
 
-    def _heads(self, mixer: str) -> Iterable[Any]:
-        return values(self.options.get(mixer, {}).get("heads", mixers.load("attention").HEADS))
+    @cached_property
+    def tyings(self) -> dict[str, Tying]:
+        """What is left of the bounds for each symmetry. Found once: a search decodes hundreds of configurations."""
+        names, first = self.mixers, values(self.first)
+        return {
+            symmetry: tying(symmetry, names, first, self.width, self.mlp_ratio, self.options)
+            for symmetry in dict.fromkeys(("none", *values(self.symmetry)))
+        }
 
-    def _check_symmetric(self) -> None:
-        """Raise ArchitectureError if every network is to be symmetric and could have a part that is not."""
-        if "none" in values(self.symmetry):
-            return
-        for symmetry in set(values(self.symmetry)):
-            names = {*self.mixers, *values(self.first)} - {"same"}
-            mixers.check_equivariant(
-                (name, given) for name in sorted(names) for given in choices(name, self.options.get(name, {}))
-            )
-            for width, front_end in product(values(self.width), values(self.front_end)):
-                Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
-            for name in sorted(names & {*mixers.known()}):
-                heads = self._heads(name) if "heads" in mixers.bound_names(name) else ()
-                for width, number in product(values(self.width), heads):
-                    if width // number % ORDER[symmetry]:
-                        raise ArchitectureError(
-                            f"width {width} and {number} heads of {name!r} with symmetry={symmetry!r}: expected a "
-                            f"multiple of {ORDER[symmetry]} channels in each head; change the width, or options"
-                        )
-        if set(values(self.symmetry)) <= set(self._impossible):
-            raise ArchitectureError(
-                f"symmetry={self.symmetry!r}: no network of these bounds can have it; expected an mlp_ratio of whole "
-                "fields (no continuous range), position 'none', head 'average' and front_end 'none'"
-            )
+    @cached_property
+    def _impossible(self) -> tuple[str, ...]:
+        return tuple(name for name in values(self.symmetry) if name != "none" and not can_have(self, self.tyings[name]))
 
     def sample(self, trial: Trial, image_size: int = 64) -> Hybrid:
         """Sample an architecture for images of `image_size` pixels a side; it builds at any other size, too.
@@ -179,6 +109,11 @@ class HybridSpace:
             front_end=self.sample_front_end(trial, symmetry),
         )
 
+    def sample_symmetry(self, trial: Trial) -> str:
+        """Sample among the symmetries that some mixer, position embedding, head and front end can have."""
+        symmetry: str = pick_among(trial, "symmetry", self.symmetry, "fitting", self._impossible)
+        return symmetry
+
     def sample_patch(self, trial: Trial, image_size: int) -> int:
         if self.grid is not None:
             # A power of two, as the convolutional stem needs: at 150 pixels, 16 tokens a side become 19.
@@ -194,7 +129,7 @@ class HybridSpace:
 
     def sample_stage(self, trial: Trial, index: int, side: int, symmetry: str = "none") -> Stage:
         """Sample stage `index`, which follows a grid of side x side tokens."""
-        prefix, tied = f"stages.{index}", self._tying[symmetry]
+        prefix, tied = f"stages.{index}", self.tyings[symmetry]
         downsample = False
         if index > 0 and (side + 1) // 2 >= self.smallest_grid:
             downsample = pick(trial, f"{prefix}.downsample", self.downsample)
@@ -229,36 +164,6 @@ class HybridSpace:
             first=first,
             first_options=first_options,
             **ratio,
-        )
-
-    @cached_property
-    def _tying(self) -> dict[str, Tying]:
-        """What is left for each symmetry. Found once: a search decodes hundreds of configurations for a proposal."""
-        names, first = self.mixers, values(self.first)
-        return {
-            symmetry: tying(symmetry, names, first, self.width, self.mlp_ratio, self.options)
-            for symmetry in dict.fromkeys(("none", *values(self.symmetry)))
-        }
-
-    def sample_symmetry(self, trial: Trial) -> str:
-        """Sample among the symmetries that some mixer, position embedding, head and front end can have."""
-        symmetry: str = pick_among(trial, "symmetry", self.symmetry, "fitting", self._impossible)
-        return symmetry
-
-    @cached_property
-    def _impossible(self) -> tuple[str, ...]:
-        return tuple(name for name in values(self.symmetry) if name != "none" and not self._can_have(name))
-
-    def _can_have(self, symmetry: str) -> bool:
-        tied, positions = self._tying[symmetry], values(self.position)
-        able = [name for name in self.mixers if name in tied.options]
-        every = [(name, given) for name in able for given in choices(name, tied.options[name])]
-        related = "relative" in positions and all(mixers.trait(*block, "takes_relation") for block in every)
-        return (
-            bool(able)
-            and (related or "none" in positions or "conditional" in positions)
-            and "average" in values(self.head)
-            and any(front_end in SYMMETRIC_FRONT_ENDS for front_end in values(self.front_end))
         )
 
     def sample_position(self, trial: Trial, stages: list[Stage], symmetry: str) -> dict[str, Any]:

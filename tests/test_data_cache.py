@@ -148,7 +148,7 @@ def test_a_second_load_maps_the_same_files_and_simulates_nothing(
 ) -> None:
     source = Simulated(images=60, image_size=16)
     first = load(source, progress=False, cache=tmp_path)
-    monkeypatch.setattr("trainers.data.source.write_simulation", lambda *a, **k: pytest.fail("simulated again"))
+    monkeypatch.setattr("trainers.data.loading.write_simulation", lambda *a, **k: pytest.fail("simulated again"))
     second = load(source, progress=False, cache=tmp_path)
     assert torch.equal(first.train.images, second.train.images)
     first.train.images[:] = -1  # a private view: neither the file nor another reader sees it

@@ -190,7 +190,7 @@ def test_changed_files_are_read_anew_and_unchanged_ones_are_not(
     new = read(root)
     assert not any((image == 7).all() for image, _ in every(old))
     assert sum(bool((image == 7).all()) for image, _ in every(new)) == 1
-    monkeypatch.setattr("trainers.data.source.convert", lambda *a, **k: pytest.fail("converted again"))
+    monkeypatch.setattr("trainers.data.loading.convert", lambda *a, **k: pytest.fail("converted again"))
     read(root)
 
 

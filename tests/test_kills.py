@@ -25,7 +25,7 @@ import torch
 from here import work_through_here
 import nas
 import nas.report.page
-from nas.searching import search as searching
+from nas.searching import preparation
 from nas.searching.jobs import Admission, Epoch
 from nas.searching.work import Search
 from nas.workers import checkpoints, pool, trial
@@ -60,7 +60,7 @@ def search():
     nas.search(STUDY, runs=folder, workers=2, quiet=True)
 
 trial.run_trial, Search.report = run_trial, report
-searching.admission = lambda spec, data: lambda config: Admission()  # counting the cost of networks takes most time
+preparation.admission = lambda spec, data: lambda config: Admission()  # counting the cost of networks takes most time
 log = os.open(folder + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 if how == "ray":
     search()

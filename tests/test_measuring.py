@@ -14,7 +14,7 @@ from here import work_through_here
 import nas
 from nas.commands.cli import main_of
 from nas.models.answers import columns, id_of
-from nas.models.inference import Measurement, Prediction
+from nas.models.predicted import Measurement, Prediction
 from nas.searching.study import describe_images, other_images
 from trainers import tasks
 from trainers.data import Dataset, Folder, Simulated, Split, load

@@ -16,9 +16,9 @@ from nas.schedulers import Decision
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger
 from nas.searching.optuna_private import attributes_of
-from nas.searching.search import open_ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
+from nas.searching.study import open_ledger
 
 RUNGS = (2, 6, 18)
 

@@ -13,7 +13,7 @@ from nas.commands.cli import Parser, add_model_options, parser
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from nas.models.inference import Measurement, Prediction
+    from nas.models.predicted import Measurement, Prediction
 
 
 def options() -> Parser:
@@ -41,7 +41,8 @@ def command(argv: list[str]) -> int:
     from nas.files import check_writable
     from nas.models.answers import ids_of, write_answers
     from nas.models.export import load_model
-    from nas.models.inference import image_files, image_names, joined, predict_files, rows
+    from nas.models.inference import image_files, image_names, predict_files
+    from nas.models.predicted import joined, rows
     from nas.models.selection import select
     from nas.words import count
     from trainers import tasks
@@ -101,7 +102,7 @@ def summary(batches: Sequence[Prediction | Measurement], left_out: int) -> dict[
     """The number of images, of those left out, and of each class with the mean confidence; or means of the numbers."""
     import torch
 
-    from nas.models.inference import Prediction, joined
+    from nas.models.predicted import Prediction, joined
 
     found: dict[str, Any] = {"images": 0, "left_out": left_out}
     if not batches:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas.errors import UserError
 from nas.files import write_text
-from nas.models.inference import Measurement, Prediction
+from nas.models.predicted import Measurement, Prediction
 from trainers.data.folder.fits_file import header_id
 from trainers.data.folder.objects import ending, without_band
 from trainers.regression import Regression

@@ -36,7 +36,7 @@ from trainers.evaluate import turned
 from trainers.tasks import Task
 
 if TYPE_CHECKING:
-    from nas.models.inference import Measurement, Prediction
+    from nas.models.predicted import Measurement, Prediction
 
 
 @dataclass(frozen=True)

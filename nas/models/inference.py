@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.errors import UserError, mendable
 from nas.models.export import LensModel, checked, opened
-from trainers import tasks
+from nas.models.predicted import Measurement, Prediction, named
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
@@ -29,29 +29,6 @@ from trainers.errors import TrainingError
 from trainers.evaluate import turned
 
 BATCH = 256
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Class probabilities of N images."""
-
-    classes: tuple[str, ...]
-    probabilities: Tensor  # (N, len(classes)) float64
-
-    @property
-    def labels(self) -> list[str]:
-        """The most probable class of each image."""
-        return [self.classes[k] for k in self.probabilities.argmax(-1)]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The values of one quantity in N images, or of several."""
-
-    quantity: str  # with its unit; several with commas
-    values: Tensor  # (N,) float64, or (N, targets)
-    sigma: Tensor | None  # like `values`: standard deviations, if the network gives them
-    targets: tuple[str, ...] = ()  # the names of the quantities in the training data
 
 
 @mendable
@@ -84,8 +61,8 @@ def predict(
     if isinstance(images, Sequence) and len(paths) == len(images):
         files = image_files(paths)
         each = [predicted for _, predicted in _of_files(model, files, views, batch_size, _reading(model, hdu, key))]
-        return _named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
-    return _named(model, _of_arrays(model, _separate(model, images), views, batch_size))
+        return named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
+    return named(model, _of_arrays(model, _separate(model, images), views, batch_size))
 
 
 def predict_files(
@@ -103,7 +80,7 @@ def predict_files(
     `key` are as in `predict`.
     """
     for batch, predicted in _of_files(model, files, model.views, BATCH, _reading(model, hdu, key), bad):
-        yield batch, _named(model, predicted)
+        yield batch, named(model, predicted)
 
 
 def image_names(
@@ -152,31 +129,6 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
         else:
             raise UserError(f"{path} does not exist; expected an image file or a folder of images")
     return files
-
-
-def joined(batches: Sequence[Any]) -> Any:
-    """The predictions, or measurements, of several batches as one."""
-    first = batches[0]
-    if isinstance(first, Prediction):
-        return replace(first, probabilities=torch.cat([batch.probabilities for batch in batches]))
-    sigma = None if first.sigma is None else torch.cat([batch.sigma for batch in batches])
-    return replace(first, values=torch.cat([batch.values for batch in batches]), sigma=sigma)
-
-
-def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
-    """One JSON object for each image."""
-    if isinstance(predicted, Prediction):
-        return [
-            {"class": label, "probabilities": dict(zip(predicted.classes, probabilities, strict=True))}
-            for label, probabilities in zip(predicted.labels, predicted.probabilities.tolist(), strict=True)
-        ]
-    columns = {"value": predicted.values} | ({} if predicted.sigma is None else {"sigma": predicted.sigma})
-
-    def named(numbers: Any) -> Any:
-        return dict(zip(predicted.targets, numbers, strict=True)) if isinstance(numbers, list) else numbers
-
-    each = zip(*(tensor.tolist() for tensor in columns.values()), strict=True)
-    return [dict(zip(columns, map(named, numbers), strict=True)) for numbers in each]
 
 
 def _separate(model: LensModel, images: Any) -> Any:
@@ -285,12 +237,3 @@ def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:
         raise UserError(f"{what} cannot be used ({error})") from error
     check_shape(model, image.shape, what)
     return image if image.shape[-1] == model.image_size else resize(image, model.image_size)
-
-
-def _named(model: LensModel, predicted: Tensor) -> Prediction | Measurement:
-    if model.task.classifies:
-        return Prediction(model.classes, predicted)
-    values, sigma = predicted.tensor_split(2, 1) if model.task.with_sigma else (predicted, None)
-    if values.shape[1] == 1:
-        values, sigma = values[:, 0], None if sigma is None else sigma[:, 0]
-    return Measurement(tasks.quantity(model.task), values, sigma, getattr(model.task, "target", ()))

@@ -13,7 +13,8 @@ from nas.checks import check_number
 from nas.errors import UserError, mendable
 from nas.models.evaluation import check_data, source_for, wanted
 from nas.models.export import LensModel, opened
-from nas.models.inference import Prediction, predictions
+from nas.models.inference import predictions
+from nas.models.predicted import Prediction
 from nas.models.training_images import among
 from trainers import conformal
 from trainers.data import load

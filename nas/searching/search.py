@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,40 +15,24 @@ from nas.checks import check_number
 from nas.errors import Stopped, mendable
 from nas.files import exclusive
 from nas.paper import record
-from nas.results import AXIS, IMAGES, SHAPE, Results, load_results
+from nas.results import Results, load_results
 from nas.run_folder import RunFolder, run_folder
-from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
 from nas.searching.engine import Engine
-from nas.searching.jobs import Event
-from nas.searching.notes import Notes
 from nas.searching.options import adapt, fetch
-from nas.searching.renewal import Renewal
-from nas.searching.server import Guard, only_driver, place_study
-from nas.searching.storage import explained, place, quiet_optuna
-from nas.searching.study import (
-    LIMIT,
-    admission,
-    check_same_images,
-    describe_images,
-    open_ledger,
-    stored_study,
-    task_of,
-)
+from nas.searching.preparation import prepare
+from nas.searching.server import only_driver, place_study
+from nas.searching.storage import explained, quiet_optuna
 from nas.searching.work import Search
-from nas.words import advice_on_axis, audit_line
 from nas.workers import checkpoints
 from nas.workers.greeting import Home
 from nas.workers.resources import Resources, attached, divide
 from nas.workers.stopping import CODES, LONGEST, TIME_IS_UP, deadline_of
 from nas.workers.training import Problem, cached_in, import_path
 from search_space import BackboneSpace
-from studies import Configuration, StudySpec
+from studies import StudySpec
 from trainers import tasks
-from trainers.audit import shortcut
-from trainers.data import Dataset, limit, load, source_to_dict
-from trainers.data.axis import preferred_axis
-from trainers.data.folds import fold
+from trainers.data import Dataset, source_to_dict
 
 
 @mendable
@@ -187,86 +170,6 @@ def search(
                     raise
                 display.say(f"{stop}; run the same command again to resume")
     return load_results(run.path)
-
-
-def prepare(
-    spec: StudySpec,
-    run: RunFolder,
-    warm_start: str | Path | None,
-    display: Display,
-    tell: Callable[[int, int, Mapping[str, float]], None] = lambda trial, epoch, metrics: None,
-    guard: Guard = lambda writer: None,
-) -> tuple[Engine, Dataset]:
-    """Make the engine of a new or resumed search, and open its images.
-
-    UserError if the stored study or the data does not fit `spec`. tell: hears of every epoch, as `Logger.epoch`.
-    guard: of `only_driver`.
-    """
-    study = stored_study(run.database, spec)  # before loading images, which may take minutes
-    former = warm_starts.find(warm_start, run.path.parent, study)
-    data = load(spec.data, progress=not display.quiet)
-    task = task_of(spec, data)
-    if spec.folds:
-        fold(data, 0, spec.folds)  # to refuse what cannot be divided before anything is trained
-    if study is not None:
-        check_same_images(study, data, task)
-    sample = partial(spec.sample, image_size=data.image_size)
-    warm = warm_starts.begin(former, spec, sample)
-    ledger = open_ledger(run.database, spec, warm, guard)
-    ledger.study.set_user_attr(IMAGES, describe_images(data, task))
-    shape = {"channels": data.in_chans, "side": data.image_size, "outputs": task.num_outputs}
-    ledger.study.set_user_attr(SHAPE, shape)
-    scheduler = schedulers.of_study(spec)
-    notes = Notes(ledger, run, spec.metric, scheduler.rungs, shape, display.say)
-    axis = preferred_axis(data.train)
-    ledger.study.set_user_attr(AXIS, asdict(axis))
-    ledger.study.set_user_attr(LIMIT, found := limit(spec.data, progress=not display.quiet))
-    for trial in ledger.history:
-        if trial.state.is_finished():  # an earlier process may have died before removing them
-            checkpoints.remove(run.checkpoints, trial.number)
-
-    def write() -> None:
-        from nas.report.page import write_report  # only now: plotly takes seconds to import
-
-        write_report(load_results(run.path), run.report)
-
-    renew = Renewal(write, display.say)
-
-    def listen(event: Event) -> None:
-        if event.kind in ("complete", "pruned", "failed", "final"):
-            checkpoints.remove(run.checkpoints, event.trial)
-        notes(event)
-        display(event)
-        if event.kind == "epoch":
-            tell(event.trial, event.epoch, event.metrics)
-            renew()
-
-    engine = Engine(
-        ledger,
-        scheduler,
-        sample=sample,
-        record=Configuration.to_dict,
-        trials=spec.trials,
-        first=warm.first if warm else spec.first,
-        objective=spec.metric,
-        max_seconds=spec.max_seconds,
-        admit=admission(spec, data),
-        checkpoint=partial(checkpoints.newest, run.checkpoints),
-        listen=listen,
-    )
-    display.watch(ledger.history)
-    display.say(f"data   {data.describe()}")
-    if found:
-        display.say(f"limit  {found}")
-    display.say(f"study  {place(run.database)}: {engine.finished} of {spec.trials} trials finished")
-    if not display.quiet:
-        trees = shortcut("statistics", data) if len(data.classes) > 1 else None
-        display.say(f"audit  {audit_line(axis, trees)}")
-    if axis.found and (advice := advice_on_axis(spec.metric)):
-        display.say(f"axis   {advice}")
-    if warm:
-        display.say(f"start  from trials {', '.join(map(str, warm.trials))} of {warm.source}")
-    return engine, data
 
 
 def _conduct(

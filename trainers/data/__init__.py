@@ -2,18 +2,8 @@
 
 from trainers.data.dataset import Dataset, Images, Split, joined
 from trainers.data.limits import limit
-from trainers.data.source import (
-    Arrays,
-    Folder,
-    Function,
-    Simulated,
-    Source,
-    from_arrays,
-    load,
-    opened,
-    source_from_dict,
-    source_to_dict,
-)
+from trainers.data.loading import from_arrays, load, opened
+from trainers.data.source import Arrays, Folder, Function, Simulated, Source, source_from_dict, source_to_dict
 
 __all__ = [
     "Arrays",

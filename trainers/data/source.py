@@ -1,32 +1,22 @@
-"""Where images come from, as data, and `load`, which turns it into a data set."""
+"""Where images come from, as data. `loading.py` turns it into a data set."""
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainers.data import arrays
-from trainers.data.cache import cached, default_root, open_dataset, place, recognised
-from trainers.data.dataset import TARGETS, Dataset
-from trainers.data.folder.convert import convert
 from trainers.data.folder.grouping import check_pattern
-from trainers.data.folder.image_file import READING, Reading
-from trainers.data.folder.layouts import scan
+from trainers.data.folder.image_file import Reading
 from trainers.data.folder.stack import Raw
-from trainers.data.simulated.chunks import write_simulation
-from trainers.data.simulated.population import NOTES, Population, preset, with_snr
-from trainers.data.splits import SHARES, checked_shares
+from trainers.data.simulated.population import Population, preset, with_snr
+from trainers.data.splits import checked_shares
 from trainers.errors import TrainingError
-from trainers.plain import plain
-from trainers.user_module import UserFunction, is_dotted
+from trainers.user_module import is_dotted
 
 LARGEST = 4096  # pixels a side: a few larger images fill the memory
 
@@ -147,32 +137,6 @@ class Arrays:
         return {"arrays": self.digest, "image_size": self.image_size, "seed": self.seed, **split_key(self)}
 
 
-def from_arrays(
-    images: Any,
-    labels: Any = None,
-    *,
-    image_size: int | None = None,
-    seed: int = 0,
-    split: str | Sequence[float] | None = None,
-    cache: Path | None = None,
-) -> Arrays:
-    """Write arrays in memory to the cache and return the source that stands for them.
-
-    Pass images and labels, or alone as `images` anything that a `Function` may return. `image_size`, `seed` and
-    `split` are as in `Function`. `cache` is the folder of caches, as in `load`, which needs the same one. TrainingError
-    if the arrays are no set of labelled images.
-    """
-    options = Arrays("", image_size, seed, split)  # type: ignore[arg-type] # refused before minutes go into the images
-    content = arrays.gather(images if labels is None else (images, labels), "arrays")
-    source = replace(options, digest=content.digest())
-
-    def build(folder: Path) -> None:
-        arrays.write(folder, content, source.image_size, source.seed, source.split or SHARES)
-
-    cached("arrays", source.key(), build, cache)
-    return source
-
-
 def check_numbers(source: Source, *names: str) -> None:
     """Make these fields plain integers, which JSON knows. TrainingError if one is not whole, or no size of an image."""
     for name in names:
@@ -228,90 +192,3 @@ def source_from_dict(record: dict[str, Any]) -> Source:
     if unknown := sorted(set(fields) - set(known)):
         raise TrainingError(f"unknown key {unknown[0]!r} for {kind} data; known: {', '.join(known)}")
     return KINDS[kind](**fields)
-
-
-def load(source: Source, *, progress: bool = True, cache: Path | None = None, partial: bool = False) -> Dataset:
-    """The data set of `source`, made on first use and mapped from the cache afterwards.
-
-    `cache` is the folder of caches; by default `$NAS_CACHE`, or `~/.cache/nas-lensing`. A folder whose files have
-    changed is converted anew, and a function whose file has changed is called again. With `progress`, one line on
-    stderr says what was recognised, or what to know about a preset. With `partial`, a folder may lack what training
-    needs: a train folder, classes, or images enough for every split. TrainingError if the source cannot be used.
-    """
-    line = None
-    if isinstance(source, Simulated):
-        folder, line = simulated(source, progress, cache), NOTES.get(source.preset)
-    elif isinstance(source, Folder):
-        folder = converted(source, progress, cache, partial)
-    elif isinstance(source, Function):
-        folder = called(source, progress, cache)
-    else:
-        folder = place("arrays", source.key(), cache)
-        if not folder.exists():
-            raise TrainingError(
-                f"the cache {folder.parent} no longer holds the arrays {source.digest}, or not with image_size "
-                f"{source.image_size} and seed {source.seed}; give the arrays again (from_arrays)"
-            )
-    if progress and (line := line or recognised(folder)):
-        print(plain(line), file=sys.stderr, flush=True)
-    return opened(source, folder)
-
-
-def opened(source: Source, folder: Path) -> Dataset:
-    """The data set of `source` that `load` has put into `folder`."""
-    if isinstance(source, Simulated):
-        name = f"simulated {source.preset}"
-    elif isinstance(source, Folder):
-        name = Path(source.path).name
-    else:
-        name = source.name if isinstance(source, Function) else "arrays"
-    return open_dataset(name, folder)
-
-
-def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
-    """The cache folder of simulated lenses."""
-    population = source.population()
-    size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
-    key = {"population": asdict(population), "targets": TARGETS, **size}
-
-    def build(folder: Path) -> None:
-        write_simulation(folder, population, **size, title=source.preset, progress=progress)
-
-    return cached("simulated", key, build, cache)
-
-
-def converted(source: Folder, progress: bool, cache: Path | None, partial: bool) -> Path:
-    """The cache folder of a folder of images."""
-    listing = scan(Path(source.path), source.raw(), source.group, source.reading())
-    if listing.fault and not partial:
-        raise TrainingError(listing.fault)
-    name = Path(source.path).name
-    options: dict[str, Any] = {"image_size": source.image_size, "seed": source.seed, "skip_bad": source.skip_bad}
-    if source.split:
-        options["shares"] = source.split
-    if partial and (listing.fault or not listing.divisible):
-        options["whole"] = True
-    drawn = f"{listing.root.resolve()}\0{source.seed}{source.split or ''}"
-    where = hashlib.sha256(drawn.encode()).hexdigest()[:20]
-    memory = (default_root() if cache is None else cache) / f".{name}-{where}.splits.json"
-
-    def build(folder: Path) -> None:
-        convert(folder, listing, **options, reading=source.reading(), memory=memory, progress=progress)
-
-    reading = {"version": READING, **asdict(source.reading())}
-    return cached(name, {"files": listing.fingerprint(), **options, "reading": reading}, build, cache)
-
-
-def called(source: Function, progress: bool, cache: Path | None) -> Path:
-    """The cache folder of a function's images."""
-    function = UserFunction(source.name, "function")
-    key = {"source": function.digest(), "reading": READING, **asdict(source)}
-    key = {**{name: value for name, value in key.items() if name != "split"}, **split_key(source)}
-
-    def build(folder: Path) -> None:
-        if progress:
-            print(f"Calling {source.name}", file=sys.stderr, flush=True)
-        content = arrays.gather(function(), source.name)
-        arrays.write(folder, content, source.image_size, source.seed, source.split or SHARES)
-
-    return cached(source.name.replace(":", "."), key, build, cache)

@@ -1,4 +1,4 @@
-"""How much a trial of each of some candidates is wanted, given an `Outlook`: from x (m, columns) to (m,)."""
+"""How much each candidate is worth a trial: functions of an `Outlook` and candidates x (m, columns), to (m,)."""
 
 from __future__ import annotations
 

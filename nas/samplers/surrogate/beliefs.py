@@ -25,7 +25,7 @@ class Outlook:
     """Beliefs at the moment of one proposal. Configurations `pending` (k, columns) have no value yet.
 
     The model takes its own predictions for them as observed. `promise` holds predictions at the full budget for the
-    best trials. `boldness` is the number of standard deviations by which a prediction is exceeded with some luck.
+    best trials. `boldness` is the number of standard deviations that an upper bound adds to the mean.
     """
 
     known: Known
@@ -47,7 +47,7 @@ class Outlook:
 class Beliefs:
     """The encoding of configurations, and models of their values and of their chance of being feasible.
 
-    Everything but `encode` is about the trials that were known when `encode` was last called.
+    Call `encode` after each `Known.read`, before anything else.
     """
 
     def __init__(self, known: Known) -> None:
@@ -59,8 +59,8 @@ class Beliefs:
         self._taught = 0  # trials that the forest has learnt from; 0: learn again
         self._blamed = 0  # infeasible ones that were known then
 
-    def encode(self, candidates: Sequence[Draft], new: Sequence[Draft]) -> None:
-        """Encode new trials, or all of them again if an unknown parameter appears, in trials or the `new` candidates.
+    def encode(self, candidates: Sequence[Draft], unseen: Sequence[Draft]) -> None:
+        """Encode new trials, or all of them again if they or the `unseen` candidates have an unknown parameter.
 
         The first encoding learns the parameters from all candidates.
         """
@@ -68,7 +68,7 @@ class Beliefs:
         pending = [n for n in self.known.drafts if n not in self.known.vectors]
         found = {
             name: distribution
-            for made in [*(new if self.encoding else candidates), *(self.known.drafts[n] for n in pending)]
+            for made in [*(unseen if self.encoding else candidates), *(self.known.drafts[n] for n in pending)]
             for name, distribution in made.distributions.items()
         }
         if self.encoding is None or not found.keys() <= known.keys():

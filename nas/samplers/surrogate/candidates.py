@@ -1,4 +1,4 @@
-"""Looks for the configurations that a trial would be most wanted of, by what the trials so far make one believe."""
+"""Looks for the configurations most worth a trial, by what the trials so far make one believe."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sklearn.ensemble import ExtraTreesClassifier
 from nas.samplers.surrogate.acquisition import Acquisition
 from nas.samplers.surrogate.beliefs import Beliefs, Outlook
 from nas.samplers.surrogate.feasibility import chances
-from nas.searching.drafts import Draft, Params, Sample, cross, draft, mutate, splice
+from nas.samplers.surrogate.known import Layout
+from nas.searching.drafts import Draft, Sample, cross, draft, mutate, splice
 
 Array = NDArray[np.float64]
-Layout = Callable[[Params], Hashable]
 Wanted = Callable[[list[Draft]], list[Draft]]
 POOL, FRESH = 128, 8  # random configurations in the pool, and the number replaced in each search
 PARENTS = 8
@@ -43,6 +43,7 @@ class Judge:
     demanded: float  # the chance of being feasible below which a candidate is passed over
 
     def scores(self, candidates: Sequence[Draft]) -> Array:
+        """What each is worth, less if it may not be feasible: (m,)."""
         x = self.beliefs.vectors(candidates)
         worth = self.acquisition(self.outlook, x)
         if self.forest is None:
@@ -51,6 +52,7 @@ class Judge:
         return worth + 2 * np.log(0.01 + chance) - FORBIDDEN * np.maximum(self.demanded - chance, 0)
 
     def feasible(self, candidates: Sequence[Draft]) -> list[Draft]:
+        """Those whose chance of being feasible is as high as demanded."""
         if self.forest is None or not candidates:
             return list(candidates)
         chance = chances(self.forest, self.beliefs.vectors(candidates))
@@ -76,7 +78,8 @@ class Candidates:
             self._pool.append(draft(sample, rng))
 
     def encode(self) -> None:
-        self.beliefs.encode(self._pool + self._kept, self._pool[-FRESH:] + self._kept)
+        unseen = self._pool[-FRESH:] + self._kept  # since the last time; the rest of the pool was there before
+        self.beliefs.encode(self._pool + self._kept, unseen)
 
     def best(
         self, sample: Sample, rng: np.random.Generator, count: int, seed: int, layout: Layout | None
@@ -104,7 +107,7 @@ class Candidates:
         def wanted(candidates: list[Draft]) -> list[Draft]:
             """Remove duplicates, configurations that have been tried, and layouts to avoid."""
             found = known.untried(candidates)
-            return [made for made in found if layout(made.params) not in trained] if layout and trained else found
+            return [new for new in found if layout(new.params) not in trained] if layout and trained else found
 
         trained = self._to_avoid(layout, rng) if layout else set()
         if trained:  # what is new in them gets the best training, too

@@ -15,6 +15,7 @@ from nas.samplers.surrogate.trade_off import Costs
 from nas.searching.drafts import Draft, Params, key, shared
 
 Array = NDArray[np.float64]
+Layout = Callable[[Params], Hashable]
 LEAST_SECONDS = 1e-3  # of an epoch, whose logarithm is taken
 
 
@@ -93,7 +94,7 @@ class Known:
         """Remove duplicates and configurations that have been tried."""
         return [made for key, made in {made.key: made for made in candidates}.items() if key not in self.tried]
 
-    def layouts(self, layout: Callable[[Params], Hashable]) -> set[Hashable]:
+    def layouts(self, layout: Layout) -> set[Hashable]:
         """The layouts that have been trained in full."""
         for number in self.rungs[-1].keys() - self._layouts.keys():
             self._layouts[number] = layout(self.drafts[number].params)

@@ -21,7 +21,7 @@ none, however good it looks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -33,7 +33,7 @@ from nas.samplers.surrogate.acquisition import Acquisition, upper_bound_or_growt
 from nas.samplers.surrogate.beliefs import Beliefs
 from nas.samplers.surrogate.candidates import Candidates, demanded
 from nas.samplers.surrogate.feasibility import chances
-from nas.samplers.surrogate.known import Known
+from nas.samplers.surrogate.known import Known, Layout
 from nas.searching.drafts import Draft, Params, Sample, cells, draft, key, mutate, splice
 
 RANDOM_TRIALS = 14
@@ -50,7 +50,7 @@ class Sampler(RandomSampler):
     def __init__(self, seed: int, acquisition: Acquisition = upper_bound_or_growth) -> None:
         super().__init__(seed=seed)
         self.seed = seed
-        self.layout: Callable[[Params], Hashable] | None = None  # of a configuration, where the space has such
+        self.layout: Layout | None = None  # of a configuration, where the space has such
         self.known = Known()
         self._beliefs = Beliefs(self.known)
         self._acquisition = acquisition

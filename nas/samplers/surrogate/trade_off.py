@@ -24,7 +24,7 @@ STEPS = 10  # of its optimiser, whenever a seventh more trials are known
 
 
 class Costs:
-    """Every trial's cost, and a model of that of other configurations."""
+    """A positive number of every trial, its cost or seconds, and a model of the logarithm for other configurations."""
 
     def __init__(self) -> None:
         self.known: dict[int, float] = {}
