@@ -57,7 +57,7 @@ def _check_mixers(space: HybridSpace) -> None:
         if not isinstance(given, tuple) or not given:
             mended = f"; to fix it: {(given,)!r}" if isinstance(given, str) else ""
             raise ArchitectureError(f"{name}={given!r}: expected a tuple of names{mended}")
-    for name in sorted(_named(space)):
+    for name in _named(space):
         names = mixers.bound_names(name)  # refuses an unknown one
         if name in mixers.known() and "heads" in names:
             for width, number in product(values(space.width), _heads(space, name)):
@@ -78,11 +78,11 @@ def _check_symmetric(space: HybridSpace) -> None:
     for symmetry in set(values(space.symmetry)):
         names = _named(space)
         mixers.check_equivariant(
-            (name, given) for name in sorted(names) for given in choices(name, space.options.get(name, {}))
+            (name, given) for name in names for given in choices(name, space.options.get(name, {}))
         )
         for width, front_end in product(values(space.width), values(space.front_end)):
             Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
-        for name in sorted(names & {*mixers.known()}):
+        for name in (name for name in names if name in mixers.known()):
             heads = _heads(space, name) if "heads" in mixers.bound_names(name) else ()
             for width, number in product(values(space.width), heads):
                 if width // number % ORDER[symmetry]:
@@ -110,8 +110,8 @@ def can_have(space: HybridSpace, tied: Tying) -> bool:
     )
 
 
-def _named(space: HybridSpace) -> set[str]:
-    return {*space.mixers, *values(space.first)} - {"same"}
+def _named(space: HybridSpace) -> list[str]:
+    return [name for name in dict.fromkeys((*space.mixers, *values(space.first))) if name != "same"]
 
 
 def _heads(space: HybridSpace, mixer: str) -> Iterable[Any]:

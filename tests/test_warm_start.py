@@ -16,7 +16,6 @@ import studies
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.results import WARM_START, load_results
-from nas.searching import search as run
 from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine
@@ -407,7 +406,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_any_work(given, says, comm
         for name in names:
             optuna.create_study(study_name=name, storage=open_storage(database(tmp_path / file)))
     by_hand(tmp_path / "unfinished" / "study.db", [(FAIL, [0.9], {}), (RUNNING, [0.9], {})])
-    monkeypatch.setattr(run, "load", lambda *a, **k: pytest.fail("images were simulated"))
+    monkeypatch.setattr("nas.searching.preparation.load", lambda *a, **k: pytest.fail("images were simulated"))
     capsys.readouterr()
     assert command("--warm-start", given.format(tmp=tmp_path)) == 2
     (error,) = capsys.readouterr().err.splitlines()
