@@ -16,7 +16,6 @@ import optuna
 import pytest
 import torch
 from here import Queue
-from plotly.offline import get_plotlyjs
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
@@ -25,6 +24,7 @@ from nas import schedulers
 from nas.commands.cli import main_of
 from nas.errors import SearchFailed, UserError
 from nas.models.inference import predict
+from nas.report.document import packed_plotly
 from nas.results import read
 from nas.retraining import training as retraining
 from nas.retraining.choice import best, named, overrides
@@ -382,7 +382,7 @@ def check_results(folder, trials, seeds, tolerance=1e-12):
     results = json.loads((folder / "retrain.json").read_text())
     assert [c["trial"] for c in results["configurations"]] == trials
     html = (folder / "retrain.html").read_text()
-    own = html.replace(get_plotlyjs(), "")
+    own = html.replace(packed_plotly(), "")
     assert len(own) < len(html) / 2, "plotly is inside"
     assert not re.search(r"<[^>]*\b(src|href)\s*=|\burl\(", own), "works offline"
     for c in results["configurations"]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from html import escape
 
 import plotly.graph_objects as go
@@ -31,12 +34,18 @@ def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: 
 <main>
 {body}
 </main>
-<script>{get_plotlyjs()}</script>
+<script type="application/gzip" id="plotly">{packed_plotly()}</script>
 <script type="application/json" id="figures">{script}</script>
-<script>{SCRIPT}</script>
+<script type="module">{SCRIPT}</script>
 </body>
 </html>
 """
+
+
+@cache
+def packed_plotly() -> str:
+    """plotly.js, gzipped in base64: 2 MB of a page instead of 4.8."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def header(name: str, title: str, facts: Mapping[str, str], verdict: Sequence[str] = (), *answer: str) -> str:
