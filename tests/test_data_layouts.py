@@ -1,6 +1,7 @@
 """Every layout that DeepLense's users have on disk is recognised and read without being told what it is."""
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def stacked_regression(root: Path) -> None:
     np.save(root / "fractions.npy", RNG.uniform(0, 0.1, 40))
 
 
+def stacks_in_class_folders(root: Path) -> None:
+    for label in ("no", "sphere", "vort"):  # the last file has a few images only
+        (root / label).mkdir(parents=True)
+        for i, number in enumerate((30, 30, 5)):
+            np.save(root / label / f"{i}.npy", RNG.random((number, 20, 20)))
+
+
+def stacks_of_classes(root: Path) -> None:
+    root.mkdir()
+    for label in ("no_sub", "cdm", "axion"):
+        np.save(root / f"{label}.npy", RNG.integers(0, 9, (30, 20, 20, 3)))
+
+
+def stacks_of_splits(root: Path) -> None:
+    for split, number in (("train", 40), ("test", 20)):
+        (root / split).mkdir(parents=True)
+        for label in ("no_sub", "cdm", "axion"):
+            np.save(root / split / f"{label}.npy", RNG.random((number, 1, 20, 20)))
+
+
+def stacks_named_for_splits(root: Path) -> None:
+    root.mkdir()
+    for split, number in (("train", 40), ("test", 20)):
+        for label in ("no_sub", "sub"):
+            np.save(root / f"{label}_{split}.npy", RNG.random((number, 20, 20)))
+
+
 def regression(root: Path) -> None:
     write(root / "lens_data", 40, lambda: pair(RNG.random((150, 150)), RNG.uniform(0, 0.1)), "image_{}.npy")
 
@@ -167,6 +195,10 @@ FINDING = ("lenses", "nonlenses")
             ("lens",),
             {"fractions": 40},
         ),
+        (stacks_in_class_folders, "class folders: 3 classes, 65/65/65 images, 20x20, float64", THREE, {}),
+        (stacks_of_classes, "class folders: 3 classes, 30/30/30 images, 20x20x3, int64", THREE, {}),
+        (stacks_of_splits, "folders of splits and classes: 3 classes, 60/60/60 images, 1x20x20, float64", THREE, {}),
+        (stacks_named_for_splits, "class folders: 2 classes, 60/60 images, 20x20, float64", ("no_sub", "sub"), {}),
         (
             regression,
             "images with numbers: 40 images, 150x150, float64, number for 40",
@@ -224,6 +256,46 @@ def test_labels_and_numbers_of_a_stack_stay_with_their_images(tmp_path: Path) ->
     for name in SPLITS:
         split = getattr(data, name)
         assert torch.equal((split.images.mean((1, 2, 3)) / 10).int() // 20, split.labels.int())
+
+
+def test_rows_of_a_class_s_stack_are_its_images_in_their_split(tmp_path: Path) -> None:
+    stacks_named_for_splits(tmp_path / "data")
+    data = load(Folder(str(tmp_path / "data")), progress=False, cache=tmp_path / "cache")
+    test = np.load(tmp_path / "data" / "sub_test.npy").astype(np.float32)
+    found = {image.tobytes() for image in data.test.images[data.test.labels == 1].numpy()}
+    assert found == {image[None].tobytes() for image in test}
+    assert len(data.train) + len(data.val) == 80
+
+
+def cubes(root: Path) -> None:
+    for label in ("no_sub", "sub"):
+        write(root / label, 30, lambda: RNG.random((24, 20, 20)))
+
+
+def images_and_masks(root: Path) -> None:
+    root.mkdir()
+    for name in ("image", "mask"):
+        np.save(root / f"{name}.npy", RNG.random((30, 20, 20)))
+
+
+def colours(root: Path) -> None:
+    write(root, 6, lambda: RNG.random((3, 20, 20)))
+
+
+@pytest.mark.parametrize(
+    ("layout", "says"),
+    [
+        (cubes, "has shape (24, 20, 20)"),
+        (images_and_masks, "has no class folders"),
+        (colours, "has no class folders"),
+    ],
+)
+def test_arrays_that_are_no_stacks_of_a_class_are_refused(
+    tmp_path: Path, layout: Callable[[Path], None], says: str
+) -> None:
+    layout(tmp_path / "data")
+    with pytest.raises(ValueError, match=re.escape(says)):
+        load(Folder(str(tmp_path / "data")), progress=False, cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("labels", ["npy", "int64", "uint8"])

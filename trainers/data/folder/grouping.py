@@ -55,7 +55,8 @@ def with_objects(entries: Sequence[Entry]) -> list[Entry]:
             keys += [f"{where}/{name}" for name in shown]
             found += mine
     shared = Counter(keys)
-    return [replace(e, object=key) if shared[key] > 1 else e for e, key in zip(found, keys, strict=True)]
+    alone = (e.row is not None or shared[key] == 1 for e, key in zip(found, keys, strict=True))
+    return [e if own else replace(e, object=key) for e, key, own in zip(found, keys, alone, strict=True)]
 
 
 def check_pattern(group: str) -> None:

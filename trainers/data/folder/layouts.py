@@ -7,7 +7,8 @@ flat                      *.npy, each [image, number], or names with numbers (va
 table                     images, and a CSV file that names each and its class (table.py)
 stacked                   one array of images and one of labels (stacked.py), for all or each split; also in one file
 
-Each image is a file, or a file for each band (objects.py).
+Each image is a file, or a file for each band (objects.py), or a row: a class may also be stacks, in a folder or not
+(class_stacks.py).
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from trainers.data.folder.class_stacks import class_files, unstacked
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import PICKLE, TENSORS, is_named_arrays
 from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, split_of
-from trainers.data.folder.object_array import read_npy
+from trainers.data.folder.object_array import read_header
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
 from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
@@ -66,7 +68,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         else:
             layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
         entries, bands = with_bands(entries, root, group)
-        entries = with_values(with_objects(entries), root)
+        entries = unstacked(with_values(with_objects(entries), root))
     if not entries:
         raise TrainingError(f"{root} {NO_FOLDERS}")
     if reading.classes:
@@ -110,16 +112,24 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in PLAIN or (images_in(only) and not holds_numbers(only) and not stacks_in(only)):
+        if only.name.lower() in PLAIN or holds_one_class(only):
             return root
         root = only
+
+
+def holds_one_class(folder: Path) -> bool:
+    """Whether the images in `folder` alone are no data set, but may be one of several classes."""
+    if not images_in(folder):
+        return False
+    return not holds_numbers(folder) and not stacks_in(folder) and not class_files(folder, None)
 
 
 def holds_target(folder: Path) -> bool:
     """Whether the first `.npy` file of `folder` that can be read is an object array: an image and a number."""
     for name in sorted(file.path for file in images_in(folder) if file.name.lower().endswith(".npy"))[:10]:
         try:
-            return read_npy(Path(name)).dtype == object
+            with open(name, "rb") as file:
+                return read_header(file)[2].hasobject
         except (OSError, ValueError):
             continue  # the conversion names bad files
     return False
@@ -182,6 +192,10 @@ def with_test_folder(folders: Sequence[Path]) -> tuple[Path, Path] | None:
 def class_entries(root: Path, split: str | None) -> list[Entry]:
     """The images in all class folders of `root`."""
     folders = [folder for folder in subfolders(root) if folder.name.lower() not in NO_CLASSES]
+    if not folders and images_in(root):
+        if not (entries := class_files(root, split)):
+            raise TrainingError(f"{root} holds images, but no class folders, nor a stack for each class")
+        return entries
     refuse_planes(root, folders)
     return [entry for folder in folders for entry in file_entries(folder, split, canonical(folder.name))]
 
@@ -205,6 +219,8 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     """The layout of a folder of files alone, and its entries: images with their numbers."""
     if holds_numbers(root):
         return "flat", file_entries(root, None, LENS)
+    if entries := class_files(root, None):
+        return "classes", entries
     files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
     refuse_pickles(files)
     if any(path.suffix.lower() in RAW_EXTENSIONS for path in files) and raw is None:

@@ -52,7 +52,7 @@ def recognise(
         words.append(f"{skipped} bad left out")
     clauses = [", ".join(words)]
     if listing.layout != "stacked":
-        files = sum(len(entry.files) for entry in listing.entries)
+        files = len({file for entry in listing.entries for file in entry.files})
         clauses.append(f"{counted(files, 'file')}, {counted(len(set(together)), 'object')}")
     each = Counter((entry.label, split) for entry, split in zip(listing.entries, splits, strict=True))
     if len(listing.classes) <= MANY:
