@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -135,6 +136,24 @@ def stacks_named_for_splits(root: Path) -> None:
             np.save(root / f"{label}_{split}.npy", RNG.random((number, 20, 20)))
 
 
+def stacks_in_one_file(root: Path) -> None:
+    root.mkdir()
+    np.savez(root / "data.npz", **{label: RNG.random((30, 20, 20)) for label in ("no_sub", "cdm", "axion")})
+
+
+def stacks_in_groups(root: Path) -> None:
+    root.mkdir()
+    with h5py.File(root / "data.h5", "w") as file:
+        for name in ("train/no_sub", "train/sub", "test/no_sub", "test/sub"):
+            file[f"{name}/images"] = RNG.random((30, 20, 20))
+
+
+def named_stacks_of_classes(root: Path) -> None:
+    root.mkdir()
+    for label in ("no_sub", "sub"):
+        np.savez(root / f"{label}.npz", RNG.random((30, 20, 20)))
+
+
 def regression(root: Path) -> None:
     write(root / "lens_data", 40, lambda: pair(RNG.random((150, 150)), RNG.uniform(0, 0.1)), "image_{}.npy")
 
@@ -198,6 +217,9 @@ FINDING = ("lenses", "nonlenses")
         (stacks_in_class_folders, "class folders: 3 classes, 65/65/65 images, 20x20, float64", THREE, {}),
         (stacks_of_classes, "class folders: 3 classes, 30/30/30 images, 20x20x3, int64", THREE, {}),
         (stacks_of_splits, "folders of splits and classes: 3 classes, 60/60/60 images, 1x20x20, float64", THREE, {}),
+        (stacks_in_one_file, "class folders: 3 classes, 30/30/30 images, 20x20, float64", THREE, {}),
+        (stacks_in_groups, "class folders: 2 classes, 60/60 images, 20x20, float64", ("no_sub", "sub"), {}),
+        (named_stacks_of_classes, "class folders: 2 classes, 30/30 images, 20x20, float64", ("no_sub", "sub"), {}),
         (stacks_named_for_splits, "class folders: 2 classes, 60/60 images, 20x20, float64", ("no_sub", "sub"), {}),
         (
             regression,
@@ -278,6 +300,11 @@ def images_and_masks(root: Path) -> None:
         np.save(root / f"{name}.npy", RNG.random((30, 20, 20)))
 
 
+def lenses_and_sources(root: Path) -> None:
+    root.mkdir()
+    np.savez(root / "data.npz", lensed=RNG.random((30, 20, 20)), source_light=RNG.random((30, 20, 20)))
+
+
 def colours(root: Path) -> None:
     write(root, 6, lambda: RNG.random((3, 20, 20)))
 
@@ -287,6 +314,7 @@ def colours(root: Path) -> None:
     [
         (cubes, "has shape (24, 20, 20)"),
         (images_and_masks, "has no class folders"),
+        (lenses_and_sources, "it is not clear which holds the images; choose with --key"),
         (colours, "has no class folders"),
     ],
 )

@@ -49,6 +49,14 @@ def test_a_table_says_the_class_the_target_and_the_split_of_every_image(tmp_path
         start += count
 
 
+@pytest.mark.parametrize(("name", "separator"), [("labels.tsv", "\t"), ("catalogue.csv", ";")])
+def test_tabs_and_semicolons_separate_columns_too(tmp_path, name, separator):
+    lines = [separator.join(["file", "label"]), *(separator.join([f"{i:03}.npy", "ab"[i % 2]]) for i in range(20))]
+    write(tmp_path / "data", lines)
+    (tmp_path / "data" / "labels.csv").rename(tmp_path / "data" / name)
+    assert loaded(tmp_path / "data", tmp_path).classes == ("a", "b")
+
+
 def test_a_table_that_does_not_fit_its_images_is_one_clear_line(tmp_path, capsys):
     rows = [f"{i:03},{'ab'[i % 2]}" for i in range(28)]
     root = write(tmp_path / "set", ["id,label", *rows])

@@ -1,4 +1,9 @@
-"""Classes whose images are stacks: `no_sub/images.npy` of shape (N, H, W) or (N, C, H, W), or `no_sub.npy` itself."""
+"""Classes whose images are stacks, (N, H, W) or (N, C, H, W).
+
+no_sub.npy, sub.npy           in one folder, or in that of each split; also no_sub_train.npy, and no_sub.h5
+data.npz: no_sub, sub         arrays of one file, also train/no_sub and no_sub/images
+no_sub/batch_1.npy            in class folders
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,38 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from trainers.data.folder.files import ignored, images_in
+from trainers.data.folder.files import images_in
 from trainers.data.folder.image_file import CHANNELS, FEW
 from trainers.data.folder.listing import Entry
-from trainers.data.folder.named_arrays import IMAGES, LABELS, plain, split_in
+from trainers.data.folder.named_arrays import IMAGES, arrays_in, is_named_arrays, plain, split_in
 from trainers.data.folder.names import canonical
 from trainers.data.folder.object_array import read_header
-from trainers.data.folder.objects import PLANES, without_band
+from trainers.data.folder.objects import without_band
+from trainers.errors import TrainingError
 
 MOST = 50
 """Files of stacks in one folder, at most. Each has more images than there are files: other arrays are cubes."""
 
+PLANES_OF_ONE = {
+    "mask", "masks", "psf", "noise", "clean", "noisy", "variance", "error", "weight", "weights", "source", "sources",
+    "kappa", "convergence", "model", "residual", "residuals", "input", "inputs", "raw", "processed", "hr", "lr",
+}  # fmt: skip
+"""Words in the names of arrays that show the same objects in another way, and are no classes."""
+
+
+class Found(NamedTuple):
+    """An array that may be the stack of a class."""
+
+    path: Path
+    array: str | None  # its name, in a file of several
+    called: tuple[str, ...]  # the parts of its name, that of the file first if there are several files
+    shape: tuple[int, ...]
+
 
 def unstacked(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with an image for each row of every stack.
+    """The entries with an image for each row of every `.npy` file that is a stack.
 
     A folder with few files may hold stacks. The header of its largest file is read, and of the others if that is one.
     """
@@ -40,29 +62,57 @@ def unstacked(entries: Sequence[Entry]) -> list[Entry]:
     return found
 
 
-def class_files(root: Path, split: str | None) -> list[Entry]:
-    """The images of the stacks in `root`, each a class called like its file; none if the files are no such stacks.
+def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
+    """The images of the stacks in `root`, a folder or file; none if its arrays are not one stack for each class.
 
-    Without a `split`, a word of each file's name may say it: `no_sub_train.npy`.
+    Without a `split`, a word of each name may say it: `no_sub_train.npy`.
     """
-    files = sorted((file for file in images_in(root) if not ignored(file.name)), key=lambda file: file.name)
-    names = [Path(file.name).stem for file in files]
-    splits = [split or split_in(name) for name in names]
+    stacks = arrays_of(root)
+    image = image_of(max((stack.shape for stack in stacks), default=()))
+    if image is None or any(stack.shape[1:] != image for stack in stacks):
+        return []
+    splits = [split or split_in("/".join(stack.called)) for stack in stacks]
     if not all(splits):
-        splits = [None] * len(files)
-    labels = [canonical(plain(name) if said and not split else name) for name, said in zip(names, splits, strict=True)]
-    called = set(labels)
-    if len(called) < 2 or called & {"", *IMAGES, *LABELS} or called in PLANES or any(map(band_in, names)):
+        splits = [None] * len(stacks)
+    inside = split is None and any(splits)
+    labels = [label_of(stack.called, inside) for stack in stacks]
+    if len(set(labels)) < 2 or "" in labels or len({*zip(labels, splits, strict=True)}) < len(stacks):
         return []
-    entries = []
-    for file, said, label in zip(files, splits, labels, strict=True):
-        stat = file.stat()
-        entries.append(Entry(Path(file.path), said, label, stat.st_size, stat.st_mtime_ns))
-    shapes = [shape_of(entry) for entry in entries]
-    image = image_of(max(shapes))
-    if image is None or any(shape[1:] != image for shape in shapes):
+    if PLANES_OF_ONE & {word for label in labels for word in label.split("_")}:
         return []
-    return [row for entry, shape in zip(entries, shapes, strict=True) for row in rows(entry, shape[0])]
+    found = []
+    for stack, said, label in zip(stacks, splits, labels, strict=True):
+        stat = stack.path.stat()
+        entry = Entry(stack.path, said, label, stat.st_size, stat.st_mtime_ns, array=stack.array)
+        found += rows(entry, stack.shape[0])
+    return found
+
+
+def arrays_of(root: Path) -> list[Found]:
+    """The arrays in all files of `root`, or in this file; none if one is a picture or damaged, or if they are many."""
+    files = [root] if root.is_file() else sorted(Path(file) for file in images_in(root))
+    found = []
+    for file in files if len(files) <= MOST else ():
+        if without_band(file.stem)[1]:
+            return []  # a band, not a class
+        if file.suffix.lower() == ".npy":
+            found.append(Found(file, None, (file.stem,), header_of(file)))
+        elif is_named_arrays(file.name):
+            name = (file.stem,) if len(files) > 1 else ()
+            try:
+                arrays = arrays_in(file)
+            except TrainingError:
+                return []
+            found += [Found(file, a.name, (*name, *a.name.split("/")), a.shape) for a in arrays]
+        else:
+            return []
+    return found
+
+
+def label_of(called: Sequence[str], with_split: bool) -> str:
+    """The class that the parts of a name say, without that of a split and the likes of `images`; may be empty."""
+    parts = [plain(part) if with_split else part for part in called]
+    return canonical("_".join(part for part in parts if part and part.lower() not in (*IMAGES, "arr_0")))
 
 
 def rows(entry: Entry, count: int) -> list[Entry]:
@@ -70,17 +120,17 @@ def rows(entry: Entry, count: int) -> list[Entry]:
     return [replace(entry, row=row, object=None) for row in range(count)]
 
 
-def band_in(name: str) -> bool:
-    return without_band(name)[1] is not None
-
-
 def shape_of(entry: Entry) -> tuple[int, ...]:
-    """The shape that the header of a `.npy` file gives; () for any other file, for objects, and for several bands."""
-    if entry.others or entry.row is not None or not entry.path.name.lower().endswith(".npy"):
-        return ()
+    """The shape of the array in a `.npy` file; () for what is no such file, or is one of several bands."""
+    single = entry.row is None and not entry.others and entry.path.suffix.lower() == ".npy"
+    return header_of(entry.path) if single else ()
+
+
+def header_of(file: Path) -> tuple[int, ...]:
+    """The shape that the header of a `.npy` file says; () for objects, and for a damaged one."""
     try:
-        with entry.path.open("rb") as file:
-            shape, _, dtype = read_header(file)
+        with file.open("rb") as opened:
+            shape, _, dtype = read_header(opened)
     except (OSError, ValueError):
         return ()  # the conversion names bad files
     return () if dtype.hasobject else shape

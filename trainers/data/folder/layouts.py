@@ -7,8 +7,9 @@ flat                      *.npy, each [image, number], or names with numbers (va
 table                     images, and a CSV file that names each and its class (table.py)
 stacked                   one array of images and one of labels (stacked.py), for all or each split; also in one file
 
-Each image is a file, or a file for each band (objects.py), or a row: a class may also be stacks, in a folder or not
-(class_stacks.py).
+class stacks              one array of images for each class (class_stacks.py), for all or each split; also in one file
+
+Each image is a file, or a file for each band (objects.py), or the row of an array.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trainers.data.folder.class_stacks import class_files, unstacked
+from trainers.data.folder.class_stacks import class_stacks, unstacked
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
@@ -54,9 +55,12 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
     folders = [] if alone else subfolders(root)
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
-    stacks = find_stacks(root, raw, reading.key)
-    table = None if stacks or not among_images(root, folders) else find_table(root)
-    if stacks:
+    by_class = class_stacks(root) if not folders and reading.key is None else []
+    stacks = {} if by_class else find_stacks(root, raw, reading.key)
+    table = None if by_class or stacks or not among_images(root, folders) else find_table(root)
+    if by_class:
+        layout, entries, what = "classes", by_class, ""
+    elif stacks:
         each = [stack_entries(stack, split, raw) for split, stack in stacks.items()]
         layout, entries = "stacked", [entry for some in each for entry in some]
         labels = tuple(file for stack in stacks.values() for file in stack.files)
@@ -121,7 +125,7 @@ def holds_one_class(folder: Path) -> bool:
     """Whether the images in `folder` alone are no data set, but may be one of several classes."""
     if not images_in(folder):
         return False
-    return not holds_numbers(folder) and not stacks_in(folder) and not class_files(folder, None)
+    return not holds_numbers(folder) and not stacks_in(folder) and not class_stacks(folder)
 
 
 def holds_target(folder: Path) -> bool:
@@ -193,7 +197,7 @@ def class_entries(root: Path, split: str | None) -> list[Entry]:
     """The images in all class folders of `root`."""
     folders = [folder for folder in subfolders(root) if folder.name.lower() not in NO_CLASSES]
     if not folders and images_in(root):
-        if not (entries := class_files(root, split)):
+        if not (entries := class_stacks(root, split)):
             raise TrainingError(f"{root} holds images, but no class folders, nor a stack for each class")
         return entries
     refuse_planes(root, folders)
@@ -219,8 +223,6 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     """The layout of a folder of files alone, and its entries: images with their numbers."""
     if holds_numbers(root):
         return "flat", file_entries(root, None, LENS)
-    if entries := class_files(root, None):
-        return "classes", entries
     files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
     refuse_pickles(files)
     if any(path.suffix.lower() in RAW_EXTENSIONS for path in files) and raw is None:

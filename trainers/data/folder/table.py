@@ -1,4 +1,4 @@
-"""A table beside images: a CSV file whose columns name each image's file and its class, targets or split."""
+"""A table beside images: a CSV or TSV file whose columns name each image's file and its class, targets or split."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ FILES = (
 LABELS = ("label", "labels", "class", "class_name", "classname", "type", "category", "target")
 FLAGS = ("has_", "is_")
 """How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
-KNOWN = ("labels.csv", "metadata.csv")
+ENDINGS = (".csv", ".tsv")
+KNOWN = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
 UNKNOWN = ("", "nan", "na", "none", "null")
 """Cells of what is not known."""
 
@@ -78,18 +79,21 @@ class Table:
 
 
 def find_table(root: Path) -> Table | None:
-    """The table in `root`: labels.csv, metadata.csv or the only .csv file, if it names files and what they show.
+    """The table in `root`: labels.csv, metadata.csv or the only one, if it names files and what they show.
 
-    Every other column of numbers is a regression target. TrainingError if it has one but for a cell, and nothing else.
+    Commas, semicolons or tabs separate its columns. Every other column of numbers is a regression target. TrainingError
+    if it has one but for a cell, and nothing else.
     """
-    found = [p for p in sorted(root.glob("*")) if p.suffix.lower() == ".csv" and p.is_file() and not ignored(p.name)]
+    found = [p for p in sorted(root.glob("*")) if p.suffix.lower() in ENDINGS and p.is_file() and not ignored(p.name)]
     known = [path for path in found if path.name.lower() in KNOWN]
     if len(chosen := known or found) != 1:
         return None
     (path,) = chosen
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restval="")
+            separator = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            reader = csv.DictReader(file, skipinitialspace=True, restval="", delimiter=separator)
             columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
