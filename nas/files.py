@@ -20,6 +20,10 @@ BESIDE = ("-wal", "-shm", "-journal")
 """How the files end that SQLite keeps beside a database."""
 
 
+class Busy(UserError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill. It replaces `folder` at the end, or vanishes on an exception.
@@ -34,6 +38,9 @@ def replacing(folder: Path) -> Iterator[Path]:
     try:
         yield scratch
         _apply_umask(scratch)
+        for file in scratch.rglob("*"):
+            if file.is_file():
+                to_disk(file)
         if folder.exists():
             os.replace(folder, old)
         os.replace(scratch, folder)
@@ -67,11 +74,18 @@ def whole_file(path: Path) -> Iterator[Path]:
     scratch = _scratch(path)
     try:
         yield scratch
+        to_disk(scratch)
         os.replace(scratch, path)
     except BaseException:
         for ending in ("", *BESIDE):
             scratch.with_name(scratch.name + ending).unlink(missing_ok=True)
         raise
+
+
+def to_disk(file: Path) -> None:
+    """Wait until the file is on the disk: a power cut may otherwise leave its new name and no contents."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,8 +95,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_left(folder: Path) -> None:
-    """Remove what killed processes have left half-written in the folder and those directly below."""
-    for path in (*folder.glob(".*.[0-9]*"), *folder.glob("*/.*.[0-9]*")):
+    """Remove what killed processes have left half-written in the folder and in those up to two levels below."""
+    for path in [path for inside in ("", "*/", "*/*/") for path in folder.glob(f"{inside}.*.[0-9]*")]:
         found = re.fullmatch(rf"\..+\.(\d{{1,9}})({'|'.join(BESIDE)})?", path.name)
         if found and not _alive(int(found[1])):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -134,7 +148,7 @@ def check_writable(path: Path, option: str) -> None:
 
 @contextmanager
 def exclusive(lock: Path, busy: str) -> Iterator[None]:
-    """Lock the file `lock` and create its folder. UserError with the message `busy` if another process holds it.
+    """Lock the file `lock` and create its folder. `Busy`, a UserError, with this message if another process holds it.
 
     What killed processes have left half-written is removed. If an exception ends the work before it has written
     anything, the lock and the folders created for it vanish.
@@ -166,12 +180,12 @@ def exclusive(lock: Path, busy: str) -> Iterator[None]:
 
 
 def _acquire(lock: Path, busy: str) -> int:
-    """Lock the file and return its descriptor, as `acquire` does, or raise UserError."""
+    """Lock the file and return its descriptor, as `acquire` does, or raise `Busy` or another UserError."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         return acquire(lock, wait=False)
     except BlockingIOError:
-        raise UserError(busy) from None
+        raise Busy(busy) from None
     except OSError as error:
         raise UserError(f"cannot write to {lock.parent} ({error.strerror}); name another folder or mend it") from error
 

@@ -81,7 +81,7 @@ class RunFolder:
     @property
     def baselines(self) -> Path:
         """The results of baselines, for all runs of this folder over the same images."""
-        return (self.home or self.path).parent / ".baselines"
+        return (self.home or self.path).absolute().parent / ".baselines"
 
     @property
     def retraining_record(self) -> Path:
@@ -94,7 +94,7 @@ class RunFolder:
     @property
     def models(self) -> Path:
         """Exported models: trial-<number>/ of all its seeds, trial-<number>-seed-<seed>/ of one, ensemble/ of several
-        trials, and best/, a link to the best trial by validation."""
+        trials, and best/, a link to that of the best trial."""
         return self.path / "models"
 
     @property
@@ -106,10 +106,10 @@ class RunFolder:
 
     def options(self, study: str) -> list[str]:
         """The options with which a command finds this run of `study` from the current folder."""
-        words = ["--study", study]
-        if self.path.absolute().parent != Path("runs").absolute():
-            words += ["--runs", str(self.path.parent)]
-        return words if self.path.name == study else [*words, "--name", self.path.name]
+        words, path = ["--study", study], self.path if self.path.name else self.path.absolute()
+        if path.absolute().parent != Path("runs").absolute():
+            words += ["--runs", str(path.parent)]
+        return words if path.name == study else [*words, "--name", path.name]
 
 
 def run_folder(runs: str | Path, name: str) -> RunFolder:

@@ -103,3 +103,16 @@ def test_the_command_selects_lenses_by_labelled_images_that_the_model_has_not_se
     capsys.readouterr()
     assert main_of("predict", words) == 2
     assert "--fdr and --calibration belong together" in capsys.readouterr().err
+
+
+def test_a_selection_is_calibrated_with_the_views_of_the_prediction(tmp_path, monkeypatch):
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    ensemble(tmp_path / "m", 8, task=Task(classes=("lens", "no_sub")), name="lens_finding")
+    rng = np.random.default_rng(5)
+    images, known = rng.random((30, 1, 32, 32)).astype("f4"), rng.random((60, 1, 32, 32)).astype("f4")
+    model = nas.load_model(tmp_path / "m")
+    predicted = nas.predict(model, images, views=1)
+    labels = np.array(["lens", "no_sub"] * 30)
+    found = nas.select(model, predicted, (known, labels), 0.9)
+    without = nas.predict(model, known[labels == "no_sub"], views=1).probabilities[:, 0].numpy()
+    assert found.threshold == threshold(predicted.probabilities[:, 0].numpy(), without, 0.9)

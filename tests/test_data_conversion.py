@@ -273,3 +273,15 @@ def test_a_disk_too_small_is_said_before_it_is_full(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"images need 4e\+06 GB and .* GB free; make room, or set NAS_CACHE"):
         allocate(tmp_path, "train", (1000, 1000, 1000, 1000 * 1000), np.dtype("f4"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("bad", range(0, 12, 2))
+def test_a_split_that_loses_a_class_to_bad_images_is_drawn_again_without_them(
+    tmp_path: Path, rng: np.random.Generator, bad: int
+) -> None:
+    root = tmp_path / "data"
+    fill(root, 12, rng)
+    (root / "sub" / f"{bad}.npy").write_bytes(b"bad")
+    data = read(root, skip_bad=True)
+    assert sum(len(getattr(data, split)) for split in SPLITS) == 23
+    assert all(len(getattr(data, split).labels.unique()) == 2 for split in SPLITS)

@@ -540,3 +540,13 @@ def test_what_is_no_text_is_refused_where_names_are_expected() -> None:
     for wrong in (True, 1.5):
         with pytest.raises(TrainingError, match=f"key is {wrong}; expected the names of the images'"):
             Reading(key=wrong)
+
+
+@writers
+def test_an_index_beside_a_number_is_no_class(
+    tmp_path: Path, rng: np.random.Generator, suffix: str, write: Callable
+) -> None:
+    write(tmp_path / f"set{suffix}", {"images": rng.random((30, 8, 8)), "theta_E": rng.random(30), "id": np.arange(30)})
+    data = read(tmp_path / f"set{suffix}")
+    assert data.classes == ("lens",)
+    assert set(data.train.targets) == {"theta_E"}

@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from astropy.io import fits
 
 from trainers.data import Dataset, Folder, from_arrays, load, source_from_dict
+from trainers.data.folder.fits_file import header_id
 from trainers.data.folder.image_file import UNREADABLE, Reading, normal_form, read_stored
 from trainers.data.folder.missing import clipped, fill_missing
 from trainers.data.folder.passbands import wavelength
@@ -347,3 +349,10 @@ def test_a_reading_that_cannot_be_is_refused(fields):
 
 def test_a_folder_recorded_before_there_were_readings_is_read_as_stored():
     assert source_from_dict({"kind": "folder", "path": "/data", "image_size": 64}).reading() == Reading()
+
+
+def test_an_id_in_a_fits_header_without_astropy_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "1.fits").touch()
+    monkeypatch.setitem(sys.modules, "astropy.io", None)
+    with pytest.raises(TrainingError, match=r"1.fits: is a FITS file; to read those: pip install astropy"):
+        header_id(tmp_path / "1.fits")

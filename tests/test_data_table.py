@@ -172,3 +172,8 @@ def test_repeated_numbers_such_as_minus_99_are_not_known_and_said(tmp_path, caps
 )
 def test_sentinels_are_repeated_nines_far_from_all_else(values, expected):
     assert sentinels([float(value) for value in values]) == expected
+
+
+def test_a_flag_that_pandas_wrote_as_a_float_has_two_classes(tmp_path):
+    root = write(tmp_path / "set", ["id,is_lens", *(f"{i:03},{i % 2}.0" for i in range(30))])
+    assert loaded(root, tmp_path).classes == ("lens", "no_lens")

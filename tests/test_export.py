@@ -27,7 +27,7 @@ from search_space import Backbone, Hybrid, HybridSpace, Stage, Toy, build_model,
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
-from trainers.data import Folder, load
+from trainers.data import Folder, Simulated, load
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import Reading
 from trainers.data.folder.missing import clipped
@@ -785,3 +785,27 @@ def test_predict_prints_a_table_and_json_of_files_and_folders(tmp_path, capsys, 
         line = next(line for line in table.splitlines() if prediction["file"] in line)
         assert prediction["class"] in line
         assert f"{max(prediction['probabilities'].values()):.3f}" in line
+
+
+def test_images_of_a_data_set_are_predicted_as_they_are_and_not_prepared_twice(tmp_path):
+    """Those of a model that clips and crops have been clipped and cropped."""
+    reading = Reading(fit="crop:48", clip=(5.0, 95.0))
+    exported(tmp_path / "m", Toy("lenet"), reading=reading)
+    model = nas.load_model(tmp_path / "m")
+    prepared = torch.randn(4, 1, 32, 32)
+    with torch.inference_mode():
+        expected = model(prepared)
+    found = nas.predict(model, prepared, prepared=True)
+    assert torch.equal(found.probabilities, expected)
+    assert found.views == model.views
+    with pytest.raises(nas.UserError, match="too few to be cropped"):
+        nas.predict(model, prepared)
+    with pytest.raises(nas.UserError, match=r"images are no tensor \(N, 1, 32, 32\)"):
+        nas.predict(model, torch.randn(4, 1, 48, 48), prepared=True)
+
+
+def test_a_data_set_of_another_size_is_refused_since_its_lenses_have_another_scale(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"))
+    data = load(Simulated(images=30, image_size=48), progress=False, cache=tmp_path / "cache")
+    with pytest.raises(nas.UserError, match="has images of 48 pixels, but the model was trained on 32; load"):
+        nas.evaluate(tmp_path / "m", data)

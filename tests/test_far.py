@@ -220,3 +220,12 @@ def test_weights_that_a_worker_does_not_have_are_refused_by_name(disk, tmp_path,
     if there:
         weights.write_text(there)
     assert greet(home, asking(disk)).startswith(f"it has no {weights} as on the driver's machine: copy it")
+
+
+@pytest.mark.parametrize("left", [b"", b"PK\x03\x04 and no end", bytes(500)])
+def test_a_checkpoint_that_a_power_cut_left_without_contents_is_none(tmp_path, left):
+    for epoch in (2, 4):
+        checkpoints.save(tmp_path, 1, {"epoch": epoch, "w": torch.ones(1)})
+    (tmp_path / "1-4.pt").write_bytes(left)
+    assert checkpoints.newest(tmp_path, 1, at_most=6) == 2
+    assert checkpoints.load(tmp_path, 1, 2)["epoch"] == 2

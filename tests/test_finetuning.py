@@ -185,3 +185,22 @@ def test_the_command_fine_tunes_a_model_on_a_folder(tmp_path, capsys, monkeypatc
     (run,) = (tmp_path / "runs").glob("tiny-from-m/data-other.npz-*")
     assert json.loads((run / "retrain.json").read_text())["started"] == str(tmp_path / "m")
     assert nas.load_model(run / "models" / "best").predict(images).labels
+
+
+def test_a_fine_tuned_model_still_knows_the_images_of_its_first_training(tmp_path):
+    model_of(tmp_path / "m", Toy("mlp"), TRAINING)
+    first = torch.from_numpy(stripes(20, 99)[0])[:, None]
+    training_images.write(tmp_path / "m", training_images.digests(first))
+    model = nas.load_model(finetuned(tmp_path / "m", tmp_path, data_of(0), seeds=1).best)
+    assert training_images.among(first, model.trained_on).all()
+    assert training_images.among(torch.from_numpy(data_of(0)["train"][0])[:, None], model.trained_on).all()
+
+
+def test_a_model_searched_for_one_class_is_fine_tuned_on_others_by_the_usual_objective(tmp_path):
+    model_of(tmp_path / "m", Toy("mlp"), TRAINING)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    config["search"]["objective"] = "auc_level"
+    (tmp_path / "m" / "config.json").write_text(json.dumps(config))
+    assert finetuned(tmp_path / "m", tmp_path, data_of(0), seeds=1, name="same").objective == "auc_level"
+    other = data_of(0, ("flat", "steep", "round"))
+    assert finetuned(tmp_path / "m", tmp_path, other, seeds=1, name="other").objective == "auc"

@@ -51,3 +51,9 @@ def test_a_configuration_with_a_fold_is_trained_on_the_others(tmp_path, monkeypa
     assert torch.equal(found.val.images[:], expected.val.images[:])
     assert torch.equal(found.train.labels, expected.train.labels)
     assert len(found.val) == pytest.approx((len(whole.train) + len(whole.val)) / 3, abs=2)
+
+
+def test_a_measured_number_is_divided_whatever_the_classes():
+    data = Dataset("d", ("a", "b"), made([0] * 9 + [1], None), made([0] * 5, None), made([0, 1], None))
+    parts = [len(fold(data, k, 5, by_class=False).val) for k in range(5)]
+    assert parts == [3] * 5

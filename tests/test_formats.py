@@ -168,8 +168,10 @@ def test_the_layout_of_the_hub_has_a_card_that_it_reads_and_a_snippet_that_runs(
 
 
 def test_the_layout_of_the_hub_names_the_folder_of_images_without_its_path(tmp_path):
-    data = {**ORIGIN["data"], "source": {"kind": "folder", "path": "/home/me/secret/lenses", "image_size": 32}}
-    exported(tmp_path / "m", Toy("lenet"), data=data)
+    source = {"kind": "folder", "path": "/home/me/secret/lenses", "image_size": 32}
+    data = {**ORIGIN["data"], "source": source, "searched": {**source, "path": "/home/me/secret/others"}}
+    search = {**ORIGIN["search"], "started": "/home/me/secret/models/best"}
+    exported(tmp_path / "m", Toy("lenet"), data=data, search=search)
     (hub,) = nas.export(tmp_path / "m", hub=True)
     for name in ("README.md", "config.json"):
         text = (hub.path / name).read_text()
@@ -236,3 +238,12 @@ def test_what_is_missing_is_one_line_before_any_work(tmp_path, monkeypatch, caps
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_what_was_made_of_a_model_stays_until_the_model_is_another(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"))
+    (tmp_path / "m" / "model.onnx").write_bytes(b"made of it")
+    exported(tmp_path / "m", Toy("lenet"))
+    assert (tmp_path / "m" / "model.onnx").read_bytes() == b"made of it"
+    exported(tmp_path / "m", Toy("mlp"))
+    assert not (tmp_path / "m" / "model.onnx").exists()

@@ -198,3 +198,23 @@ def test_metrics_of_the_most_probable_class_are_those_of_the_confusion_matrix(cl
     lacking = metrics.classification_in_full(probabilities[some], labels[some], [str(k) for k in range(classes)])
     assert np.isnan([lacking[name] for name in metrics.OF_LABELS]).all(), "a class has no image"
     assert all(metrics.direction(name) == "maximize" for name in metrics.OF_LABELS)
+
+
+def test_copies_of_an_object_do_not_make_a_bootstrap_more_certain():
+    """Every object eight times: the spread is that of the objects, whatever the number of their copies."""
+    rng = np.random.default_rng(0)
+    values, labels = rng.normal(size=60), np.arange(60) % 2
+    once = metrics.bootstrap(lambda p, t: {"mean": p.mean()}, [values], labels, strata=labels)[0]["mean"]
+    many, objects = np.repeat(values, 8), np.repeat(np.arange(60), 8)
+    order = rng.permutation(480)
+    copied = metrics.bootstrap(
+        lambda p, t: {"mean": p.mean()}, [many[order]], labels[objects][order], strata=labels[objects][order],
+        objects=objects[order],
+    )[0]["mean"]  # fmt: skip
+    naive = metrics.bootstrap(lambda p, t: {"mean": p.mean()}, [many], many)[0]["mean"]
+    assert copied.std() == pytest.approx(once.std(), rel=0.1)
+    assert naive.std() < 0.5 * once.std()
+    alone = metrics.bootstrap(
+        lambda p, t: {"mean": p.mean()}, [values], labels, strata=labels, objects=np.arange(60) + 7
+    )
+    assert np.array_equal(alone[0]["mean"], once), "objects of one image each change nothing"

@@ -21,7 +21,7 @@ from rich.console import Console
 import studies
 from nas import schedulers
 from nas.commands.cli import main_of
-from nas.report import document, thinning
+from nas.report import document, noise, thinning
 from nas.report.data import incumbent, mixers
 from nas.report.figures import history, learning_curves, mixer_map
 from nas.report.matters import main_effects
@@ -33,6 +33,7 @@ from nas.report.retraining_verdict import verdict as retraining_verdict
 from nas.report.table import top_table
 from nas.report.verdict import verdict
 from nas.results import read
+from nas.retraining.scores import Spread
 from nas.searching.display import Display
 from nas.searching.engine import Engine
 from nas.searching.jobs import Admission, Event
@@ -443,7 +444,12 @@ def test_the_verdict_on_a_retraining_says_which_way_the_others_differ_from_the_f
     ]
     said = retraining_verdict(
         SimpleNamespace(
-            configurations=configurations, certainty=certainty, data={"test": 600}, named=False, verdicts=()
+            configurations=configurations,
+            certainty=certainty,
+            data={"test": 600},
+            named=False,
+            verdicts=(),
+            finals=False,
         )
     )
     assert said == [
@@ -674,3 +680,27 @@ def test_of_many_trials_some_are_drawn_the_best_among_them_and_the_page_says_so(
     assert f" Of {with_curve} trials, 5 are drawn, evenly spaced by number." in thin, "learning curves"
     assert f"The first 3 of {len(results.ranked()[:10])} rows." in thin
     assert len(thin) < len(in_full)
+
+
+@pytest.mark.parametrize(("objective", "metric"), [("auc", metrics.auc), ("ap", metrics.average_precision)])
+def test_the_noise_of_few_positives_is_that_of_the_few(objective, metric):
+    """5 % positives among 600 images: assumed balanced, the AUC's would be a third of what it is."""
+    rng, labels = np.random.default_rng(0), np.arange(600) < 30
+    found = [metric(labels, rng.normal(size=600) + 1.8 * labels) for _ in range(500)]
+    images = {"classes": ["lens", "none"], "counts": [1000, 600, 10], "digest": "-", "validated": [30, 570]}
+    results = SimpleNamespace(objective=objective, validated=600, images=images)
+    assert np.std(found) <= noise.of_images(results, np.mean(found)) * 1.1
+    assert noise.of_images(results, np.mean(found)) <= 2 * np.std(found)
+
+
+def test_the_verdict_on_a_retraining_after_finals_says_that_these_chose():
+    scores = SimpleNamespace(
+        label="7", main=("auc",), validation=0.88, spread={"auc": Spread(0.9, None, 1)}, seeds=(1,)
+    )
+    found = SimpleNamespace(
+        configurations=[scores], certainty=[SimpleNamespace(interval={}, difference={})], data={"test": 60},
+        named=False, verdicts=(), finals=True,
+    )  # fmt: skip
+    assert retraining_verdict(found)[0].startswith(
+        "On 60 test images, trial 7, the winner of the search's finals, reaches"
+    )

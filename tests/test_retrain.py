@@ -23,6 +23,7 @@ import nas
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.errors import SearchFailed, UserError
+from nas.files import exclusive
 from nas.models.inference import predict
 from nas.report.document import packed_plotly
 from nas.results import read
@@ -38,7 +39,8 @@ from nas.retraining.job import (
     known_fingerprint,
     result,
 )
-from nas.retraining.scores import POINTS, score
+from nas.retraining.reads import recall
+from nas.retraining.scores import POINTS, estimated, score
 from nas.retraining.training import train_and_test
 from nas.run_folder import RunFolder
 from nas.searching.engine import Engine
@@ -337,7 +339,7 @@ def test_the_figures_agree_with_numpy_and_scikit_learn():
     signal = torch.nn.functional.one_hot(targets, 3)
     raw = [signal * strength + torch.randn(2000, 3) for strength in (1.0, 1.5, 2.0)]
     trained = [retrained(o, task, targets, s) for s, o in enumerate(raw)]
-    found = score(4, {}, 0.9, {"parameters": 10, "macs": None}, trained, task, targets)
+    found = score(4, {}, 0.9, {"parameters": 10, "macs": None}, trained, task, targets, "auc")
 
     probabilities = [o.double().softmax(-1).numpy() for o in raw]
     auc = [roc_auc_score(targets, p, multi_class="ovr") for p in probabilities]
@@ -369,7 +371,7 @@ def test_one_seed_has_no_standard_deviation():
     task, targets = Task(classes=("a", "b")), torch.tensor([0, 1, 0, 1])
     outputs = torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 2]])
     trained = [retrained(outputs, task, targets)]
-    found = score(0, {}, 0.5, {}, trained, task, targets)
+    found = score(0, {}, 0.5, {}, trained, task, targets, "auc")
     assert found.spread["auc"].sd is None
     assert str(found.spread["auc"]) == f"{found.spread['auc'].mean:.4f}"
 
@@ -831,3 +833,68 @@ def test_every_job_runs_on_the_gpu_that_its_process_began_with(monkeypatch):
     assert len(work.ends) == 24
     assert all(len(seen) == 1 for seen in gpus.values()), "CUDA stays where a process began"
     assert {gpu for seen in gpus.values() for gpu in seen} == {"0", "1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class OfOwnMetric(Task):
+    """A task that reports one metric under a name of its own."""
+
+    lower_is_better = ("brier",)
+
+    def metrics(self, predicted, targets):
+        right = torch.nn.functional.one_hot(targets, len(self.classes))
+        return {"brier": float(((predicted - right) ** 2).sum(-1).mean())}
+
+    metrics_in_full = metrics
+
+
+@pytest.mark.parametrize(
+    ("of", "objective", "main"),
+    [
+        (OfOwnMetric, "brier_d4_mean", ("brier",)),
+        (Task, "mcc", ("mcc", "auc", "accuracy")),
+        (Task, "auc_d4_worst", ("auc", "accuracy", "loss")),
+        (Task, "auc_cdm", ("auc_cdm", "auc", "accuracy")),
+    ],
+)
+def test_the_metric_of_the_objective_comes_first_and_has_an_interval(of, objective, main):
+    torch.manual_seed(0)
+    targets = torch.arange(90) % 3
+    test = Split(torch.zeros(90, 1, 8, 8), targets, {})
+    task = of(classes=("axion", "cdm", "no_sub"))
+    raw = [torch.nn.functional.one_hot(targets, 3) + torch.randn(90, 3) for _ in range(2)]
+    trained = [retrained(o, task, targets, s) for s, o in enumerate(raw)]
+    found = score(4, {}, 0.9, {}, trained, task, targets, objective)
+    assert found.main == main
+    (estimate,) = estimated([trained], task, test, objective)
+    assert set(main) <= set(estimate)
+    low, high = estimate[main[0]].interval()
+    assert low < found.spread[main[0]].mean < high
+
+
+def test_a_record_that_a_power_cut_or_a_kill_left_stops_no_later_retraining(tmp_path):
+    run = RunFolder(tmp_path)
+    for name, text in (
+        ("seed-1", ""),
+        ("seed-2", '{"key": {"s": 2}, "test": {}}'),
+        (".seed-3.99", '{"key": 3, "test": {}}'),
+    ):
+        (run.retrained / "trial-0" / name).mkdir(parents=True)
+        (run.retrained / "trial-0" / name / "record.json").write_text(text)
+    assert recall(run).networks == 1
+    with exclusive(run.retraining_lock, "taken"):
+        assert {path.name for path in (run.retrained / "trial-0").iterdir()} == {"seed-1", "seed-2"}
+
+
+def test_a_run_is_the_same_from_inside_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "runs" / "mine")
+    assert RunFolder(Path(".")).baselines == tmp_path / "runs" / ".baselines"
+    assert RunFolder(Path(".")).options("hybrid") == [
+        "--study",
+        "hybrid",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--name",
+        "mine",
+    ]

@@ -75,15 +75,16 @@ def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
 
 
 def estimates(
-    metric: Metric, methods: Sequence[Sequence[Array]], truth: Array, *, strata: Array | None = None
-) -> list[dict[str, Estimate]]:
+    metric: Metric, methods: Sequence[Sequence[Array]], truth: Array, *, strata: Array | None = None,
+    objects: Array | None = None,
+) -> list[dict[str, Estimate]]:  # fmt: skip
     """Estimate every metric of several methods, each given as the predictions (N, ...) of its networks, one a seed.
 
     A deterministic method has one. All methods share the resamples of the images, drawn as in `metrics.bootstrap`, so
     differences of their estimates are paired; their seeds are independent.
     """
     networks = [predicted for method in methods for predicted in method]
-    resampled = iter(bootstrap(metric, networks, truth, strata=strata, n=RESAMPLES))
+    resampled = iter(bootstrap(metric, networks, truth, strata=strata, objects=objects, n=RESAMPLES))
     return [_estimate([metric(p, truth) for p in method], [next(resampled) for _ in method]) for method in methods]
 
 

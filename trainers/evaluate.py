@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,12 @@ def evaluate(
     if every_view:
         found |= over_symmetries([name], torch.stack(views), truth, task)
     return found
+
+
+def resampling(task: Task, split: Split) -> dict[str, Any]:
+    """How `metrics.bootstrap` resamples a selected split: classes keep their sizes, and objects stay whole."""
+    strata = task.targets(split).cpu().numpy() if task.classifies else None
+    return {"strata": strata, "objects": None if split.objects is None else split.objects.cpu().numpy()}
 
 
 def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:

@@ -198,22 +198,36 @@ def regression(predicted: Array, truth: Array) -> dict[str, float]:
 
 
 def bootstrap(
-    metric: Metric, predictions: Sequence[Array], truth: Array, *, strata: Array | None = None, n: int = 1000
-) -> list[dict[str, Array]]:
+    metric: Metric, predictions: Sequence[Array], truth: Array, *, strata: Array | None = None,
+    objects: Array | None = None, n: int = 1000,
+) -> list[dict[str, Array]]:  # fmt: skip
     """Evaluate every metric on `n` resamples of the images, for each of several predictions of them.
 
     All predictions share the resamples, so their differences are paired (Efron & Tibshirani 1993, chapter 8), and
-    every call draws the same ones. With `strata` (N,), such as labels, every stratum keeps its number of images.
+    every call draws the same ones. With `strata` (N,), such as labels, every stratum keeps its number of images, or of
+    objects: images with one number in `objects` (N,) are drawn together, as they are not independent.
     """
     rng = np.random.default_rng(0)
     strata = np.zeros(len(truth), dtype=int) if strata is None else strata
-    groups = [np.flatnonzero(strata == s) for s in np.unique(strata)]
+    objects = np.arange(len(truth)) if objects is None else objects
+    groups = [_by_object(np.flatnonzero(strata == s), objects) for s in np.unique(strata)]
     found: list[list[Mapping[str, float]]] = [[] for _ in predictions]
     for _ in range(n):
-        rows = np.concatenate([rng.choice(group, len(group)) for group in groups])
+        rows = np.concatenate([_drawn(rng, group) for group in groups])
         for values, predicted in zip(found, predictions, strict=True):
             values.append(metric(predicted[rows], truth[rows]))
     return [{name: np.array([v[name] for v in values]) for name in values[0]} for values in found]
+
+
+def _by_object(rows: Array, objects: Array) -> Array | list[Array]:
+    """The rows themselves, or those of each object if some have several."""
+    _, numbers, counts = np.unique(objects[rows], return_inverse=True, return_counts=True)
+    return rows if counts.max() == 1 else np.split(rows[numbers.argsort(kind="stable")], counts.cumsum()[:-1])
+
+
+def _drawn(rng: np.random.Generator, group: Array | list[Array]) -> Array:
+    chosen = rng.choice(len(group), len(group))
+    return group[chosen] if isinstance(group, np.ndarray) else np.concatenate([group[i] for i in chosen])
 
 
 def interval(values: Array) -> tuple[float, float]:

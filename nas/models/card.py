@@ -142,7 +142,8 @@ def _table(config: Mapping[str, Any]) -> str:
     columns.append(f"one network, 1 view: mean ± standard deviation of {n}")
     lines = [f"| | {' | '.join(columns)} |", "|" + "---|" * (1 + len(columns))]
     of_targets = [f"{name}_{target}" for name in SHOWN for target in config["task"].get("target", ())]
-    for name in (name for name in alone if name in (*SHOWN, *TURNED, *of_targets)):
+    own = base(config["search"].get("objective", ""))
+    for name in (name for name in alone if name in (*SHOWN, *TURNED, *of_targets, own)):
         values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
         if name in test.get("interval", {}):
             low, high = test["interval"][name]
@@ -188,7 +189,8 @@ def _about_choice(config: Mapping[str, Any]) -> str:
     reached = "" if value is None else f" ({value:.4f} at full budget)"
     given = "given to the search, not found by it, and " * members[0].get("given", False)
     how = "asked for by its number, not " * named
-    chosen = f"The configuration was {given}{how}chosen by its {validation}{reached} {among}, {again}."
+    judged_again = ", and by that of trainings with fresh seeds in the search's finals" * search.get("finals", False)
+    chosen = f"The configuration was {given}{how}chosen by its {validation}{reached}{judged_again} {among}, {again}."
     seeds = " All its seeds take part, so the test images chose none."
     views = f" The number of views was chosen by the {judged}."
     return chosen + seeds * (len(members) > 1) + views * (held_out["networks"] > 0)

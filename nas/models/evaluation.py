@@ -21,7 +21,7 @@ from trainers.data import Dataset, Folder, Source, Split, joined, load, source_f
 from trainers.data.folder.fit import in_words
 from trainers.data.folder.names import canonical
 from trainers.errors import TrainingError
-from trainers.evaluate import SYMMETRIES, metrics_of_views
+from trainers.evaluate import SYMMETRIES, metrics_of_views, resampling
 from trainers.regression import Regression, given
 from trainers.tasks import Task
 
@@ -100,11 +100,11 @@ def evaluate(
         lambda some, true: task.metrics(torch.from_numpy(some), torch.from_numpy(true)),
         [predicted[0].numpy()],
         truth.numpy(),
-        strata=truth.numpy() if task.classifies else None,
+        **resampling(task, images),
     )
     found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
     interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
-    interval |= {name: limits for name, limits in rate_intervals(predicted[0], truth, task).items() if name in found}
+    interval |= {name: limits for name, limits in rate_intervals(predicted[0], images, task).items() if name in found}
     return Evaluation(data.name, len(images), int(overlap.sum()), views, found, interval)
 
 
@@ -116,17 +116,20 @@ def wanted(model: LensModel, data: Dataset, split: str) -> Split:
     return model.task.select(_with_classes_of(model, data, _joined(parts)))
 
 
-def rate_intervals(predicted: Tensor, truth: Tensor, task: Task) -> dict[str, tuple[float, float]]:
+def rate_intervals(predicted: Tensor, images: Split, task: Task) -> dict[str, tuple[float, float]]:
     """95% intervals of the true positive rates (`metrics.TPR`), by the bootstrap over the images; none for numbers.
 
     They are too narrow where fewer images without the class than 1 / rate leave no false positive to be allowed.
     """
-    if not task.classifies or len(set(truth.tolist())) < len(task.classes):
+    if not task.classifies:
+        return {}
+    truth = task.targets(images).cpu()
+    if len(truth.unique()) < len(task.classes):
         return {}
     positive = getattr(task, "positive", None)
     (drawn,) = metrics.bootstrap(
         lambda some, true: metrics.true_positive_rates(some, true, task.classes, positive),
-        [predicted.numpy()], truth.numpy(), strata=truth.numpy(),
+        [predicted.numpy()], truth.numpy(), **resampling(task, images),
     )  # fmt: skip
     return {name: metrics.interval(values) for name, values in drawn.items()}
 
@@ -188,8 +191,11 @@ def renamed(data: Dataset, mapping: str | Mapping[str, str], classes: Sequence[s
 
 
 def check_data(model: LensModel, data: Dataset) -> None:
-    """Raise UserError unless the data set has classes of the model's and its channels."""
+    """Raise UserError unless the data set has classes of the model's, its channels and its size."""
     check_kind(model, data.name, data.classes, data.in_chans)
+    if data.image_size != model.image_size:
+        size = f"{data.name} has images of {data.image_size} pixels, but the model was trained on {model.image_size}"
+        raise UserError(f"{size}; load them with image_size={model.image_size}, or give the folder itself")
     if wrong := model.other_channels(data.channels):
         raise UserError(f"{data.name} {wrong}")
 

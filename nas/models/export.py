@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +145,14 @@ def export(
         write_text(scratch / "README.md", model_card(config))
         if trained_on is not None:
             training_images.write(scratch, trained_on)
+        if all(_same(folder / name, scratch / name) for name in ("model.safetensors", "config.json")):
+            for path in folder.iterdir():  # what `nas.export` made of it
+                if not (scratch / path.name).exists():
+                    shutil.copytree(path, scratch / path.name) if path.is_dir() else shutil.copy2(path, scratch)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _prefix(network: int) -> str:

@@ -42,11 +42,14 @@ def write(model: LensModel, folder: Path, out: Path, graph: Path | None = None, 
 
 
 def without_path(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of config.json with the name of the folder of images alone: nobody else has its path."""
-    source = config["data"]["source"]
-    if "path" in source:
-        source = {**source, "path": Path(source["path"]).name}
-    return {**config, "data": {**config["data"], "source": source}}
+    """The contents of config.json with the names of folders alone: nobody else has their paths."""
+    data, search = dict(config["data"]), dict(config["search"])
+    for images in ("source", "searched"):
+        if "path" in (data.get(images) or {}):
+            data[images] = {**data[images], "path": Path(data[images]["path"]).name}
+    if search.get("started"):
+        search["started"] = Path(search["started"]).name
+    return {**config, "data": data, "search": search}
 
 
 def _metadata(config: Mapping[str, Any], graph: Path | None) -> str:

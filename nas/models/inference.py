@@ -19,7 +19,8 @@ from trainers.data import Images
 from trainers.data.folder.bands import read_object
 from trainers.data.folder.files import images_below
 from trainers.data.folder.fit import resize
-from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored, prepared
+from trainers.data.folder.image_file import EXTENSIONS, UNREADABLE, Reading, Stored
+from trainers.data.folder.image_file import prepared as in_normal_form
 from trainers.data.folder.named_arrays import Rows, is_named_arrays
 from trainers.data.folder.objects import channels
 from trainers.data.folder.stack import rows_of
@@ -37,6 +38,7 @@ def predict(
     images: Tensor | np.ndarray | str | Path | Sequence[str | Path] | Sequence[Tensor | np.ndarray],
     *,
     views: int | None = None,
+    prepared: bool = False,
     hdu: str | Sequence[str] | None = None,
     key: str | Sequence[str] | None = None,
     batch_size: int = BATCH,
@@ -46,23 +48,28 @@ def predict(
     images: (N, C, H, W) or (N, H, W, C) as stored, of any real type and size, or (N, H, W) for a model of one channel;
     one image, (H, W), or with channels for a model of several; a list of images, which may differ in size; or image
     files, files of stacked arrays, or folders of them. For a model of several channels, the files of an image's bands
-    are one image, in the place of the first. They are prepared here as in training. views: 8 combines the predictions
-    for all symmetries of the square, 1 predicts each image as it is; None: `model.views`. hdu: the HDUs of FITS files
-    that are the channels, by name or number; key: the name of the images' array in .npz, .h5 and .pt files; None: as in
-    training.
+    are one image, in the place of the first. They are prepared here as in training. prepared: they are an array of a
+    data set (`results.dataset()`), which has done so. views: 8 combines the predictions for all symmetries of the
+    square, 1 predicts each image as it is; None: `model.views`. hdu: the HDUs of FITS files that are the channels, by
+    name or number; key: the name of the images' array in .npz, .h5 and .pt files; None: as in training.
     UserError if images are not square, have another number of channels than the model, or miss more than a tenth of
     their pixels, or if a file cannot be read.
     """
     model = opened(model)
     views = model.views if views is None else checked(views)
+    if prepared:
+        if not isinstance(images, Tensor) or images.shape[1:] != (model.in_chans, *2 * [model.image_size]):
+            size = f"(N, {model.in_chans}, {model.image_size}, {model.image_size})"
+            raise UserError(f"images are no tensor {size}, and so not prepared for this model; leave prepared out")
+        return named(model, predictions(model, images, views=views, batch_size=batch_size), views)
     if isinstance(images, str | Path):
         images = [images]
     paths = [Path(path) for path in images if isinstance(path, str | Path)] if isinstance(images, Sequence) else []
     if isinstance(images, Sequence) and len(paths) == len(images):
         files = image_files(paths)
         each = [predicted for _, predicted in _of_files(model, files, views, batch_size, _reading(model, hdu, key))]
-        return named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]))
-    return named(model, _of_arrays(model, _separate(model, images), views, batch_size))
+        return named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]), views)
+    return named(model, _of_arrays(model, _separate(model, images), views, batch_size), views)
 
 
 def predict_files(
@@ -80,7 +87,7 @@ def predict_files(
     `key` are as in `predict`.
     """
     for batch, predicted in _of_files(model, files, model.views, BATCH, _reading(model, hdu, key), bad):
-        yield batch, named(model, predicted)
+        yield batch, named(model, predicted, model.views)
 
 
 def image_names(
@@ -232,7 +239,7 @@ def _read(model: LensModel, name: str, read: Callable[[], Stored]) -> np.ndarray
 def _prepared(model: LensModel, stored: Stored, what: str) -> np.ndarray:
     """The image as in training, (in_chans, image_size, image_size)."""
     try:
-        image, _ = prepared(stored.array, model.reading)
+        image, _ = in_normal_form(stored.array, model.reading)
     except TrainingError as error:
         raise UserError(f"{what} cannot be used ({error})") from error
     check_shape(model, image.shape, what)

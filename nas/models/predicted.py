@@ -21,6 +21,7 @@ class Prediction:
 
     classes: tuple[str, ...]
     probabilities: Tensor  # (N, len(classes)) float64
+    views: int | None = None  # of each image, whose predictions are combined; None: not known
 
     @property
     def labels(self) -> list[str]:
@@ -63,10 +64,10 @@ def rows(predicted: Prediction | Measurement) -> list[dict[str, Any]]:
     return [dict(zip(columns, map(by_target, numbers), strict=True)) for numbers in each]
 
 
-def named(model: LensModel, predicted: Tensor) -> Prediction | Measurement:
+def named(model: LensModel, predicted: Tensor, views: int) -> Prediction | Measurement:
     """Probabilities or values (N, ...) as a `Prediction` or a `Measurement`, by the model's task."""
     if model.task.classifies:
-        return Prediction(model.classes, predicted)
+        return Prediction(model.classes, predicted, views)
     values, sigma = predicted.tensor_split(2, 1) if model.task.with_sigma else (predicted, None)
     if values.shape[1] == 1:
         values, sigma = values[:, 0], None if sigma is None else sigma[:, 0]

@@ -54,7 +54,7 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
     others = images.where((images.labels != place) & ~among(images.images, model.trained_on))
     if not len(others):
         raise UserError(f"{data.name} has no image without the class {positive} that the model was not trained on")
-    without = predictions(model, others.images, views=model.views)[:, place].numpy()
+    without = predictions(model, others.images, views=predicted.views or model.views)[:, place].numpy()
     scores = predicted.probabilities[:, place]
     lowest = conformal.threshold(scores.numpy(), without, rate)
     return Selection(positive, rate, lowest, torch.as_tensor(scores >= lowest), len(others))

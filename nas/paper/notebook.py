@@ -129,7 +129,10 @@ def cells(results: Results, run: RunFolder) -> Iterator[Cell]:
     yield Cell("results.frame().head()")
     if "retrained" in of["tables"] and run.best_model.exists():
         yield text("All seeds of the best configuration as one model, on a few validation images.")
-        yield Cell("model = nas.load_model(nas.load_retrained(results).best)\nnas.predict(model, data.val.images[:5])")
+        yield Cell(
+            "model = nas.load_model(nas.load_retrained(results).best)\n"
+            "nas.predict(model, data.val.images[:5], prepared=True)"
+        )
         if results.spec["data"]["kind"] == "simulated":
             yield text(
                 "Where it looks: the attribution of its answers about 30 new lenses (expected gradients), and how much "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from nas.results import Results
 from trainers import metrics
@@ -19,11 +20,18 @@ def of_images(results: Results, at: float) -> float | None:
     name, n = metrics.base(results.objective), results.validated
     if not n:
         return None
-    if name == "auc" or name.startswith("auc_"):
-        classes = len(results.images["classes"]) if results.images else 2
-        return auc_noise(at, n / classes, n - n / classes)
-    if name in ("accuracy", "ap"):
-        return math.sqrt(max(at * (1 - at), 0.0) / n)
+    classes = list(results.images["classes"]) if results.images else ["", ""]
+    each = (results.images or {}).get("validated") or [n / len(classes)] * len(classes)  # objects of each class
+    of_class = dict(zip(classes, each, strict=True))
+    if name == "auc":  # a mean of correlated values varies by no more than they do in the mean
+        return fmean(auc_noise(at, count, sum(each) - count) for count in each)
+    if name.startswith("auc_"):
+        count = of_class.get(name.removeprefix("auc_"), min(each))
+        return auc_noise(at, count, sum(each) - count)
+    if name == "ap" or name.startswith("ap_"):  # few positives decide it, however many images there are
+        return math.sqrt(max(at * (1 - at), 0.0) / max(of_class.get(name.removeprefix("ap_"), min(each)), 1))
+    if name == "accuracy":
+        return math.sqrt(max(at * (1 - at), 0.0) / max(sum(each), 1))
     if name == "mae":
         return 0.756 * abs(at) / math.sqrt(n)  # of normal errors: sqrt(pi / 2 - 1)
     if name in ("rmse", "scatter"):

@@ -18,7 +18,7 @@ TOP = 90  # pixels above the figures of a configuration, for the legend of the R
 
 
 def overview(retrained: Retrained) -> go.Figure:
-    """One row per configuration, the best by validation on top."""
+    """One row per configuration, the best by the search on top."""
     metric, shown = retrained.objective, retrained.configurations
     names = [f"trial {c.label}" for c in shown]
     figure = empty_figure(objective_name(metric), "", height=150 + 46 * len(shown), **LOOK)

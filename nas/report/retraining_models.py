@@ -81,7 +81,8 @@ def _caption(retrained: Retrained) -> str:
         " Probabilities are calibrated by a temperature (Guo et al. 2017); the calibration error is equation 3 there, "
         f"with {metrics.CALIBRATION_BINS} bins."
     )
-    which = "best configuration by validation" if retrained.validated else "first configuration"
+    best = "winner of the search's finals" if retrained.finals else "best configuration by validation"
+    which = best if retrained.validated else "first configuration"
     return (
         f"Test metrics of each model as it is exported; best/ is {first.name}/, all seeds of the {which}.{chosen}"
         f"{classes if retrained.classes else ''}"

@@ -59,7 +59,8 @@ def page(retrained: Retrained) -> str:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))
     ranked = retrained.validated
-    body += [configuration(c, plots, rank, ranked) for rank, c in enumerate(retrained.configurations, 1)]
+    by = "the search's finals" if retrained.finals else "validation"
+    body += [configuration(c, plots, rank, ranked, by) for rank, c in enumerate(retrained.configurations, 1)]
     body.append(failures(retrained))
     return document(f"{retrained.study}: {what(retrained)}, retrained", "\n".join(body), figures, style=STYLE)
 
@@ -122,6 +123,8 @@ def on_the_test_images(retrained: Retrained) -> str:
     which = f"The best of {count(retrained.finished, 'trial')} by validation {objective_name(retrained.objective)}"
     if retrained.cost:
         which += f" and {COSTS[retrained.cost]}"
+    if retrained.finals:
+        which += ", as its finals judge them"
     if retrained.named:
         which = "The configurations of the model" if retrained.started else "Trials asked for by number"
     caption = (
@@ -146,15 +149,15 @@ def about_validation(retrained: Retrained) -> str:
             "; a trial without one was not trained in full." if unknown else "."
         )
     return (
-        "The validation column gives the value from the search, for which the configuration was chosen. The best of "
-        "many values looks better than it is."
+        "The validation column gives the value from the search, for which the configuration was "
+        f"{'taken into the finals' if retrained.finals else 'chosen'}. The best of many values looks better than it is."
     )
 
 
 def against_validation(retrained: Retrained, drawing: str) -> str:
     caption = (
-        f"{objective_name(retrained.objective)} of each configuration: the validation value by which the search ranks "
-        "it, and the values of the retrained seeds on the test images. The bar spans one standard deviation to either "
+        f"{objective_name(retrained.objective)} of each configuration: its validation value in the search, and "
+        "the values of the retrained seeds on the test images. The bar spans one standard deviation to either "
         "side of the mean."
     )
     return section("Chosen on validation, measured on test", caption, drawing)
@@ -210,8 +213,8 @@ def how_to_read(retrained: Retrained) -> str:
     )
 
 
-def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int) -> str:
-    place = "" if c.validation is None else f"Rank {rank} of {ranked} by validation, "
+def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int, by: str) -> str:
+    place = "" if c.validation is None else f"Rank {rank} of {ranked} by {by}, "
     size = describe_size(c.parameters, c.sparsity, c.nonzero)
     caption = f"{place}{size}. Exported to models/trial-{c.trial}."
     kinds = (*KINDS, *(f"points-{k}" for k in range(len(c.points))))

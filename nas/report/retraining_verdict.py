@@ -15,7 +15,8 @@ def verdict(retrained: Retrained) -> list[str]:
 def _first(retrained: Retrained) -> str:
     first, certainty = retrained.configurations[0], retrained.certainty[0]
     name, images = first.main[0], count(retrained.data["test"], "test image")
-    rank = "" if retrained.named or first.validation is None else ", the best by validation,"
+    best = ", the winner of the search's finals," if retrained.finals else ", the best by validation,"
+    rank = "" if retrained.named or first.validation is None else best
     line = f"On {images}, trial {first.label}{rank} reaches {metric_name(name)} "
     if name not in certainty.interval:
         return f"{line}{value(first.spread[name].mean, 3)}."

@@ -19,8 +19,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 
-from nas.errors import UserError
-from nas.files import exclusive
+from nas.files import Busy, exclusive
 from nas.retraining.job import NetworkResult, Retraining, finished
 from nas.retraining.training import MAIN, train_and_test
 from nas.words import baseline_name
@@ -91,7 +90,7 @@ def unfinished(jobs: Sequence[BaselineTraining], console: Console) -> Iterator[l
         try:
             if todo:
                 stack.enter_context(exclusive(Path(todo[0].folder) / "lock", "taken"))
-        except UserError:
+        except Busy:
             console.print("another retraining is training these baselines: run this again after it to compare with all")
             todo = []
         yield [job for job in todo if finished(job) is None]  # another may have finished some before the lock

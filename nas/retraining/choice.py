@@ -21,7 +21,8 @@ class Choice:
     trials: tuple[Trial, ...]
     named: bool  # by the caller, instead of the best of the search
     overridden: Mapping[str, Any]  # options of every training that replace the search's own: epochs, sparsity, rewind
-    validation: Mapping[int, float]  # trial -> the value by which the search ranks it, if it was trained in full
+    validation: Mapping[int, float]  # trial -> its value in the search, if it was trained in full
+    finals: bool = False  # whether the search ranks configurations by trainings with fresh seeds, not by these values
 
 
 def choose(
@@ -41,7 +42,7 @@ def choose(
         except TrainingError as error:
             raise UserError(f"trial {trial.number}: {error}") from error
     validation = {trial.number: cell.value for cell in results.cells() for trial in cell.trials}
-    return Choice(tuple(chosen), bool(trials), overridden, validation)
+    return Choice(tuple(chosen), bool(trials), overridden, validation, bool(results.finalists()))
 
 
 def best(results: Results, k: int) -> list[Trial]:

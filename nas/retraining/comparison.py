@@ -64,12 +64,13 @@ def compare(
     The search's objective decides, or the metric that it is a value of: `auc` for `auc_d4_worst`. The best baseline is
     the best on the test images themselves, which is in its favour.
     """
-    targets = task.targets(task.select(data.test)).cpu()
+    test = task.select(data.test)
+    targets = task.targets(test).cpu()
     rivals, configurations = _results(baselines, task, targets), _results(retrainings, task, targets)
     if not rivals:
         return (), ()
     groups = {**rivals, **configurations}
-    found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
+    found = dict(zip(groups, estimated(list(groups.values()), task, test, objective), strict=True))
     usual = found[next(iter(rivals))]
     metric = next(m for m in (objective, metrics.base(objective), *usual) if m in usual)
     sign = 1 if metrics.direction(metric, task) == "maximize" else -1

@@ -109,6 +109,17 @@ def read_model(folder: Path, runs: str | Path, name: str | None) -> tuple[Result
     return results, Origin(folder, model, members)
 
 
+def with_objective(results: Results, data: Dataset) -> Results:
+    """The results with an objective that these images have: the model's, or the task's own if its class is missing."""
+    task = tasks.create(results.task, data)
+    targets = task.targets(task.select(data.val))
+    known = task.metrics_in_full(task.predict(torch.zeros(len(targets), task.num_outputs)), targets)
+    if metrics.base(results.objective) in known:
+        return results
+    spec = {**results.spec, "objective": task.objective}
+    return replace(results, spec=spec, maximize=metrics.direction(task.objective, task) == "maximize")
+
+
 def same_answers(one: Task, other: Task) -> bool:
     """Whether the outputs of both tasks mean the same, so that a head can serve both."""
     alike = type(one) is type(other) and one.num_outputs == other.num_outputs

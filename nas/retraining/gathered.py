@@ -22,15 +22,17 @@ class Gathered:
 
 
 def gather(
-    trials: Sequence[Trial], validation: Mapping[int, float], jobs: Sequence[Retraining], task: Task, data: Dataset
-) -> Gathered:
+    trials: Sequence[Trial], validation: Mapping[int, float], jobs: Sequence[Retraining], task: Task, data: Dataset,
+    objective: str,
+) -> Gathered:  # fmt: skip
     """Score what the finished `jobs` left. validation: the search's values of the trials, where there are any."""
-    targets = task.targets(task.select(data.test))
+    test = task.select(data.test)
+    targets = task.targets(test)
     groups: dict[tuple[int, int | None], list[NetworkResult]] = {}
     for job in jobs:
         if finished(job) is not None:
             groups.setdefault((job.trial, job.images), []).append(remeasured(result(job), targets))
-    found = dict(zip(groups, estimated(list(groups.values()), task, targets), strict=True))
+    found = dict(zip(groups, estimated(list(groups.values()), task, test, objective), strict=True))
     trained = [trial for trial in trials if (trial.number, None) in groups]
     if not trained:
         return Gathered((), (), ())
@@ -38,7 +40,7 @@ def gather(
         score(
             trial.number, trial.config, validation.get(trial.number),
             {"parameters": trial.parameters, "macs": trial.macs}, groups[trial.number, None], task, targets,
-            given=trial.given,
+            objective, given=trial.given,
         )
         for trial in trained
     ]  # fmt: skip
@@ -52,5 +54,5 @@ def gather(
         for (number, images), networks in groups.items()
         if number == trial.number and images is not None
     ]  # fmt: skip
-    certain = certainty([found[trial.number, None] for trial in trained], ensembles, task, targets)
+    certain = certainty([found[trial.number, None] for trial in trained], ensembles, task, test, objective)
     return Gathered(tuple(scores), tuple(certain), tuple(sizes))

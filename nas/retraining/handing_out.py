@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from nas.retraining.job import NetworkResult, Retraining, held_out_predictions, 
 from nas.retraining.retrained import Exported, Member, Retrained
 from nas.retraining.scores import Spread
 from trainers import calibrate, metrics, tasks
-from trainers.data import Dataset, Folder, joined, source_from_dict
+from trainers.data import Dataset, Folder, Split, joined, source_from_dict
 from trainers.data.folder.image_file import AS_STORED
 from trainers.evaluate import metrics_of_views
 from trainers.tasks import Task
@@ -82,19 +83,19 @@ def hand_out(
     jobs: the finished trainings on all images. held_out: those of `held_out_jobs`, finished or failed.
     """
     val, test = (task.select(split) for split in (data.val, data.test))
-    judge, truth = Judge(task, task.targets(val).cpu(), objective), task.targets(test).cpu()
+    judge = Judge(task, task.targets(val).cpu(), objective)
     models, groups = [], []
     for trial in dict.fromkeys(job.trial for job in jobs):
         group, *alone = of_trial(trial, jobs, held_out, task)
-        models.append(_exported(f"trial-{trial}", group, group, judge, truth))
+        models.append(_exported(f"trial-{trial}", group, group, judge, test))
         for one in alone:
             (member,) = one.members
-            models.append(_exported(f"trial-{trial}-seed-{member.seed}", one, group, judge, truth))
+            models.append(_exported(f"trial-{trial}-seed-{member.seed}", one, group, judge, test))
         groups.append(group)
     if known := [group for group in groups if group.held_out is not None]:
         times, views = select(known, judge)
         together = pooled(known, times, task)
-        models.append(_exported(GREEDY, together, together, judge, truth, views))
+        models.append(_exported(GREEDY, together, together, judge, test, views))
     return tuple(models)
 
 
@@ -176,9 +177,9 @@ def seen(predicted: Tensor, views: int, task: Task) -> Tensor:
     return task.combine(list(predicted[:views]))
 
 
-def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor, views: int | None = None) -> Exported:
+def _exported(name: str, group: Group, peers: Group, judge: Judge, test: Split, views: int | None = None) -> Exported:
     """`peers` are the networks whose mean the model is compared with."""
-    task = judge.task
+    task, truth = judge.task, judge.task.targets(test).cpu()
     calibration: dict[str, float] = {}
     if group.held_out is not None:
         views = views or judge.best_views(group.held_out)
@@ -195,7 +196,7 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
     def answers(views: int, factor: float | None) -> Tensor:
         return calibrate.apply(factor, seen(predicted, views, task)[None] if views > 1 else predicted, task)
 
-    def test(views: int, factor: float | None) -> dict[str, float]:
+    def measured(views: int, factor: float | None) -> dict[str, float]:
         return metrics_of_views(answers(views, factor), truth, task)
 
     alone = [metrics_of_views(network.predictions, truth, task) for network in peers.networks]
@@ -205,10 +206,10 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, truth: Tensor
         views=views,
         calibration=calibration,
         held_out={"images": len(judge.truth), "networks": group.predicted_by},
-        test={str(number): test(number, calibration.get(str(number))) for number in VIEWS},
-        before=test(views, None),
+        test={str(number): measured(number, calibration.get(str(number))) for number in VIEWS},
+        before=measured(views, None),
         alone={metric: Spread.of([of_network[metric] for of_network in alone]) for metric in alone[0]},
-        interval=rate_intervals(answers(views, calibration.get(str(views)))[0], truth, task),
+        interval=rate_intervals(answers(views, calibration.get(str(views)))[0], test, task),
         correlation=error_correlation([network.predictions[0] for network in group.networks], truth, task),
     )
 
@@ -231,13 +232,19 @@ def error_correlation(predictions: Sequence[Tensor], truth: Tensor, task: Task) 
     return float(torch.stack([torch.corrcoef(of_target)[above[0], above[1]].mean() for of_target in errors]).mean())
 
 
-def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) -> None:
-    """Write every model. `best` links to the ensemble of the seeds of the first configuration."""
+def export_all(
+    retrained: Retrained, jobs: Sequence[Retraining], data: Dataset, known: np.ndarray | None = None
+) -> None:
+    """Write every model. `best` links to the ensemble of the seeds of the first configuration.
+
+    known: digests of the images that the weights had seen before, by `training_images.digests`.
+    """
     task, source = tasks.create(retrained.task, data), source_from_dict(retrained.data["source"])
     reading = replace(source.reading(), fit=data.fit) if isinstance(source, Folder) else AS_STORED
     job_of = {(job.trial, job.seed): job for job in jobs}
     scores_of = {scores.trial: scores for scores in retrained.configurations}
     trained_on = digests(task.select(joined(data.train, data.val)).images)
+    trained_on = trained_on if known is None else np.concatenate([known, trained_on])
     for model in retrained.exported:
         members, weights = [], []
         for member in model.members:
@@ -260,7 +267,7 @@ def export_all(retrained: Retrained, jobs: Sequence[Retraining], data: Dataset) 
             search={
                 "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,
                 "overridden": dict(retrained.overridden), "named": retrained.named, "greedy": model.name == GREEDY,
-                "cost": retrained.cost,
+                "cost": retrained.cost, "finals": retrained.finals,
                 "started": retrained.started,
             },
             held_out=dict(model.held_out),

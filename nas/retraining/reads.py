@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nas.files import read_json
@@ -46,9 +48,17 @@ def recall(run: RunFolder) -> TestReads:
     if run.retraining_record.exists():
         known = read_json(run.retraining_record).get("test_reads", {})
         calls, digests = known.get("calls", 1), set(known.get("digests", ()))
-    records = (json.loads(path.read_text()) for path in run.retrained.rglob("record.json"))
-    digests |= {_digest(record["key"]) for record in records if "test" in record}
+    digests |= {_digest(record["key"]) for record in _records(run.retrained) if "test" in record}
     return TestReads(calls, tuple(sorted(digests)))
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    """The records below `folder`, but for those of a killed process and damaged ones, which are trained again."""
+    for path in folder.rglob("record.json"):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        with suppress(ValueError):
+            yield json.loads(path.read_text())
 
 
 def count_call(before: TestReads, run: RunFolder) -> TestReads:

@@ -17,7 +17,7 @@ from nas.retraining import baselines as rivals
 from nas.retraining import elsewhere
 from nas.retraining.choice import Choice, choose
 from nas.retraining.comparison import compare
-from nas.retraining.finetuning import Origin, read_model
+from nas.retraining.finetuning import Origin, read_model, with_objective
 from nas.retraining.gathered import gather
 from nas.retraining.handing_out import export_all, hand_out, held_out_jobs
 from nas.retraining.job import Retraining, finished, known_fingerprint
@@ -124,6 +124,7 @@ def retrain(
         searched, run = results.spec["data"], run.below(elsewhere.folder_name(source))
         results = elsewhere.moved(results, source)
     images = load(source_from_dict(results.spec["data"]), progress=not quiet)
+    results = results if origin is None else with_objective(results, images)
     if searched:
         choice = elsewhere.fitted(choice, results, images)  # before the folder is made
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
@@ -213,7 +214,7 @@ def _conduct(
     with rivals.unfinished(against, console) as more, Trainings([*todo, *more], console) as trainings:
         if todo or more:
             work_through(trainings, rivals.train_or_fit, resources, home=home, **limits)
-    gathered = gather(choice.trials, choice.validation, jobs, task, data)
+    gathered = gather(choice.trials, choice.validation, jobs, task, data, results.objective)
     failures = tuple(f"{name}: {reason}" for name, reason in sorted(trainings.failures.items()))
     if not gathered.scores:
         raise SearchFailed(f"every training failed: {'; '.join(failures)}")
@@ -231,6 +232,7 @@ def _conduct(
         finished=sum(results.counts()[state] for state in ("complete", "pruned", "failed")),
         exported=hand_out(whole, held_out, task, data, results.objective),
         configurations=gathered.scores, failures=failures, overridden=choice.overridden, run=run, named=choice.named,
+        finals=choice.finals and not searched,
         cost=results.cost, command=command(),
         started="" if origin is None else str(origin.folder),
         test_reads=count_call(before, run),
@@ -238,8 +240,8 @@ def _conduct(
         verdicts=tuple(replace(v, given=results.trial(v.trial).given) for v in verdicts),
     )  # fmt: skip
     write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
+    export_all(retrained, whole, data, None if origin is None else origin.model.trained_on)
     write_text(run.retraining_report, page(retrained))
-    export_all(retrained, whole, data)
     if not searched and origin is None:  # the search's own page: its verdict names the baselines
         assert results.database is not None
         write_report(load_results(results.database), run.report)  # read again: the search may have gone on

@@ -75,6 +75,7 @@ class Retrained:
     verdicts: tuple[Verdict, ...] = ()  # one per configuration, if there are baselines
     cost: str = ""  # by which the configurations were chosen too: macs or parameters, after a search for a front
     named: bool = False  # the configurations, by the caller, instead of the best of the search
+    finals: bool = False  # whether the search ranks configurations by trainings with fresh seeds, not by their values
     command: str = ""  # that started it, as it was typed
     started: str = ""  # the folder of the model whose weights the networks started from; empty: from scratch
 

@@ -16,8 +16,9 @@ from nas.retraining.job import NetworkResult
 from nas.retraining.training import MAIN
 from nas.words import numbered
 from trainers import metrics
+from trainers.data import Split
 from trainers.estimate import Estimate, estimates, limited
-from trainers.evaluate import metrics_of_views
+from trainers.evaluate import metrics_of_views, resampling
 from trainers.regression import Regression
 from trainers.tasks import Task
 
@@ -60,8 +61,8 @@ class Scores:
     trial: int
     config: Mapping[str, Any]  # as retrained, but with the seed of the search
     validation: float | None
-    """The search's objective at full budget, by which it ranks the configuration; None for other images than the
-    search's, or if it was never trained in full."""
+    """The search's objective at full budget; None for other images than the search's, or if it was never trained in
+    full."""
     parameters: int | None
     macs: int | None
     sparsity: float  # of the first seed's network; the other seeds differ by at most one weight
@@ -116,10 +117,11 @@ def score(
     trained: Sequence[NetworkResult],
     task: Task,
     targets: Tensor,
+    objective: str,
     *,
     given: bool = False,
 ) -> Scores:
-    """Score one configuration. AUCs are computed from probabilities."""
+    """Score one configuration, which was searched for by `objective`. AUCs are computed from probabilities."""
     upright = [network.predictions[0] for network in trained]
     views = combined(trained, task)
     ensemble, truth = views[0], targets.numpy()
@@ -135,7 +137,7 @@ def score(
         test=tuple(network.metrics for network in trained),
         spread=spread_of(trained),
         ensemble=metrics_of_views(views, targets, task),
-        main=main_metrics(task, list(task.metrics(ensemble, targets))),
+        main=main_metrics(task, list(measured(task, objective)(ensemble.numpy(), truth)), objective),
         roc=(),
         confusion=[],
         points=(),
@@ -158,11 +160,14 @@ def score(
     )
 
 
-def main_metrics(task: Task, names: Sequence[str]) -> tuple[str, ...]:
-    """The metrics shown first: three, or with several numbers the mean over them and that of each."""
+def main_metrics(task: Task, names: Sequence[str], objective: str) -> tuple[str, ...]:
+    """The metrics shown first: three, that of the objective among them and first; or with several numbers the mean over
+    them and that of each."""
     if isinstance(task, Regression) and len(task.target) > 1:
         return (task.objective, *(f"{task.objective}_{target}" for target in task.target))
-    return tuple(name for name in names if name in metrics.TURNED)[:MAIN]
+    own = (*getattr(task, "higher_is_better", ()), *getattr(task, "lower_is_better", ()))
+    usual = [name for name in names if name in (*metrics.TURNED, *own)]
+    return tuple(dict.fromkeys(name for name in (metrics.base(objective), *usual) if name in names))[:MAIN]
 
 
 def spread_of(trained: Sequence[NetworkResult]) -> dict[str, Spread]:
@@ -174,10 +179,12 @@ def combined(trained: Sequence[NetworkResult], task: Task) -> Tensor:
     return task.combine([network.predictions for network in trained])
 
 
-def estimated(groups: Sequence[Sequence[NetworkResult]], task: Task, targets: Tensor) -> list[dict[str, Estimate]]:
+def estimated(
+    groups: Sequence[Sequence[NetworkResult]], task: Task, test: Split, objective: str
+) -> list[dict[str, Estimate]]:
     """The test metrics of groups of networks that differ only by seed; their differences are paired over the images."""
     methods = [[network.predictions[0].numpy() for network in group] for group in groups]
-    return estimates(_metric(task), methods, targets.numpy(), strata=_strata(task, targets))
+    return estimates(measured(task, objective), methods, task.targets(test).cpu().numpy(), **resampling(task, test))
 
 
 def intervals(found: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
@@ -185,14 +192,16 @@ def intervals(found: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
 
 
 def certainty(
-    configurations: Sequence[Mapping[str, Estimate]], ensembles: Sequence[Tensor], task: Task, targets: Tensor
-) -> list[Certainty]:
+    configurations: Sequence[Mapping[str, Estimate]], ensembles: Sequence[Tensor], task: Task, test: Split,
+    objective: str,
+) -> list[Certainty]:  # fmt: skip
     """Intervals for several configurations, and for their differences from the first one.
 
     ensembles: the seeds' combined predictions under each symmetry, (8, N, ...).
     """
     first, upright = configurations[0], [views[0].numpy() for views in ensembles]
-    drawn = metrics.bootstrap(_metric(task), upright, targets.numpy(), strata=_strata(task, targets))
+    truth = task.targets(test).cpu().numpy()
+    drawn = metrics.bootstrap(measured(task, objective), upright, truth, **resampling(task, test))
     differences = [{name: found[name] - first[name] for name in found} for found in configurations]
     return [
         Certainty(
@@ -204,12 +213,17 @@ def certainty(
     ]
 
 
-def _metric(task: Task) -> metrics.Metric:
-    return lambda predicted, truth: task.metrics(torch.from_numpy(predicted), torch.from_numpy(truth))
+def measured(task: Task, objective: str) -> metrics.Metric:
+    """The metrics of every epoch, and the one that the objective is a value of."""
+    name = metrics.base(objective)
 
+    def found(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        arrays = torch.from_numpy(predicted), torch.from_numpy(truth)
+        usual = task.metrics(*arrays)
+        more = {} if name in usual else task.metrics_in_full(*arrays)
+        return usual | {name: more[name] for name in (name,) if name in more}
 
-def _strata(task: Task, targets: Tensor) -> np.ndarray | None:
-    return targets.numpy() if task.classifies else None
+    return found
 
 
 def _roc(label: str, positive: np.ndarray, seeds: list[np.ndarray], ensemble: np.ndarray) -> Roc:

@@ -97,7 +97,13 @@ def adapt(
         changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
     given = spec.data if data is None else data
     changes["data"] = source_of(given, image_size, images, data_seed, **reading)
-    return replace(spec, **changes)
+    adapted = replace(spec, **changes)
+    for option, share in (("finals", finals), ("folds", folds)):
+        if share and adapted.sampler == "grid":
+            raise UserError(f"{option} is {share}, but {spec.name} is a grid, which has no finals; leave it out")
+    if folds and not adapted.finals:
+        raise UserError(f"folds is {folds}, but only the finals use folds, and finals is 0; leave out one of the two")
+    return adapted
 
 
 def starting_from(spec: StudySpec, checkpoint: Mapping[str, str] | str | Sequence[str]) -> StudySpec:

@@ -54,7 +54,9 @@ def prepare(
     data = load(spec.data, progress=not display.quiet)
     task = task_of(spec, data)
     if spec.folds:
-        fold(data, 0, spec.folds)  # to refuse what cannot be divided before anything is trained
+        fold(
+            data, 0, spec.folds, by_class=task.classifies
+        )  # to refuse what cannot be divided before anything is trained
     if study is not None:
         check_same_images(study, data, task)
     sample = partial(spec.sample, image_size=data.image_size)

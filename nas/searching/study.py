@@ -31,7 +31,7 @@ from search_space.bounds import values
 from search_space.space import layout
 from studies import StudySpec
 from trainers import metrics, tasks
-from trainers.data import Dataset, source_from_dict, source_to_dict
+from trainers.data import Dataset, Split, source_from_dict, source_to_dict
 
 LIMIT = "limit"  # the attribute that says what their noise leaves to be found
 SAMPLED = 32  # images of each split that enter the digest
@@ -130,7 +130,8 @@ def _ledger(storage: StudyStorage, spec: StudySpec, warm: WarmStart | None) -> L
 def describe_images(data: Dataset, task: tasks.Task) -> dict[str, Any]:
     """Classes, the number of images that the task uses, and a hash of labels, the task's numbers and some images.
 
-    They change when other images take the same place, or the numbers to be measured are corrected.
+    They change when other images take the same place, or the numbers to be measured are corrected. "validated" counts
+    the objects of each class among the validation images, which say how certain a value is.
     """
     digest = hashlib.sha256()
     for split in (data.train, data.val, data.test):
@@ -139,7 +140,14 @@ def describe_images(data: Dataset, task: tasks.Task) -> dict[str, Any]:
             digest.update(task.targets(task.select(split)).cpu().numpy().tobytes())
         digest.update(split.images[:: max(len(split) // SAMPLED, 1)].numpy().tobytes())
     counts = [len(task.select(split)) for split in (data.train, data.val, data.test)]
-    return {"classes": list(data.classes), "counts": counts, "digest": digest.hexdigest()[:20]}
+    found = {"classes": list(data.classes), "counts": counts, "digest": digest.hexdigest()[:20]}
+    return found | ({"validated": objects_of(task.select(data.val), len(data.classes))} if task.classifies else {})
+
+
+def objects_of(split: Split, classes: int) -> list[int]:
+    """The number of different objects of each class."""
+    shown = torch.arange(len(split)) if split.objects is None else split.objects.cpu()
+    return [len(shown[split.labels.cpu() == k].unique()) for k in range(classes)]
 
 
 def check_same_images(study: optuna.Study, data: Dataset, task: tasks.Task) -> None:

@@ -7,6 +7,7 @@ of an epoch that the study has not recorded. They are removed when the trial end
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,9 @@ class Clock:
 
 
 def epochs_of(folder: Path, number: int) -> list[int]:
-    return sorted(int(path.stem.split("-")[1]) for path in folder.glob(f"{number}-*.pt"))
+    """The epochs whose files are whole: a power cut may leave one without its end, or empty."""
+    whole = (path for path in folder.glob(f"{number}-*.pt") if zipfile.is_zipfile(path))
+    return sorted(int(path.stem.split("-")[1]) for path in whole)
 
 
 def newest(folder: Path, number: int, at_most: int) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.files import replacing
+from nas.files import replacing, to_disk
 
 T = TypeVar("T")
 Ask = Callable[..., Any]  # calls a function with arguments on the driver's machine, and returns its result
@@ -91,6 +91,7 @@ def written(file: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(f".{os.getpid()}.tmp")
         yield unfinished
+        to_disk(unfinished)
         os.replace(unfinished, file)
         return
     with tempfile.TemporaryDirectory(prefix="nas-far-") as name:

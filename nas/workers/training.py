@@ -71,7 +71,7 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
     data, task = open_problem(problem)
     configuration = Configuration.from_dict(config)
     if configuration.fold is not None:
-        data = fold(data, *configuration.fold)
+        data = fold(data, *configuration.fold, by_class=task.classifies)
     torch.manual_seed(configuration.seed)
     model = build_model(
         configuration.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=task.num_outputs

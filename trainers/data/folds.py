@@ -11,20 +11,21 @@ from trainers.data.dataset import Dataset, Split, joined
 from trainers.errors import TrainingError
 
 
-def fold(data: Dataset, k: int, folds: int, seed: int = 0) -> Dataset:
+def fold(data: Dataset, k: int, folds: int, seed: int = 0, *, by_class: bool = True) -> Dataset:
     """The data set with fold `k` of `folds` for validation and the others to train on. The test images stay.
 
     The folds of one `seed` part the training and validation images. Images of one object are in one fold, and each
-    class is spread evenly over the folds. TrainingError if there are fewer objects of a class than folds.
+    class is spread evenly over the folds, unless classes mean nothing (`by_class`). TrainingError if there are fewer
+    objects of a class than folds.
     """
     images = joined(data.train, data.val)
-    of = assigned(images, folds, seed)
+    of = assigned(images, folds, seed, by_class)
     return replace(data, train=images.where(of != k), val=images.where(of == k))
 
 
-def assigned(images: Split, folds: int, seed: int) -> Tensor:
+def assigned(images: Split, folds: int, seed: int, by_class: bool = True) -> Tensor:
     """The fold of every image, (N,) int64."""
-    labels = images.labels.cpu()
+    labels = images.labels.cpu() if by_class else torch.zeros(len(images), dtype=torch.int64)
     objects = torch.arange(len(labels)) if images.objects is None else images.objects.cpu()
     objects = objects.unique(return_inverse=True)[1]
     count = int(objects.max()) + 1
@@ -35,8 +36,7 @@ def assigned(images: Split, folds: int, seed: int) -> Tensor:
     for c in label.unique():
         mine = order[label[order] == c]
         if len(mine) < folds:
-            raise TrainingError(
-                f"folds is {folds}, but one class has only {len(mine)} objects to train and validate on"
-            )
+            have = "one class has" if by_class else "there are"
+            raise TrainingError(f"folds is {folds}, but {have} only {len(mine)} objects to train and validate on")
         of_object[mine] = torch.arange(len(mine)) % folds
     return of_object[objects]

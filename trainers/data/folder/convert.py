@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ import numpy as np
 from trainers.data.cache import SPLITS, allocate, finish
 from trainers.data.cores import cores
 from trainers.data.folder import fit
+from trainers.data.folder.bad_images import discard, lacking, refuse
 from trainers.data.folder.files import unused
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading
@@ -34,7 +34,6 @@ from trainers.data.folder.recognised import recognise
 from trainers.data.folder.turned import invariant, turned_copies
 from trainers.data.progress import progress_bar
 from trainers.data.splits import SHARES, assign, recall, refuse_leaks, remember, units
-from trainers.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -94,20 +93,30 @@ def convert(
         digests = hash_contents(reader, journal, pool, advance)
         sample = common_form(reader)
         official, objects = [entry.split for entry in entries], [entry.object for entry in entries]
-        while True:  # a second time if images are found to be copies of each other that were split
+        without: set[int] = set()  # bad images, if a split would lack a class once they are discarded
+        while True:  # again if images that were split are found to be copies of each other, or for such bad ones
             together = units(names, digests, objects, journal.copies or ())
             if whole:
                 splits = [split or "test" for split in official]
             else:
-                splits = assign(official, labels, names, digests, seed, recall(memory), together, shares)
+                usable = [i for i in range(len(entries)) if i not in without]
+                found = assign(
+                    [official[i] for i in usable], [labels[i] for i in usable], [names[i] for i in usable],
+                    [digests[i] for i in usable], seed, recall(memory), [together[i] for i in usable], shares,
+                )  # fmt: skip
+                drawn = dict(zip(usable, found, strict=True))
+                splits = [drawn.get(i, "train") for i in range(len(entries))]
             plan = Plan(splits, sample.form, image_size)
             decode(folder, reader, plan, journal, pool, advance)
-            if journal.copies is not None:
+            faulty = {i for i, _ in journal.faults}
+            if journal.copies is None:
+                invariants = {i: number for i, number in enumerate(journal.invariants.tolist()) if i not in faulty}
+                journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], sample.form)[0], together)
+                journal.save()
+            elif skip_bad and not whole and not without and lacking(listing, plan.rows, faulty):
+                without = faulty
+            else:
                 break
-            bad = dict(journal.faults)
-            invariants = {i: number for i, number in enumerate(journal.invariants.tolist()) if i not in bad}
-            journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], sample.form)[0], together)
-            journal.save()
 
     bad = {i: f"{names[i]} ({why})" for i, why in journal.faults}
     if bad and not skip_bad:
@@ -125,7 +134,7 @@ def convert(
         numbers[name] = np.where(np.isnan(known), numbers.get(name, np.nan), known)
     counts = {name: int((~np.isnan(values[good])).sum()) for name, values in numbers.items()}
     filled = [pixels for i, pixels in journal.filled if i not in bad]
-    usable = replace(listing, entries=tuple(entries[i] for i in good))
+    good_ones = replace(listing, entries=tuple(entries[i] for i in good))
     left_out = unused(listing.root, set(listing.used))
     said = notes(sample, reading, filled)
     index = {label: n for n, label in enumerate(listing.classes)}
@@ -136,7 +145,7 @@ def convert(
         manifest={
             "classes": listing.classes,
             "recognised": recognise(
-                usable, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, said
+                good_ones, *sample.stored[:2], counts, kept_splits, kept_units, len(bad), left_out, said
             ),
             "folder": {"path": str(listing.root), "image_size": image_size, "seed": seed, "skip_bad": skip_bad},
             "split": shares,
@@ -221,44 +230,3 @@ def decode(
         journal.converted = block.stop
         journal.save()
         advance(len(block))
-
-
-def discard(
-    folder: Path, listing: Listing, rows: Mapping[str, list[int]], bad: Collection[int], whole: bool
-) -> dict[str, list[int]]:
-    """Remove the bad images from `rows` and from the arrays.
-
-    TrainingError if a split loses a class by it, unless the images are only tested on, as a `whole`.
-    """
-    kept = {}
-    for split in SPLITS:
-        remove_rows(folder, split, [n for n, i in enumerate(rows[split]) if i in bad])
-        kept[split] = [i for i in rows[split] if i not in bad]
-        if not whole and (missing := set(listing.classes) - {listing.entries[i].label for i in kept[split]}):
-            raise TrainingError(f"without its bad images, {split} of {listing.root} lacks the class {min(missing)!r}")
-    return kept
-
-
-def remove_rows(folder: Path, split: str, rows: Sequence[int]) -> None:
-    """Rewrite the images of `split` without `rows`, a few at a time."""
-    if not rows:
-        return
-    old = np.load(folder / f"{split}.images.npy", mmap_mode="r")
-    keep = np.setdiff1d(np.arange(len(old)), rows)
-    new = allocate(folder, "without", (len(keep), *old.shape[1:]), old.dtype)
-    for start in range(0, len(keep), 256):
-        new[start : start + 256] = old[keep[start : start + 256]]
-    new.flush()
-    os.replace(folder / "without.images.npy", folder / f"{split}.images.npy")
-
-
-def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path, several: str) -> None:
-    """Raise a TrainingError that names all bad images. Beyond twenty, all of them are in `file`, one per line."""
-    more = ""
-    if len(bad) > 20:
-        file.write_text("\n".join(bad) + "\n")
-        more = f" and {len(bad) - 20} more, all listed in {file}"
-    raise TrainingError(
-        f"{len(bad)} of {len(listing.entries)} images in {listing.root} cannot be read or are not {expected} "
-        f"like most: {', '.join(bad[:20])}{more}; mend them, or discard them (skip_bad){several}"
-    )

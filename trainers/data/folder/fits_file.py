@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainers.data.folder.passbands import SCIENCE, wavelength, words
-from trainers.errors import TrainingError
+from trainers.errors import TrainingError, named
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")
 """The endings of FITS files."""
@@ -62,10 +63,7 @@ def read_fits(path: Path, names: Sequence[str] | None = None) -> tuple[np.ndarra
 
     `names` chooses HDUs by name or number. TrainingError lists the HDUs if it is not clear which are the image.
     """
-    try:
-        from astropy.io import fits
-    except ImportError as error:
-        raise TrainingError("is a FITS file; to read those: pip install astropy") from error
+    fits = reader_of_fits()
     try:
         with fits.open(path, memmap=False) as units:
             found = [
@@ -88,12 +86,21 @@ def read_fits(path: Path, names: Sequence[str] | None = None) -> tuple[np.ndarra
     return planes[0] if len(planes) == 1 else np.stack(planes), called
 
 
+def reader_of_fits() -> Any:
+    """`astropy.io.fits`. TrainingError if it is not installed."""
+    try:
+        from astropy.io import fits
+    except ImportError as error:
+        raise TrainingError("is a FITS file; to read those: pip install astropy") from error
+    return fits
+
+
 def header_id(path: Path) -> str | None:
     """The ID in the first header of a FITS file that has one; None if none has, or the file is damaged or no FITS."""
     if not path.name.lower().endswith(FITS):
         return None
-    from astropy.io import fits
-
+    with named(str(path)):
+        fits = reader_of_fits()
     try:
         with fits.open(path) as units:
             return next((str(unit.header["ID"]).strip() for unit in units if "ID" in unit.header), None)

@@ -148,13 +148,21 @@ def choose_labels(
         found = [array for array in arrays if array.is_key(key)]
     else:
         called = [array for array in others if array.plain in LABELS]
-        found = called or [array for array in beside if array not in numbers]
+        found = called or [array for array in beside if array not in numbers and not numbers_each(array)]
         if not found and len(numbers) > 1:
             return None, numbers
         found = found or numbers
     if len(found) != 1:
         raise TrainingError(unclear(arrays, "the labels", key))
     return found[0], [array for array in numbers if array is not found[0]]
+
+
+def numbers_each(array: NamedArray) -> bool:
+    """Whether an array gives every image a number of its own, and so no class: an index."""
+    if array.dtype.kind not in "iu" or array.shape[1:] not in ((), (1,)):
+        return False
+    values = np.asarray(array.open()[...])
+    return values.size > 1 and len(np.unique(values)) == values.size
 
 
 def unclear(arrays: Sequence[NamedArray], what: str, key: str | None) -> str:

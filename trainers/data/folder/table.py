@@ -104,7 +104,9 @@ def find_table(root: Path) -> Table | None:
     others = {c: column for c, column in columns.items() if c and column != name and c != "split"}
     label = next((others[c] for c in LABELS if c in others and not measures(rows, others[c])), None)
     if label is None:
-        label = next((v for c, v in others.items() if c.startswith(FLAGS) and cells(rows, v) <= {"0", "1"}), None)
+        label = next(
+            (v for c, v in others.items() if c.startswith(FLAGS) and set(map(number, cells(rows, v))) <= {0, 1}), None
+        )
     targets, spoilt = {}, []
     for column in others.values():
         target, bad = target_name(column), [cell for cell in cells(rows, column) if number(cell) is None]
