@@ -81,7 +81,8 @@ class RunFolder:
     @property
     def baselines(self) -> Path:
         """The results of baselines, for all runs of this folder over the same images."""
-        return (self.home or self.path).absolute().parent / ".baselines"
+        path = self.home or self.path
+        return (path if path.name else path.absolute()).parent / ".baselines"
 
     @property
     def retraining_record(self) -> Path:

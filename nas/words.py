@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainers.metrics import base
+from trainers.plain import plain
 
 if TYPE_CHECKING:
     from trainers.audit import Shortcut
@@ -221,3 +222,8 @@ def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
     scale = half or abs(number)
     decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # less is rounding
     return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")
+
+
+def markdown(text: str) -> str:
+    """Escape names that others have given: no markup, no HTML, no control characters."""
+    return re.sub(r"[\\`*\[\]<>|#~&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))

@@ -16,7 +16,6 @@ import nas
 from nas import schedulers
 from nas.commands.cli import main_of
 from nas.models import evaluation as evaluating
-from nas.models.card import markdown
 from nas.models.inference import predict
 from nas.models.training_images import digests
 from nas.retraining import training as retraining
@@ -25,6 +24,7 @@ from nas.searching.ledger import Ledger
 from nas.searching.simulate import simulate
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
+from nas.words import markdown
 from search_space import Toy
 from studies import Configuration, StudySpec
 from trainers import metrics

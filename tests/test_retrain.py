@@ -872,6 +872,27 @@ def test_the_metric_of_the_objective_comes_first_and_has_an_interval(of, objecti
     assert low < found.spread[main[0]].mean < high
 
 
+def test_a_task_with_metrics_of_its_own_alone_is_retrained_and_exported(tmp_path, monkeypatch, without_ray):
+    (tmp_path / "own_brier.py").write_text(
+        "import dataclasses, torch\nfrom trainers.tasks import substructure\n\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Task(substructure.Task):\n"
+        "    lower_is_better = ('brier',)\n    objective = 'brier'\n\n"
+        "    def metrics(self, predicted, targets):\n"
+        "        right = torch.nn.functional.one_hot(targets, len(self.classes))\n"
+        "        return {'brier': float(((predicted - right) ** 2).sum(-1).mean())}\n\n"
+        "    metrics_in_full = metrics\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = dataclasses.replace(SPEC, task="own_brier", objective="brier", direction="minimize")
+    make_study(tmp_path / "tiny", [configuration(1e-3, "mlp"), configuration(2e-3, "mlp")], [0.6, 0.7], spec)
+    found = nas.retrain(tmp_path / "tiny", top_k=2, seeds=2, workers=1, quiet=True)
+    assert found.configurations[0].main == ("brier",)
+    assert "brier" in found.certainty[0].interval
+    assert "brier" in found.run.retraining_report.read_text()
+    assert "brier" in (found.best / "README.md").read_text()
+    assert nas.load_model(found.best).task.lower_is_better == ("brier",)
+
+
 def test_a_record_that_a_power_cut_or_a_kill_left_stops_no_later_retraining(tmp_path):
     run = RunFolder(tmp_path)
     for name, text in (

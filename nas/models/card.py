@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from nas.words import (
-    COSTS,
-    count,
-    describe_architecture,
-    describe_data,
-    describe_size,
-    metric_name,
-    objective_name,
-    override,
-    si,
-)
+from nas.models import card_origin as origin
+from nas.words import count, describe_data, markdown, metric_name, si
 from trainers import tasks
-from trainers.batch.normalise import Normalisation
-from trainers.config import TrainConfig
 from trainers.data.folder.fit import in_words
 from trainers.metrics import CALIBRATION_BINS, OF_LABELS, TPR, base
-from trainers.plain import plain
 
 LEADING = ("auc", "mae")  # shown for the turned and mirrored test images too
 OF_CLASSES = ("auc", "accuracy", *OF_LABELS, "loss", "ece", *TPR)
@@ -42,18 +29,13 @@ other images, use `python -m nas.evaluate --model path/of/this/folder --data ano
 choose another number of views."""
 
 
-def markdown(text: str) -> str:
-    """Escape names that others have given: no markup, no HTML, no control characters."""
-    return re.sub(r"[\\`*\[\]<>|#~&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))
-
-
 def model_card(config: Mapping[str, Any], use: str | None = None) -> str:
     """Write the card in Markdown from the contents of config.json; `use` replaces what it says of how to use it."""
     search, data, task = config["search"], config["data"], config["task"]
     size, members = config["image_size"], config["members"]
     trials = [list(of_trial) for _, of_trial in groupby(members, key=lambda member: member["trial"])]
-    networks = "\n".join(f"  * {_about_networks(of_trial)}" for of_trial in trials)
-    training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(_about_axis(m) for m in members))
+    networks = "\n".join(f"  * {origin.networks(of_trial)}" for of_trial in trials)
+    training = "\n".join(f"* {sentence}" for sentence in dict.fromkeys(origin.axis(m) for m in members))
     return f"""# {markdown(search["study"])}, {markdown(config["name"])}
 
 {_about_task(task)}
@@ -69,7 +51,7 @@ def model_card(config: Mapping[str, Any], use: str | None = None) -> str:
 
 {_table(config)}
 
-{_about_members(config)}{_about_choice(config)}
+{_about_members(config)}{origin.choice(config)}
 
 ## Use
 
@@ -77,7 +59,7 @@ def model_card(config: Mapping[str, Any], use: str | None = None) -> str:
 
 ## Limits
 
-* {_about_data(data["source"])}
+* {origin.data(data["source"])}
 {training}
 * {_about_answers(config)}
 
@@ -105,20 +87,6 @@ def _about_model(config: Mapping[str, Any]) -> str:
     each = "which sees" if networks == 1 else "each of which sees"
     return (
         f"{of}, {each} all eight symmetries of the square; the prediction is the same for a turned or mirrored image."
-    )
-
-
-def _about_networks(members: Sequence[Mapping[str, Any]]) -> str:
-    first = members[0]
-    pruning = first.get("pruning", {"sparsity": 0.0, "nonzero_parameters": None})
-    size = describe_size(first["parameters"], pruning["sparsity"], pruning["nonzero_parameters"])
-    normalisation = Normalisation.from_json(first["normalisation"])
-    seeds = f"seed{'s'[: len(members) > 1]} {', '.join(str(member['seed']) for member in members)}"
-    counted = f", counted {first['times']} times each" if first["times"] > 1 else ""
-    return (
-        f"trial {first['trial']}, {seeds}{counted}: {markdown(describe_architecture(first['architecture']))}; {size}; "
-        f"images normalised by {normalisation.describe()}; {first['training']['epochs']} epochs."
-        f"{_about_pruning(first['training'])}"
     )
 
 
@@ -166,42 +134,6 @@ def _about_members(config: Mapping[str, Any]) -> str:
     )
 
 
-def _about_choice(config: Mapping[str, Any]) -> str:
-    search, members, held_out = config["search"], config["members"], config["held_out"]
-    if started := search.get("started"):
-        return f"Fine-tuned: the weights started from those of the model {markdown(started)}."
-    searched, named = config["data"].get("searched"), search.get("named", False)
-    elsewhere = f" of a search on {markdown(describe_data(searched))}" if searched else ""
-    validation = f"validation {search['objective']}"
-    if search.get("cost"):
-        validation += f" and {COSTS[search['cost']]}"
-    among = f"among {count(search['finished'], 'finished trial')}{elsewhere}"
-    again = f"then trained again{override(search.get('overridden', {}))}"
-    judged = f"{objective_name(base(search['objective']))} of {_held_out(config)}"
-    if search["greedy"]:
-        best = f"The best configurations by {validation} {among}"
-        return (
-            f"{'Configurations asked for by number' if named else best} were {again}. Forward selection with "
-            f"replacement (Caruana et al. 2004) chose those in this model, how often each counts, and the number of "
-            f"views by the {judged}. All seeds of a chosen configuration take part."
-        )
-    value = members[0]["validation"]
-    reached = "" if value is None else f" ({value:.4f} at full budget)"
-    given = "given to the search, not found by it, and " * members[0].get("given", False)
-    how = "asked for by its number, not " * named
-    judged_again = ", and by that of trainings with fresh seeds in the search's finals" * search.get("finals", False)
-    chosen = f"The configuration was {given}{how}chosen by its {validation}{reached}{judged_again} {among}, {again}."
-    seeds = " All its seeds take part, so the test images chose none."
-    views = f" The number of views was chosen by the {judged}."
-    return chosen + seeds * (len(members) > 1) + views * (held_out["networks"] > 0)
-
-
-def _held_out(config: Mapping[str, Any]) -> str:
-    held_out = config["held_out"]
-    networks = count(held_out["networks"], "network")
-    return f"{held_out['images']:,} validation images that {networks} predicted without having been trained on them"
-
-
 def _about_task(task: Mapping[str, Any]) -> str:
     if task.get("classes"):
         classes = ", ".join(map(markdown, task["classes"]))
@@ -219,58 +151,27 @@ def _about_answers(config: Mapping[str, Any]) -> str:
             return f"{every} Probabilities were not calibrated."
         return (
             f"{every} Probabilities were calibrated with temperature {factor:.2f} (Guo et al. 2017), fitted to "
-            f"{_held_out(config)}. On the test images the log loss went from {_went(config, 'loss')} and the "
-            f"calibration error (ECE, equation 3 there, {CALIBRATION_BINS} bins) from {_went(config, 'ece')}."
-        )
+            f"{origin.held_out(config)}." + _went(config, {
+                "loss": "the log loss",
+                "ece": f"the calibration error (ECE, equation 3 there, {CALIBRATION_BINS} bins)",
+            })
+        )  # fmt: skip
     every = "Every image gets a value, whether or not it shows a lens that has the quantity."
     if not tasks.from_record(task).with_sigma:
         return every
     if factor is None:
         return f"{every} Standard deviations were scaled for each network alone."
     return (
-        f"{every} Standard deviations were scaled by {factor:.2f} to fit the errors on {_held_out(config)}. On the "
-        f"test images the negative log-likelihood went from {_went(config, 'nll')} and the share of errors below one "
-        f"standard deviation (0.683 if right) from {_went(config, 'coverage_68')}."
-    )
+        f"{every} Standard deviations were scaled by {factor:.2f} to fit the errors on {origin.held_out(config)}."
+        + _went(config, {
+            "nll": "the negative log-likelihood",
+            "coverage_68": "the share of errors below one standard deviation (0.683 if right)",
+        })
+    )  # fmt: skip
 
 
-def _went(config: Mapping[str, Any], metric: str) -> str:
-    test = config["test"]
-    return f"{test['before'][metric]:.4f} to {test['views'][str(config['views'])][metric]:.4f}"
-
-
-def _about_pruning(training: Mapping[str, Any]) -> str:
-    if not training.get("sparsity"):
-        return ""
-    config = TrainConfig.from_dict(training)
-    before = f"their values after epoch {config.rewind}" if config.rewind else "their initial values"
-    return (
-        f" After {count(config.prune_after, 'epoch')}, the smallest {100 * config.sparsity:.3g}% of the weights of its "
-        f"inner layers were removed and the others set back to {before} (a lottery ticket, arXiv 1803.03635)."
-    )
-
-
-def _about_data(source: Mapping[str, Any]) -> str:
-    known = "Trained on simulations" if source.get("kind") == "simulated" else "Trained on one set of images"
-    return (
-        f"{known}: the figures hold for images made the same way. Test it again for another telescope, pixel scale, "
-        "noise or lens population."
-    )
-
-
-def _about_axis(member: Mapping[str, Any]) -> str:
-    if member["architecture"].get("symmetry") == "d4":
-        return (
-            "By its weights, the network gives an image the same answer whether it is turned by quarters or mirrored."
-        )
-    augmentation = member["training"]["augmentation"]
-    most, quarters = augmentation["rotation"], augmentation.get("d4", False)
-    if most >= 180 or (quarters and most >= 45):
-        return "Training images were turned by random angles, so no direction on the sky is preferred."
-    turned = f"at most {most:g} degrees"
-    if quarters:
-        turned = "random quarter turns" + (f" and {turned} more" if most else "")
-    return (
-        f"Training images were turned by {turned}: if they have a preferred axis, as published simulations do, the "
-        "network may rely on it and fail on images turned differently."
-    )
+def _went(config: Mapping[str, Any], called: Mapping[str, str]) -> str:
+    """From where to where calibration moved the metrics that the task has, by what they are called."""
+    before, after = config["test"]["before"], config["test"]["views"][str(config["views"])]
+    moved = [f"{called[name]} went from {before[name]:.4f} to {after[name]:.4f}" for name in called if name in before]
+    return f" On the test images {' and '.join(moved)}." if moved else ""

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.errors import mendable
-from nas.models.card import markdown
 from nas.paper.record import latest
 from nas.results import Results
 from nas.run_folder import RunFolder
-from nas.words import COSTS, count, describe_data, duration, objective_name, si
+from nas.words import COSTS, count, describe_data, duration, markdown, objective_name, si
 
 
 @mendable

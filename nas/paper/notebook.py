@@ -13,12 +13,12 @@ from pathlib import Path
 
 from nas.errors import UserError, mendable
 from nas.files import write_text
-from nas.models.card import markdown
 from nas.paper.figures import figures
 from nas.paper.tables import tables
 from nas.report.page import retrain_command
 from nas.results import Results
 from nas.run_folder import RunFolder
+from nas.words import markdown
 from nas.workers.training import import_path
 
 NEEDED = ("nbformat", "nbclient", "ipykernel", "matplotlib")

@@ -10,7 +10,8 @@ from trainers import metrics, tasks
 
 def views_and_ensembles(retrained: Retrained) -> str:
     """One network and the ensemble of each configuration, with one and with eight views."""
-    main = retrained.configurations[0].main
+    first = retrained.configurations[0]
+    main = [name for name in first.main if f"{name}_d4_views" in first.spread]
     lines = []
     for c in retrained.configurations:
         pairs = [(name, f"{name}_d4_views") for name in main]
@@ -58,10 +59,10 @@ def describe_members(model: Exported) -> str:
 
 
 def _calibrated(retrained: Retrained) -> tuple[str, ...]:
-    """The metrics that show what calibration does."""
-    if retrained.classes:
-        return ("loss", "ece")
-    return ("nll", "coverage_68") if tasks.of_name(retrained.task).with_sigma else ()
+    """The metrics that show what calibration does, if the task has them."""
+    of_sigma = ("nll", "coverage_68") if tasks.of_name(retrained.task).with_sigma else ()
+    wanted = ("loss", "ece") if retrained.classes else of_sigma
+    return tuple(name for name in wanted if name in retrained.exported[0].before)
 
 
 def _caption(retrained: Retrained) -> str:

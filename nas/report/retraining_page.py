@@ -19,7 +19,16 @@ from nas.report.retraining_figures import (
     roc,
 )
 from nas.report.retraining_models import exported_models, views_and_ensembles
-from nas.report.retraining_table import about_intervals, difference_rows, headings, rows, shown, turned_rows, what
+from nas.report.retraining_table import (
+    about_intervals,
+    difference_rows,
+    headings,
+    rows,
+    shown,
+    turned_metric,
+    turned_rows,
+    what,
+)  # fmt: skip
 from nas.report.retraining_verdict import verdict
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
@@ -165,9 +174,9 @@ def against_validation(retrained: Retrained, drawing: str) -> str:
 
 def turned_and_mirrored(retrained: Retrained) -> str:
     caption = (
-        f"{metric_name(retrained.configurations[0].main[0])} on the test images as they are (upright), and its mean "
-        "and worst value over the eight symmetries of the square. A network that relies on an axis that all images "
-        "share does worse on turned images. The sky has no such axis."
+        f"{metric_name(turned_metric(retrained.configurations[0]))} on the test images as they are (upright), and its "
+        "mean and worst value over the eight symmetries of the square. A network that relies on an axis that all "
+        "images share does worse on turned images. The sky has no such axis."
     )
     head = ["trial", "upright", "mean of eight", "worst of eight"]
     return section("Turned and mirrored", caption, html_table(head, turned_rows(retrained)))

@@ -66,9 +66,14 @@ def about_intervals(retrained: Retrained) -> str:
     return f"{INTERVAL}: {'; '.join(parts)}"
 
 
+def turned_metric(c: Scores) -> str:
+    """The first of the main metrics that is known over the symmetries."""
+    return next(name for name in c.main if f"{name}_d4_mean" in c.spread)
+
+
 def turned_rows(retrained: Retrained) -> list[list[str]]:
-    """One row per configuration: the leading metric on the test images as they are, and over the symmetries."""
-    name = retrained.configurations[0].main[0]
+    """One row per configuration: `turned_metric` on the test images as they are, and over the symmetries."""
+    name = turned_metric(retrained.configurations[0])
     return [
         [c.label, *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
         for c in retrained.configurations
@@ -111,7 +116,7 @@ def what(retrained: Retrained) -> str:
 
 def describe(c: Scores) -> str:
     """One line on a configuration: its network, its size, and how it does on turned and mirrored test images."""
-    name = c.main[0]
+    name = turned_metric(c)
     size = describe_size(c.parameters, c.sparsity, c.nonzero)
     turned = f"mean {c.spread[f'{name}_d4_mean']}, worst {c.spread[f'{name}_d4_worst']}"
     architecture = describe_architecture(c.config["architecture"])
