@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.retraining.handing_out import Group, Judge, error_correlation, greedy, pooled, select
+from nas.retraining.ensembles import Group, Judge, greedy, pooled, select
+from nas.retraining.handing_out import error_correlation
 from nas.retraining.job import NetworkResult
 from nas.retraining.retrained import Member
 from trainers.batch.normalise import Normalisation
