@@ -169,8 +169,9 @@ class StudySpec:
         `image_size` is that of the images in pixels; None: as the data source names it, or else 64.
         """
         training = self.training
-        if not tasks.of_name(self.task).classifies:  # numbers cannot be smoothed like labels
-            training = replace(training, label_smoothing=(0.0,))
+        if not tasks.of_name(self.task).classifies:  # numbers cannot be smoothed like labels, and zoom changes lengths
+            unzoomed = {name: policy for name, policy in training.policies.items() if not policy.zoom}
+            training = replace(training, label_smoothing=(0.0,), zoom=(0.0,), policies=unzoomed or training.policies)
         return self._sample(trial, training, image_size or self.data.image_size or DEFAULT_SIZE)
 
     def _sample(self, trial: Any, training: TrainSpace, image_size: int) -> Configuration:

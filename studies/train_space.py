@@ -85,6 +85,13 @@ class TrainSpace:
             except TrainingError as error:
                 raise StudyError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
 
+    @property
+    def always_turned(self) -> bool:
+        """Whether every training turns its images."""
+        if self.policies:
+            return all(policy.d4 or policy.rotation for policy in self.policies.values())
+        return values(self.d4) == (True,) or min(values(self.rotation)) > 0
+
     def sample(self, trial: Trial, epochs: int) -> TrainConfig:
         """Sample one training of `epochs` epochs."""
         batch_size = pick(trial, "batch_size", self.batch_size)

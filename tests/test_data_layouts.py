@@ -154,6 +154,15 @@ def named_stacks_of_classes(root: Path) -> None:
         np.savez(root / f"{label}.npz", RNG.random((30, 20, 20)))
 
 
+def stacks_called(*names: str) -> Callable[[Path], None]:
+    def layout(root: Path) -> None:
+        root.mkdir()
+        for name in names:
+            np.save(root / f"{name}.npy", RNG.random((30, 20, 20)))
+
+    return layout
+
+
 def regression(root: Path) -> None:
     write(root / "lens_data", 40, lambda: pair(RNG.random((150, 150)), RNG.uniform(0, 0.1)), "image_{}.npy")
 
@@ -220,6 +229,12 @@ FINDING = ("lenses", "nonlenses")
         (stacks_in_one_file, "class folders: 3 classes, 30/30/30 images, 20x20, float64", THREE, {}),
         (stacks_in_groups, "class folders: 2 classes, 60/60 images, 20x20, float64", ("no_sub", "sub"), {}),
         (named_stacks_of_classes, "class folders: 2 classes, 30/30 images, 20x20, float64", ("no_sub", "sub"), {}),
+        (
+            stacks_called("theta_E=1.1", "theta_E=1.2"),
+            "images with numbers: 60 images, 20x20, float64, theta_E for 60",
+            ("lens",),
+            {"theta_E": 60},
+        ),
         (stacks_named_for_splits, "class folders: 2 classes, 60/60 images, 20x20, float64", ("no_sub", "sub"), {}),
         (
             regression,
@@ -305,6 +320,19 @@ def lenses_and_sources(root: Path) -> None:
     np.savez(root / "data.npz", lensed=RNG.random((30, 20, 20)), source_light=RNG.random((30, 20, 20)))
 
 
+def arrays_called(*names: str) -> Callable[[Path], None]:
+    def layout(root: Path) -> None:
+        root.mkdir()
+        np.savez(root / "data.npz", **{name: RNG.random((30, 20, 20)) for name in names})
+
+    return layout
+
+
+def stacks_beside_a_table(root: Path) -> None:
+    stacks_called("a", "b")(root)
+    (root / "labels.csv").write_text("id,label\n" + "".join(f"{i},{i % 2}\n" for i in range(30)))
+
+
 def colours(root: Path) -> None:
     write(root, 6, lambda: RNG.random((3, 20, 20)))
 
@@ -316,6 +344,16 @@ def colours(root: Path) -> None:
         (images_and_masks, "has no class folders"),
         (lenses_and_sources, "it is not clear which holds the images; choose with --key"),
         (colours, "has no class folders"),
+        (stacks_called("g", "r", "i"), "no image in"),
+        (stacks_called("F606W", "F814W"), "no image in"),
+        (stacks_called("batch_1", "batch_2"), "has no class folders"),
+        (stacks_called("sub_1", "sub_2", "no_sub_1", "no_sub_2"), "has no class folders"),
+        (stacks_called("lenses", "lenses_rot90"), "has no class folders"),
+        (stacks_called("flux", "ivar"), "has no class folders"),
+        (arrays_called("g", "r", "i"), "not clear which holds the images"),
+        (arrays_called("HSC-G", "HSC-R"), "not clear which holds the images"),
+        (arrays_called("sci", "err", "wht"), "not clear which holds the images"),
+        (stacks_beside_a_table, "labels.csv names 30 of 30 images that are not there"),
     ],
 )
 def test_arrays_that_are_no_stacks_of_a_class_are_refused(

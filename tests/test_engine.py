@@ -573,3 +573,60 @@ def test_a_parameter_whose_choices_change_inside_a_study_is_refused(tmp_path, sa
 
     with pytest.raises(ValueError, match="dynamic value space"):
         search()
+
+
+@pytest.mark.parametrize("rungs", [(1, 3, 9, 27), (2, 6, 20, 60)])
+def test_a_search_with_a_screening_rung_goes_on_wherever_it_was_stopped(tmp_path, rungs):
+    """With every recorded epoch as a checkpoint. No promotion is for a trial that is not paused at that rung."""
+
+    def values(config):
+        return [curve(config)[0] + 0.01 * math.log(epoch) for epoch in range(1, rungs[-1] + 1)]
+
+    def engine(storage):
+        ledger = Ledger(storage, "study", sampler=optuna.samplers.RandomSampler(seed=0))
+        scheduler = schedulers.create("adaptive", rungs, 3)
+        return Engine(ledger, scheduler, sample=sample, trials=18, checkpoint=lambda number, at_most: at_most)
+
+    for stop in range(10, 200, 15):
+        storage = optuna.storages.InMemoryStorage()
+        list(itertools.islice(simulate(engine(storage), values, workers=2), stop))
+        again = engine(storage)
+        list(simulate(again, values, workers=2))
+        again.close()
+        trials = again.ledger.study.get_trials()
+        assert len(trials) == 18
+        assert all(trial.state.is_finished() for trial in trials)
+
+
+def test_of_two_copies_the_first_to_report_is_the_original_after_a_resume_too(tmp_path):
+    """The second of two equal configurations is quicker, so the first counts as its copy and is pruned."""
+
+    def engine():
+        ledger = Ledger(open_storage(tmp_path / "s.db"), "study", sampler=optuna.samplers.RandomSampler(seed=0))
+        return Engine(
+            ledger, schedulers.create("adaptive", (4, 12), 3), trials=40, checkpoint=lambda number, at_most: at_most,
+            sample=lambda trial: {"x": trial.suggest_float("x", 0, 1), "b": trial.suggest_categorical("b", [0, 1])},
+            first=({"x": 0.9, "b": 0}, {"x": 0.9, "b": 1}),
+        )  # fmt: skip
+
+    def run(searching, job):
+        for epoch in range(job.start + 1, job.stop + 1):
+            searching.report(job.trial, epoch, {"auc": job.config["x"] * (1 - 0.9**epoch)})
+
+    first = engine()
+    slow, quick = first.next(), first.next()
+    run(first, quick)
+    run(first, slow)
+    assert [trial.state for trial in stored(tmp_path / "s.db")] == [TrialState.PRUNED, TrialState.RUNNING]
+    resumed = engine()
+    run(resumed, resumed.next())
+    assert 1 in resumed.scheduler.paused, "the original still waits for its promotion"
+
+
+def test_a_training_that_has_reached_the_full_budget_is_never_too_slow(tmp_path):
+    """Its last epoch, which also evaluates turned images, takes it beyond the limit."""
+    engine = make_engine(tmp_path / "s.db", 1, scheduler="full", max_seconds=RUNGS[-1] + 0.4)
+    job = engine.next()
+    for epoch in range(1, RUNGS[-1] + 1):
+        engine.report(job.trial, epoch, {"auc": 0.7, "seconds": 1.5 if epoch == RUNGS[-1] else 1.0})
+    assert stored(tmp_path / "s.db")[0].state == TrialState.COMPLETE

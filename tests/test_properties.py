@@ -16,6 +16,7 @@ from nas.errors import UserError
 from nas.models.export import load_model
 from search_space import ArchitectureError, Range, from_dict
 from studies import Configuration, StudyError, StudySpec, TrainSpace
+from trainers.audit.properties import tell
 from trainers.config import TrainConfig
 from trainers.data.folder.image_file import UNREADABLE, normal_form, read_stored
 from trainers.data.folder.layouts import scan
@@ -173,3 +174,16 @@ def test_no_pickle_imports_or_runs_anything(edits, kept, place, wanted):
     finally:
         seen, STARTED[:] = STARTED[1:], []
     assert {event for event, _ in seen} <= {"pickle.find_class", "object.__getattr__"}
+
+
+@pytest.mark.parametrize(("images", "classes", "texts"), [(100, 2, 20), (100, 5, 20), (1000, 2, 20)])
+def test_random_texts_tell_no_class(images, classes, texts):
+    """Each image's own class is no part of the share that is held against it."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(40):
+        values = [f"text {k}" for k in rng.integers(0, texts, images)]
+        told = tell("observer", values, rng.integers(0, classes, images), [str(k) for k in range(classes)])
+        found.append(told.auc if told else 0.5)
+    assert np.mean(found) < 0.6
+    labels = rng.integers(0, 2, images)
+    assert tell("observer", [f"of {k}" for k in labels], labels, ["a", "b"]).auc == 1.0

@@ -30,6 +30,7 @@ from nas.searching.renewal import Renewal
 from nas.searching.settings import parse
 from nas.searching.study import completed, describe, open_ledger
 from search_space import ArchitectureError, Backbone
+from trainers.config import NO_AUGMENTATION
 from trainers.data import Folder, load
 from trainers.regression import Regression
 
@@ -115,6 +116,11 @@ def cache(tmp_path_factory):
         (["--study", "anisotropic", "--folds", "5"], "folds is 5, but anisotropic is a grid, which has no finals"),
         (["--study", "anisotropic", "--finals", "0.5"], "finals is 0.5, but anisotropic is a grid"),
         (["--folds", "5", "--finals", "0"], "folds is 5, but only the finals use folds, and finals is 0"),
+        (["--sampler", "grid"], "range without steps"),
+        (["--set", "training.mixup=0.2"], "cannot set training.mixup: hybrid chooses among whole augmentations"),
+        (["--set", "training.policies=d5"], "cannot set training.policies to 'd5': expected names among none, d4"),
+        (["--set", "training.momentum=0.5"], "cannot set training.momentum: only the optimiser sgd has it"),
+        (["--set", "space.patch=2"], "cannot set space.patch: space.grid, the tokens a side, decides it"),
         (["--sampler", "nosuch"], "unknown sampler 'nosuch'; known: .*surrogate"),
         (["--scheduler", "nosuch"], "unknown scheduler 'nosuch'; known: .*adaptive"),
     ],
@@ -433,3 +439,16 @@ def test_a_study_from_before_its_space_had_a_bound_is_the_same_study():
             bound: value for bound, value in before["space"].items() if bound not in ("symmetry", "front_end")
         }
         assert completed(before) == describe(spec)
+
+
+def test_augmentations_mixers_and_the_smallest_grid_can_be_set():
+    spec = resolve(
+        ["--set", "training.policies=none,d4", "--set", "space.first=conv", "--set", "space.smallest_grid=2"]
+    )
+    assert spec.training.policies == {"none": NO_AUGMENTATION, "d4": studies.load("hybrid").training.policies["d4"]}
+    assert (spec.space.first, spec.space.smallest_grid) == (("conv",), 2)
+    bare = resolve(["--set", "training.policies=none", "--set", "space.symmetry=none"])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [bare.sample(study.ask()) for _ in range(5)]
+    assert {made.training.augmentation for made in drawn} == {NO_AUGMENTATION}
+    assert {made.architecture.symmetry for made in drawn} == {"none"}

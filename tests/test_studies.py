@@ -506,3 +506,15 @@ def test_every_network_of_the_hybrid_studies_is_trained_on_turned_and_mirrored_i
             counts.append(sum(getattr(augmentation, strength) > 0 for strength in STRENGTHS))
         assert max(counts) == 1
         assert counts.count(0) >= len(counts) / 6
+
+
+def test_a_number_is_not_measured_on_zoomed_images_whose_lengths_are_others():
+    for name in studies.known():
+        for task in ("substructure", "einstein_radius"):
+            spec = replace(studies.load(name), task=task)
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+            drawn = [spec.sample(study.ask()).training.augmentation.zoom for _ in range(30)]
+            if task == "einstein_radius":
+                assert not any(drawn)
+            elif name in ("training", "augmentation"):
+                assert any(drawn)

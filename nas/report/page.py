@@ -115,7 +115,8 @@ def words(results: Results) -> str:
         "given": "the configuration was written down by a person (or came from an earlier search), and not found here",
         "rung": f"a number of epochs ({', '.join(map(str, rungs))}) at which trials are compared; only the best go on"
         if len(rungs) > 1 else "a number of epochs at which trials are compared",
-        "pruned": "stopped at a rung, since others did better there",
+        "pruned": "stopped at a rung, since others did better there"
+        + ", or since a full training would have taken too long" * bool(results.spec.get("max_seconds")),
         "MACs": "multiply-accumulates: multiplications and additions that a network needs for one image",
         **({"AUC": "the chance that an image of a class scores higher for it than an image of another; 0.5 is chance, "
             "1 perfect"} if metrics.base(results.objective) == "auc" else {}),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from nas.searching.drafts import Params, Sample, cells, key
+
+MOST_CHECKED = 10_000
+
+
+def check(sample: Sample) -> None:
+    """UserError if the space has a range without steps, which has no cells."""
+    for _ in islice(cells(sample), MOST_CHECKED):
+        pass
 
 
 class Sampler(RandomSampler):

@@ -35,6 +35,7 @@ class Scheduler:
     def report(self, trial: int, epoch: int, value: float) -> Decision:
         if epoch not in self.values:
             return Decision.CONTINUE
+        self.paused.pop(trial, None)  # in a replay, nobody has promoted it from a lower rung
         self._by_front.pop(epoch, None)
         self._drop(epoch, trial)  # it may be trained again after a crash
         self.values[epoch][trial] = value

@@ -75,7 +75,8 @@ class Engine:
         self._losses = Losses()
         self._ever_succeeded = False
         self.done = False  # nothing runs and no job is left
-        for trial in ledger.history:
+        # Of two copies, the one that was pruned came second, whatever their numbers.
+        for trial in sorted(ledger.history, key=lambda trial: trial.state == TrialState.PRUNED):
             self._replay(trial)
 
     # -- what the workers call -----------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class Engine:
 
     def _too_slow(self, number: int, history: Sequence[Mapping[str, Any]]) -> str:
         """Say so, also to the sampler, if the full training of a trial would take longer than the study allows."""
-        if self._max_seconds is None:
+        if self._max_seconds is None or len(history) == self.scheduler.rungs[-1]:  # it is trained in full already
             return ""
         over = pace.excess([m.get("seconds", 0.0) for m in history], self.scheduler.rungs[-1], self._max_seconds)
         if over <= 0:

@@ -83,6 +83,8 @@ def _end(trial: Trial, objective: str, rungs: Sequence[int]) -> str:
     if trial.state == "complete":
         other = beside(objective, trial.metrics)
         return f"**Complete**: {reached}, the full budget{f'; {other}' if other else ''}."
+    if trial.state == "pruned" and trial.error:
+        return f"**Pruned** after {count(trial.epochs, 'epoch')} with {reached}: {_code(trial.error)}"
     if trial.state == "pruned":
         at = ", ".join(map(str, rungs))
         return f"**Pruned**: stopped at a rung ({at} epochs) with {reached}; others did better there."

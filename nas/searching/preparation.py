@@ -34,6 +34,7 @@ from trainers.audit import shortcut
 from trainers.data import Dataset, limit, load
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
+from trainers.regression import Regression
 
 
 def prepare(
@@ -54,9 +55,12 @@ def prepare(
     data = load(spec.data, progress=not display.quiet)
     task = task_of(spec, data)
     if spec.folds:
-        fold(
-            data, 0, spec.folds, by_class=task.classifies
-        )  # to refuse what cannot be divided before anything is trained
+        fold(data, 0, spec.folds, by_class=task.classifies)  # refuses what cannot be divided, before any training
+    if isinstance(spec.task, Regression) and spec.training.always_turned:
+        display.say(
+            "note   every training turns its images: a number that changes when the image is turned, such as an angle "
+            "or a position, needs --set training.policies=none --set space.symmetry=none"
+        )
     if study is not None:
         check_same_images(study, data, task)
     sample = partial(spec.sample, image_size=data.image_size)

@@ -17,6 +17,7 @@ from nas.files import exclusive
 from nas.paper import record
 from nas.results import Results, load_results
 from nas.run_folder import RunFolder, run_folder
+from nas.samplers import grid
 from nas.searching.display import Display
 from nas.searching.engine import Engine
 from nas.searching.options import adapt, fetch
@@ -144,6 +145,8 @@ def search(
     )  # fmt: skip
     resources, run = divide(workers, gpus_per_trial), run_folder(runs, spec.name if name is None else name)
     samplers.create(spec.sampler, spec.seed)  # to refuse a wrong name before anything is written
+    if spec.sampler == "grid":
+        grid.check(spec.sample)
     fetch(spec)
     made = None if logger is None else loggers.create(logger, run.log, spec.name)
     display = Display(

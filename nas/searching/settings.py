@@ -12,8 +12,11 @@ from optuna.distributions import BaseDistribution
 from nas.errors import UserError
 from nas.searching.drafts import Draft, origin, value_at
 from search_space import Range
+from search_space.bounds import values
 from search_space.errors import ArchitectureError
 from studies import StudyError, StudySpec
+from studies.train_space import AUGMENTED
+from trainers.config import NO_AUGMENTATION, Augmentation
 
 PARTS = ("space", "training")
 
@@ -51,10 +54,16 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         if part not in changes:
             raise UserError(f"cannot set {name!r}: expected space.…, training.… or a field of the study")
         owner = getattr(spec, part) if part else spec
-        known = [f.name for f in fields(owner) if f.name not in (*PARTS, "name", "data", "first", "baselines")]
+        fixed = () if part else (*PARTS, "name", "data", "first", "baselines")
+        known = [f.name for f in fields(owner) if f.name not in fixed]
         if field not in known:
             raise UserError(f"cannot set {name!r}: expected one of: {', '.join(known)}")
-        changes[part][field] = value if part else _single(name, value)
+        if name == "training.policies":
+            changes[part][field] = _policies(spec, value)
+        else:
+            bound = part and isinstance(getattr(owner, field), tuple | Range | None)
+            changes[part][field] = value if bound else _single(name, value)
+    _refuse_ineffective(spec, changes)
     try:
         parts = {part: replace(getattr(spec, part), **changes[part]) for part in PARTS if changes[part]}
         bare = replace(spec, **changes[""], **parts, first=())
@@ -62,6 +71,33 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
     fitted = (_fitted(spec, bare, given) for given in spec.first)
     return replace(bare, first=tuple(given for given in fitted if given is not None))
+
+
+def _policies(spec: StudySpec, names: Any) -> Mapping[str, Augmentation]:
+    """The study's augmentations of these names; `none` is one in any study."""
+    known = {"none": NO_AUGMENTATION, **spec.training.policies}
+    names = names if isinstance(names, tuple) else (names,)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"cannot set training.policies to {unknown[0]!r}: expected names among {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _refuse_ineffective(spec: StudySpec, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """UserError for a bound that another one replaces."""
+    space, training = changes["space"], changes["training"]
+    policies = training.get("policies", spec.training.policies)
+    if policies and (strengths := [field for field in training if field in AUGMENTED]):
+        raise UserError(
+            f"cannot set training.{strengths[0]}: {spec.name} chooses among whole augmentations; choose with "
+            f"training.policies, among none, {', '.join(policies)}"
+        )
+    if "patch" in space and space.get("grid", getattr(spec.space, "grid", None)) is not None:
+        raise UserError("cannot set space.patch: space.grid, the tokens a side, decides it; set that")
+    optimisers = values(training.get("optimiser", spec.training.optimiser))
+    for field in training:
+        owner = "sgd" if field == "momentum" else field.partition("_")[0]
+        if owner in ("sgd", "lion") and owner not in optimisers:
+            raise UserError(f"cannot set training.{field}: only the optimiser {owner} has it, which is not searched")
 
 
 def _single(name: str, value: Any) -> Any:

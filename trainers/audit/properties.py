@@ -104,7 +104,7 @@ def tell(name: str, values: Sequence[Any], labels: np.ndarray, classes: Sequence
         if known.sum() < 2 or np.ptp(column[known]) == 0:
             return None
         each = [(classes[k], labels[known] == k, column[known]) for k in range(len(classes))]
-    told = list(aucs(each))
+    told = list(aucs(each, by_order=not any(isinstance(value, str) for value in values)))
     if not told:
         return None
     value, of, some, images = max(told)
@@ -112,12 +112,13 @@ def tell(name: str, values: Sequence[Any], labels: np.ndarray, classes: Sequence
 
 
 def share(codes: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Of the images with the same code, the share for which `of` is true."""
-    return (np.bincount(codes, weights=of) / np.bincount(codes))[codes]
+    """Of the other images with the same code, the share for which `of` is true: no image vouches for itself."""
+    return (np.bincount(codes, weights=of)[codes] - of) / np.maximum(np.bincount(codes)[codes] - 1, 1)
 
 
-def aucs(each: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Iterator[tuple[float, str, int, int]]:
+def aucs(each: Sequence[tuple[str, np.ndarray, np.ndarray]], by_order: bool) -> Iterator[tuple[float, str, int, int]]:
+    """The AUC of each class, its name and the numbers of its and all images. `by_order`: low scores may tell it too."""
     for name, of, scores in each:
         if of.any() and not of.all():
             value = auc(of, scores)
-            yield max(value, 1 - value), name, int(of.sum()), len(of)
+            yield max(value, 1 - value) if by_order else value, name, int(of.sum()), len(of)

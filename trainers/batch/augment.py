@@ -12,7 +12,7 @@ from trainers.config import Augmentation
 
 
 def augment(images: Tensor, config: Augmentation) -> Tensor:
-    """Randomly change normalised images (B, C, H, W). Labels stay valid, because lensing has no preferred axis.
+    """Randomly change normalised images (B, C, H, W). Classes stay valid, because lensing has no preferred axis.
 
     The order is a telescope's: geometry, then blur, light and noise, and finally what is hidden.
     """

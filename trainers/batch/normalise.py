@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainers.data import Images
 
 AT_MOST = 1024  # training images, evenly spaced, that enter the global statistics
+MOST_PIXELS = AT_MOST * 64 * 64  # of these
 TAIL = 0.005  # of the pixels, at either end, that the normalisation "percentile" clips
 
 
@@ -61,7 +62,8 @@ def resolve(config: TrainConfig, images: Images) -> Normalisation:
     """The normalisation that `config` asks for, given the stored training images (N, C, H, W). Deterministic."""
     if config.normalisation_scope == "image":
         return Normalisation(config.normalisation)
-    some = torch.arange(0, len(images), -(-len(images) // AT_MOST))
+    most = max(min(AT_MOST, MOST_PIXELS // math.prod(images.shape[1:])), 1)
+    some = torch.arange(0, len(images), -(-len(images) // most))
     x = images[some.to(images.device)].double().flatten()[None, None, None]  # as if they were one image
     kind, unit = config.normalisation, _unit(x)
     x = x / unit

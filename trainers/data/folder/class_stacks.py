@@ -7,29 +7,34 @@ no_sub/batch_1.npy            in class folders
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from trainers.data.folder.files import images_in
+from trainers.data.folder.fits_file import BESIDE
 from trainers.data.folder.image_file import CHANNELS, FEW
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import IMAGES, arrays_in, is_named_arrays, plain, split_in
 from trainers.data.folder.names import canonical
 from trainers.data.folder.object_array import read_header
-from trainers.data.folder.objects import without_band
+from trainers.data.folder.objects import band_of, without_band, without_copy
+from trainers.data.folder.table import find_table
 from trainers.errors import TrainingError
 
 MOST = 50
 """Files of stacks in one folder, at most. Each has more images than there are files: other arrays are cubes."""
 
 PLANES_OF_ONE = {
-    "mask", "masks", "psf", "noise", "clean", "noisy", "variance", "error", "weight", "weights", "source", "sources",
-    "kappa", "convergence", "model", "residual", "residuals", "input", "inputs", "raw", "processed", "hr", "lr",
+    "clean", "noisy", "source", "sources", "kappa", "convergence", "model", "residual", "residuals", "input", "inputs",
+    "raw", "processed", "hr", "lr", "sci", "flux", "truth",
 }  # fmt: skip
-"""Words in the names of arrays that show the same objects in another way, and are no classes."""
+"""Words in the names of arrays that show the same objects in another way, beside those of `fits_file.BESIDE`."""
+NUMBERED = ("class", "label", "type")
+"""Words after which a number is that of a class, and not of a part of the images."""
 
 
 class Found(NamedTuple):
@@ -67,7 +72,7 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
 
     Without a `split`, a word of each name may say it: `no_sub_train.npy`.
     """
-    stacks = arrays_of(root)
+    stacks = [] if find_table(root) else arrays_of(root)
     image = image_of(max((stack.shape for stack in stacks), default=()))
     if image is None or any(stack.shape[1:] != image for stack in stacks):
         return []
@@ -78,7 +83,7 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
     labels = [label_of(stack.called, inside) for stack in stacks]
     if len(set(labels)) < 2 or "" in labels or len({*zip(labels, splits, strict=True)}) < len(stacks):
         return []
-    if PLANES_OF_ONE & {word for label in labels for word in label.split("_")}:
+    if not are_classes(set(labels)):
         return []
     found = []
     for stack, said, label in zip(stacks, splits, labels, strict=True):
@@ -93,8 +98,6 @@ def arrays_of(root: Path) -> list[Found]:
     files = [root] if root.is_file() else sorted(Path(file) for file in images_in(root))
     found = []
     for file in files if len(files) <= MOST else ():
-        if without_band(file.stem)[1]:
-            return []  # a band, not a class
         if file.suffix.lower() == ".npy":
             found.append(Found(file, None, (file.stem,), header_of(file)))
         elif is_named_arrays(file.name):
@@ -107,6 +110,22 @@ def arrays_of(root: Path) -> list[Found]:
         else:
             return []
     return found
+
+
+def are_classes(labels: Collection[str]) -> bool:
+    """Whether these can be classes, and are no bands, planes, copies or parts of the same images, nor numbers."""
+    words = {word for label in labels for word in label.split("_")}
+    if words & PLANES_OF_ONE or any(BESIDE.fullmatch(word) for word in words) or any("=" in label for label in labels):
+        return False
+    if any(band_of(label) or without_band(label)[1] for label in labels):
+        return False
+    bare = {without_copy(label) if re.sub(r"_*\d+$", "", label) in NUMBERED else unnumbered(label) for label in labels}
+    return len(bare) == len(labels)
+
+
+def unnumbered(label: str) -> str:
+    """The label without what marks copies and parts: `no_sub` of `no_sub_3`."""
+    return re.sub(r"_*\d+$", "", without_copy(label))
 
 
 def label_of(called: Sequence[str], with_split: bool) -> str:
