@@ -14,7 +14,7 @@ from studies.train_space import PLAIN_TRAINING
 from trainers.config import NO_AUGMENTATION
 from trainers.data import Simulated
 
-NETWORK = replace(  # the second of hybrid.FIRST: two stages of residual convolutions
+NETWORK = replace(  # two stages of residual convolutions
     PLAIN_TRANSFORMER,
     stages=(2,),
     mixers=("conv",),

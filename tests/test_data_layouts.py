@@ -467,7 +467,7 @@ def one_number_missing(root: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "fields", "says"),
     [
-        (unlabelled, {}, "no class folders; expected at least two, images with numbers, a table, or stacked arrays"),
+        (unlabelled, {}, "no class folders; expected at least two, a stack for each class"),
         (headerless, {}, r"give the (form|shape and dtype) of one image \(raw_shape, raw_dtype\)"),
         (ragged, {"raw_shape": (8, 8), "raw_dtype": "float32"}, "4004 bytes, which is no whole number of images"),
         (too_few_labels, {}, r"holds labels of shape \(19,\); expected one for each of 20 images"),

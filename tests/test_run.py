@@ -120,6 +120,7 @@ def cache(tmp_path_factory):
         (["--set", "training.mixup=0.2"], "cannot set training.mixup: hybrid chooses among whole augmentations"),
         (["--set", "training.policies=d5"], "cannot set training.policies to 'd5': expected names among none, d4"),
         (["--set", "training.momentum=0.5"], "cannot set training.momentum: only the optimiser sgd has it"),
+        (["--set", "training.rewind=2"], "cannot set training.rewind: nothing is pruned"),
         (["--set", "space.patch=2"], "cannot set space.patch: space.grid, the tokens a side, decides it"),
         (["--sampler", "nosuch"], "unknown sampler 'nosuch'; known: .*surrogate"),
         (["--scheduler", "nosuch"], "unknown scheduler 'nosuch'; known: .*adaptive"),
@@ -449,6 +450,7 @@ def test_augmentations_mixers_and_the_smallest_grid_can_be_set():
     assert (spec.space.first, spec.space.smallest_grid) == (("conv",), 2)
     bare = resolve(["--set", "training.policies=none", "--set", "space.symmetry=none"])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert len(bare.first) == 2, "the given networks without a symmetry stay, with the augmentation that is left"
     drawn = [bare.sample(study.ask()) for _ in range(5)]
     assert {made.training.augmentation for made in drawn} == {NO_AUGMENTATION}
     assert {made.architecture.symmetry for made in drawn} == {"none"}

@@ -13,7 +13,11 @@ def options() -> Parser:
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     add_reading_options(p)
-    p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
+    p.add_argument(
+        "--image-size",
+        type=int,
+        help="resize images to this side, in pixels (default: 64 for a folder; images of a function keep their size)",
+    )
     p.add_argument("--out", type=Path, default=Path("audit.html"), help="page to write (default audit.html)")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write what was found to this file")
     return p

@@ -29,7 +29,7 @@ def options() -> Parser:
         "--fdr", type=float, metavar="RATE",
         help="of a finder: select images so that on average at most this share of them is false (needs --calibration)",
     )  # fmt: skip
-    p.add_argument("--calibration", metavar="DATA", help="with --fdr: labelled images like these, as for nas.evaluate")
+    p.add_argument("--calibration", metavar="DATA", help="with --fdr: labelled images like these, read as in training")
     p.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return p
 

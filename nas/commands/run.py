@@ -34,7 +34,9 @@ def options() -> Parser:
     p.add_argument("--sampler", help=f"proposes configurations (default: the study's): {_among(SAMPLERS)}{own}")
     p.add_argument("--scheduler", help=f"stops trials early (default: the study's): {_among(SCHEDULERS)}{own}")
     p.add_argument(
-        "--warm-start", metavar="RUN", help="start with the best of an earlier search: its folder or study.db"
+        "--warm-start",
+        metavar="RUN",
+        help="start with the best of an earlier search: its folder, its name in --runs, or its study.db",
     )
     p.add_argument(
         "--data", help="a folder of images, or a function such as my_package.my_images:load (default: simulated lenses)"
@@ -42,7 +44,11 @@ def options() -> Parser:
     add_group(p)
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     add_reading_options(p)
-    p.add_argument("--image-size", type=int, help="resize images to this side, in pixels (default 64)")
+    p.add_argument(
+        "--image-size",
+        type=int,
+        help="resize images to this side, in pixels (default: 64 for a folder; images of a function keep their size)",
+    )
     p.add_argument("--images", type=int, help="number of simulated images")
     p.add_argument("--data-seed", type=int, help="draw other simulated images, test images included (default 0)")
     p.add_argument("--epochs", type=int, help="epochs of a full training; the lowest rung scales with it")

@@ -55,9 +55,9 @@ class LensModel(nn.Module):
 
     `model(images)` takes images of any real type and unit as stored, brought to (N, in_chans, image_size, image_size).
     It returns the task's predictions in float64: class probabilities (N, classes), or values in the unit of the
-    training targets (N, 1), with standard deviations (N, 2). They combine those of all networks, with 8 `views` for
-    every symmetry of the square, and are calibrated. ModelFailed if one is not finite. `model.networks` are the bare
-    networks.
+    training targets (N, targets), followed by their standard deviations where the task has them. They combine those of
+    all networks, with 8 `views` for every symmetry of the square, and are calibrated. ModelFailed if one is not finite.
+    `model.networks` are the bare networks.
     `model.predict(images)`, which is `nas.predict(model, images)`, takes images of any size in any shape that files
     have, and files. Its answer names the classes, or the quantities with their units.
     """

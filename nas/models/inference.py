@@ -43,7 +43,9 @@ def predict(
     key: str | Sequence[str] | None = None,
     batch_size: int = BATCH,
 ) -> Prediction | Measurement:
-    """Predict class probabilities, or values in the unit of the training targets, with a model or that in a folder.
+    """Predict class probabilities, or values in the unit of the training targets (with `log`, their log10).
+
+    model: a loaded one, or the folder of one.
 
     images: (N, C, H, W) or (N, H, W, C) as stored, of any real type and size, or (N, H, W) for a model of one channel;
     one image, (H, W), or with channels for a model of several; a list of images, which may differ in size; or image

@@ -35,9 +35,9 @@ class Selection:
 def select(model: LensModel | str | Path, predicted: Prediction, calibration: Any, rate: float) -> Selection:
     """Select images at a false discovery rate of at most `rate`, by labelled images like them (`trainers.conformal`).
 
-    calibration: a data set as in `nas.evaluate`; of its images, those that lack the class and that the model was not
-        trained on are used. They must be like the images of `predicted` that lack it. UserError if the task searches
-        for no class, or there are no such images.
+    calibration: a data set as in `nas.evaluate`, read as the model's own images were; of its images, those that lack
+        the class and that the model was not trained on are used. They must be like the images of `predicted` that lack
+        it. UserError if the task searches for no class, or there are no such images.
     """
     model = opened(model)
     check_number("fdr", rate, 1e-6, 1)

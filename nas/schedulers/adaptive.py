@@ -28,8 +28,8 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from nas.copies import Copies
 from nas.schedulers import Decision, halving_epochs, promotion
-from nas.schedulers.copies import Copies
 from nas.schedulers.promotion import SUBSTITUTES
 
 PRIOR_CORRELATION, PRIOR_TRIALS = 0.95, 10

@@ -69,13 +69,19 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         bare = replace(spec, **changes[""], **parts, first=())
     except (ArchitectureError, StudyError, TypeError) as error:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
-    fitted = (_fitted(spec, bare, given) for given in spec.first)
+    fitted = (_fitted(spec, bare, _with_policy(given, bare.training.policies)) for given in spec.first)
     return replace(bare, first=tuple(given for given in fitted if given is not None))
+
+
+def _with_policy(given: Mapping[str, Any], policies: Mapping[str, Augmentation]) -> Mapping[str, Any]:
+    """A given trial without its augmentation if that is none of these: it then has any of them."""
+    lost = policies and given.get("augmentation", next(iter(policies), None)) not in policies
+    return {name: value for name, value in given.items() if not (lost and name == "augmentation")}
 
 
 def _policies(spec: StudySpec, names: Any) -> Mapping[str, Augmentation]:
     """The study's augmentations of these names; `none` is one in any study."""
-    known = {"none": NO_AUGMENTATION, **spec.training.policies}
+    known = {"none": NO_AUGMENTATION} | dict(spec.training.policies)
     names = names if isinstance(names, tuple) else (names,)
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"cannot set training.policies to {unknown[0]!r}: expected names among {', '.join(known)}")
@@ -89,10 +95,12 @@ def _refuse_ineffective(spec: StudySpec, changes: Mapping[str, Mapping[str, Any]
     if policies and (strengths := [field for field in training if field in AUGMENTED]):
         raise UserError(
             f"cannot set training.{strengths[0]}: {spec.name} chooses among whole augmentations; choose with "
-            f"training.policies, among none, {', '.join(policies)}"
+            f"training.policies, among {', '.join({'none': None, **policies})}"
         )
     if "patch" in space and space.get("grid", getattr(spec.space, "grid", None)) is not None:
         raise UserError("cannot set space.patch: space.grid, the tokens a side, decides it; set that")
+    if "rewind" in training and values(training.get("sparsity", spec.training.sparsity)) == (0.0,):
+        raise UserError("cannot set training.rewind: nothing is pruned; set training.sparsity as well")
     optimisers = values(training.get("optimiser", spec.training.optimiser))
     for field in training:
         owner = "sgd" if field == "momentum" else field.partition("_")[0]
@@ -119,7 +127,8 @@ def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mappi
     after = Draft(_lowest, {**before.params, **given})
     now = bare.sample(after)
     same = at_first.architecture == now.architecture
-    same &= replace(at_first.training, epochs=now.training.epochs) == now.training
+    free: dict[str, Any] = {} if "augmentation" in given else {"augmentation": now.training.augmentation}
+    same &= replace(at_first.training, epochs=now.training.epochs, **free) == now.training
     asked = {name: value for name, value in after.params.items() if origin(name, given) is not None}
     return asked if same and _holds(bare, asked) else None
 

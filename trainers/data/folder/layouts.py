@@ -229,6 +229,7 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
         raise TrainingError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
     if images_in(root):
         raise TrainingError(
-            f"{root} has no class folders; expected at least two, images with numbers, a table, or stacked arrays"
+            f"{root} has no class folders; expected at least two, a stack for each class (no_sub.npy, sub.npy), images "
+            "with numbers, a table, or stacked arrays"
         )
     raise TrainingError(f"{root} {NO_FOLDERS}")
