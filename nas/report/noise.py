@@ -20,23 +20,29 @@ def of_images(results: Results, at: float) -> float | None:
     name, n = metrics.base(results.objective), results.validated
     if not n:
         return None
-    classes = list(results.images["classes"]) if results.images else ["", ""]
-    each = (results.images or {}).get("validated") or [n / len(classes)] * len(classes)  # objects of each class
-    of_class = dict(zip(classes, each, strict=True))
-    if name == "auc":  # a mean of correlated values varies by no more than they do in the mean
-        return fmean(auc_noise(at, count, sum(each) - count) for count in each)
-    if name.startswith("auc_"):
-        count = of_class.get(name.removeprefix("auc_"), min(each))
-        return auc_noise(at, count, sum(each) - count)
-    if name == "ap" or name.startswith("ap_"):  # few positives decide it, however many images there are
-        return math.sqrt(max(at * (1 - at), 0.0) / max(of_class.get(name.removeprefix("ap_"), min(each)), 1))
-    if name == "accuracy":
-        return math.sqrt(max(at * (1 - at), 0.0) / max(sum(each), 1))
+    if name == "accuracy" or name.split("_")[0] in ("auc", "ap"):
+        return of_classes(name, results, at)
     if name == "mae":
         return 0.756 * abs(at) / math.sqrt(n)  # of normal errors: sqrt(pi / 2 - 1)
     if name in ("rmse", "scatter"):
         return abs(at) / math.sqrt(2 * n)
     return None
+
+
+def of_classes(name: str, results: Results, at: float) -> float:
+    """That of an accuracy, an AUC or an average precision: by the objects of each class, of which some may be few."""
+    classes = list(results.images["classes"]) if results.images else ["", ""]
+    each = (results.images or {}).get("validated") or [results.validated / len(classes)] * len(classes)
+    of_class = dict(zip(classes, each, strict=True))
+    if name == "auc":  # a mean of correlated values varies by no more than they do in the mean
+        return fmean(auc_noise(at, count, sum(each) - count) for count in each)
+    few = max(of_class.get(name.partition("_")[2], min(each)), 1)
+    if name.startswith("auc"):
+        return auc_noise(at, few, sum(each) - few)
+    count = (
+        few if name.startswith("ap") else max(sum(each), 1)
+    )  # few positives decide it, however many images there are
+    return math.sqrt(max(at * (1 - at), 0.0) / count)
 
 
 def auc_noise(auc: float, positive: float, negative: float) -> float:
