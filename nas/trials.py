@@ -26,9 +26,9 @@ class Trial:
 
     number: int
     state: str
-    """complete: trained to the full budget; pruned: stopped at a rung, or because
-    its full training would take too long; failed; paused: waiting at a rung to be promoted
-    or pruned; running: being trained, or interrupted; skipped: above the study's limits and never trained."""
+    """complete: trained to the full budget; pruned: stopped at a rung, or because a full training would take too long;
+    failed; paused: waiting at a rung to be promoted or pruned; running: being trained, or interrupted; skipped: above
+    the study's limits and never trained."""
     curve: Mapping[int, float]  # epoch -> objective, finite values only
     rung: int  # the highest rung with a value; 0: none
     params: Mapping[str, Any]
