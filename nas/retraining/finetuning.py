@@ -18,6 +18,7 @@ from nas.results import Results
 from nas.retraining.job import Retraining
 from nas.retraining.start import Start, head_of
 from nas.run_folder import run_folder
+from nas.searching.study import metrics_on
 from nas.trials import Trial
 from search_space import build_model, to_dict
 from trainers import metrics, tasks
@@ -112,9 +113,7 @@ def read_model(folder: Path, runs: str | Path, name: str | None) -> tuple[Result
 def with_objective(results: Results, data: Dataset) -> Results:
     """The results with an objective that these images have: the model's, or the task's own if its class is missing."""
     task = tasks.create(results.task, data)
-    targets = task.targets(task.select(data.val))
-    known = task.metrics_in_full(task.predict(torch.zeros(len(targets), task.num_outputs)), targets)
-    if metrics.base(results.objective) in known:
+    if metrics.base(results.objective) in metrics_on(task.select(data.val), task):
         return results
     spec = {**results.spec, "objective": task.objective}
     return replace(results, spec=spec, maximize=metrics.direction(task.objective, task) == "maximize")

@@ -69,19 +69,17 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
         bare = replace(spec, **changes[""], **parts, first=())
     except (ArchitectureError, StudyError, TypeError) as error:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
-    fitted = (_fitted(spec, bare, _with_policy(given, bare.training.policies)) for given in spec.first)
+    fitted = (_fitted(spec, bare, given) for given in spec.first)
     return replace(bare, first=tuple(given for given in fitted if given is not None))
 
 
-def _with_policy(given: Mapping[str, Any], policies: Mapping[str, Augmentation]) -> Mapping[str, Any]:
-    """A given trial without its augmentation if that is none of these: it then has any of them."""
-    lost = policies and given.get("augmentation", next(iter(policies), None)) not in policies
-    return {name: value for name, value in given.items() if not (lost and name == "augmentation")}
+def _augmentations(policies: Mapping[str, Augmentation]) -> dict[str, Augmentation]:
+    return {"none": NO_AUGMENTATION, **policies}
 
 
 def _policies(spec: StudySpec, names: Any) -> Mapping[str, Augmentation]:
     """The study's augmentations of these names; `none` is one in any study."""
-    known = {"none": NO_AUGMENTATION} | dict(spec.training.policies)
+    known = _augmentations(spec.training.policies)
     names = names if isinstance(names, tuple) else (names,)
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"cannot set training.policies to {unknown[0]!r}: expected names among {', '.join(known)}")
@@ -95,7 +93,7 @@ def _refuse_ineffective(spec: StudySpec, changes: Mapping[str, Mapping[str, Any]
     if policies and (strengths := [field for field in training if field in AUGMENTED]):
         raise UserError(
             f"cannot set training.{strengths[0]}: {spec.name} chooses among whole augmentations; choose with "
-            f"training.policies, among {', '.join({'none': None, **policies})}"
+            f"training.policies, among {', '.join(_augmentations(policies))}"
         )
     if "patch" in space and space.get("grid", getattr(spec.space, "grid", None)) is not None:
         raise UserError("cannot set space.patch: space.grid, the tokens a side, decides it; set that")
@@ -118,8 +116,12 @@ def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mappi
     """A given trial of `spec` by the names of `bare`; None if that cannot have it.
 
     A parameter with fewer choices, or again with all, has another name (`stages.0.mixer.d4`, `stages.0.mixer`), and one
-    with a single choice has none. The configuration must then be the same.
+    with a single choice has none. The configuration must then be the same, but for an augmentation that `bare` lacks:
+    the trial then has any of those that are left.
     """
+    policies = bare.training.policies
+    if policies and given.get("augmentation", next(iter(policies))) not in policies:
+        given = {name: value for name, value in given.items() if name != "augmentation"}
     if _holds(bare, given):
         return given
     before = Draft(_lowest, given)

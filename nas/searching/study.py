@@ -190,13 +190,18 @@ def task_with(objective: str, name: tasks.Named, data: Dataset) -> tasks.Task:
     if targets.ndim != (1 if task.classifies else 2):
         expected = "one class for each image, (images,)" if task.classifies else "numbers (images, targets)"
         raise UserError(f"task {str(name)!r} has targets of shape {tuple(targets.shape)}; expected {expected}")
-    known = task.metrics_in_full(task.predict(torch.zeros(len(val), task.num_outputs)), targets)
+    known = metrics_on(val, task)
     if metrics.base(objective) not in known or objective.startswith("turned_"):
         endings = " or ".join(metrics.SYMMETRIC)
         raise UserError(
             f"task {str(name)!r} has no metric {objective!r}; known: {', '.join(known)}, and each with {endings}"
         )
     return task
+
+
+def metrics_on(split: Split, task: tasks.Task) -> list[str]:
+    """The names of all metrics that the task has on a selected split."""
+    return list(task.metrics_in_full(task.predict(torch.zeros(len(split), task.num_outputs)), task.targets(split)))
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:

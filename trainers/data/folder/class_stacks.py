@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from trainers.data.folder.files import images_in
 from trainers.data.folder.fits_file import BESIDE
-from trainers.data.folder.image_file import CHANNELS, FEW
+from trainers.data.folder.image_file import channel_axis
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import IMAGES, arrays_in, is_named_arrays, plain, split_in
 from trainers.data.folder.names import canonical
-from trainers.data.folder.object_array import read_header
+from trainers.data.folder.object_array import header_of
 from trainers.data.folder.objects import band_of, without_band, without_copy
 from trainers.data.folder.table import find_table
 from trainers.errors import TrainingError
@@ -72,7 +72,7 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
 
     Without a `split`, a word of each name may say it: `no_sub_train.npy`.
     """
-    stacks = [] if find_table(root) else arrays_of(root)
+    stacks = arrays_of(root)
     image = image_of(max((stack.shape for stack in stacks), default=()))
     if image is None or any(stack.shape[1:] != image for stack in stacks):
         return []
@@ -83,7 +83,7 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
     labels = [label_of(stack.called, inside) for stack in stacks]
     if len(set(labels)) < 2 or "" in labels or len({*zip(labels, splits, strict=True)}) < len(stacks):
         return []
-    if not are_classes(set(labels)):
+    if not are_classes(set(labels)) or find_table(root):
         return []
     found = []
     for stack, said, label in zip(stacks, splits, labels, strict=True):
@@ -95,11 +95,13 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
 
 def arrays_of(root: Path) -> list[Found]:
     """The arrays in all files of `root`, or in this file; none if one is a picture or damaged, or if they are many."""
-    files = [root] if root.is_file() else sorted(Path(file) for file in images_in(root))
-    found = []
-    for file in files if len(files) <= MOST else ():
+    inside = [] if root.is_file() else images_in(root)
+    if len(inside) > MOST:
+        return []
+    files, found = sorted(map(Path, inside)) or [root], []
+    for file in files:
         if file.suffix.lower() == ".npy":
-            found.append(Found(file, None, (file.stem,), header_of(file)))
+            found.append(Found(file, None, (file.stem,), stored_shape(file)))
         elif is_named_arrays(file.name):
             name = (file.stem,) if len(files) > 1 else ()
             try:
@@ -142,14 +144,13 @@ def rows(entry: Entry, count: int) -> list[Entry]:
 def shape_of(entry: Entry) -> tuple[int, ...]:
     """The shape of the array in a `.npy` file; () for what is no such file, or is one of several bands."""
     single = entry.row is None and not entry.others and entry.path.suffix.lower() == ".npy"
-    return header_of(entry.path) if single else ()
+    return stored_shape(entry.path) if single else ()
 
 
-def header_of(file: Path) -> tuple[int, ...]:
+def stored_shape(file: Path) -> tuple[int, ...]:
     """The shape that the header of a `.npy` file says; () for objects, and for a damaged one."""
     try:
-        with file.open("rb") as opened:
-            shape, _, dtype = read_header(opened)
+        shape, dtype = header_of(file)
     except (OSError, ValueError):
         return ()  # the conversion names bad files
     return () if dtype.hasobject else shape
@@ -159,7 +160,4 @@ def image_of(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape of one image in a stack; None if an array of this shape is one image, or none."""
     if len(shape) == 4 and shape[0] > 1:
         return shape[1:]
-    if len(shape) != 3 or min(shape) == 0 or min(shape[0], shape[2]) <= FEW:
-        return None
-    first, height, last = shape
-    return None if (first <= CHANNELS and height == last) or (last <= CHANNELS and first == height) else shape[1:]
+    return shape[1:] if len(shape) == 3 and channel_axis(shape) is None else None

@@ -197,20 +197,28 @@ def bare_name(values: Sequence[float]) -> str:
     return "axion_mass" if values and all(0 < value < 1e-10 for value in values) else NUMBER
 
 
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which of three axes are the channels, the first or the last; None if neither can be.
+
+    A few are channels, whatever the image's sides; more, if the other two sides are equal.
+    """
+    first, height, last = shape
+    for most, square in ((FEW, False), (CHANNELS, True)):
+        if first <= most and not (square and height != last):
+            return 0
+        if last <= most and not (square and first != height):
+            return 2
+    return None
+
+
 def chans_first(array: np.ndarray) -> np.ndarray:
     """The image as (C, H, W). TrainingError if its shape is none of those that `normal_form` understands."""
     while array.ndim > 3 and len(array) == 1:
         array = array[0]
     if array.ndim == 2 and array.size:
         return array[None]
-    if array.ndim == 3 and array.size:
-        # A few are channels, whatever the image's sides; more, if the other two sides are equal.
-        for most, square in ((FEW, False), (CHANNELS, True)):
-            first, height, last = array.shape
-            if first <= most and not (square and height != last):
-                return array
-            if last <= most and not (square and first != height):
-                return array.transpose(2, 0, 1)
+    if array.ndim == 3 and array.size and (axis := channel_axis(array.shape)) is not None:
+        return array if axis == 0 else array.transpose(2, 0, 1)
     raise TrainingError(
         f"has shape {array.shape}; expected (H, W), (C, H, W) or (H, W, C) with at most {CHANNELS} channels"
     )

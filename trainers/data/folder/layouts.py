@@ -26,7 +26,7 @@ from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import PICKLE, TENSORS, is_named_arrays
 from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, split_of
-from trainers.data.folder.object_array import read_header
+from trainers.data.folder.object_array import header_of
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
 from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
@@ -132,8 +132,7 @@ def holds_target(folder: Path) -> bool:
     """Whether the first `.npy` file of `folder` that can be read is an object array: an image and a number."""
     for name in sorted(file.path for file in images_in(folder) if file.name.lower().endswith(".npy"))[:10]:
         try:
-            with open(name, "rb") as file:
-                return read_header(file)[2].hasobject
+            return header_of(Path(name))[1].hasobject
         except (OSError, ValueError):
             continue  # the conversion names bad files
     return False

@@ -45,6 +45,13 @@ def read_npy(path: Path) -> np.ndarray:
         return result.reshape(shape)
 
 
+def header_of(path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and dtype of the array in a `.npy` file. OSError if it is damaged, ValueError if it is none."""
+    with path.open("rb") as file:
+        shape, _, dtype = read_header(file)
+    return shape, dtype
+
+
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """The shape, order (whether Fortran's) and dtype of an array in `numpy.save`'s form, whose numbers follow.
 

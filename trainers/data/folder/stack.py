@@ -26,7 +26,7 @@ from trainers.data.folder.named_arrays import (
     plain,
     split_in,
 )
-from trainers.data.folder.object_array import read_header
+from trainers.data.folder.object_array import header_of, read_header
 from trainers.errors import TrainingError, named
 
 RAW_EXTENSIONS = (".dat", ".bin", ".raw", ".mmap", ".memmap")
@@ -119,8 +119,7 @@ def rows_of(path: Path, reading: Reading, in_chans: int) -> Rows | None:
         return array.open() if is_stack(array.shape, in_chans) else None
     if not path.name.lower().endswith(".npy"):
         return None
-    with path.open("rb") as file:
-        shape, _, dtype = read_header(file)
+    shape, dtype = header_of(path)
     return np.load(path, mmap_mode="r") if is_stack(shape, in_chans) and not dtype.hasobject else None
 
 
