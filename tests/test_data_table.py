@@ -177,3 +177,58 @@ def test_sentinels_are_repeated_nines_far_from_all_else(values, expected):
 def test_a_flag_that_pandas_wrote_as_a_float_has_two_classes(tmp_path):
     root = write(tmp_path / "set", ["id,is_lens", *(f"{i:03},{i % 2}.0" for i in range(30))])
     assert loaded(root, tmp_path).classes == ("lens", "no_lens")
+
+
+def stack_with_rows(root, lines, *, images="images.npy", table="labels.csv", count=30):
+    root.mkdir(exist_ok=True)
+    stack = np.random.default_rng(len(images)).random((count, 8, 8)).astype("f4")
+    np.savez(root / images, images=stack) if images.endswith(".npz") else np.save(root / images, stack)
+    (root / table).write_text("\n".join(lines) + "\n")
+    return stack
+
+
+@pytest.mark.parametrize("images", ["images.npy", "cutouts.npz"])
+@pytest.mark.parametrize("index", ["", "id,", "object_id,"])
+def test_a_table_without_files_has_a_row_for_each_image_of_an_array(tmp_path, capsys, images, index):
+    rows = [f"{'no' if i % 2 else 'vort'},{i / 10},{'train' if i < 20 else 'test'}" for i in range(30)]
+    rows = [f"{i if index == 'id,' else f'J{i * 7 % 30}'},{row}" if index else row for i, row in enumerate(rows)]
+    stack = stack_with_rows(tmp_path / "set", [f"{index}class,theta_E,split", *rows], images=images)
+    data = loaded(tmp_path / "set", tmp_path)
+    assert data.classes == ("axion", "no_sub")
+    line = capsys.readouterr().err
+    assert "class class, target theta_E, split split" in line
+    assert "not used" not in line
+    assert len(data.test) == 10
+    assert len(data.train) + len(data.val) == 20
+    for split in (data.train, data.val, data.test):
+        for image, label, number in zip(split.images, split.labels, split.targets["theta_E"], strict=True):
+            (i,) = [i for i in range(30) if np.array_equal(stack[i], image[0])]
+            assert data.classes[label] == ("no_sub" if i % 2 else "axion")
+            assert float(number) == pytest.approx(i / 10)
+            assert (split is data.test) == (i >= 20)
+
+
+def test_each_split_may_have_an_array_and_a_table(tmp_path):
+    each = {}
+    for split, count in (("train", 20), ("test", 10)):
+        lines = ["label", *("ab"[i % 2] for i in range(count))]
+        images, table = f"x_{split}.npy", f"y_{split}.csv"
+        each[split] = stack_with_rows(tmp_path / "set", lines, images=images, table=table, count=count)
+    data = loaded(tmp_path / "set", tmp_path)
+    assert len(data.test) == 10
+    assert len(data.train) + len(data.val) == 20
+    assert sorted(data.test.images.flatten().tolist()) == sorted(each["test"].flatten().tolist())
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        (["label", *"ab" * 14], "labels.csv has 28 rows, but images.npy has 30 images"),
+        (["id,label", *(f"{(i * 7) % 30},{'ab'[i % 2]}" for i in range(30))], "the numbers in the column id are in no"),
+        (["label", *"ab" * 14, "a", " "], "labels.csv: row 30 has no label"),
+    ],
+)
+def test_rows_that_do_not_fit_an_array_are_one_clear_line(tmp_path, lines, match):
+    stack_with_rows(tmp_path / "set", lines)
+    with pytest.raises(TrainingError, match=match):
+        scan(tmp_path / "set")

@@ -6,7 +6,7 @@ split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number], or names with numbers (values.py): without classes
 table                     images, and a CSV file that names each and its class (table.py)
 stacked                   one array of images and one of labels (stacked.py), for all or each split; also in one file
-
+described                 one array of images, and a table with a row for each (table_rows.py), for all or each split
 class stacks              one array of images for each class (class_stacks.py), for all or each split; also in one file
 
 Each image is a file, or a file for each band (objects.py), or the row of an array.
@@ -30,7 +30,9 @@ from trainers.data.folder.object_array import header_of
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
 from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
-from trainers.data.folder.table import find_table, table_entries
+from trainers.data.folder.table import find_table
+from trainers.data.folder.table_names import table_entries
+from trainers.data.folder.table_rows import described_entries, described_stacks
 from trainers.data.folder.values import values_in, with_values
 from trainers.errors import TrainingError
 
@@ -56,10 +58,15 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
     by_class = class_stacks(root) if not folders and reading.key is None else []
-    stacks = {} if by_class else find_stacks(root, raw, reading.key)
-    table = None if by_class or stacks or not among_images(root, folders) else find_table(root)
+    described = {} if by_class or reading.key else described_stacks(root)
+    stacks = {} if by_class or described else find_stacks(root, raw, reading.key)
+    table = None if by_class or described or stacks or not among_images(root, folders) else find_table(root)
     if by_class:
         layout, entries, what = "classes", by_class, ""
+    elif described:
+        layout, labels = "stacked", tuple(table.path for _, table in described.values())
+        entries = [entry for split, stack in described.items() for entry in described_entries(stack, split)]
+        what = ", ".join(str(table) for _, table in described.values())
     elif stacks:
         each = [stack_entries(stack, split, raw) for split, stack in stacks.items()]
         layout, entries = "stacked", [entry for some in each for entry in some]

@@ -1,0 +1,89 @@
+"""Images in one array beside a table with a row for each, in their order.
+
+images.npy, labels.csv                  also images.npz, images.h5 or images.pt
+images_train.npy, labels_train.csv      for each split
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trainers.data.folder.class_stacks import Found, arrays_of, image_of
+from trainers.data.folder.files import subfolders
+from trainers.data.folder.listing import Entry
+from trainers.data.folder.named_arrays import split_in
+from trainers.data.folder.table import Table, number, read_table, tables_in
+from trainers.data.folder.table_names import refuse_some_splits
+from trainers.errors import TrainingError
+
+
+class Described(NamedTuple):
+    """An array of images, and the table that says what they show."""
+
+    images: Found
+    table: Table
+
+
+def described_stacks(root: Path) -> Mapping[str | None, Described]:
+    """The array and the table of each split, or those of all images; empty if there is another array or table.
+
+    TrainingError if a table has not a row for each image of its array.
+    """
+    if root.is_file() or subfolders(root) or not (tables := tables_in(root)):
+        return {}
+    arrays = arrays_of(root)
+    if len(arrays) != len(tables) or not all(len(array.shape) in (3, 4) for array in arrays):
+        return {}
+    pairs = paired(arrays, tables)
+    found = {split: Described(array, table) for split, (array, path) in pairs.items() if (table := read_table(path))}
+    if len(found) < len(arrays):
+        return {}
+    for images, table in found.values():
+        if len(table.rows) == images.shape[0]:
+            continue
+        if table.file or not image_of(images.shape):  # a table of other images, or one image
+            return {}
+        raise TrainingError(
+            f"{table.path} has {len(table.rows)} rows, but {images.path.name} has {images.shape[0]} images; expected a "
+            "row for each image, in their order"
+        )
+    return found
+
+
+def paired(arrays: Sequence[Found], tables: Sequence[Path]) -> dict[str | None, tuple[Found, Path]]:
+    """The array and the table of each split that their names say, or the only two; empty if they do not match."""
+    if len(arrays) == len(tables) == 1:
+        return {None: (arrays[0], tables[0])}
+    by_split = {split_in("/".join(array.called)): array for array in arrays}
+    path_of = {split_in(path.stem): path for path in tables}
+    if "train" not in by_split or None in by_split or by_split.keys() != path_of.keys():
+        return {}
+    return {split: (array, path_of[split]) for split, array in by_split.items()}
+
+
+def described_entries(stack: Described, split: str | None) -> list[Entry]:
+    """The images of an array, each as its row of the table says. TrainingError if the rows are numbered otherwise."""
+    images, table = stack
+    if table.file and out_of_order([row[table.file] for row in table.rows]):
+        raise TrainingError(
+            f"{table.path}: the numbers in the column {table.file} are in no order, so it is not clear which image of "
+            f"{images.path.name} a row means; sort the rows as the images are, and drop that column"
+        )
+    stats = [images.path.stat(), table.path.stat()]
+    size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
+
+    def entry(place: int, row: Mapping[str, str]) -> Entry:
+        label, said, targets = table.said(row, f"row {place + 1}")
+        return Entry(images.path, split or said, label, size, mtime_ns, place, targets, array=images.array)
+
+    entries = [entry(place, row) for place, row in enumerate(table.rows)]
+    refuse_some_splits(entries, table)
+    return entries
+
+
+def out_of_order(cells: Sequence[str]) -> bool:
+    """Whether these are numbers, each once, that do not rise."""
+    numbers = [value for cell in cells if (value := number(cell)) is not None]
+    return len(set(numbers)) == len(cells) and numbers != sorted(numbers)
