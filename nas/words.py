@@ -200,6 +200,9 @@ def value(number: float, decimals: int = 4) -> str:
 
 def with_interval(number: float, low: float, high: float, *, sign: bool = False) -> str:
     """`0.021 (0.008 to 0.034)`: three decimals, or as many as the width needs to show two digits."""
+    if extreme(number, low, high):
+        form = f"{'+' * sign}.2e"
+        return f"{number:{form}} ({low:{form}} to {high:{form}})"
     digits = max(3, 1 - math.floor(math.log10(high - low))) if high - low > 1e-9 else 3  # less is rounding
     number, low, high = (each + 0.0 if round(each, digits) else 0.0 for each in (number, low, high))  # no -0.000
     form = f"{'+' * sign}.{digits}f"
@@ -217,8 +220,21 @@ def _setting(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def between(low: float, high: float) -> str:
+    """`0.008 to 0.034`: as in `with_interval`."""
+    return with_interval(low, low, high).partition(" (")[2].rstrip(")")
+
+
+def extreme(*numbers: float) -> bool:
+    """Whether the largest of these cannot be read without an exponent, such as a mass in kilograms."""
+    largest = max(map(abs, numbers))
+    return largest >= 1e6 or 0 < largest < 1e-6
+
+
 def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
     """`0.9123 ± 0.0045`: four decimals, or as many as the second number needs to show a digit."""
+    if extreme(number, half or 0.0):
+        return f"{number:{'+' * sign}.3e}" + (f" ± {half:.1e}" if half is not None else "")
     scale = half or abs(number)
     decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # less is rounding
     return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")

@@ -28,7 +28,7 @@ from nas.searching.ledger import Ledger
 from nas.searching.storage import open_storage
 from nas.searching.study import describe
 from nas.trials import Trial
-from nas.words import level, metric_name, plus_minus
+from nas.words import between, level, metric_name, plus_minus, with_interval
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -447,6 +447,9 @@ def test_turned_images_are_read_from_the_last_epoch_of_a_full_training():
     [
         (plus_minus(0.91234, 0.0045), "0.9123 ± 0.0045"), (plus_minus(0.02, None, sign=True), "+0.0200"),
         (plus_minus(-0.02, 0.5, sign=True), "-0.0200 ± 0.5000"), (plus_minus(1e-5, 2.34e-6), "0.000010 ± 0.000002"),
+        (plus_minus(3.15e11, 7.07e9), "3.150e+11 ± 7.1e+09"), (plus_minus(2e-23, None), "2.000e-23"),
+        (with_interval(3e-23, 2e-23, 4e-23), "3.00e-23 (2.00e-23 to 4.00e-23)"),
+        (between(0.0055, 0.0063), "0.00550 to 0.00630"), (between(0.9, 0.95), "0.900 to 0.950"),
         (plus_minus(0.0, 0.0, sign=True), "+0.0000 ± 0.0000"), (plus_minus(0.5, 1e-17), "0.5000 ± 0.0000"),
         (level([("rate", 2e-3)]), "0.002"), (level([("augment.flip", True)]), "True"),
         (level([("a.position", "relative"), ("a.shared", False), ("b.rate", 0.5)]), "relative, shared False, rate 0.5"),

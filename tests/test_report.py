@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import optuna
+import plotly.graph_objects as go
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
@@ -24,13 +25,13 @@ from nas.commands.cli import main_of
 from nas.report import document, noise, thinning
 from nas.report.data import incumbent, mixers
 from nas.report.figures import history, learning_curves, mixer_map
-from nas.report.matters import main_effects
+from nas.report.matters import _thirds, main_effects
 from nas.report.noise import auc_noise
 from nas.report.numbers import numbers
 from nas.report.page import page, retrain_command, write_report
 from nas.report.retraining_table import fitting
 from nas.report.retraining_verdict import verdict as retraining_verdict
-from nas.report.table import top_table
+from nas.report.table import overtuning, top_table
 from nas.report.verdict import verdict
 from nas.results import read
 from nas.retraining.scores import Spread
@@ -269,7 +270,8 @@ def test_the_hyperparameter_that_decides_comes_first_with_its_direction(objectiv
     assert (effect.name, effect.decided, sign * effect.mean > 0) == (first, True, True)
     assert sum(e.decided for e in found.each) <= 2
     assert found.explained > 0.4
-    assert effect.trials == sum(first in t.params for t in sampled(objective, trials=160).trials)
+    having = sum(first in t.params for t in sampled(objective, trials=160).trials)
+    assert having / 4 < min(effect.trials) <= max(effect.trials) <= 0.7 * having
     for words, level in ((effect.worse, worse), (effect.better, better)):
         if isinstance(level, str):
             assert words == level
@@ -298,6 +300,35 @@ def test_where_nothing_matters_nothing_is_decided():
     ]
     assert np.mean(decided) < 0.1
     assert main_effects(sampled(lambda p, rng: rng.normal())).explained < 0.05
+
+
+def test_one_strong_effect_does_not_make_the_luckiest_of_many_levels_one():
+    """The range of seven equal means is wide, and one strong hyperparameter widens the prior of all."""
+    counts = [2, 2, 3, 3, 4, 4, 7, 7, 7, 7]
+    wrong, outside = [], []
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        entries = []
+        for _ in range(250):
+            params = {f"{k}.{n}": int(rng.integers(n)) for k, n in enumerate(counts)} | {"real": int(rng.integers(2))}
+            value = 0.8 + 0.08 * params["real"] + 0.03 * rng.normal()
+            entries.append({
+                "state": TrialState.PRUNED, "value": value, "params": params, "intermediate_values": {1: 0.5, 2: value},
+                "distributions": {name: CategoricalDistribution(list(range(7))) for name in params},
+            })  # fmt: skip
+        found = {e.name: e for e in main_effects(read(by_hand(entries))).each}
+        assert found.pop("real").decided
+        wrong.append(any(e.decided for e in found.values()))
+        outside += [abs(e.mean) > e.half for e in found.values()]
+    assert sum(wrong) <= 3
+    assert np.mean(outside) < 0.1
+
+
+def test_a_number_that_repeats_is_cut_into_groups_as_equal_as_can_be():
+    distinct, trials = [1, 2, 3, 4, 5], {1: 50, 2: 10, 3: 10, 4: 20, 5: 10}
+    assert _thirds(distinct, trials) == [[1], [2, 3], [4, 5]]
+    assert _thirds(distinct, {1: 96, 2: 1, 3: 1, 4: 1, 5: 1}) == [[1], [2, 3, 4, 5]]
+    assert _thirds(list(range(9)), dict.fromkeys(range(9), 1)) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
 def test_with_too_few_or_equal_trials_there_are_no_effects():
@@ -447,7 +478,7 @@ def test_the_verdict_on_a_retraining_says_which_way_the_others_differ_from_the_f
             configurations=configurations,
             certainty=certainty,
             data={"test": 600},
-            named=False,
+            winner=True,
             verdicts=(),
             finals=False,
         )
@@ -677,9 +708,43 @@ def test_of_many_trials_some_are_drawn_the_best_among_them_and_the_page_says_so(
     spread = "trials, 6 are drawn, evenly spaced by number, and the best 2."
     assert thin.count(f" Of {reached} {spread}") == 2, "history and trade-off"
     with_curve = sum(bool(t.curve) for t in results.trained)
-    assert f" Of {with_curve} trials, 5 are drawn, evenly spaced by number." in thin, "learning curves"
+    top = min(5, len(results.ranked()))
+    assert f" Of {with_curve} trials, 5 are drawn, evenly spaced by number, and the best {top}." in thin, "curves"
     assert f"The first 3 of {len(results.ranked()[:10])} rows." in thin
     assert len(thin) < len(in_full)
+
+
+@pytest.mark.parametrize("separation", [2.6, 8.0])
+def test_a_nearly_perfect_score_of_few_images_has_an_interval_that_holds(separation):
+    """Twenty images of each class: the plug-in variance of an AUC near 1 is too small, and of a perfect one 0."""
+    rng, labels = np.random.default_rng(0), np.arange(40) < 20
+    true = 0.5 * (1 + math.erf(separation / 2))
+    images = {"classes": ["a", "b"], "counts": [1, 40, 1], "digest": "-", "validated": [20, 20]}
+    inside = []
+    for _ in range(300):
+        found = metrics.auc(labels, rng.normal(size=40) + separation * labels)
+        half = noise.Z * noise.of_images(SimpleNamespace(objective="auc", validated=40, images=images), found)
+        assert half > 0.01
+        inside.append(abs(found - true) <= half)
+    assert np.mean(inside) > 0.92
+
+
+def test_a_name_cannot_change_how_the_page_is_read():
+    """`<!--<script>` makes a browser look for another end of the script, so that ours would never run."""
+    figure = go.Figure()
+    figure.add_scatter(x=[1], y=[2], name="<!--<script></script>")
+    written = document.document("page", "", {"key": figure})
+    data = written.partition('id="figures">')[2].partition("</script>")[0]
+    assert "<" not in data
+    assert json.loads(data)["key"]["data"][0]["name"] == "<!--<script></script>"
+
+
+def test_overtuning_of_an_error_is_positive_when_it_grows():
+    results = SimpleNamespace(maximize=False, best=SimpleNamespace(number=0, label="0"))
+    trial = SimpleNamespace(number=0, label="0", value=0.10)
+    results.ranked = lambda: [trial]
+    results.finalists = lambda: [SimpleNamespace(trial=0, fresh=(0.14, 0.16))]
+    assert "(overtuning +0.0500), which wins" in overtuning(results)
 
 
 @pytest.mark.parametrize(("objective", "metric"), [("auc", metrics.auc), ("ap", metrics.average_precision)])
@@ -699,7 +764,7 @@ def test_the_verdict_on_a_retraining_after_finals_says_that_these_chose():
     )
     found = SimpleNamespace(
         configurations=[scores], certainty=[SimpleNamespace(interval={}, difference={})], data={"test": 60},
-        named=False, verdicts=(), finals=True,
+        winner=True, verdicts=(), finals=True,
     )  # fmt: skip
     assert retraining_verdict(found)[0].startswith(
         "On 60 test images, trial 7, the winner of the search's finals, reaches"

@@ -50,18 +50,18 @@ def command(argv: list[str]) -> int:
     from nas.models.evaluation import evaluate, source_for
     from nas.models.export import load_model
     from nas.terminal import Terminal
-    from nas.words import count, metric_name
+    from nas.words import between, count, metric_name, value
     from trainers.data import Simulated, load
 
     if args.json is not None:
         check_writable(args.json, "--json")
-    for name, value, lowest in (("images", args.images, 1), ("data_seed", args.data_seed, 0)):
-        check_number(name, value, lowest, whole=True)
+    for name, given, lowest in (("images", args.images, 1), ("data_seed", args.data_seed, 0)):
+        check_number(name, given, lowest, whole=True)
     model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
-    given = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
+    images = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
     source = source_for(
         model,
-        given,
+        images,
         args.images,
         args.data_seed,
         skip_bad=args.skip_bad,
@@ -75,9 +75,9 @@ def command(argv: list[str]) -> int:
     how = f"{count(len(model.networks), 'network')}, {count(evaluation.views, 'view')}"
     title = f"{args.model} ({how}) on {evaluation.images:,} images of {evaluation.data}"
     table = Table("metric", "value", "95% interval", title=title)
-    for name, value in evaluation.metrics.items():
-        low, high = evaluation.interval.get(name, (None, None))
-        table.add_row(metric_name(name), f"{value:.4f}", "" if low is None else f"{low:.4f} to {high:.4f}")
+    for name, number in evaluation.metrics.items():
+        ends = evaluation.interval.get(name)
+        table.add_row(metric_name(name), value(number), between(*ends) if ends else "")
     Terminal().print(table)
     if evaluation.trained_on:
         kept = "they count here" if args.with_training_images else "left out (--with-training-images keeps them)"

@@ -119,7 +119,7 @@ def summary(batches: Sequence[Prediction | Measurement], left_out: int) -> dict[
 
 def in_words(found: Mapping[str, Any]) -> str:
     """`300 images: axion 90, cdm 100, no_sub 110; mean confidence 0.81; 2 left out`."""
-    from nas.words import count
+    from nas.words import count, value
 
     parts = [count(found["images"], "image")]
     if "classes" in found:
@@ -128,10 +128,10 @@ def in_words(found: Mapping[str, Any]) -> str:
     for key in ("mean", "mean_sigma"):
         numbers = found.get(key, [])
         each = numbers if isinstance(numbers, list) else [numbers]
-        parts += [f"{key.replace('_', ' ')} {', '.join(f'{number:.4f}' for number in each)}"] * bool(each)
+        parts += [f"{key.replace('_', ' ')} {', '.join(map(value, each))}"] * bool(each)
     if "selected" in found:
         of = found["selected"]
-        limit = "" if of["threshold"] is None else f" (probability from {of['threshold']:.4f})"
+        limit = "" if of["threshold"] is None else f" (probability from {value(of['threshold'])})"
         parts.append(
             f"{of['images']:,} selected as {of['class']}{limit} at a false discovery rate of at most {of['fdr']:g}, by "
             f"{count(of['calibration'], 'labelled image')} without it"
@@ -144,6 +144,7 @@ def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], qua
     from rich.table import Table
 
     from nas.terminal import Terminal
+    from nas.words import value
 
     with_sigma = any("sigma" in row for row in predicted)
     several = len(quantities) > 1
@@ -165,6 +166,6 @@ def print_table(predicted: Sequence[dict[str, Any]], classes: Sequence[str], qua
         else:
             numbers = [row[key] for key in ("value", "sigma") if key in row]
             each = [number for some in numbers for number in (some.values() if isinstance(some, dict) else [some])]
-            table.add_row(row["file"], *(f"{number:.4f}" for number in each))
+            table.add_row(row["file"], *map(value, each))
     console = Terminal()
     (console if console.is_terminal else Terminal(width=10_000)).print(table)  # do not cut file names in a pipe

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from nas.models import card_origin as origin
-from nas.words import count, describe_data, markdown, metric_name, si
+from nas.words import between, count, describe_data, markdown, metric_name, plus_minus, si, value
 from trainers import tasks
 from trainers.data.folder.fit import in_words
 from trainers.metrics import CALIBRATION_BINS, OF_LABELS, TPR, base
@@ -112,12 +112,12 @@ def _table(config: Mapping[str, Any]) -> str:
     of_targets = [f"{name}_{target}" for name in SHOWN for target in config["task"].get("target", ())]
     own = base(config["search"].get("objective", ""))
     for name in (name for name in alone if name in (*SHOWN, *TURNED, *of_targets, own)):
-        values = [f"{test['views'][key][name]:.4f}" for key in dict.fromkeys((str(views), "1"))]
+        values = [value(test["views"][key][name]) for key in dict.fromkeys((str(views), "1"))]
         if name in test.get("interval", {}):
             low, high = test["interval"][name]
-            values[0] += f" (95% interval {low:.4f} to {high:.4f})"
-        sd = alone[name]["sd"]
-        values.append(f"{alone[name]['mean']:.4f} ± {'–' if sd is None else format(sd, '.4f')}")
+            values[0] += f" (95% interval {between(low, high)})"
+        mean, sd = alone[name]["mean"], alone[name]["sd"]
+        values.append(plus_minus(mean, sd) + " ± –" * (sd is None))
         lines.append(f"| {markdown(metric_name(name))} | {' | '.join(values)} |")
     return "\n".join(lines)
 
@@ -173,5 +173,6 @@ def _about_answers(config: Mapping[str, Any]) -> str:
 def _went(config: Mapping[str, Any], called: Mapping[str, str]) -> str:
     """From where to where calibration moved the metrics that the task has, by what they are called."""
     before, after = config["test"]["before"], config["test"]["views"][str(config["views"])]
-    moved = [f"{called[name]} went from {before[name]:.4f} to {after[name]:.4f}" for name in called if name in before]
+    known = [name for name in called if name in before]
+    moved = [f"{called[name]} went from {value(before[name])} to {value(after[name])}" for name in known]
     return f" On the test images {' and '.join(moved)}." if moved else ""

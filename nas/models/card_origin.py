@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas import words
 from nas.words import (
     COSTS,
     count,
@@ -65,7 +66,7 @@ def choice(config: Mapping[str, Any]) -> str:
             f"views by the {judged}. All seeds of a chosen configuration take part."
         )
     value = members[0]["validation"]
-    reached = "" if value is None else f" ({value:.4f} at full budget)"
+    reached = "" if value is None else f" ({words.value(value)} at full budget)"
     given = "given to the search, not found by it, and " * members[0].get("given", False)
     how = "asked for by its number, not " * named
     finals = ", and of trainings with fresh seeds in the search's finals," * (search.get("finals", False) and not named)

@@ -48,6 +48,7 @@ class Explanation:
     images: np.ndarray  # (N, C, S, S) as stored
     maps: np.ndarray  # (N, S, S): the attribution, summed over channels
     signal: np.ndarray | None  # (N, S, S): chi^2 of the substructure, where it is known
+    named: bool = False  # whether the channels are bands with names, which are in order of wavelength
 
     def frame(self) -> pd.DataFrame:
         """The regions as a table of pandas."""
@@ -118,6 +119,7 @@ def explain(
         images=pixels.numpy(),
         maps=pixel_shares.sum(1).numpy(),
         signal=known.signal if known is not None and known.signal.any() else None,
+        named=bool(model.channels),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.checks import check_number
 from nas.errors import UserError, mendable
 from nas.models.export import LensModel, checked, opened
 from nas.models.predicted import Measurement, Prediction, named
@@ -59,6 +60,9 @@ def predict(
     """
     model = opened(model)
     views = model.views if views is None else checked(views)
+    check_number("batch_size", batch_size, 1, whole=True)
+    if not isinstance(images, str | Path | Sequence) and not hasattr(images, "shape"):
+        raise UserError(f"images are {images!r}; expected an array, files or folders, or a list of them")
     if prepared:
         if not isinstance(images, Tensor) or images.shape[1:] != (model.in_chans, *2 * [model.image_size]):
             size = f"(N, {model.in_chans}, {model.image_size}, {model.image_size})"
@@ -114,8 +118,9 @@ def predictions(model: LensModel, images: Images, *, views: int, symmetry: int =
     """What the model predicts, float64 on the CPU, for images (N, C, image_size, image_size) under one symmetry."""
     device = next(model.parameters()).device
     starts = range(0, len(images), batch_size)
+    none = model.task.predict(torch.empty(0, model.task.num_outputs))
     batches = (images[start : start + batch_size].to(device) for start in starts)
-    return torch.cat([model(turned(batch, symmetry), views).cpu() for batch in batches])
+    return torch.cat([none, *(model(turned(batch, symmetry), views).cpu() for batch in batches)])
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RING = (0.75, 1.25)  # Einstein radii
 HALF = 0.5  # of the signal
+FEWEST = 5  # images of an interval
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def regions(known: KnownLenses, maps: np.ndarray, control: np.ndarray) -> Iterat
                 area=float(area.mean()),
                 light=float(lit.mean()),
                 attribution=float(looked.mean()),
-                interval=_interval(looked),
+                interval=_interval(looked, (0.0, 1.0)),
                 untrained=float(random.mean()),
-                beyond=_interval(looked - max((area, lit, random), key=np.mean)),
+                beyond=_interval(looked - max((area, lit, random), key=np.mean), (-1.0, 1.0)),
             )
 
 
@@ -89,8 +90,10 @@ def share(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return inside
 
 
-def _interval(each: np.ndarray) -> tuple[float, float]:
-    """95%, of the mean over images, by the bootstrap."""
+def _interval(each: np.ndarray, possible: tuple[float, float]) -> tuple[float, float]:
+    """95%, of the mean over images, by the bootstrap; all that is possible, if the images are too few to tell."""
+    if len(each) < FEWEST:
+        return possible
     (drawn,) = metrics.bootstrap(lambda some, _: {"mean": float(some.mean())}, [each], each)
     return metrics.interval(drawn["mean"])
 

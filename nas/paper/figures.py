@@ -19,7 +19,7 @@ from nas.report.effects import effects as found_effects
 from nas.report.figures import BEST, BUDGETS, FEWEST_IN_CELL, SHOWN, at_chance, budget_colours, budget_name
 from nas.report.matters import main_effects
 from nas.results import Results
-from nas.words import COSTS, baseline_name, level, metric_name, numbered, objective_name
+from nas.words import COSTS, baseline_name, level, metric_name, numbered, objective_name, value
 from trainers.data import Dataset
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def sample_images(data: Dataset, columns: int = 6) -> Figure:
             for axes, image in zip(line, images, strict=False):
                 axes.imshow(scaled(image))
             if len(data.classes) > 1:
-                line[0].set_ylabel(data.classes[k])
+                line[0].set_ylabel(data.classes[k], parse_math=False)
     return figure
 
 
@@ -117,7 +117,7 @@ def curves(axes: Any, results: Results) -> bool:
 
 
 def matters(axes: Any, results: Results) -> bool:
-    """The effect of each hyperparameter with its interval; filled where that excludes zero."""
+    """The effect of each hyperparameter with its interval; filled where it is decided."""
     found = None if results.grid else main_effects(results)
     if found is None:
         return False
@@ -165,7 +165,7 @@ def mixer_map(axes: Any, results: Results) -> bool:
     shade = np.where(known, found.median, np.nan)
     axes.imshow(shade, cmap="Blues" if results.maximize else "Blues_r", aspect="auto", alpha=0.6)
     for row, column in zip(*np.nonzero(found.count), strict=True):
-        text = f"{found.median[row, column]:.3f}\n{found.count[row, column]}"
+        text = f"{value(found.median[row, column], 3)}\n{found.count[row, column]}"
         axes.text(column, row, text, ha="center", va="center", fontsize=5.5)
     axes.set_xticks(range(len(found.places)), found.places)
     axes.set_yticks(range(len(found.mixers)), found.mixers)

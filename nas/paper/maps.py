@@ -36,5 +36,5 @@ def attribution_maps(found: Explanation, columns: int = 6) -> Figure:
             for axes, picture in zip(axes_of_line, line, strict=False):
                 axes.imshow(picture)
         for axes, i in zip(grid[0], chosen, strict=False):
-            axes.set_title(found.classes[found.labels[i]] if found.classes else "")
+            axes.set_title(found.classes[found.labels[i]] if found.classes else "", parse_math=False)
     return figure

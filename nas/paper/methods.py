@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from nas.words import COSTS, count, describe_data, duration, markdown, objective
 def methods(results: Results) -> str:
     """Data, space, budget, seeds, hardware, versions and commands, in Markdown."""
     retrained = results.retraining()
-    parts = [_data(results), _space(results.spec.get("space") or {}), _budget(results), _finals(results)]
+    parts = [_data(results), _space(results), _budget(results), _finals(results)]
     parts += [_retraining(retrained)] if retrained else []
     run = RunFolder(results.database.parent) if results.database else None
     start = latest(run.reproduce) if run else None
@@ -39,14 +40,24 @@ def _data(results: Results) -> str:
     return f"{line}."
 
 
-def _space(space: Mapping[str, Any]) -> str:
+def _space(results: Results) -> str:
+    """The bounds of networks, and whether their training varied too; of a grid, what it crosses."""
+    space = results.spec.get("space") or {}
+    if results.grid:
+        names = sorted({name for t in results.trained for name in t.params})
+        cells = len({t.without_seed for t in results.trained})
+        crossed = f", which differ in {markdown(', '.join(names))}" if names else ""
+        return (
+            f"The grid has {count(cells, 'configuration')}{crossed}, with {count(results.spec['seeds'], 'seed')} each."
+        )
     if "mixers" not in space:
         return ""
     chosen = {name: _bound(value) for name, value in space.items() if name in ("stages", "depth", "width", "mlp_ratio")}
     bounds = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items())
+    trainings = {json.dumps(t.config.get("training"), sort_keys=True) for t in results.trained}
     return (
-        f"Networks are a stem, stages of blocks and a head, with these mixers: {', '.join(space['mixers'])}; {bounds}. "
-        f"Training is searched along with them."
+        f"Networks are a stem, stages of blocks and a head, with these mixers: {', '.join(space['mixers'])}; {bounds}."
+        + " Training was searched along with them." * (len(trainings) > 1)
     )
 
 
@@ -67,9 +78,10 @@ def _budget(results: Results) -> str:
     compared = objective_name(results.objective)
     if results.cost:
         compared = f"the front of {COSTS[results.cost]} and {compared}"
+    trained = count(ended, "training" if results.grid else "configuration")
     return (
         f"The sampler {spec.get('sampler')} and the scheduler {spec.get('scheduler')} (seed {spec.get('seed')}) "
-        f"searched {count(ended, 'configuration')}: {counts['complete']} trained in full for {results.rungs[-1]} "
+        f"searched {trained}: {counts['complete']} trained in full for {results.rungs[-1]} "
         f"epochs, {counts['pruned']} stopped early{f' (after {rungs} epochs)' * bool(rungs)}, {counts['failed']} "
         f"failed. Networks had at most {limits}. They were compared by "
         f"{compared} on the validation images. All trainings took {duration(seconds)}."

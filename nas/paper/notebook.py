@@ -79,7 +79,7 @@ def executed(cells: Sequence[Cell], folder: Path) -> str:
     try:
         client.execute(env={**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": QUIET})
     except CellExecutionError as error:
-        if error.ename == "UserError":
+        if error.ename in ("UserError", "ModelFailed"):
             raise UserError(error.evalue) from error
         raise
     for cell in book.cells:

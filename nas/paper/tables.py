@@ -16,7 +16,7 @@ from nas.report import table as report
 from nas.report.effects import effects
 from nas.report.matters import main_effects
 from nas.results import Results
-from nas.words import baseline_name, count, metric_name, numbered, objective_name, si, with_interval
+from nas.words import baseline_name, count, metric_name, numbered, objective_name, si, value, with_interval
 
 BEST = 10  # trials in the table of the best
 STAGE = re.compile(r"stages\.\d+\.")
@@ -127,14 +127,21 @@ def _effects(results: Results) -> Table:
 def _matters(results: Results) -> Table:
     found, name = main_effects(results), objective_name(results.objective)
     rows = [
-        [e.name, e.worse, e.better, with_interval(e.mean, e.mean - e.half, e.mean + e.half, sign=True), str(e.trials)]
+        [
+            e.name,
+            e.worse,
+            e.better,
+            "* " * e.decided + with_interval(e.mean, e.mean - e.half, e.mean + e.half, sign=True),
+            "{} and {}".format(*e.trials),
+        ]
         for e in (found.each if found else ())
     ]
     caption = (
         f"Change in {name} after {results.rungs[0]} epochs from the worst to the best level of each hyperparameter, "
-        "with 95% intervals, from a Bayesian linear regression on all trials."
+        "with 95% intervals that allow for the choice among its levels; from a Bayesian linear regression on all "
+        "trials. * stands after Holm's correction."
     )
-    return Table("matters", caption, ["hyperparameter", "from", "to", f"change in {name}", "trials"], rows, {0})
+    return Table("matters", caption, ["hyperparameter", "from", "to", f"change in {name}", "trials of each"], rows, {0})
 
 
 def _retrained(record: Mapping[str, Any]) -> Table:
@@ -165,6 +172,6 @@ def _cells_of(scores: Mapping[str, Any], intervals: Mapping[str, Sequence[float]
     cells = []
     for metric in shown:
         mean, ends = scores["spread"][metric]["mean"], intervals.get(metric)
-        cells.append(with_interval(mean, ends[0], ends[1]) if ends else f"{mean:.3f}")
-        cells.append(f"{scores['ensemble'][metric]:.3f}" if len(scores["seeds"]) > 1 else "")
+        cells.append(with_interval(mean, ends[0], ends[1]) if ends else value(mean, 3))
+        cells.append(value(scores["ensemble"][metric], 3) if len(scores["seeds"]) > 1 else "")
     return cells

@@ -21,13 +21,14 @@ LARGEST = 128  # pixels a side of an image in a sheet
 AVERAGED = 500  # images of a class in its mean and its histogram
 PERCENTILES = (0.5, 99.5)
 BINS = 80
+PIXELS = 1_000_000  # of a class in its histogram
 
 
 def chosen(data: Dataset, label: int, at_most: int) -> torch.Tensor:
     """Training images of a class, (N, C, S, S) float32 on the CPU, drawn at random, the same every time."""
     rows = (data.train.labels == label).nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:at_most]]
-    return data.train.images[rows.to(data.train.images.device)].cpu().double()
+    return data.train.images[rows.to(data.train.images.device)].cpu().float()
 
 
 def colours(images: torch.Tensor, named: bool) -> NDArray[np.float64]:
@@ -35,7 +36,7 @@ def colours(images: torch.Tensor, named: bool) -> NDArray[np.float64]:
 
     Bands with names are in order of wavelength, so that the last is red.
     """
-    x = images.numpy()
+    x = images.double().numpy()
     x = (x[:, ::-1] if named else x) if x.shape[1] == 3 else x.mean(1, keepdims=True).repeat(3, 1)
     return np.moveaxis(x, 1, -1)
 
@@ -70,17 +71,23 @@ def sheet(data: Dataset, label: int) -> str:
 
 def mean_images(data: Dataset, labels: Sequence[int]) -> list[str]:
     """The mean training image of each class as a URI, all on one scale; empty for a class without images."""
-    each = [chosen(data, label, AVERAGED) for label in labels]
-    means = [colours(images.mean(0, keepdim=True), bool(data.channels))[0] for images in each if len(images)]
-    pictures = iter(scaled(np.stack(means))) if means else iter(())
-    return [png(next(pictures)) if len(images) else "" for images in each]
+    means = {}
+    for label in labels:  # one after another: those of all classes may be too many for the memory
+        images = chosen(data, label, AVERAGED)
+        if len(images):
+            means[label] = colours(images.mean(0, keepdim=True, dtype=torch.float64), bool(data.channels))[0]
+    drawn = dict(zip(means, scaled(np.stack(list(means.values()))), strict=True)) if means else {}
+    return [png(drawn[label]) if label in drawn else "" for label in labels]
 
 
 def intensities(data: Dataset, labels: Sequence[int]) -> go.Figure:
     """The share of each class's pixels by their value."""
     figure = empty_figure("pixel value, as stored", "share of pixels")
-    pixels = {label: chosen(data, label, AVERAGED).flatten().numpy() for label in labels}
-    everything = np.concatenate([values[:: 1 + len(values) // 200_000] for values in pixels.values()] or [np.zeros(1)])
+    pixels = {}
+    for label in labels:
+        all_pixels = chosen(data, label, AVERAGED).flatten()
+        pixels[label] = all_pixels[:: 1 + len(all_pixels) // PIXELS].numpy().copy()
+    everything = np.concatenate(list(pixels.values()) or [np.zeros(1)])
     low, high = np.percentile(everything, (0.1, 99.9)) if len(everything) else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + (abs(low) or 1.0), BINS + 1)
     palette = [BUDGETS[-1], *HIGHLIGHTS]

@@ -10,7 +10,7 @@ from rich.table import Table
 from nas.report.document import html_table, section
 from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.retrained import Retrained
-from nas.words import baseline_name, count, duration, metric_name, si, with_interval
+from nas.words import baseline_name, between, count, duration, metric_name, si, value, with_interval
 
 FITTED, INTERVAL = "fitted", "95% CI"
 
@@ -25,9 +25,9 @@ def rows(baselines: Sequence[Baseline], metrics: Sequence[str]) -> list[list[str
         name, seeds = baseline_name(b.name), FITTED if b.fitted else count(len(b.seeds), "seed")
         lines.append([name, seeds, *(str(b.spread[m]) for m in metrics)])
         intervals = [b.interval.get(m) for m in metrics]
-        lines.append(["", INTERVAL, *(f"{i[0]:.3f} to {i[1]:.3f}" if i else "" for i in intervals)])
+        lines.append(["", INTERVAL, *(between(*i) if i else "" for i in intervals)])
         if len(b.seeds) > 1:
-            lines.append(["", "ensemble", *(f"{b.ensemble[m]:.4f}" for m in metrics)])
+            lines.append(["", "ensemble", *(value(b.ensemble[m]) for m in metrics)])
     return lines
 
 
@@ -46,10 +46,9 @@ def table(retrained: Retrained, metrics: Sequence[str]) -> Table:
 
 def sentence(verdict: Verdict) -> str:
     """`trial 12 beats ResNet-18, the best baseline, by 0.021 (0.008 to 0.034) in AUC`, or that it does not."""
-    value, low, high = verdict.ahead
-    worse = value < 0
-    value, low, high = (-value, -high, -low) if worse else (value, low, high)
-    amount = with_interval(value, low, high)
+    ahead, low, high = verdict.ahead
+    worse = ahead < 0
+    amount = with_interval(*((-ahead, -high, -low) if worse else (ahead, low, high)))
     rival, metric = f"{baseline_name(verdict.baseline)}, the best baseline", metric_name(verdict.metric)
     if verdict.beats:
         return f"trial {verdict.label} beats {rival}, by {amount} in {metric}"
@@ -71,9 +70,7 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
     costs = {baseline_name(b.name): [si(b.parameters), duration(b.seconds)] for b in retrained.baselines}
     beside = [[*row, *costs.get(row[0], ["", ""])] for row in rows(retrained.baselines, metrics)]
     shown = [m for m in metrics if m in retrained.verdicts[0].difference]
-    differences = [
-        [v.label, *("{:+.4f} ({:+.4f} to {:+.4f})".format(*v.difference[m]) for m in shown)] for v in retrained.verdicts
-    ]
+    differences = [[v.label, *(with_interval(*v.difference[m], sign=True) for m in shown)] for v in retrained.verdicts]
     sentences = "".join(f"<li>{_capital(sentence(v))}.</li>" for v in retrained.verdicts)
     best = baseline_name(retrained.verdicts[0].baseline)
     return section(

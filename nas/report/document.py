@@ -21,7 +21,7 @@ MOST_ROWS = 200  # of a table
 def document(title: str, body: str, figures: Mapping[str, go.Figure], *, style: str = "") -> str:
     """Return the whole file. The plot of each key in `body` shows the figure of that key; `style` is extra CSS."""
     data = {key: {**json.loads(figure.to_json()), "csv": numbers(figure)} for key, figure in figures.items()}
-    script = json.dumps(data).replace("</", "<\\/")  # nothing in the data may end the script element
+    script = json.dumps(data).replace("<", "\\u003c")  # no tag or comment in the data may change how the page is read
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -69,7 +69,7 @@ def by_class(found: Explanation) -> list[tuple[str, NDArray[np.int64]]]:
 
 def pictures(found: Explanation, rows: NDArray[np.int64]) -> dict[str, list[NDArray[np.uint8]]]:
     """Of some images: themselves, their attributions and, where it is known, the signal of the substructure."""
-    images = colours(torch.from_numpy(found.images[rows]).double(), named=False)
+    images = colours(torch.from_numpy(found.images[rows]).double(), named=found.named)
     made = {
         "image": [scaled(image) for image in images],
         "attribution": [diverging(values) for values in found.maps[rows]],

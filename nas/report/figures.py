@@ -89,7 +89,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
             text += [f"trial {trial.label}, {trial.state}<br>{escape(trial.architecture)}"] * (len(trial.curve) + 1)
         figure.add_scatter(
             x=x, y=y, mode="lines", name=name, legendgroup=name, line={"color": colour, "width": 1}, opacity=opacity,
-            text=text, hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+            text=text, hovertemplate="epoch %{x}: %{y:.5g}<br>%{text}<extra></extra>",
         )  # fmt: skip
         if name != "complete":
             figure.add_scatter(
@@ -100,7 +100,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
         figure.add_scatter(
             x=list(trial.curve), y=list(trial.curve.values()), mode="lines", name=f"trial {trial.label}",
             line={"color": colour, "width": 2.5}, text=[_hover(results, trial)] * len(trial.curve),
-            hovertemplate="epoch %{x}: %{y:.4f}<br>%{text}<extra></extra>",
+            hovertemplate="epoch %{x}: %{y:.5g}<br>%{text}<extra></extra>",
         )  # fmt: skip
     for rung in results.rungs[:-1]:
         figure.add_vline(x=rung, line={"dash": "dot", "width": 1, "color": "#8b95a1"})
@@ -110,7 +110,7 @@ def learning_curves(results: Results, highlighted: Sequence[Trial]) -> go.Figure
 
 
 def main_effects(results: Results, found: MainEffects) -> go.Figure:
-    """A dot with its interval for each hyperparameter, filled if that excludes zero; the most certain on top."""
+    """A dot with its interval for each hyperparameter, filled if it is decided; the most certain on top."""
     shown = found.each[:SHOWN][::-1]
     figure = empty_figure(f"change in {objective_name(results.objective)}", "", height=110 + 26 * len(shown))
     figure.add_scatter(
@@ -224,7 +224,7 @@ def _by_rung(figure: go.Figure, results: Results, x: Sequence[float]) -> None:
                 x=[at for at, _ in points], y=[t.value for _, t in points], mode="markers",
                 name=budget_name(results, rung),
                 marker={"color": colours[rung], "size": 9 if full else 7, "opacity": 0.95 if full else 0.65},
-                text=[_hover(results, t) for _, t in points], hovertemplate="%{y:.4f}<br>%{text}<extra></extra>",
+                text=[_hover(results, t) for _, t in points], hovertemplate="%{y:.5g}<br>%{text}<extra></extra>",
             )  # fmt: skip
 
 

@@ -5,8 +5,11 @@ where all trials are comparable, on the levels of all hyperparameters at once. S
 between trials that are alike in everything else, as far as effects add up. Every effect has the same normal prior
 around zero; its width and that of the noise are those under which the values are most probable. With few trials or much
 noise, effects shrink to zero and their intervals widen, instead of showing the luckiest of forty hyperparameters. A
-number has three levels, the thirds of its trials, or its own values if these are few: what is best in the middle is
-seen too.
+number has up to three levels with about as many trials each, or its own values if these are few: what is best in the
+middle is seen too.
+
+The best and the worst of several levels differ by chance. So the interval is that of the range of so many means
+(Tukey's studentised range). It holds for one hyperparameter; which of all are decided is corrected by Holm's method.
 
 Optuna's importances, which the dashboard shows, look at trials trained in full only, have no direction, and always sum
 to one, also when nothing matters.
@@ -14,15 +17,17 @@ to one, also when nothing matters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 
-from nas.report.noise import Z
+from nas.report.effects import CONFIDENCE, holm
 from nas.results import Results
 from nas.trials import Trial
 from nas.words import level
@@ -43,12 +48,13 @@ class MainEffect:
     better: str
     mean: float  # value at `better` minus value at `worse`
     half: float  # of the width of its 95% interval
-    trials: int  # that have the hyperparameter
+    trials: tuple[int, int]  # at the worse level, and at the better one
+    p: float  # of no difference between any levels, after Holm's correction for all hyperparameters
 
     @property
     def decided(self) -> bool:
-        """Whether the interval excludes zero."""
-        return abs(self.mean) > self.half
+        """Whether zero is excluded, also after the correction."""
+        return self.p < 1 - CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ def main_effects(results: Results) -> MainEffects | None:
     for (name, each), end in zip(levels.items(), ends, strict=True):
         if effect := _effect(name, each, coefficients, covariance, end - len(each), results.maximize):
             found.append(effect)
+    found = [replace(e, p=p) for e, p in zip(found, holm([e.p for e in found]), strict=True)]
     found.sort(key=lambda e: (-abs(e.mean) / e.half, e.name))
     return MainEffects(tuple(found), len(trials), _explained(columns, values))
 
@@ -97,14 +104,19 @@ def _levels(trials: Sequence[Trial], name: str) -> list[_Level]:
     if isinstance(distribution, CategoricalDistribution) or len(distinct) <= THIRDS + 1:
         groups = [[v] for v in distinct]
     else:
-        cuts = np.quantile([order[v] for _, v in having], np.arange(1, THIRDS) / THIRDS)
-        place = {v: int(np.searchsorted(cuts, order[v], side="left")) for v in distinct}
-        groups = [g for k in range(THIRDS) if (g := [v for v in distinct if place[v] == k])]
+        groups = _thirds(distinct, Counter(v for _, v in having))
     found = []
     for group in groups:
         of_group = set(group)  # thousands of different numbers
         found.append(_Level(_words(group, name), frozenset(i for i, v in having if v in of_group)))
     return found
+
+
+def _thirds(distinct: Sequence[Any], trials: Mapping[Any, int]) -> list[list[Any]]:
+    """Neighbouring values in up to three groups, cut where the numbers of trials come nearest to thirds."""
+    before = np.cumsum([0, *(trials[v] for v in distinct)])
+    cuts = {int(np.abs(before - before[-1] * k / THIRDS).argmin()) for k in range(THIRDS + 1)}
+    return [list(distinct[low:high]) for low, high in pairwise(sorted(cuts))]
 
 
 def _words(values: Sequence[Any], name: str) -> str:
@@ -137,6 +149,8 @@ def _effect(
     maximize: bool,
 ) -> MainEffect | None:  # fmt: skip
     """The best against the worst of the levels with enough trials."""
+    from scipy.stats import studentized_range
+
     able = [k for k, each in enumerate(levels) if len(each.trials) >= FEWEST_OF_LEVEL]
     if len(able) < 2:
         return None
@@ -144,11 +158,11 @@ def _effect(
     best, worst = able[0], able[-1]
     a, b = start + best, start + worst
     variance = covariance[a, a] + covariance[b, b] - 2 * covariance[a, b]
-    mean = float(coefficients[a] - coefficients[b])
-    trials = sum(len(each.trials) for each in levels)
-    return MainEffect(
-        name, levels[worst].words, levels[best].words, mean, max(Z * float(variance) ** 0.5, 1e-12), trials
-    )
+    mean, sd = float(coefficients[a] - coefficients[b]), max(float(variance) ** 0.5, 1e-12)
+    half = float(studentized_range.ppf(CONFIDENCE, len(able), np.inf)) / 2**0.5 * sd
+    p = float(studentized_range.sf(abs(mean) / sd * 2**0.5, len(able), np.inf))
+    trials = len(levels[worst].trials), len(levels[best].trials)
+    return MainEffect(name, levels[worst].words, levels[best].words, mean, half, trials, p)
 
 
 def _explained(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -42,13 +42,19 @@ def of_classes(name: str, results: Results, at: float) -> float:
     count = (
         few if name.startswith("ap") else max(sum(each), 1)
     )  # few positives decide it, however many images there are
-    return math.sqrt(max(at * (1 - at), 0.0) / count)
+    return math.sqrt(_inside(at, count) * (1 - _inside(at, count)) / count)
+
+
+def _inside(share: float, count: float) -> float:
+    """The share with one image more, which is half right: a perfect score of a few images has noise too."""
+    return (min(max(share, 0.0), 1.0) * count + 0.5) / (count + 1)
 
 
 def auc_noise(auc: float, positive: float, negative: float) -> float:
     """The standard deviation of an AUC over images (Hanley & McNeil 1982, equations 1 and 2)."""
     if min(positive, negative) < 1:
         return 0.5
+    auc = _inside(auc, min(positive, negative))
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positive - 1) * (q1 - auc**2) + (negative - 1) * (q2 - auc**2)
     return math.sqrt(max(variance, 0.0) / (positive * negative))

@@ -19,6 +19,8 @@ def numbers(figure: go.Figure) -> str:
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["series", x, f"{y} " if y == x else y, "value", "error", "note"])
     for trace in figure.data:
+        if trace.hoverinfo == "skip" and trace.mode == "markers":  # the ends of another's lines
+            continue
         name = _plain(trace.name or "")
         table.writerows([name, *row] for row in _rows(trace))
     return out.getvalue()

@@ -59,8 +59,9 @@ def page(results: Results, path: Path) -> str:
 def summary(results: Results) -> str:
     """The head of the page: what was found, the best configuration, what was searched and at what cost."""
     spec, counts = results.spec, results.counts()
-    epochs = sum(t.epochs for t in results.trained)
-    seconds = sum(t.seconds or 0.0 for t in results.trained)
+    every = (*results.trained, *results.repeats)
+    epochs, seconds = sum(t.epochs for t in every), sum(t.seconds or 0.0 for t in every)
+    unfinished = f", with {count(counts['running'], 'trial')} running or interrupted" if counts["running"] else ""
     states = ", ".join(
         f"{n} {state}" for state, n in counts.items() if state != "skipped" and (n or state in ENDED.values())
     )
@@ -80,7 +81,7 @@ def summary(results: Results) -> str:
         "Budget": f"{results.rungs[-1]} epochs in full; trials compared after {rungs} epochs (the rungs); {limits}",
         "Trials": states,
         "Spent": f"{count(epochs, 'epoch')}, {duration(seconds)} of training",
-        "Written": f"{datetime.now():%Y-%m-%d %H:%M}{', while the search was running' * bool(counts['running'])}",
+        "Written": f"{datetime.now():%Y-%m-%d %H:%M}{unfinished}",
     }
     if notes := remarks(results):
         facts["Note"] = "<br>".join(map(escape, notes))

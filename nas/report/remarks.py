@@ -10,6 +10,7 @@ from nas.words import advice_on_axis, objective_name, value
 from trainers import metrics
 
 FAR = 0.05  # of a score, if its noise is not larger; an error may grow by a quarter
+FAR_NLL = 0.1  # nats, since a negative log-likelihood may be 0
 
 
 def remarks(results: Results) -> list[str]:
@@ -33,7 +34,10 @@ def on_turned(results: Results) -> str:
     name, found = metrics.base(results.objective), results.mean_metrics(results.best)
     upright, worst = (found.get(metric, math.nan) for metric in (name, f"{name}_d4_worst"))
     errors = 1 / math.sqrt(results.validated or math.inf)  # two standard errors of a share of the images, at most
-    far = upright - worst > max(FAR, errors) if results.maximize else worst - upright > abs(upright) / 4
+    if results.maximize:
+        far = upright - worst > max(FAR, errors)
+    else:
+        far = worst - upright > (FAR_NLL if name.startswith("nll") else abs(upright) / 4)
     if not far:
         return ""
     return (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from nas.report.style import SHADES, empty_figure, literal
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
-from nas.words import metric_name, objective_name
+from nas.words import metric_name, objective_name, value
 
 COLOURS = ["#3b7dd8", "#e8710a", "#1b9e77", "#c2569b", "#7a5fd0", "#b08a00"]
 LOOK: dict[str, Any] = {"margin": {"l": 70, "r": 10, "t": 30, "b": 50}, "axis": {"automargin": True}}
@@ -27,20 +27,20 @@ def overview(retrained: Retrained) -> go.Figure:
         x=[v for c in shown for v in (t[metric] for t in c.test)],
         y=[name for name, c in zip(names, shown, strict=True) for _ in c.test],
         mode="markers", name="test, each seed", marker={"color": COLOURS[0], "size": 8, "opacity": 0.45},
-        text=[f"seed {seed}" for c in shown for seed in c.seeds], hovertemplate="%{text}: %{x:.4f}<extra></extra>",
+        text=[f"seed {seed}" for c in shown for seed in c.seeds], hovertemplate="%{text}: %{x:.5g}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=[s.mean for s in spread], y=names, mode="markers", name="test, mean of seeds",
         error_x={"array": [s.sd or 0 for s in spread], "thickness": 2, "width": 5, "color": COLOURS[0]},
         marker={"color": COLOURS[0], "size": 11, "symbol": "line-ns", "line": {"width": 3, "color": COLOURS[0]}},
-        hovertemplate="mean %{x:.4f}<extra></extra>",
+        hovertemplate="mean %{x:.5g}<extra></extra>",
     )  # fmt: skip
     for name, values, symbol, colour in (
         ("test, ensemble", [c.ensemble[metric] for c in shown], "diamond", COLOURS[2]),
         ("validation, in the search", [c.validation for c in shown], "circle-open", COLOURS[1]),
     ):
         figure.add_scatter(
-            x=values, y=names, mode="markers", name=name, hovertemplate=f"{name} %{{x:.4f}}<extra></extra>",
+            x=values, y=names, mode="markers", name=name, hovertemplate=f"{name} %{{x:.5g}}<extra></extra>",
             marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", type="category")
@@ -62,7 +62,7 @@ def roc(c: Scores) -> go.Figure:
             )  # fmt: skip
         figure.add_scatter(
             x=curve.ensemble[0], y=curve.ensemble[1], mode="lines", line={"width": 2.5, "color": colour},
-            legendgroup=label, name=f"{label}  {curve.auc}, ensemble {curve.ensemble_auc:.4f}",
+            legendgroup=label, name=f"{label}  {curve.auc}, ensemble {value(curve.ensemble_auc)}",
             hovertemplate="%{x:.3f}, %{y:.3f}<extra>" + label + "</extra>",
         )  # fmt: skip
     figure.update_layout(legend={"orientation": "v"}, margin={"t": TOP})
@@ -113,7 +113,7 @@ def predicted_against_true(points: Sequence[Sequence[float]], quantity: str) -> 
     bars = {"array": sigma[0], "thickness": 0.5, "width": 0, "color": "rgba(59, 125, 216, .35)"} if sigma else None
     figure.add_scatter(
         x=true, y=predicted, mode="markers", showlegend=False, error_y=bars,
-        marker={"size": 5, "color": COLOURS[0], "opacity": 0.5}, hovertemplate="%{x:.3f}: %{y:.3f}<extra></extra>",
+        marker={"size": 5, "color": COLOURS[0], "opacity": 0.5}, hovertemplate="%{x:.4g}: %{y:.4g}<extra></extra>",
     )  # fmt: skip
     return figure
 
@@ -128,7 +128,7 @@ def learning_curves(retrained: Retrained) -> go.Figure:
             x=[n for n, _ in points], y=[spread.mean for _, spread in points], mode="lines+markers",
             error_y={"array": [spread.sd or 0 for _, spread in points], "thickness": 1.5, "width": 4},
             name=f"trial {c.label}", line={"color": COLOURS[k % len(COLOURS)]},
-            hovertemplate="%{x:,} images: %{y:.4f}<extra></extra>",
+            hovertemplate="%{x:,} images: %{y:.5g}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(type="log")
     return figure

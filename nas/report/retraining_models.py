@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.report.document import html_table, section
 from nas.retraining.retrained import Exported, Retrained
-from nas.words import count, metric_name, objective_name
+from nas.words import count, metric_name, objective_name, value
 from trainers import metrics, tasks
 
 
@@ -18,7 +18,7 @@ def views_and_ensembles(retrained: Retrained) -> str:
         lines.append([str(c.trial), "one network", *(str(c.spread[m]) for pair in pairs for m in pair)])
         if len(c.seeds) > 1:
             seeds = count(len(c.seeds), "network")
-            lines.append(["", f"{seeds} together", *(f"{c.ensemble[m]:.4f}" for pair in pairs for m in pair)])
+            lines.append(["", f"{seeds} together", *(value(c.ensemble[m]) for pair in pairs for m in pair)])
     head = ["trial", "networks", *(f"{metric_name(name)}, {views}" for name in main for views in ("1 view", "8 views"))]
     caption = (
         "The same test images, as they are (1 view) and under all eight symmetries of the square, with the predictions "
@@ -40,13 +40,13 @@ def exported_models(retrained: Retrained) -> str:
         lines.append(
             [
                 model.name, describe_members(model), views,
-                *(f"{model.test[views][name]:.4f}" for name in main if name not in calibrated),
+                *(value(model.test[views][name]) for name in main if name not in calibrated),
             ]
         )  # fmt: skip
         if calibrated:
             factor = model.calibration.get(views)
-            lines[-1].append("–" if factor is None else f"{factor:.3f}")
-            lines[-1] += [f"{model.before[name]:.4f} → {model.test[views][name]:.4f}" for name in calibrated]
+            lines[-1].append("–" if factor is None else value(factor, 3))
+            lines[-1] += [f"{value(model.before[name])} → {value(model.test[views][name])}" for name in calibrated]
     return section("Exported models", _caption(retrained), html_table(head, lines))
 
 
@@ -83,7 +83,7 @@ def _caption(retrained: Retrained) -> str:
         f"with {metrics.CALIBRATION_BINS} bins."
     )
     best = "winner of the search's finals" if retrained.finals else "best configuration by validation"
-    which = best if retrained.validated else "first configuration"
+    which = best if retrained.winner else "first configuration"
     return (
         f"Test metrics of each model as it is exported; best/ is {first.name}/, all seeds of the {which}.{chosen}"
         f"{classes if retrained.classes else ''}"

@@ -41,6 +41,7 @@ from nas.words import (
     metric_name,
     objective_name,
     override,
+    value,
 )
 from trainers import tasks
 from trainers.regression import Regression
@@ -67,9 +68,9 @@ def page(retrained: Retrained) -> str:
     if "sizes" in plots:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))
-    ranked = retrained.validated
+    ranked = retrained.validated + max(len(retrained.asked) - len(retrained.configurations), 0)
     by = "the search's finals" if retrained.finals else "validation"
-    body += [configuration(c, plots, rank, ranked, by) for rank, c in enumerate(retrained.configurations, 1)]
+    body += [configuration(c, plots, retrained.rank(c.trial), ranked, by) for c in retrained.configurations]
     body.append(failures(retrained))
     return document(f"{retrained.study}: {what(retrained)}, retrained", "\n".join(body), figures, style=STYLE)
 
@@ -228,7 +229,7 @@ def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int, b
     caption = f"{place}{size}. Exported to models/trial-{c.trial}."
     kinds = (*KINDS, *(f"points-{k}" for k in range(len(c.points))))
     drawn = "".join(plots[key] for key in (f"{kind}-{c.trial}" for kind in kinds) if key in plots)
-    metrics = [[name, str(spread), f"{c.ensemble[name]:.4f}"] for name, spread in c.spread.items()]
+    metrics = [[name, str(spread), value(c.ensemble[name])] for name, spread in c.spread.items()]
     return section(
         f"Trial {c.label}: {describe_architecture(c.config['architecture'])}",
         caption,

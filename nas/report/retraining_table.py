@@ -9,7 +9,16 @@ from rich.table import Table
 
 from nas.retraining.retrained import Retrained
 from nas.retraining.scores import Scores
-from nas.words import baseline_name, count, describe_architecture, describe_size, metric_name, objective_name
+from nas.words import (
+    baseline_name,
+    between,
+    count,
+    describe_architecture,
+    describe_size,
+    metric_name,
+    objective_name,
+    value,
+)  # fmt: skip
 
 INTERVAL = "95% CI"
 WIDEST = 3  # metrics in the terminal
@@ -40,14 +49,14 @@ def rows(retrained: Retrained, metrics: Sequence[str]) -> list[list[str]]:
     several seeds, two more for their ensemble."""
     lines: list[list[str]] = []
     for c, certainty in zip(retrained.configurations, retrained.certainty, strict=True):
-        seeds, value = count(len(c.seeds), "seed"), "–" if c.validation is None else f"{c.validation:.4f}"
+        seeds, validation = count(len(c.seeds), "seed"), "–" if c.validation is None else value(c.validation)
         own = [
-            [c.label, seeds, value, *(str(c.spread[m]) for m in metrics)],
+            [c.label, seeds, validation, *(str(c.spread[m]) for m in metrics)],
             ["", INTERVAL, "", *(_interval(certainty.interval, m) for m in metrics)],
         ]
         if len(c.seeds) > 1:
             own += [
-                ["", "ensemble", "", *(f"{c.ensemble[m]:.4f}" for m in metrics)],
+                ["", "ensemble", "", *(value(c.ensemble[m]) for m in metrics)],
                 ["", INTERVAL, "", *(_interval(certainty.ensemble, m) for m in metrics)],
             ]
         lines += own if retrained.validated else [[label, kind, *values] for label, kind, _, *values in own]
@@ -55,7 +64,7 @@ def rows(retrained: Retrained, metrics: Sequence[str]) -> list[list[str]]:
 
 
 def _interval(of: Mapping[str, tuple[float, float]], metric: str) -> str:
-    return "{:.3f} to {:.3f}".format(*of[metric]) if metric in of else ""
+    return between(*of[metric]) if metric in of else ""
 
 
 def about_intervals(retrained: Retrained) -> str:

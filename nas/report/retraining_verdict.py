@@ -16,7 +16,7 @@ def _first(retrained: Retrained) -> str:
     first, certainty = retrained.configurations[0], retrained.certainty[0]
     name, images = first.main[0], count(retrained.data["test"], "test image")
     best = ", the winner of the search's finals," if retrained.finals else ", the best by validation,"
-    rank = "" if retrained.named or first.validation is None else best
+    rank = best if retrained.winner else ""
     line = f"On {images}, trial {first.label}{rank} reaches {metric_name(name)} "
     if name not in certainty.interval:
         return f"{line}{value(first.spread[name].mean, 3)}."

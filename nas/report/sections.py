@@ -102,9 +102,17 @@ def _history(results: Results) -> Section:
     caption = (
         f"Each point is a trial at the highest rung it reached ({rungs} epochs). Compare points of one colour only. "
         f"The line is the best {name} so far among the trials trained in full ({len(results.ranked())})."
-        f"{' Missing numbers are configurations above the limits.' if results.skipped else ''}{_points(results)}"
+        f"{_missing(results)}{_points(results)}"
     )
     return Section("history", title, caption, figures.history(results, best))
+
+
+def _missing(results: Results) -> str:
+    """What the numbers stand for that are no trial of the figure."""
+    last = max(t.number for t in results.trained)
+    what = ["configurations above the limits"] * bool(results.skipped)
+    what += ["trainings of the finals"] * any(t.number < last for t in results.repeats)
+    return f" Missing numbers are {' and '.join(what)}." if what else ""
 
 
 def _curves(results: Results) -> Section:
@@ -116,7 +124,7 @@ def _curves(results: Results) -> Section:
     caption = (
         f"{objective_name(results.objective)} of {count(len(drawn), 'trial')} on the validation split after every epoch"
         f"{', ' + marked if marked else ''}. A curve that ends in a dot on a dotted line was stopped (pruned) at that "
-        f"rung.{thinning.said(len(drawn), thinning.CURVES)}"
+        f"rung.{thinning.said(len(drawn), thinning.CURVES, len(top))}"
     )
     return Section("curves", "Learning curves", caption, figures.learning_curves(results, top))
 
@@ -145,31 +153,34 @@ def _matters(results: Results) -> Section:
         return Section("matters", title, f"{reached} reached the lowest rung, {rung} epochs. {needed}")
     name, decided = objective_name(results.objective), [e for e in found.each if e.decided]
     answer = (
-        f"The whole interval is on one side of zero for {', '.join(e.name for e in decided[: figures.SHOWN])}."
+        f"A change is certain for {', '.join(e.name for e in decided[: figures.SHOWN])}{_more(len(decided))}."
         if decided
-        else "Nothing is decided: every interval contains zero."
+        else "No change is certain."
     )
+    drawn = f", the {figures.SHOWN} most certain of {len(found.each)}," if len(found.each) > figures.SHOWN else ""
     learnt = (
         f"They explain {found.explained:.0%} of the variance of unseen trials (R²)."
         if found.explained > 0
         else "They explain unseen trials no better than the mean does, so their order is noise."
     )
     caption = (
-        f"{answer} Each row is the change in {name} after {rung} epochs, the lowest rung, from the worst level of a "
-        "hyperparameter to its best with all else alike, and its 95% interval; a filled dot excludes zero. Numbers "
-        "have three levels, the thirds of their trials. The changes come from one Bayesian linear regression on all "
-        f"hyperparameters of all {found.trials} trials, pruned ones included. {learnt} optuna-dashboard's importances "
-        "differ: they know trials trained in full only, have no direction, and add up to one even if nothing matters."
+        f"{answer} Each row{drawn} is the change in {name} after {rung} epochs, the lowest rung, from the worst level "
+        "of a hyperparameter to its best with all else alike, and its 95% interval, which allows for the choice among "
+        "its levels. A filled dot is certain: it excludes zero, also after Holm's correction for all hyperparameters. "
+        "Numbers have up to three levels with about as many trials each. The changes come from one Bayesian linear "
+        f"regression on all hyperparameters of all {found.trials} trials, pruned ones included. {learnt} "
+        "optuna-dashboard's importances differ: they know trials trained in full only, have no direction, and add up "
+        "to one even if nothing matters."
     )
     listing = Listing(
-        ["hyperparameter", f"change in {name}", "from", "to", "trials"],
+        ["hyperparameter", f"change in {name}", "from", "to", "trials of each"],
         [
             [
                 e.name,
                 with_interval(e.mean, e.mean - e.half, e.mean + e.half, sign=True),
                 e.worse,
                 e.better,
-                str(e.trials),
+                "{} and {}".format(*e.trials),
             ]
             for e in found.each[: figures.SHOWN]
         ],
@@ -199,7 +210,12 @@ def _trade_off(results: Results) -> Section:
 
 
 def _points(results: Results) -> str:
-    return thinning.said(sum(t.rung > 0 for t in results.trained), thinning.POINTS, thinning.BEST)
+    best = min(thinning.BEST, len(results.ranked()))
+    return thinning.said(sum(t.rung > 0 for t in results.trained), thinning.POINTS, best)
+
+
+def _more(several: int) -> str:
+    return f" and {several - figures.SHOWN} more" if several > figures.SHOWN else ""
 
 
 def _nothing(results: Results) -> str:

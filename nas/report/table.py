@@ -68,7 +68,8 @@ def overtuning(results: Results) -> str:
     if luckiest is None or results.best is None:
         return ""
     fresh = statistics.fmean(again[luckiest.number].fresh)
-    seeds, fall = count(len(again[luckiest.number].fresh), "fresh seed"), luckiest.value - fresh
+    seeds = count(len(again[luckiest.number].fresh), "fresh seed")
+    fall = (luckiest.value - fresh) * (1 if results.maximize else -1)
     first = "search's best value" if luckiest == results.ranked()[0] else "best value in the search of these"
     same = ", which wins" if luckiest.number == results.best.number else f"; trial {results.best.label} wins"
     return (

@@ -26,11 +26,11 @@ def points(results: Results) -> set[int]:
     return {t.number for t in (*best, *_spread(reached, POINTS))}
 
 
-def said(drawn: int, most: int, best: int = 0) -> str:
-    """What the caption of a figure adds if only some of the trials are drawn; empty otherwise."""
+def said(drawn: int, most: int, best: int) -> str:
+    """What the caption of a figure adds if only some of the trials are drawn, besides so many of the best ones."""
     if drawn <= most:
         return ""
-    also = f", and the best {best:,}" if best else ""
+    also = ", and the best" + f" {best:,}" * (best > 1) if best else ""
     return f" Of {count(drawn, 'trial')}, {most:,} are drawn, evenly spaced by number{also}."
 
 

@@ -56,8 +56,10 @@ def _lead(results: Results, best: Trial) -> str:
     amount = with_interval(ahead, ahead - half, ahead + half) if half else value(ahead, 3)
     of = " and of ".join(["seeds"] * (seeds is not None) + [_count(results)] * bool(images))
     if not half or (seeds is None and ahead > half):
+        once = [f"trial {t.number}" for t, known in ((best, here), (rival, there)) if known[2] == 1]
+        who = "each" if len(once) == 2 else " and ".join(once)
         return (
-            f"It is ahead of {what}, by {amount}, but each was trained once: whether other seeds give the same order "
+            f"It is ahead of {what}, by {amount}, but {who} was trained once: whether other seeds give the same order "
             "is not decided."
         )
     if ahead > half:

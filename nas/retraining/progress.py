@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from nas.retraining.job import Retraining
 from nas.searching.losses import Losses
-from nas.words import metric_name
+from nas.words import metric_name, value
 
 
 class Trainings:
@@ -45,7 +45,9 @@ class Trainings:
     def report(self, job: Retraining, item: dict[str, Any]) -> bool:
         if "epoch" not in item:
             ((split, metrics),) = item.items()
-            self._say(job, ", ".join(f"{split} {metric_name(name)} {value:.4f}" for name, value in metrics.items()))
+            self._say(
+                job, ", ".join(f"{split} {metric_name(name)} {value(number)}" for name, number in metrics.items())
+            )
         else:
             description = f"{job.name}, loss {item['train_loss']:.3f}"
             self._bars.update(self._bar[job.name], completed=item["epoch"], description=description)

@@ -234,7 +234,7 @@ def _conduct(
         configurations=gathered.scores, failures=failures, overridden=choice.overridden, run=run, named=choice.named,
         finals=choice.finals and not searched,
         cost=results.cost, command=command(),
-        started="" if origin is None else str(origin.folder),
+        started="" if origin is None else str(origin.folder), asked=tuple(trial.number for trial in choice.trials),
         test_reads=count_call(before, run),
         baselines=compared,
         verdicts=tuple(replace(v, given=results.trial(v.trial).given) for v in verdicts),

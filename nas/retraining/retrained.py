@@ -78,6 +78,20 @@ class Retrained:
     finals: bool = False  # whether the search ranks configurations by trainings with fresh seeds, not by their values
     command: str = ""  # that started it, as it was typed
     started: str = ""  # the folder of the model whose weights the networks started from; empty: from scratch
+    asked: tuple[
+        int, ...
+    ] = ()  # trials to train again, as the search ranks them; one whose trainings failed is only here
+
+    @property
+    def winner(self) -> bool:
+        """Whether the first configuration is the search's best, not one asked for, nor the next after a failure."""
+        first = self.configurations[0]
+        return not self.named and first.validation is not None and self.rank(first.trial) == 1
+
+    def rank(self, trial: int) -> int:
+        """The place of a trial among those to train again."""
+        asked = self.asked or tuple(scores.trial for scores in self.configurations)  # before: not recorded
+        return asked.index(trial) + 1
 
     @property
     def validated(self) -> int:
@@ -137,6 +151,7 @@ def _of_record(record: Mapping[str, Any], run: RunFolder) -> Retrained:
         "sizes": tuple(Size(**{**s, "spread": _spreads(s["spread"])}) for s in record["sizes"]),
         "exported": tuple(_exported(e) for e in record["exported"]),
         "failures": tuple(record["failures"]),
+        "asked": tuple(record.get("asked", ())),
         "run": run,
         "test_reads": TestReads(reads.get("calls", 1), tuple(reads.get("digests", ()))),
         "baselines": tuple(Baseline(**{**b, "spread": _spreads(b["spread"])}) for b in record.get("baselines", ())),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.retraining.job import NetworkResult
 from nas.retraining.training import MAIN
-from nas.words import numbered
+from nas.words import numbered, plus_minus
 from trainers import metrics
 from trainers.data import Split
 from trainers.estimate import Estimate, estimates, limited
@@ -39,7 +39,7 @@ class Spread:
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f}" if self.sd is None else f"{self.mean:.4f} ± {self.sd:.4f}"
+        return plus_minus(self.mean, self.sd)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from nas import words
 from nas.samplers import GIVEN
 from nas.searching.jobs import REPEATS, Event
 from nas.terminal import Terminal
@@ -89,7 +90,9 @@ class Display:
 
     def line(self, event: Event) -> str:
         """Describe one finished trial in one line."""
-        value = f"{self.objective} {event.value:.4f} at epoch {event.epoch}" if math.isfinite(event.value) else ""
+        value = (
+            f"{self.objective} {words.value(event.value)} at epoch {event.epoch}" if math.isfinite(event.value) else ""
+        )
         if other := beside(self.objective, event.metrics):
             value += f", {other}"
         best = f"best {self._best()}" if self.best else "no trial at full budget yet"
@@ -118,7 +121,7 @@ class Display:
         ]
         table = Table("running trial", "epoch", self.objective, box=None, padding=(0, 2))
         for trial, (epoch, value) in sorted(self.running.items()):
-            table.add_row(self._numbered(trial), str(epoch), "" if math.isnan(value) else f"{value:.4f}")
+            table.add_row(self._numbered(trial), str(epoch), "" if math.isnan(value) else words.value(value))
         return Group(bar, Text("  ".join(fact for fact in facts if fact)), table)
 
     def __enter__(self) -> Display:
@@ -137,7 +140,7 @@ class Display:
     def _best(self) -> str:
         assert self.best is not None
         value, trial = self.best
-        return f"{value:.4f}, trial {self._numbered(trial)}"
+        return f"{words.value(value)}, trial {self._numbered(trial)}"
 
     def _consider(self, value: float, trial: int) -> None:
         if self.best is None or (value != self.best[0] and self._better(value, self.best[0]) == value):
