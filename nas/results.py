@@ -152,14 +152,14 @@ class Results:
         return {name: fmean(t.metrics.get(name, math.nan) for t in trained) for name in trial.metrics}
 
     def again(self) -> tuple[dict[int, list[float]], set[int]]:
-        """The values that the finals added to each configuration, by trial; and those of which a training failed."""
+        """The values that the finals added to each configuration, by trial; and those that failed in one."""
         fresh: dict[int, list[float]] = {}
         failed = set()
         for trial in self.repeats:
             assert trial.repeats is not None
             if trial.state == "complete":
                 fresh.setdefault(trial.repeats, []).append(trial.value)
-            elif trial.state == "failed":
+            elif trial.state == "failed" and trial.blamed:
                 failed.add(trial.repeats)
         return fresh, failed
 

@@ -41,6 +41,7 @@ class Trial:
     seconds: float | None = None  # of training
     peak_memory_mb: float | None = None
     error: str = ""  # why it failed, or the limits that it exceeds
+    blamed: bool = False  # whether its configuration is taken to be the reason why it ended
     turned: float | None = None  # the objective at full budget on the validation images turned by 90 degrees
     history: tuple[Mapping[str, float], ...] = ()  # per recorded epoch: its number as "epoch", and every metric
 
@@ -96,6 +97,7 @@ def trial_of(trial: FrozenTrial, rungs: Sequence[int], objective: str) -> Trial:
         seconds=recorded.get("seconds"),
         peak_memory_mb=recorded.get("peak_memory_mb"),
         error=recorded.get("error", recorded.get("skipped", "")),
+        blamed=any(excess > 0 for excess in trial.constraints.values()),
         turned=turned if turned is not None and math.isfinite(turned) else None,
         history=history,
     )

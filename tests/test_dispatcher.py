@@ -6,8 +6,8 @@ import pytest
 from here import Queue
 
 from nas.errors import SearchFailed
-from nas.searching.losses import NODES, Losses
-from nas.workers.dispatcher import LEAVING, NODE, Dispatcher
+from nas.searching.losses import OUTSIDE, Losses
+from nas.workers.dispatcher import LEAVING, NODE, OUT_OF_MEMORY, Dispatcher
 from nas.workers.pool import _OneTrialPerWorker
 from nas.workers.resources import Node, Resources
 from nas.workers.stopping import Stop
@@ -37,12 +37,12 @@ class Jobs(Queue):
 class Cluster:
     """Workers 0, 1, ... on the nodes of these names, and the orders that each has."""
 
-    def __init__(self, work, *nodes):
+    def __init__(self, work, *nodes, patience=None):
         self.node_of, self.leaving, self.dead = nodes, set(), set()
         self.orders = {f"at {worker}": [] for worker in range(len(nodes))}
         seen = SimpleNamespace(own="a", leaves=self.leaving.__contains__, gone=self.dead.__contains__)
         put = SimpleNamespace(remote=lambda address, number, order: self.orders[address].append(order[0]))
-        self.dispatcher = Dispatcher(work, SimpleNamespace(put=put), seen, Stop(), None)
+        self.dispatcher = Dispatcher(work, SimpleNamespace(put=put), seen, Stop(), patience)
         for worker in range(len(nodes)):
             self.dispatcher.on_trial_add(None, self.trial(worker))
 
@@ -61,10 +61,14 @@ class Cluster:
         return self.orders[f"at {worker}"][before:]
 
     def item(self, worker, value, saved=False):
-        return self.answers(worker, Kind.ITEM, item=Item(value), saved=saved)
+        return self.answers(worker, Kind.ITEM, item=Item(value), saved=saved, seconds=1.0)
 
-    def dies(self, worker):
-        self.dispatcher.on_trial_error(None, self.trial(worker))
+    def dies(self, worker, *, for_good=False):
+        trial = self.trial(worker)
+        trial.should_recover = lambda: not for_good
+        self.dispatcher.on_trial_error(None, trial)
+        if self.dispatcher.error is not None:
+            raise self.dispatcher.error
 
 
 def test_a_node_that_announces_its_end_hands_its_trial_over_with_a_checkpoint():
@@ -130,12 +134,12 @@ def test_the_death_of_a_whole_node_is_told_from_that_of_a_process(gone, memory):
 
 def test_a_node_that_is_gone_counts_as_no_death_of_a_trial_unless_a_trial_brings_down_every_node():
     losses = Losses()
-    assert [losses.too_many("one", None) for _ in range(NODES)] == [False] * NODES
+    assert [losses.too_many("one", None) for _ in range(OUTSIDE)] == [False] * OUTSIDE
     assert [losses.too_many("one", False) for _ in range(3)] == [False, False, True]
     assert losses.too_many("one", None)
-    assert [losses.too_many("other", None) for _ in range(NODES + 1)] == [False] * NODES + [True]
+    assert [losses.too_many("other", None) for _ in range(OUTSIDE + 1)] == [False] * OUTSIDE + [True]
     assert not losses.of_memory("other")
-    assert losses.reason("other", "its node is gone") == f"its node is gone; it was lost {NODES} times before"
+    assert losses.reason("other", "its node is gone") == f"its node is gone; it was lost {OUTSIDE} times before"
 
 
 def test_a_worker_that_cannot_work_gets_no_job_and_is_said_once_and_the_search_ends_if_none_can(capsys):
@@ -149,6 +153,81 @@ def test_a_worker_that_cannot_work_gets_no_job_and_is_said_once_and_the_search_e
     with pytest.raises(SearchFailed, match=r"no worker can work; 10\.0\.0\.2: it has torch 2\.0"):
         cluster.answers(0, Kind.REFUSED, reason=reason)
     assert work.waiting == ["one"]
+
+
+def test_a_worker_whose_gpu_is_broken_fails_no_trial_and_gets_no_more_of_them(capsys):
+    work = Jobs([f"job {k}" for k in range(20)])
+    cluster = Cluster(work, "a", "a")
+    cluster.answers(0, Kind.READY)
+    cluster.answers(1, Kind.READY)
+    for _ in range(3):
+        cluster.item(0, 1)
+        cluster.answers(1, Kind.BROKEN, reason="AcceleratorError: CUDA error: uncorrectable ECC error")
+        cluster.dies(1)
+        cluster.answers(1, Kind.READY)
+    assert len(cluster.orders["at 1"]) == 3, "one job of each of its processes"
+    assert [told[2] for told in work.told if len(told) == 3] == [False] * 3
+    assert "no work for a worker that lost its GPU 3 times in a row" in capsys.readouterr().err
+    while not work.done:
+        cluster.answers(0, Kind.END)
+    with pytest.raises(SearchFailed, match="no worker can work; a worker that lost its GPU"):
+        cluster.dies(0, for_good=True)
+
+
+def test_the_only_worker_keeps_its_work_although_its_gpu_fails():
+    cluster = Cluster(Jobs(["one"] * 9), "a")
+    for _ in range(5):
+        assert cluster.answers(0, Kind.READY) == ["one"]
+        cluster.answers(0, Kind.BROKEN, reason="CUDA error")
+        cluster.dies(0)
+
+
+def test_what_hinders_a_job_from_outside_says_nothing_of_it():
+    work = Jobs(["one"])
+    cluster = Cluster(work, "a")
+    cluster.answers(0, Kind.READY)
+    assert cluster.answers(0, Kind.HINDERED, reason="others fill the disk") == ["one"]
+    assert work.told == [("one", "others fill the disk", None)]
+
+
+def test_a_node_that_is_gone_is_no_hang_however_late_its_end_is_known():
+    work = Jobs(["one"])
+    cluster = Cluster(work, "b", patience=0.0)
+    cluster.answers(0, Kind.READY)
+    cluster.dead.add("b")
+    cluster.dies(0)
+    assert work.told == [("one", NODE, None)]
+
+
+def test_if_the_last_worker_that_can_work_is_lost_the_search_ends():
+    cluster = Cluster(Jobs(["one"]), "a", "b")
+    cluster.answers(1, Kind.REFUSED, reason="10.0.0.2: another torch")
+    cluster.answers(0, Kind.READY)
+    with pytest.raises(SearchFailed, match="no worker can work"):
+        cluster.dies(0, for_good=True)
+
+
+def test_a_worker_that_cannot_start_again_ends_the_search_once_no_other_is_there(capsys):
+    cluster = Cluster(Jobs(["one"]), "a", "b")
+    cluster.answers(1, Kind.READY)
+    for _ in range(3):
+        cluster.dies(0)
+    assert "a worker cannot start" in capsys.readouterr().err
+    cluster.answers(1, Kind.ITEM, item=Item(1), saved=False, seconds=1.0)
+    cluster.dies(1, for_good=True)
+    with pytest.raises(SearchFailed, match="workers cannot start"):
+        cluster.dies(0)
+
+
+def test_a_process_that_ray_ended_for_want_of_memory_is_known_as_such(tmp_path):
+    work = Jobs(["one"])
+    cluster = Cluster(work, "a")
+    cluster.answers(0, Kind.READY)
+    trial = cluster.trial(0)
+    trial.error_file = str(tmp_path / "error.txt")
+    (tmp_path / "error.txt").write_text("ray.exceptions.OutOfMemoryError: killed due to the node running low on memory")
+    cluster.dispatcher.on_trial_error(None, trial)
+    assert work.told == [("one", OUT_OF_MEMORY, True)]
 
 
 def test_a_node_that_joins_gets_workers_while_another_is_about_to_go():

@@ -464,6 +464,44 @@ def test_a_trial_under_which_three_workers_die_fails_and_only_memory_is_held_aga
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in others)
 
 
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_trial_that_failed_is_the_same_to_the_sampler_after_a_resume(tmp_path, memory):
+    """Not to blame: Optuna's samplers ignore a failed trial. To blame: a trial without a value, with a constraint."""
+    ledgers = []
+    for dies in (True, False):
+        if dies:
+            losing(tmp_path / "s.db", lambda trial, epoch: trial == 0, memory)
+        ledgers.append(make_engine(tmp_path / "s.db", 12).ledger)
+    first = ledgers[-1]._mirror.get_trials()[0]
+    assert first.state == (TrialState.PRUNED if memory else TrialState.FAIL)
+    assert any(first.constraints.values()) == memory
+
+
+def test_blame_without_an_end_is_forgotten_when_the_trial_is_tried_again(tmp_path):
+    """Killed between the reason and the state: the cause may have passed."""
+    engine = make_engine(tmp_path / "s.db", 3)
+    job = engine.next()
+    engine.ledger.blame(job.trial, "the disk was full", {"failed": 1.0})
+    finish(make_engine(tmp_path / "s.db", 3), workers=1)
+    again = make_engine(tmp_path / "s.db", 3)
+    (trial, *_) = stored(tmp_path / "s.db")
+    assert trial.state != TrialState.FAIL
+    assert not any(trial.constraints.values())
+    assert not trial.user_attrs["error"]
+    assert again.finished == 3
+
+
+def test_a_trial_that_trains_when_the_search_is_killed_is_no_result_for_the_sampler_before_its_rung(tmp_path):
+    engine = make_engine(tmp_path / "s.db", 6)
+    below, paused = engine.next(), engine.next()
+    engine.report(below.trial, 1, {"auc": 0.7}, saved=True)
+    for epoch in (1, 2):
+        engine.report(paused.trial, epoch, {"auc": 0.8}, saved=True)
+    resumed = make_engine(tmp_path / "s.db", 6, checkpoint=lambda number, at_most: at_most)
+    mirrored = resumed.ledger._mirror.get_trials()
+    assert [mirrored[n].state for n in (below.trial, paused.trial)] == [TrialState.RUNNING, TrialState.PRUNED]
+
+
 def test_a_killed_search_goes_on_from_a_checkpoint_between_two_rungs(tmp_path):
     class Dies(Exception):
         pass

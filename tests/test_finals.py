@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 from here import work_through_here
+from optuna.trial import TrialState
 from rich.console import Console
 
 from nas import samplers, schedulers
@@ -17,7 +18,7 @@ from nas.report.table import finals_rows, finals_table
 from nas.report.verdict import verdict
 from nas.results import read
 from nas.searching.engine import Engine
-from nas.searching.finals import trainings
+from nas.searching.finals import Finals, trainings
 from nas.searching.jobs import Epoch
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_storage
@@ -245,6 +246,24 @@ def test_a_configuration_that_fails_with_a_fresh_seed_does_not_win(tmp_path):
     assert [r.state for r in results.repeats if r.repeats == luckiest.number] == ["failed"]
     assert results.best.number != luckiest.number
     assert results.finalists()
+
+
+def test_a_configuration_whose_worker_was_lost_may_still_win(tmp_path):
+    """Its machine died three times: that is no fault of the best configuration, in this process or the next."""
+    luckiest = searched(tmp_path / "search.db", 20, share=0.0)[0].ranked()[0]
+    ledger = Ledger(open_storage(tmp_path / "search.db"), "s", sampler=samplers.create("random", 0))
+    finals = Finals(ledger, share=0.2)
+    while (job := finals.next()).config["quality"] != luckiest.config["quality"]:
+        for epoch in range(1, EPOCHS + 1):
+            finals.report(job.trial, epoch, {"auc": 0.5})
+    for _ in range(3):
+        finals.lost(job.trial, "the worker process died")
+        finals.next()
+    assert luckiest.number not in finals.dropped
+    (failed,) = (t for t in ledger.study.get_trials() if t.state == TrialState.FAIL)
+    assert not failed.constraints
+    again = Finals(Ledger(open_storage(tmp_path / "search.db"), "s", sampler=samplers.create("random", 0)), share=0.2)
+    assert luckiest.number not in again.dropped
 
 
 def test_more_trials_after_the_finals_extend_the_search(tmp_path):

@@ -103,7 +103,7 @@ def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp
         *[f"d-dies: {lost}"] * 3,
         "e-raises: failed, ValueError: no",
         "f-ok: ended",
-        *["g-crowded: lost, others have taken its share of the GPU's memory, False"] * 3,
+        *["g-crowded: lost, others have taken its share of the GPU's memory, None"] * 3,
     ]
 
 

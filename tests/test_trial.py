@@ -105,7 +105,7 @@ def test_an_interrupted_write_leaves_the_former_checkpoint(tmp_path, monkeypatch
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(checkpoints.CheckpointFailed, match=r"No space left on device; .* MB free"):
         checkpoints.save(tmp_path, 7, {"epoch": 6})
     assert checkpoints.epochs_of(tmp_path, 7) == [2]
     assert checkpoints.load(tmp_path, 7, 2)["model"]["w"].tolist() == [1, 1, 1]

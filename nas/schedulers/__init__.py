@@ -33,7 +33,8 @@ class Scheduler(Protocol):
     def report(self, trial: int, epoch: int, value: float) -> Decision: ...
 
     def promote(self, *, last: bool) -> int | None:
-        """Return a paused trial that has earned its next rung. `last`: nothing runs and no new trials will come."""
+        """Return a paused trial that has earned its next rung. `last`: no trial will reach a rung again, nor
+        will new ones come."""
 
     def hopeless(self, planned: int) -> list[int]:
         """Return the paused trials that can no longer be promoted if at most `planned` trials are ever started."""

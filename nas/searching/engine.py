@@ -206,9 +206,11 @@ class Engine:
         values, history = trial.intermediate_values, recorded.get("history", [])
         last = max(values, default=0)
         kept = last if trial.state.is_finished() else self._checkpoint(trial.number, min(last, len(history)))
-        decision = Decision.CONTINUE
+        decision = paused = Decision.CONTINUE
         for epoch in range(1, kept + 1):
             decision = self.scheduler.report(trial.number, epoch, self._sign * values[epoch])
+            if decision is Decision.PAUSE and not trial.state.is_finished():
+                paused = decision
         self._ever_succeeded |= kept > 0
         if trial.state.is_finished():
             self.scheduler.forget(trial.number)
@@ -217,6 +219,8 @@ class Engine:
         self._open[trial.number] = (config, history[:kept])
         if kept:
             self.last_values[trial.number] = values[kept]
+        if paused is Decision.PAUSE:
+            self.ledger.pause(trial.number, values[kept])
         if kept < last or decision is Decision.CONTINUE:  # it was running
             self.scheduler.resume(trial.number)
             self._interrupted.append(Job(trial.number, config, kept, self.scheduler.target(trial.number, kept)))

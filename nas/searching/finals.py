@@ -112,17 +112,18 @@ class Finals:
     def lost(self, number: int, reason: str, *, memory: bool | None = False) -> None:
         """Train further what lost its worker. It fails when too many have died."""
         if self._losses.too_many(number, memory):
-            self.fail(number, self._losses.reason(number, reason))
+            self.fail(number, self._losses.reason(number, reason), infeasible=self._losses.of_memory(number))
             return
-        self._interrupt(number)
-        self._listen(Event("lost", number, reason=reason))
+        self._listen(Event("lost", number, self._interrupt(number), reason=reason))
 
-    def fail(self, number: int, reason: str) -> None:
-        """End a training that failed. Its configuration cannot win: it may fail again in the user's hands."""
+    def fail(self, number: int, reason: str, *, infeasible: bool = True) -> None:
+        """End a training that failed. If its configuration is to blame (`infeasible`), that cannot win: it may fail
+        again in the user's hands."""
         history = self.running[number].history
-        self.dropped.add(self.running[number].trial)
+        if infeasible:
+            self.dropped.add(self.running[number].trial)
         self.ledger.annotate(number, record_of(history, self.epochs, self.results.objective))
-        self.ledger.fail(number, reason)
+        self.ledger.fail(number, reason, infeasible=infeasible)
         self._end(number, len(history), math.nan, f": {reason}")
 
     def standings(self) -> list[Finalist]:
@@ -132,12 +133,13 @@ class Finals:
         maximize = self.results.maximize
         return estimate(searched, self.fresh, maximize=maximize, pending=pending, given=given) if searched else []
 
-    def _interrupt(self, number: int) -> None:
-        """Put a training that had begun back into the queue, from its newest checkpoint."""
+    def _interrupt(self, number: int) -> int:
+        """Put a training that had begun back into the queue, from the epoch of its newest checkpoint; return that."""
         training = self.running[number]
         kept = self._checkpoint(number, len(training.history))
         del training.history[kept:]
         self._interrupted.append(Job(number, dict(training.config), kept, self.epochs))
+        return kept
 
     def _candidate(self) -> int | None:
         """The configuration to train next; None if the budget is spent or the winner is clear."""
@@ -160,7 +162,7 @@ class Finals:
         self, number: int, epoch: int, value: float, reason: str = "", metrics: Mapping[str, float] | None = None
     ) -> None:
         trial = self.running.pop(number).trial
-        told = f"trial {self.configs[trial].label} again{reason}"
+        told = f"trial {self.results.trial(trial).label} again{reason}"
         self._listen(Event("final", number, epoch, value, told, metrics=metrics or {}))
 
 

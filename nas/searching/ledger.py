@@ -76,12 +76,23 @@ class Ledger:
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
         self.history = brief_trials(storage, self._study_id)  # as it was when opened
         self._ids = {trial.number: storage_id(trial) for trial in self.history}
-        self._distributions: dict[str, BaseDistribution] = {}  # of each parameter, as first seen
+        self._distributions: dict[str, BaseDistribution] = {}  # of each parameter
         for trial in self.history:
+            if trial.state == TrialState.RUNNING:
+                self._forgive(trial)
             if cost in trial.user_attrs:
                 self.costs[trial.number] = trial.user_attrs[cost]
             self._mirror_storage.create_new_trial(self._mirror_id, _as_mirrored(trial, cost))
             self._distributions.update(trial.distributions)
+
+    def _forgive(self, trial: FrozenTrial) -> None:
+        """Take back the blame on a trial that an earlier process was killed before it ended: it is tried again."""
+        for name in [name for name in trial.system_attrs if name.startswith(CONSTRAINT)]:
+            self._storage.set_trial_system_attr(storage_id(trial), name, 0.0)
+            trial.system_attrs[name] = 0.0
+        if "error" in trial.user_attrs:
+            self._storage.set_trial_user_attr(storage_id(trial), "error", "")
+            trial.user_attrs["error"] = ""
 
     def ask(
         self, sample: Callable[[Any], T], given: Mapping[str, Any] | None = None, rungs: Sequence[int] = ()
@@ -159,7 +170,8 @@ class Ledger:
     def attach(self, number: int, files: Mapping[str, str], store: ArtifactStore) -> None:
         """Keep text files, by name, as artifacts of a trial."""
         for name, text in files.items():
-            meta = ArtifactMeta(str(uuid.uuid4()), name, mimetypes.guess_type(name)[0] or "text/plain", None)
+            key = uuid.uuid5(uuid.NAMESPACE_OID, f"{self.study.study_name}/{number}/{name}")  # again: in its place
+            meta = ArtifactMeta(str(key), name, mimetypes.guess_type(name)[0] or "text/plain", None)
             store.write(meta.artifact_id, io.BytesIO(text.encode()))
             described = json.dumps(asdict(meta))
             self._storage.set_trial_system_attr(self._ids[number], ARTIFACT + meta.artifact_id, described)
@@ -187,7 +199,10 @@ class Ledger:
         """Record FAIL in the study. An infeasible trial keeps the sampler from returning to the same region."""
         self.blame(number, reason, {"failed": 1.0} if infeasible else {})
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
-        self._close_in_mirror(number, None, {})
+        if infeasible:
+            self._close_in_mirror(number, None, {})
+        else:  # samplers ignore it
+            self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.FAIL)
 
     def _values(self, number: int, value: float) -> list[float]:
         return [value, self.costs[number]] if self.cost else [value]
@@ -228,11 +243,11 @@ def _not_proposed(name: str, distribution: BaseDistribution) -> Any:
 
 def _as_mirrored(trial: FrozenTrial, cost: str) -> FrozenTrial:
     """Return a stored trial as the sampler should see it: with one value, and its `cost` as an attribute."""
-    failed = trial.state == TrialState.FAIL
+    blamed = any(excess > 0 for excess in trial.constraints.values())
     if trial.state == TrialState.COMPLETE:
         state, values = TrialState.COMPLETE, trial.values[:1]
-    elif trial.state == TrialState.RUNNING and not trial.intermediate_values:
-        state, values = TrialState.RUNNING, None
+    elif trial.state == TrialState.RUNNING or (trial.state == TrialState.FAIL and not blamed):
+        state, values = trial.state, None
     else:
         state, values = TrialState.PRUNED, None
     attributes = {{cost: COST}.get(name, name): v for name, v in trial.user_attrs.items() if name in (GIVEN, cost)}
@@ -250,7 +265,7 @@ def _as_mirrored(trial: FrozenTrial, cost: str) -> FrozenTrial:
         datetime_complete=trial.datetime_complete,
         params=trial.params,
         distributions=trial.distributions,
-        intermediate_values={} if failed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
+        intermediate_values={} if blamed else {e: v for e, v in trial.intermediate_values.items() if math.isfinite(v)},
         user_attrs=attributes,
         system_attrs={name: value for name, value in trial.system_attrs.items() if name.startswith(CONSTRAINT)},
     )

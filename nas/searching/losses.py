@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from nas.words import count
 
 LOSSES = 2  # workers that may die under a trial before it fails
-NODES = 10  # nodes that may go under it: it may be what brings them down
+OUTSIDE = 10  # times that something outside may stop it: it may be what brings its machine down
 
 
 class Losses:
@@ -16,16 +16,17 @@ class Losses:
 
     def __init__(self) -> None:
         self._of_memory: dict[Hashable, list[bool]] = {}
-        self._of_nodes: Counter[Hashable] = Counter()
+        self._outside: Counter[Hashable] = Counter()
 
     def too_many(self, training: Hashable, memory: bool | None) -> bool:
         """Count one more. Whether the training must not be tried again.
 
-        With `memory` None, its machine went. That says little of the training, until it has happened too often.
+        With `memory` None, its machine went, or its disk was full. That says little of the training, until it has
+        happened too often.
         """
         if memory is None:
-            self._of_nodes[training] += 1
-            return self._of_nodes[training] > NODES
+            self._outside[training] += 1
+            return self._outside[training] > OUTSIDE
         found = self._of_memory.setdefault(training, [])
         found.append(memory)
         return len(found) > LOSSES
@@ -36,5 +37,5 @@ class Losses:
         return bool(found) and all(found)
 
     def reason(self, training: Hashable, last: str) -> str:
-        before = len(self._of_memory.get(training, [])) + self._of_nodes[training] - 1
+        before = len(self._of_memory.get(training, [])) + self._outside[training] - 1
         return f"{last}; it was lost {count(before, 'time')} before"

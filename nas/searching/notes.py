@@ -55,8 +55,11 @@ class Notes:
             self._say(f"trial {number} has no note in the dashboard ({type(error).__name__}: {error})")
             return
         if files:
-            self.run.artifacts.mkdir(exist_ok=True)
-            self.ledger.attach(number, files, FileSystemArtifactStore(self.run.artifacts))
+            try:
+                self.run.artifacts.mkdir(exist_ok=True)
+                self.ledger.attach(number, files, FileSystemArtifactStore(self.run.artifacts))
+            except OSError as error:
+                self._say(f"trial {number} has no pictures in the dashboard ({error})")
         self.ledger.note(number, text)
 
 

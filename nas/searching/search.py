@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 import studies
 from nas import loggers, samplers, schedulers
 from nas.checks import check_number
-from nas.errors import Stopped, mendable
+from nas.errors import SearchFailed, Stopped, UserError, mendable
 from nas.files import exclusive
 from nas.paper import record
 from nas.results import Results, load_results
@@ -219,4 +220,10 @@ def _conduct(
         raise stop.told(f"{stop.reason} {where}") from None
     finally:
         if not killed:
-            write_report(load_results(run.path), run.report)
+            failing = sys.exception() is not None
+            try:
+                write_report(load_results(run.path), run.report)
+            except (OSError, UserError) as error:  # a full disk: what ended the search says more
+                if not failing:
+                    raise SearchFailed(f"the report cannot be written ({error}); make room on its disk") from error
+                display.say(f"the report could not be written ({error})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import secrets
 import time
@@ -33,6 +34,7 @@ OPTIONS: dict[str, Any] = {
     "pool_pre_ping": True,  # a server that was started again in the meantime is no error
     "connect_args": {"connect_timeout": 10, "application_name": "lensing-nas"},
 }
+AGAIN = 1.0  # seconds until the lock is taken again
 # A session that only we have lost, with the network, would keep its lock from us.
 END_OTHERS = sqlalchemy.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name AND pid <> pg_backend_pid()"
@@ -139,8 +141,8 @@ def only_driver(path: Path) -> Iterator[Guard]:
     """Hold the lock of the search on the study's server. UserError if another search holds it.
 
     The server frees it when our session ends, however it does. Searches in other folders, and on other machines,
-    respect it. What this yields takes the engine that writes the study: whenever that connects again, our session may
-    have ended too, so the lock is taken again first. SearchFailed if another search has taken it in the meantime.
+    respect it. What this yields takes the engine that writes the study: before it writes, once a second at most, the
+    lock is taken again, since our session may have ended. SearchFailed if another search has taken it in the meantime.
     """
     if not is_remote(path):
         yield lambda writer: None
@@ -161,8 +163,16 @@ def only_driver(path: Path) -> Iterator[Guard]:
                     raise refused(f"another search drives the study {study!r} at {address}; wait for it")
                 time.sleep(PAUSE)
 
+    held = -math.inf
+
+    def hold_on(*_: Any) -> None:
+        nonlocal held
+        if time.monotonic() - held >= AGAIN:
+            hold(SearchFailed)
+            held = time.monotonic()
+
     try:
         hold(UserError)
-        yield lambda writer: sqlalchemy.event.listen(writer, "connect", lambda *_: hold(SearchFailed))
+        yield lambda writer: sqlalchemy.event.listen(writer, "checkout", hold_on)
     finally:
         engine.dispose()

@@ -145,6 +145,8 @@ def _read_file(path: Path) -> tuple[ReadingStorage, list[str]]:
                 tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             break
         except sqlite3.OperationalError as error:
+            if "locked" in str(error):  # to leave its log out would hide its latest trials
+                raise UserError(f"{path} is locked by another program; close that, and try again") from error
             reason = error
         except sqlite3.DatabaseError as error:
             raise UserError(f"{path} is no study database ({error}); move it away or name another file") from error

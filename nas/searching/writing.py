@@ -41,14 +41,15 @@ PAUSE = 0.5  # seconds between two tries
 
 
 class Unreachable(sqlalchemy.exc.OperationalError):
-    """No connection to the server: nothing has been written."""
+    """No connection to the server, or the file cannot be opened: nothing has been written."""
 
 
 def first_line(error: BaseException) -> str:
     """What the database said, without the statement and the layers around."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    text = str(getattr(error, "orig", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _passes(error: BaseException) -> str:
@@ -58,7 +59,7 @@ def _passes(error: BaseException) -> str:
     for cause in (error, error.__cause__):  # Optuna's own calls wrap it
         lost = isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated and cause.statement
         if lost or isinstance(cause, Unreachable):
-            return "the study's server does not answer"
+            return "the study's database does not answer"
     return ""
 
 
@@ -101,6 +102,14 @@ class StudyStorage(ReadingStorage):
     @_patient
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         return super().create_new_study(directions, study_name)
+
+    @_patient
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return super().get_trial(trial_id)
+
+    @_patient
+    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        return super().get_all_trials(*args, **kwargs)
 
     @_patient
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:

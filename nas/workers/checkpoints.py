@@ -6,6 +6,8 @@ of an epoch that the study has not recorded. They are removed when the trial end
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,20 @@ from nas.workers import far
 
 EVERY = 180.0  # seconds of training that a crash may cost
 SHARE = 0.01  # of the time that saving may take
+
+
+class CheckpointFailed(Exception):
+    """A checkpoint could not be written or read, which says nothing of the trial."""
+
+
+@contextmanager
+def _failing(what: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+        room = shutil.disk_usage(folder).free / 1e6 if folder.is_dir() else math.nan
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointFailed(f"{what} ({reason}; {folder} has {room:,.0f} MB free)") from error
 
 
 class Clock:
@@ -52,12 +68,13 @@ def newest(folder: Path, number: int, at_most: int) -> int:
 
 
 def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
-    """Save `state`, which has its "epoch", and keep the one before it."""
+    """Save `state`, which has its "epoch", and keep the one before it. CheckpointFailed where that is impossible."""
     import torch
 
-    with far.written(folder / f"{number}-{state['epoch']}.pt") as file:
-        torch.save(dict(state), file)
-    far.done(_keep_two, folder, number)
+    with _failing("its checkpoint cannot be written", folder):
+        with far.written(folder / f"{number}-{state['epoch']}.pt") as file:
+            torch.save(dict(state), file)
+        far.done(_keep_two, folder, number)
 
 
 def _keep_two(folder: Path, number: int) -> None:
@@ -66,9 +83,11 @@ def _keep_two(folder: Path, number: int) -> None:
 
 
 def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
+    """The state that was saved. CheckpointFailed if it is gone or damaged."""
     import torch
 
-    return torch.load(far.opened(folder / f"{number}-{epoch}.pt"), map_location="cpu", weights_only=True)
+    with _failing("its checkpoint cannot be read", folder):
+        return torch.load(far.opened(folder / f"{number}-{epoch}.pt"), map_location="cpu", weights_only=True)
 
 
 def remove(folder: Path, number: int) -> None:

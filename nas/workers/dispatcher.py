@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from nas.errors import SearchFailed
 from nas.workers.failures import kills_for_memory
 from nas.workers.nodes import Nodes
-from nas.workers.ray_private import NotPickled, last_error, lost_for_good  # before Ray
+from nas.workers.ray_private import NotPickled, last_error, lost_for_good, short_of_memory  # before Ray
 from nas.workers.stopping import Stop
 from nas.workers.worker import CONTINUE, LEAVE, RELEASE, SAVE, Kind
 
@@ -21,10 +21,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 J = TypeVar("J")
 DEATH, OUT_OF_MEMORY = "the worker process died", "the worker process was killed because memory ran out"
 NODE, LEAVING = "its node is gone", "its node is about to go"
-CROWDED = "others have taken its share of the GPU's memory"
 PATIENCE = 20.0  # times the slowest item so far, until a job without an item counts as hung
 SHORTEST, FIRST = 600.0, 7200.0  # seconds of patience: at least, and before there has been any item
 STILLBORN = 3  # processes of one worker that die in a row before they are ready: no other will fare better
+BREAKS = 3  # times in a row that a worker loses its GPU, until others do its work
 
 
 class Work(Protocol[J]):
@@ -49,7 +49,7 @@ class Work(Protocol[J]):
     def lost(self, job: J, reason: str, memory: bool | None) -> None:
         """Note that the job's worker died; `memory`: because memory ran out. The job may be handed out again.
 
-        None: its node is gone or about to go, which says nothing of the job.
+        None: its node is gone or about to go, or something else outside hindered it, which says nothing of the job.
         """
 
 
@@ -72,6 +72,7 @@ class Dispatcher(NotPickled, FIFOScheduler):
         self.ahead: Any = None  # a job for the next worker that is able
         self.idle: list[int] = []
         self.present: set[int] = set()  # workers that have started and not left
+        self.breaks: Counter[int] = Counter()  # worker -> times in a row that it lost its GPU
         self.stillborn: Counter[int] = Counter()  # worker -> processes in a row that died before they were ready
         self.error: BaseException | None = None
 
@@ -90,7 +91,8 @@ class Dispatcher(NotPickled, FIFOScheduler):
         return self._guarded(self._on_result, trial.config["worker"], result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._guarded(self._on_death, trial.config["worker"], (lost_for_good(trial), last_error(trial)))
+        death = lost_for_good(trial), last_error(trial), short_of_memory(trial)
+        self._guarded(self._on_death, trial.config["worker"], death)
 
     def _guarded(self, react: Callable[[int, Any], None], worker: int, what: Any) -> str:
         try:
@@ -102,8 +104,11 @@ class Dispatcher(NotPickled, FIFOScheduler):
 
     def _on_result(self, worker: int, result: dict[str, Any]) -> None:
         kind = result["kind"]
-        begin, _ = self.ordered.pop(worker, (math.nan, 0.0))
+        self.ordered.pop(worker, None)
         if kind == Kind.READY:  # its process has just started, perhaps in place of one that died
+            if self.breaks[worker] >= BREAKS and self.left - self.refused.keys() > {worker}:
+                self._refuse(worker, {**result, "reason": f"a worker that lost its GPU {BREAKS} times in a row"})
+                return
             self.addresses[worker], self.node_of[worker] = result["address"], result["node"]
             self.present.add(worker)
             del self.stillborn[worker]
@@ -111,7 +116,8 @@ class Dispatcher(NotPickled, FIFOScheduler):
             self._refuse(worker, result)
             return
         elif kind == Kind.ITEM:
-            self.slowest = max(self.slowest, time.monotonic() - begin)
+            self.slowest = max(self.slowest, result["seconds"])
+            del self.breaks[worker]
             if self.work.report(self.jobs[worker], result["item"].value):
                 self._go_on(worker, result["saved"])
                 return
@@ -119,31 +125,35 @@ class Dispatcher(NotPickled, FIFOScheduler):
             self._order(worker, RELEASE)
         elif kind == Kind.END:
             self.work.end(self.jobs.pop(worker))
-        elif kind == Kind.CROWDED:
-            self.work.lost(self.jobs.pop(worker), CROWDED, False)
+        elif kind == Kind.HINDERED:
+            self.work.lost(self.jobs.pop(worker), result["reason"], None)
+        elif kind == Kind.BROKEN:
+            self.breaks[worker] += 1
+            self.work.lost(self.jobs.pop(worker), result["reason"], False)
         else:
             self._fail(worker, result["reason"])
         if kind != Kind.BROKEN:  # a broken worker is renewed, and then answers READY
             self.idle.append(worker)
         self._hand_out()
 
-    def _on_death(self, worker: int, death: tuple[bool, str]) -> None:
+    def _on_death(self, worker: int, death: tuple[bool, str, bool]) -> None:
         """Ray restarts the worker's process, unless it is lost."""
-        lost, error = death
+        lost, error, memory = death
         self.stillborn[worker] += worker not in self.present
+        if self.stillborn[worker] >= STILLBORN and not self.present:
+            raise SearchFailed(f"workers cannot start: {error}")
         if self.stillborn[worker] == STILLBORN:
-            if not self.present:
-                raise SearchFailed(f"workers cannot start: {error}")
             print(f"a worker cannot start: {error}", file=sys.stderr, flush=True)
         self.present.discard(worker)
         self.refused.pop(worker, None)
         self.saving.discard(worker)
-        self._lose(worker)
+        self._lose(worker, memory)
         self.idle = [other for other in self.idle if other != worker]
         if lost:
             self.left.discard(worker)
         if not self.left:
             raise SearchFailed(f"no worker is left; the last one ended with: {error}")
+        self._check_refused()
         self._hand_out()  # its job may have been the last one running
 
     def _go_on(self, worker: int, saved: bool) -> None:
@@ -171,25 +181,29 @@ class Dispatcher(NotPickled, FIFOScheduler):
         if result["reason"] not in self.refused.values():
             print(f"no work for {result['reason']}", file=sys.stderr, flush=True)
         self.refused[worker] = result["reason"]
+        self._check_refused()
+
+    def _check_refused(self) -> None:
         if self.left <= self.refused.keys():
-            raise SearchFailed(f"no worker can work; {result['reason']}")
+            raise SearchFailed(f"no worker can work; {next(reversed(self.refused.values()))}")
 
     def _fail(self, worker: int, reason: str) -> None:
         if worker in self.jobs:
             self.work.fail(self.jobs.pop(worker), reason)
 
-    def _lose(self, worker: int) -> None:
+    def _lose(self, worker: int, memory: bool) -> None:
+        """`memory`: Ray has ended it, because memory ran low."""
         begin, allowed = self.ordered.pop(worker, (math.inf, math.inf))
         before, self.kills = self.kills, kills_for_memory()
         if worker not in self.jobs:
             return
+        if self.nodes.gone(self.node_of[worker]):  # first: Ray hears of it late
+            self.work.lost(self.jobs.pop(worker), NODE, None)
+            return
         if time.monotonic() - begin >= allowed:
             self._fail(worker, f"nothing came of it for {allowed:.0f} s, so its worker was ended")
             return
-        if self.nodes.gone(self.node_of[worker]):
-            self.work.lost(self.jobs.pop(worker), NODE, None)
-            return
-        memory = self.kills > before and self.node_of[worker] == self.nodes.own
+        memory = memory or (self.kills > before and self.node_of[worker] == self.nodes.own)
         self.work.lost(self.jobs.pop(worker), OUT_OF_MEMORY if memory else DEATH, memory)
 
     def _hand_out(self) -> None:

@@ -35,8 +35,8 @@ def crowded_out(error: BaseException) -> bool:
 
 
 def lost_device(error: BaseException) -> bool:
-    """Whether the process has lost its CUDA context and can run nothing more on the GPU."""
-    return "CUDA error" in str(error)
+    """Whether the process has lost its CUDA context, or has none, and can run nothing more on the GPU."""
+    return "CUDA error" in str(error) or "No CUDA GPUs are available" in str(error)
 
 
 def kills_for_memory() -> int:

@@ -115,6 +115,12 @@ def lost_for_good(trial: Any) -> bool:
     return bool(trial.status == trial.PENDING or not trial.should_recover())  # pending: it never started
 
 
+def short_of_memory(trial: Any) -> bool:
+    """Whether Ray has ended a trial's process because its machine ran low on memory, before the kernel would."""
+    text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+    return "OutOfMemoryError" in text or "low on memory" in text
+
+
 def last_error(trial: Any) -> str:
     """The last line of what Ray wrote down when a trial's process died."""
     lines: list[str] = []

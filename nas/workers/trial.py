@@ -35,7 +35,10 @@ def run_trial(job: Job, problem: Problem) -> Iterator[Epoch]:
         if saved:
             with clock.saving():
                 checkpoints.save(folder, job.trial, epoch.state())
-        full = answers(training, training.model) if epoch.number == config.training.epochs else None
+        full = None
+        if epoch.number == config.training.epochs:
+            with suppress(Exception):  # pictures for the dashboard must not cost a finished training
+                full = answers(training, training.model)
         yield Epoch(epoch.number, {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}, saved, full)
         if epoch.number == job.stop:
             return

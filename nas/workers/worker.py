@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from nas.workers import ray_private  # noqa: F401  before Ray
-from nas.workers.checkpoints import Clock
+from nas.workers.checkpoints import CheckpointFailed, Clock
 from nas.workers.failures import crowded_out, describe_failure, lost_device
 from nas.workers.greeting import Home, greet
 
@@ -24,6 +25,8 @@ from ray import tune  # isort: skip
 
 # The orders besides a new job; SAVE: continue, with a checkpoint after the next epoch.
 CONTINUE, SAVE, RELEASE, LEAVE = "continue", "save", "release", "leave"
+CROWDED = "others have taken its share of the GPU's memory"
+RETRY, LONGEST_RETRY = 5.0, 60.0  # seconds before a job that was hindered is tried again; doubled each time
 
 
 class Kind(StrEnum):
@@ -34,8 +37,8 @@ class Kind(StrEnum):
     ITEM = "item"  # its job has yielded an item
     END = "end"  # its job has yielded everything
     FAILED = "failed"  # its job raised an exception
-    CROWDED = "crowded"  # its job had no room on the GPU, of which others hold more than their share
-    BROKEN = "broken"  # its job raised an exception, and its process can no longer be used
+    HINDERED = "hindered"  # something outside its job stopped it: others fill the GPU, or the disk is full
+    BROKEN = "broken"  # its process can no longer use the GPU
     LEFT = "left"  # it was dismissed
 
 
@@ -91,11 +94,12 @@ class Worker(tune.Trainable):
         self.taken = 0
         self._ask()  # ahead of time: the next order arrives while the last item is being handled
         self.greeted = self.broken = False
+        self.hindered = 0  # times in a row
         self.items: Iterator[Any] | None = None
 
     def step(self) -> dict[str, Any]:
         if self.broken:
-            raise RuntimeError("the device context is lost; Ray will renew the process")
+            raise RuntimeError("the GPU is lost to this process; Ray will renew it")
         if not self.greeted:
             self.greeted = True
             reason = "" if self.home is None else greet(self.home, self._on_driver)
@@ -110,6 +114,17 @@ class Worker(tune.Trainable):
         if order == LEAVE:
             self._release()
             return {"kind": Kind.LEFT}
+        begin = time.monotonic()
+        answer = self._answer(order, seconds)
+        if answer["kind"] == Kind.HINDERED:
+            time.sleep(min(RETRY * 2**self.hindered, LONGEST_RETRY))  # it is tried again, perhaps here
+            self.hindered += 1
+        elif answer["kind"] == Kind.ITEM:
+            self.hindered = 0
+        return {**answer, "seconds": time.monotonic() - begin}
+
+    def _answer(self, order: Any, seconds: float) -> dict[str, Any]:
+        """Do as ordered, within so many seconds."""
         # A thread of C ends the process if it hangs, even in code that never gives Python a turn.
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
         try:
@@ -126,8 +141,9 @@ class Worker(tune.Trainable):
         except Exception as error:
             self._release()
             self.broken = lost_device(error)
-            kind = Kind.BROKEN if self.broken else Kind.CROWDED if crowded_out(error) else Kind.FAILED
-            return {"kind": kind, "reason": describe_failure(error)}
+            hindered = isinstance(error, CheckpointFailed) or crowded_out(error)
+            kind = Kind.BROKEN if self.broken else Kind.HINDERED if hindered else Kind.FAILED
+            return {"kind": kind, "reason": CROWDED if crowded_out(error) else describe_failure(error)}
         finally:
             faulthandler.cancel_dump_traceback_later()
 

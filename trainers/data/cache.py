@@ -78,6 +78,7 @@ def published(final: Path, build: Callable[[Path], None]) -> Path:
         scratch.mkdir(exist_ok=True)  # ours alone, since we hold the lock
         try:
             build(scratch)
+            _to_disk(scratch)
             os.replace(scratch, final)
         except Exception:  # not an interrupt, after which the next process resumes
             shutil.rmtree(scratch, ignore_errors=True)
@@ -88,10 +89,18 @@ def published(final: Path, build: Callable[[Path], None]) -> Path:
     return final
 
 
+def _to_disk(folder: Path) -> None:
+    """Wait until the files are on the disk: a power cut may otherwise leave their folder's new name without them."""
+    for file in folder.iterdir():
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+
+
 def remove_abandoned(root: Path) -> None:
     """Delete what killed processes left behind and nobody resumed for a day, as when the files have changed since."""
     for scratch in root.glob(".*.building"):
-        with suppress(FileNotFoundError, BlockingIOError):  # another process has finished it, or is at work on it
+        with suppress(OSError):  # another process has finished it, or is at work on it, or it is another user's
             if time.time() - scratch.stat().st_mtime > 86400:
                 with locked(scratch.with_suffix(".lock"), wait=False):
                     shutil.rmtree(scratch)
