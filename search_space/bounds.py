@@ -26,7 +26,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class Range:
-    """Ordered values from `low` to `high`, both included; whole numbers if both ends are whole."""
+    """Ordered values from `low` to `high`, both included; whole numbers if both ends and the step, if any, are."""
 
     low: float
     high: float
@@ -46,6 +46,11 @@ class Range:
             raise ArchitectureError(f"Range step={self.step} cannot be combined with log=True: drop one of them")
         if self.log and self.low <= 0:
             raise ArchitectureError(f"Range low={self.low} with log=True has no logarithm: raise low above 0")
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return all(isinstance(value, int) for value in (self.low, self.high, 1 if self.step is None else self.step))
 
 
 Bound = Range | tuple[Any, ...]
@@ -90,7 +95,7 @@ def values(bound: Bound) -> tuple[Any, ...]:
 
 def step_of(bound: Range) -> float | None:
     """The distance of two values; None if they are continuous."""
-    return bound.step or (1 if isinstance(bound.low, int) and isinstance(bound.high, int) else None)
+    return bound.step or (1 if bound.whole else None)
 
 
 def pick(trial: Trial, name: str, bound: Bound) -> Any:
@@ -102,8 +107,8 @@ def pick(trial: Trial, name: str, bound: Bound) -> Any:
         return bound[0]
     if bound.low == bound.high:
         return bound.low
-    if isinstance(bound.low, int) and isinstance(bound.high, int):
-        return trial.suggest_int(name, bound.low, bound.high, step=int(bound.step or 1), log=bound.log)
+    if bound.whole:
+        return trial.suggest_int(name, int(bound.low), int(bound.high), step=int(bound.step or 1), log=bound.log)
     return trial.suggest_float(name, bound.low, bound.high, step=bound.step, log=bound.log)
 
 

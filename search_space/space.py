@@ -116,8 +116,8 @@ class HybridSpace:
 
     def sample_patch(self, trial: Trial, image_size: int) -> int:
         if self.grid is not None:
-            # A power of two, as the convolutional stem needs: at 150 pixels, 16 tokens a side become 19.
-            return 1 << max(math.floor(math.log2(image_size / pick(trial, "grid", self.grid))), 0)
+            # The nearest power of two, as the convolutional stem needs: at 150 pixels, 16 tokens a side become 19.
+            return 1 << max(round(math.log2(image_size / pick(trial, "grid", self.grid))), 0)
         fitting = [patch for patch in values(self.patch) if -(-image_size // patch) >= self.smallest_grid]
         if not fitting:
             raise ArchitectureError(
@@ -225,7 +225,7 @@ PLAIN_TRANSFORMER = HybridSpace(
     depth=(3,),
     width=(48,),
     mlp_ratio=(2.0,),
-    patch=(4,),
+    grid=(16,),
     stem=("patch",),
     position=("fixed_2d",),
     position_place=("once",),

@@ -11,6 +11,7 @@ from search_space import mixers
 from search_space.architecture import ORDER, SYMMETRIC_FRONT_ENDS, Hybrid, Stage
 from search_space.bounds import check, check_each, values
 from search_space.errors import ArchitectureError
+from search_space.parts.relation import ROTATED
 from search_space.tying import Tying, choices
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def check_space(space: HybridSpace) -> None:
         check_each("grid", space.grid, partial(_try, "grid"))
     if not isinstance(space.smallest_grid, int) or space.smallest_grid < 1:
         raise ArchitectureError(f"smallest_grid={space.smallest_grid!r}: expected a whole number from 1")
+    if space.grid is not None and min(values(space.grid)) < space.smallest_grid:
+        raise ArchitectureError(
+            f"grid={min(values(space.grid))} is below smallest_grid={space.smallest_grid}: raise one or lower the other"
+        )
+    if space.grid is None and set(values(space.stem)) == {"conv"}:
+        for patch in values(space.patch):
+            Hybrid((Stage("conv", 1, 32),), patch=patch, stem="conv")  # which needs powers of two
     _check_mixers(space)
     _check_symmetric(space)
 
@@ -60,15 +68,31 @@ def _check_mixers(space: HybridSpace) -> None:
     for name in _named(space):
         names = mixers.bound_names(name)  # refuses an unknown one
         if name in mixers.known() and "heads" in names:
-            for width, number in product(values(space.width), _heads(space, name)):
-                if not isinstance(number, int) or number < 1 or width % number:
-                    raise ArchitectureError(
-                        f"width {width} cannot be split into {number} heads of {name!r}: change either"
-                    )
+            for given, width in product(choices(name, space.options.get(name, {})), values(space.width)):
+                _check_heads(space, name, given, width)
     for name, bounds in space.options.items():
         if unknown := sorted(set(bounds) - set(mixers.bound_names(name))):
             known = ", ".join(mixers.bound_names(name)) or "none"
             raise ArchitectureError(f"options[{name!r}]: mixer has no option {unknown[0]!r}; known: {known}")
+
+
+def _check_heads(space: HybridSpace, name: str, options: Mapping[str, Any], width: int) -> None:
+    """Raise ArchitectureError if a block of this width cannot be built with the heads that it may have."""
+    if "heads" not in options:
+        return
+    number, module = options["heads"], mixers.module_of(name, options)
+    parts = getattr(module.Mixer, "parts", 1)
+    if not isinstance(number, int) or number < 1 or width % (number * parts):
+        of_each = f" in each of {parts} directions" * (parts > 1)
+        raise ArchitectureError(
+            f"width {width} cannot be split into {number} heads of {name!r}{of_each}: change either"
+        )
+    rotates = "rotary" in values(space.position) and getattr(module.Mixer, "takes_relation", False)
+    if rotates and width // number % ROTATED:
+        raise ArchitectureError(
+            f"width {width} and {number} heads of {name!r} with position 'rotary': expected a multiple of {ROTATED} "
+            "channels in each head; change the width, or options, or leave 'rotary' out"
+        )
 
 
 def _check_symmetric(space: HybridSpace) -> None:

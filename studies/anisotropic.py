@@ -34,4 +34,5 @@ STUDY = StudySpec(
     trials=6 * 2 * 3 * 2,
     epochs=12,
     min_epochs=12,
+    max_macs=200_000_000,
 )

@@ -12,6 +12,7 @@ STUDY = StudySpec(
     space=HybridSpace(
         stages=Range(1, 4),
         mixers=("attention", "window"),
+        grid=(8, 16),
         first=("same",),
         depth=Range(1, 3),
         position=("none", "fixed_2d"),

@@ -1,4 +1,4 @@
-"""The study `hybrid` for a GPU, or several: finer grids, wider and deeper networks, longer trainings."""
+"""The study `hybrid` for a GPU, or several: wider and deeper networks, and trainings of 60 epochs."""
 
 from dataclasses import replace
 

@@ -12,11 +12,12 @@ from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="mlp",
-    question="MLP-Mixer or ResMLP, of which depth, width and patch; does a convolutional stem or a pyramid help, and "
+    question="MLP-Mixer or ResMLP, of which depth, width and grid; does a convolutional stem or a pyramid help, and "
     "what fraction of the weights can be pruned?",
     space=HybridSpace(
         stages=Range(1, 2),
         mixers=("mlp",),
+        grid=(8, 16),
         first=("same",),
         depth=Range(1, 4),
         width=Range(32, 96, 32),

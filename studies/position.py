@@ -21,4 +21,5 @@ STUDY = StudySpec(
     trials=17 * 3,
     epochs=12,
     min_epochs=12,
+    max_macs=200_000_000,
 )

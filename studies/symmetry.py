@@ -1,10 +1,11 @@
 """Symmetry by construction, by augmentation, by both or by neither, in one network of convolutions and attention.
 
 Four symmetries of the weights x with and without d4 augmentation x two learning rates x five seeds. All have the same
-width, and so the same number of operations. "scrambled" ties the weights as d4 does, but over what is no symmetry of an
-image: it shows what fewer parameters do alone. The lenses share an axis; the last epoch of each trial has its metrics
-upright, turned, and as the mean, worst and combined eight symmetries. The combined prediction ("auc_d4_views") of a
-network trained with d4 is the fourth way to a symmetric prediction.
+width, and so nearly the same number of operations (the symmetric stem is of 4 x 4 pixels, not 3 x 3). "scrambled" ties
+the weights as d4 does, but over what is no symmetry of an image: it shows what fewer parameters do alone. The lenses
+share an axis; the last epoch of each trial has its metrics upright, turned, and as the mean, worst and combined eight
+symmetries. The combined prediction ("auc_d4_views") of a network trained with d4 is the fourth way to a symmetric
+prediction.
 """
 
 from dataclasses import replace

@@ -87,10 +87,10 @@ class TrainSpace:
 
     @property
     def always_turned(self) -> bool:
-        """Whether every training turns its images."""
+        """Whether every training turns or mirrors its images."""
         if self.policies:
-            return all(policy.d4 or policy.rotation for policy in self.policies.values())
-        return values(self.d4) == (True,) or min(values(self.rotation)) > 0
+            return all(policy.d4 or policy.flip or policy.rotation for policy in self.policies.values())
+        return (True,) in (values(self.d4), values(self.flip)) or min(values(self.rotation)) > 0
 
     def sample(self, trial: Trial, epochs: int) -> TrainConfig:
         """Sample one training of `epochs` epochs."""

@@ -8,10 +8,11 @@ from studies.train_space import PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="vit",
-    question="Which patch, depth, width, heads, norm, head and stem make a plain vision transformer good here?",
+    question="Which grid, depth, width, heads, norm, head and stem make a plain vision transformer good here?",
     space=HybridSpace(
         stages=(1,),
         mixers=("attention",),
+        grid=(8, 16),
         first=("same",),
         depth=Range(2, 6),
         width=Range(32, 96, 32),

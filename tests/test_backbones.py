@@ -22,6 +22,18 @@ def test_every_backbone_runs_at_any_size(name, image_size):
         assert model(torch.empty(2, 1, image_size, image_size)).shape == (2, 3)
 
 
+@pytest.mark.parametrize("side", [64, 96])
+def test_a_network_with_patches_of_14_pixels_sees_the_whole_image(side):
+    """Its own size, 224, is a multiple of 32 as well, but 64 and 96 are none of 14."""
+    torch.manual_seed(0)
+    model = build_model(Backbone("eva02_tiny_patch14_224"), in_chans=1, image_size=side, num_outputs=3).eval()
+    image = torch.randn(1, 1, side, side)
+    changed = image.clone()
+    changed[..., -4:, :] += 5
+    with torch.inference_mode():
+        assert not torch.equal(model(image), model(changed))
+
+
 @pytest.mark.parametrize(
     ("name", "image_size", "net_size"),
     [

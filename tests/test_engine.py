@@ -390,6 +390,16 @@ def test_a_skipped_configuration_is_recorded_but_is_no_trial(tmp_path):
         assert not over or max(trial.constraints.values()) > 0, "the sampler knows the region as infeasible"
 
 
+def test_a_given_configuration_above_a_limit_is_said_since_somebody_expects_it(tmp_path):
+    output = io.StringIO()
+    display = Display(trials=3, objective="auc", maximize=True, epochs=9, console=Console(file=output, width=200))
+    given = {"mixer": "attention", "rate": 5e-2}
+    admit = lambda config: Admission({}, {"macs": config["rate"] / 1e-2 - 1})  # noqa: E731
+    finish(make_engine(tmp_path / "s.db", 3, first=(given,), admit=admit, listen=display))
+    said = [line for line in output.getvalue().splitlines() if "not trained" in line]
+    assert said == ["trial 0 (given) is not trained: macs 5 times the limit (--max-macs, --max-parameters)"]
+
+
 def test_when_nothing_is_feasible_the_search_says_so(tmp_path):
     engine = make_engine(tmp_path / "s.db", 5, admit=lambda config: Admission({}, {"macs": 1.0}))
     with pytest.raises(SearchFailed, match="macs 2 times the limit"):

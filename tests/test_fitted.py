@@ -9,13 +9,21 @@ from scipy import stats
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
-from trainers import metrics
+from trainers import fitted, metrics
 from trainers.batch.normalise import normalise
 from trainers.data import Split
 from trainers.evaluate import SYMMETRIES, turned
 from trainers.fitted import FITTED, components, fit_trees, statistics
 from trainers.regression import Regression
 from trainers.tasks.substructure import Task
+
+
+@pytest.mark.parametrize(("channels", "features"), [(1, 32**2), (3, 3 * 32**2), (12, 12 * 16**2)])
+def test_many_channels_are_seen_at_fewer_pixels_since_components_take_the_cube_of_them(monkeypatch, channels, features):
+    sizes = []
+    monkeypatch.setattr(fitted, "eigh", lambda matrix, **_: (None, sizes.append(len(matrix))))
+    components(torch.randn(3, channels, 36, 36))
+    assert sizes == [features]
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,12 @@ def test_more_folds_than_objects_of_a_class_are_refused():
         fold(data, 0, 5)
 
 
+def test_small_classes_do_not_all_fill_the_first_folds():
+    classes = tuple("abcdefghij")
+    data = Dataset("d", classes, made(list(range(10)) * 6, None), made([], None), made([0, 1], None))
+    assert sorted(len(fold(data, k, 5).val) for k in range(5)) == [12] * 5
+
+
 def test_a_configuration_with_a_fold_is_trained_on_the_others(tmp_path, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     source = Simulated(images=60, image_size=16)

@@ -253,6 +253,23 @@ def test_a_search_that_lost_its_lock_to_another_writes_nothing(postgresql, tmp_p
     assert "written" not in only_study(path).user_attrs
 
 
+def test_a_search_whose_idle_session_was_ended_alone_notices_before_it_writes(postgresql, tmp_path, monkeypatch):
+    """As a time limit of idle sessions or a router on the way does it. The session that writes lives on."""
+    monkeypatch.setattr(servers, "AGAIN", 0.0)
+    path = postgresql.place(tmp_path / "s", "toy")
+    database = recall(path)[0].split("/")[-1]
+    with only_driver(path) as guard:
+        ledger = open_ledger(path, TOY, guard=guard)
+        ledger.study.set_user_attr("before", 1)
+        holders = "FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'"
+        postgresql.sql(database, f"SELECT pg_terminate_backend(pid) {holders}")
+        with only_driver(path), pytest.raises(SearchFailed, match="another search drives the study 'toy'"):
+            ledger.study.set_user_attr("written", 1)
+        ledger.study.set_user_attr("after", 1)
+    assert {"before", "after"} < only_study(path).user_attrs.keys()
+    assert "written" not in only_study(path).user_attrs
+
+
 def test_a_server_that_is_started_again_is_waited_for_and_one_that_is_gone_is_one_line(
     postgresql, tmp_path, monkeypatch, capsys
 ):
@@ -268,7 +285,7 @@ def test_a_server_that_is_started_again_is_waited_for_and_one_that_is_gone_is_on
     starter.join()
     assert storage.get_trial(running).intermediate_values == {1: 0.5}
     assert len(only_study(path).trials) == 5
-    assert capsys.readouterr().err.count("the study's server does not answer; waiting 600 s for it\n") == 1
+    assert capsys.readouterr().err.count("the study's database does not answer; waiting 600 s for it\n") == 1
 
     monkeypatch.setattr("nas.searching.writing.PATIENCE", 0.2)
     postgresql.stop("immediate")

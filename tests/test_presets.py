@@ -219,6 +219,14 @@ def test_it_is_said_that_the_papers_subhalos_cannot_be_seen(tmp_path: Path, caps
     assert "subhalos" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--images", "--image-size"])
+def test_none_at_all_is_refused_and_not_replaced(tmp_path: Path, capsys, option) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main([option, "0", "--out", str(tmp_path / "new")])
+    assert refused.value.code == 2
+    assert "is 0" in capsys.readouterr().err
+
+
 def test_numpy_reads_the_written_files_and_a_full_folder_is_left_alone(tmp_path: Path, capsys) -> None:
     command = [sys.executable, "-W", "error", "-m", "trainers.data.simulate", "--preset", "deeplense-1"]
     command += ["--images", "21", "--out", str(tmp_path / "new")]

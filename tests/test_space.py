@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from search_space import ArchitectureError, HybridSpace, Range, build_model, cost, from_dict, mixers, to_dict
+from search_space.bounds import pick, values
 
 SAMPLES = 300
 SPACE = HybridSpace(mixers=mixers.known())
@@ -243,6 +244,13 @@ def test_options_can_be_bounded_per_mixer():
         ({"mixers": "conv"}, r"mixers='conv': expected a tuple of names; to fix it: \('conv',\)"),
         ({"depth": 2}, "depth=2 is neither a Range nor a tuple"),
         ({"width": ()}, "width: no choice"),
+        (
+            {"width": (24,), "mixers": ("anisotropic",), "options": {"anisotropic": {"variant": ("cross",)}}},
+            "width 24 cannot be split into 8 heads of 'anisotropic' in each of 2 directions",
+        ),
+        ({"width": Range(16, 64, 16)}, "width 16 and 8 heads of 'attention' with position 'rotary': expected a multi"),
+        ({"patch": (4, 6), "stem": ("conv",)}, "patch"),
+        ({"grid": (2, 8)}, "grid=2 is below smallest_grid=4"),
     ],
 )
 def test_a_space_over_what_does_not_exist_is_refused(bounds, message):
@@ -256,6 +264,41 @@ def test_a_space_over_what_does_not_exist_is_refused(bounds, message):
 def test_a_logarithmic_range_without_a_logarithm_or_with_steps_is_refused(bounds):
     with pytest.raises(ArchitectureError, match="log=True"):
         Range(**{"low": 1, "high": 4, **bounds})
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        (Range(1, 4, 0.5), [1, 1.5, 2, 2.5, 3, 3.5, 4]),
+        (Range(1, 4, 1.5), [1, 2.5, 4]),
+        (Range(1, 3), [1, 2, 3]),
+        (Range(2, 6, 2), [2, 4, 6]),
+    ],
+)
+def test_a_range_gives_every_value_of_its_steps_and_no_other(bound, expected):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert list(values(bound)) == expected
+    assert {pick(study.ask(), "x", bound) for _ in range(100)} == set(expected)
+
+
+@pytest.mark.parametrize("variant", ["separable", "convnext", "mbconv", "gated"])
+def test_no_kernel_reaches_where_its_grid_never_is(variant):
+    """On 4 x 4 tokens the outer ring of a 9 x 9 filter meets zeros alone, so that it and 7 x 7 are one network."""
+    for side, largest in ((4, 7), (5, 9), (8, 9)):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        drawn = {
+            mixers.sample("conv", study.ask(), "s", side, {"variant": (variant,)}).get("kernel") for _ in range(60)
+        }
+        if drawn != {None}:
+            assert max(drawn) == largest
+
+
+def test_a_grid_is_met_as_nearly_as_powers_of_two_allow():
+    space = HybridSpace(grid=(16,), stem=("conv",))
+    for image_size in (24, 32, 41, 45, 63, 64, 90, 91, 127, 150):
+        patch = space.sample(Redrawn({}), image_size).patch
+        assert patch & (patch - 1) == 0
+        assert abs(math.log2(image_size / patch / 16)) <= 0.5 + 1e-9
 
 
 def test_a_range_upside_down_is_refused():

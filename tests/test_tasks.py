@@ -210,6 +210,11 @@ def test_missing_targets_are_one_clear_line_that_names_those_there_are():
         tasks.create("lens_finding", dataset(classes=("a", "b")))
     with pytest.raises(ValueError, match="unknown task 'nosuch'"):
         tasks.create("nosuch", data)
+    for constant in (0.1, 1.66 + 1e-16 * torch.arange(len(data.train)).double(), 0.0):
+        targets = {**data.train.targets, "theta_E": torch.zeros(len(data.train)).double() + constant}
+        same = dataclasses.replace(data, train=dataclasses.replace(data.train, targets=targets))
+        with pytest.raises(ValueError, match=r"theta_E of made up is .* for every training image, so there is nothing"):
+            tasks.create(Regression(("theta_E",)), same)
 
 
 @pytest.mark.parametrize(

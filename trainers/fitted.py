@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Features = Callable[[Tensor], Tensor]  # stored images (B, C, S, S) -> (B, features)
 
 SIDE = 32  # pixels a side of the images that the principal components see
+MOST_FEATURES = 3 * SIDE**2  # pixels of all channels
 COMPONENTS = 200
 AT_MOST = 2048  # training images, evenly spaced, that decide the components
 TREES = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 31, "early_stopping": False, "random_state": 0}
@@ -115,11 +117,13 @@ def statistics(images: Tensor) -> Tensor:
 def components(train: Images) -> Features:
     """The principal components of some training images and their copies under every symmetry.
 
-    The images are standardised each by itself, and brought to at most SIDE pixels a side by averaging.
+    The images are standardised each by itself, and brought to at most SIDE pixels a side by averaging, or to fewer if
+    their channels are many: finding the components takes the cube of the number of pixels.
     """
 
     def pixels(images: Tensor) -> Tensor:
-        small = F.adaptive_avg_pool2d(normalise(images, "zscore"), min(images.shape[-1], SIDE))
+        side = min(images.shape[-1], SIDE, math.isqrt(MOST_FEATURES // images.shape[1]))
+        small = F.adaptive_avg_pool2d(normalise(images, "zscore"), side)
         return small.flatten(1)
 
     some = torch.arange(0, len(train), -(-len(train) // AT_MOST)).to(train.device)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # whose weights decay and can be pruned
+
 
 def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return AdamW (arXiv 1711.05101), SGD with Nesterov momentum, or Lion (arXiv 2302.06675)."""
@@ -25,9 +27,9 @@ def optimiser_of(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the parameters in two: weights of layers decay; biases, norms, scales and embeddings do not."""
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, layers)}
+    """Split the parameters in two: weights of LAYERS decay. Biases, norms, scales, embeddings and a mixer's own tables,
+    such as GFNet's filter, do not."""
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, LAYERS)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trainable if id(p) in decayed], "weight_decay": weight_decay},

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from trainers.config import TrainConfig
 from trainers.errors import TrainingError
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from trainers.optimise import LAYERS
 
 
 class Ticket:

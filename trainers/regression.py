@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trainers.data import Dataset, Split
 
 BETA = 0.5
+SAME = 1e-9  # relative differences of numbers that are rounding
 LOG_VARIANCE = 10.0  # the largest of standardised targets, in either direction
 OF_DATA = ("mean", "sd", "sigma_scale", "class_mse")
 
@@ -116,8 +117,14 @@ class Regression:
                 )
         train = self.select(data.train)
         values = self.targets(train)
-        sd = [sd or 1.0 for sd in values.std(0).tolist()]
-        return replace(self, mean=tuple(values.mean(0).tolist()), sd=tuple(sd), class_mse=_class_mse(values, train))
+        mean, sd = values.mean(0), values.std(0)
+        for target, centre, spread in zip(self.target, mean.tolist(), sd.tolist(), strict=True):
+            if spread <= SAME * abs(centre) or spread == 0:
+                raise TrainingError(
+                    f"{target} of {data.name} is {centre:g} for every training image, so there is nothing to measure; "
+                    "give images in which it differs (of the simulated populations: varied)"
+                )
+        return replace(self, mean=tuple(mean.tolist()), sd=tuple(sd.tolist()), class_mse=_class_mse(values, train))
 
     @property
     def num_outputs(self) -> int:

@@ -85,6 +85,10 @@ class Display:
             self.counts[event.kind] += 1
         if event.kind == "complete":
             self._consider(event.value, event.trial)
+        if event.kind == "skipped" and event.given:
+            self.say(
+                f"trial {self._numbered(event.trial)} is not trained: {event.reason} (--max-macs, --max-parameters)"
+            )
         if not self.console.is_terminal and event.kind != "skipped":
             self.say(self.line(event))
 

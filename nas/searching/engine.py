@@ -269,7 +269,7 @@ class Engine:
             record = {"config": config, **origin, **admission.attributes, "skipped": reason}
             self.ledger.skip(number, record, excess)
             self.skipped += 1
-            self.listen(Event("skipped", number, reason=reason))
+            self.listen(Event("skipped", number, reason=reason, given=given is not None))
         raise SearchFailed(
             f"{SKIPS_IN_A_ROW} configurations in a row were above the study's limits ({reason}); raise the limits "
             "and give that search a --name of its own"

@@ -53,6 +53,6 @@ class Event:
     epoch: int = 0
     value: float = math.nan
     reason: str = ""
-    given: bool = False  # known when it starts
+    given: bool = False  # known when it starts or is skipped
     metrics: Mapping[str, float] = field(default_factory=dict)  # of an epoch, also at the end of a full training
     answers: Mapping[str, Any] = field(default_factory=dict)  # as of `Epoch`

@@ -58,8 +58,9 @@ def prepare(
         fold(data, 0, spec.folds, by_class=task.classifies)  # refuses what cannot be divided, before any training
     if isinstance(spec.task, Regression) and spec.training.always_turned:
         display.say(
-            "note   every training turns its images: a number that changes when the image is turned, such as an angle "
-            "or a position, needs --set training.policies=none --set space.symmetry=none"
+            "note   every training turns or mirrors its images: a number that changes with them, such as an angle or "
+            "a position, needs --set training.policies=none --set space.symmetry=none (--set training.flip=False in a "
+            "study without policies)"
         )
     if study is not None:
         check_same_images(study, data, task)

@@ -141,8 +141,9 @@ def only_driver(path: Path) -> Iterator[Guard]:
     """Hold the lock of the search on the study's server. UserError if another search holds it.
 
     The server frees it when our session ends, however it does. Searches in other folders, and on other machines,
-    respect it. What this yields takes the engine that writes the study: before it writes, once a second at most, the
-    lock is taken again, since our session may have ended. SearchFailed if another search has taken it in the meantime.
+    respect it. What this yields takes the engine that writes the study: before it writes, once a second and whenever
+    it connects again, the lock is taken again, since our session may have ended. SearchFailed if another search has
+    taken it in the meantime.
     """
     if not is_remote(path):
         yield lambda writer: None
@@ -165,14 +166,18 @@ def only_driver(path: Path) -> Iterator[Guard]:
 
     held = -math.inf
 
-    def hold_on(*_: Any) -> None:
+    def hold_on(after: float) -> None:
         nonlocal held
-        if time.monotonic() - held >= AGAIN:
+        if time.monotonic() - held >= after:
             hold(SearchFailed)
             held = time.monotonic()
 
+    def guard(writer: Engine) -> None:
+        sqlalchemy.event.listen(writer, "connect", lambda *_: hold_on(0.0))
+        sqlalchemy.event.listen(writer, "checkout", lambda *_: hold_on(AGAIN))
+
     try:
         hold(UserError)
-        yield lambda writer: sqlalchemy.event.listen(writer, "checkout", hold_on)
+        yield guard
     finally:
         engine.dispose()

@@ -68,7 +68,7 @@ def build_backbone(architecture: Backbone, *, in_chans: int, image_size: int, nu
     settings: dict[str, Any] = {"in_chans": in_chans, "num_classes": num_outputs}
     own_size = config.input_size[-1] if config is not None and config.input_size else 224
     if config is not None and config.fixed_input_size:
-        settings["img_size"] = net_size = rounded_up(image_size, own_size)
+        settings["img_size"] = net_size = rounded_up(image_size, own_size, name)
     else:
         net_size = size_that_runs(name, image_size, own_size)
     build = partial(alexnet, checkpoint=checkpoint) if name == "alexnet" else partial(timm.create_model, name)
@@ -123,9 +123,13 @@ def check_loaded(net: nn.Module, checkpoint: str) -> None:
         raise ArchitectureError(f"only {sum(loaded)} of {len(loaded)} weights are in the file")
 
 
-def rounded_up(image_size: int, own_size: int) -> int:
-    """The next size that patches and windows divide: a multiple of 32, or of 14 for networks with patches of 14."""
-    step = next((step for step in (32, 14) if own_size % step == 0), own_size)
+def rounded_up(image_size: int, own_size: int, name: str) -> int:
+    """The next size that patches and windows divide: a multiple of 32, or of 14 for networks with patches of 14.
+
+    Patches that do not divide it would leave pixels at its edges unseen. 224 is a multiple of both.
+    """
+    steps = (14,) if "patch14" in name else (32, 14)
+    step = next((step for step in steps if own_size % step == 0), own_size)
     return -(-image_size // step) * step
 
 
@@ -141,7 +145,7 @@ def size_that_runs(name: str, image_size: int, own_size: int) -> int:
     with torch.device("meta"):
         net = alexnet() if name == "alexnet" else timm.create_model(name)
         net.eval().requires_grad_(False)
-        for size in (image_size, *range(rounded_up(image_size, 32), own_size + 1, 32)):
+        for size in (image_size, *range(rounded_up(image_size, 32, name=""), own_size + 1, 32)):
             try:
                 net(torch.empty(1, 3, size, size))
                 return size

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from search_space.errors import ArchitectureError
 
+ROTATED = 4  # channels that turn together: a pair for the row, and one for the column
+
 
 def relative_index(grid: tuple[int, int]) -> Tensor:
     """The place of each offset, of key (column) from query (row), in a table of (2H-1)(2W-1) offsets: (N, N)."""
@@ -43,9 +45,9 @@ class Rotary(nn.Module):
 
     def __init__(self, grid: tuple[int, int], head_dim: int) -> None:
         super().__init__()
-        if head_dim % 4:
+        if head_dim % ROTATED:
             raise ArchitectureError(
-                f"position='rotary' needs a multiple of 4 channels per head, not {head_dim}: use fewer heads"
+                f"position='rotary' needs a multiple of {ROTATED} channels per head, not {head_dim}: use fewer heads"
             )
         # Base 100, not 10000: grids are tens of tokens long, not thousands.
         frequency = 100.0 ** (-torch.arange(0, head_dim, 4) / head_dim)

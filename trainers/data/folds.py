@@ -33,10 +33,12 @@ def assigned(images: Split, folds: int, seed: int, by_class: bool = True) -> Ten
     label = torch.empty(count, dtype=torch.int64)
     label[objects] = labels  # of an object with several, one of them
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    begin = 0  # where the last class ended: small classes must not all fill the first folds
     for c in label.unique():
         mine = order[label[order] == c]
         if len(mine) < folds:
             have = "one class has" if by_class else "there are"
             raise TrainingError(f"folds is {folds}, but {have} only {len(mine)} objects to train and validate on")
-        of_object[mine] = torch.arange(len(mine)) % folds
+        of_object[mine] = (begin + torch.arange(len(mine))) % folds
+        begin += len(mine)
     return of_object[objects]

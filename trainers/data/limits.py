@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from trainers.data.cache import cached
@@ -30,6 +31,7 @@ def limit(source: Source, *, progress: bool = False, cache: Path | None = None) 
         found = detectability(population, size, IMAGES, progress=progress)
         (folder / FILE).write_text(json.dumps(asdict(found)) + "\n")
 
-    key = {"detectability": IMAGES, "population": asdict(population), "image_size": size}
+    how = {"detectability": IMAGES, "caustics": version("caustics")}
+    key = {**how, "population": asdict(population), "image_size": size}
     folder = cached("detectability", key, build, cache)
     return str(Detectability(**json.loads((folder / FILE).read_text())))

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def simulated(source: Simulated, progress: bool, cache: Path | None) -> Path:
     """The cache folder of simulated lenses."""
     population = source.population()
     size = {"images": source.images, "image_size": source.image_size, "seed": source.seed}
-    key = {"population": asdict(population), "targets": TARGETS, **size}
+    key = {"population": asdict(population), "targets": TARGETS, "caustics": version("caustics"), **size}
 
     def build(folder: Path) -> None:
         write_simulation(folder, population, **size, title=source.preset, progress=progress)

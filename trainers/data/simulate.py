@@ -84,15 +84,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--detectability", action="store_true", help="measure instead of writing images")
     args = parser.parse_args(arguments)
     try:
-        size = args.image_size or (PRESETS[args.preset].pixels if args.preset in PRESETS else 64)
+        own = PRESETS[args.preset].pixels if args.preset in PRESETS else 64
+        size = own if args.image_size is None else args.image_size
+        images = (IMAGES if args.detectability else 4000) if args.images is None else args.images
         if args.detectability:
             from trainers.data.simulated.detectability import detectability  # caustics takes a second to import
 
-            source = Simulated(args.preset, args.images or IMAGES, size, args.seed, args.snr)
+            source = Simulated(args.preset, images, size, args.seed, args.snr)
             found = detectability(source.population(), size, source.images, args.seed, progress=True)
             print(f"{args.preset}, {size} px: {found}")
         else:
-            write_files(Simulated(args.preset, args.images or 4000, size, args.seed, args.snr), args.out)
+            write_files(Simulated(args.preset, images, size, args.seed, args.snr), args.out)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 

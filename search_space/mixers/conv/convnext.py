@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Range, Trial, pick
+from search_space.bounds import Bound, Range, Trial, pick, pick_up_to
 from search_space.mixers.conv.separable import KERNEL, check_kernel
 from search_space.parts.norm import norm_of
 
@@ -14,7 +14,10 @@ EXPAND: Bound = Range(2, 4, 2)
 
 
 def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL, expand: Bound = EXPAND) -> dict[str, Any]:
-    return {"kernel": pick(trial, f"{prefix}.kernel", kernel), "expand": pick(trial, f"{prefix}.expand", expand)}
+    return {
+        "kernel": pick_up_to(trial, f"{prefix}.kernel", kernel, 2 * side - 1),
+        "expand": pick(trial, f"{prefix}.expand", expand),
+    }
 
 
 class Mixer(nn.Module):

@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Range, Trial, pick
+from search_space.bounds import Bound, Range, Trial, pick_up_to
 from search_space.errors import ArchitectureError
 
 KERNEL: Bound = Range(3, 9, 2)
 
 
 def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL) -> dict[str, Any]:
-    return {"kernel": pick(trial, f"{prefix}.kernel", kernel)}
+    return {"kernel": pick_up_to(trial, f"{prefix}.kernel", kernel, 2 * side - 1)}
 
 
 def check_kernel(kernel: int) -> None:

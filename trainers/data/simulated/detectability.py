@@ -71,8 +71,8 @@ class Detectability:
         chi = ", ".join(f"{label} {value:.2g}" for label, value in self.chi.items())
         auc = f"of {self.auc:.3f}" if self.auc < 0.9995 else "above 0.999"
         return (
-            f"the substructure differs from the best smooth lens by {chi} times the noise (median of {self.images} "
-            f"lenses); a classifier that knew where to look would reach an AUC {auc}"
+            f"the substructure differs from the best smooth lens by {chi} times the noise (medians of "
+            f"{self.images // len(CLASSES)} lenses each); a classifier that knew where to look would reach an AUC {auc}"
         )
 
 
