@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,9 @@ from typing import Any
 from nas.errors import UserError
 from trainers.lock import acquire, locked
 
+HERE = re.sub(r"\W", "_", platform.node())[:32] or "_"
+"""This machine or container, in the names of half-written files."""
+ABANDONED = 86400.0  # seconds
 BESIDE = ("-wal", "-shm", "-journal")
 """How the files end that SQLite keeps beside a database."""
 
@@ -31,7 +36,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     The old folder or the new one is whole at every moment. If the process is killed between the two renames, `folder`
     is missing until the next call puts the old one back.
     """
-    scratch, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in (os.getpid(), "old"))
+    scratch, old = _scratch(folder), folder.with_name(f".{folder.name}.old")
     _put_back(old, folder)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -64,8 +69,8 @@ def _apply_umask(folder: Path) -> None:
 
 
 def _scratch(path: Path) -> Path:
-    """A name beside `path` that no other process uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    """A name beside `path` that no other process uses, here or on another machine."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{HERE}")
 
 
 @contextmanager
@@ -95,11 +100,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def remove_left(folder: Path) -> None:
-    """Remove what killed processes have left half-written in the folder and in those up to two levels below."""
+    """Remove what killed processes have left half-written in the folder and in those up to two levels below.
+
+    Whether a process of another machine is alive is not known here: what it has not touched for a day is removed.
+    """
     for path in [path for inside in ("", "*/", "*/*/") for path in folder.glob(f"{inside}.*.[0-9]*")]:
-        found = re.fullmatch(rf"\..+\.(\d{{1,9}})({'|'.join(BESIDE)})?", path.name)
-        if found and not _alive(int(found[1])):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        found = re.fullmatch(rf"\..+\.(\d{{1,9}})(@\w+)?({'|'.join(BESIDE)})?", path.name)
+        if not found:
+            continue
+        with suppress(FileNotFoundError):  # its process has just put it in its place
+            here = found[2] in (None, f"@{HERE}")
+            if not _alive(int(found[1])) if here else time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def read_json(path: Path) -> Any:
@@ -198,8 +210,9 @@ def scratch_folder(name: str, place: Path | None = None) -> Iterator[Path]:
     """
     place = place or Path(tempfile.gettempdir())
     for left in place.glob(f"{name}-[0-9]*-*"):
+        found = re.fullmatch(rf"{re.escape(name)}-(\d{{1,9}})-[^-]+", left.name)
         with suppress(OSError):  # another user's, or another process holds or removes it
-            if left.stat().st_uid == os.getuid() and not _alive(int(left.name.split("-")[-2])):
+            if found and left.stat().st_uid == os.getuid() and not _alive(int(found[1])):
                 with locked(left / "lock", wait=False):
                     shutil.rmtree(left)
     # What a dying process still writes stays behind until the next call.

@@ -17,7 +17,7 @@ from nas.models.contents import describe_model
 from nas.models.explanation import explain
 from nas.models.export import LensModel
 from nas.models.heads import Head, apart, heads
-from nas.models.regions import share
+from nas.models.regions import _interval, share
 from nas.report.explanation_page import verdict
 from search_space import Hybrid, Stage, Toy
 from search_space.mixers.anisotropic import gaussian, polar
@@ -318,6 +318,13 @@ def test_the_page_says_which_way_heads_look_only_if_they_look_some_way(elliptici
     found = explain(model_of(Smooth()), images=6)
     turned = [Head(1, 1, 1, h, ellipticity, angle, "rows") for h, angle in ((1, 30.0), (2, 170.0))]
     assert says in " ".join(verdict(replace(found, heads=tuple(turned), axis=axis)))
+
+
+def test_few_images_decide_nothing(tmp_path):
+    """The bootstrap of one image has no width, so that any difference would be certain."""
+    few, many = (_interval(np.linspace(0.1, 0.2, n), (-1.0, 1.0)) for n in (4, 5))
+    assert few == (-1.0, 1.0)
+    assert 0.1 <= many[0] < many[1] <= 0.2
 
 
 def test_images_of_a_folder_are_explained_without_regions(tmp_path):

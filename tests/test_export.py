@@ -607,7 +607,7 @@ def test_the_card_of_an_ensemble_tells_how_its_errors_correlate_and_gives_interv
     assert "correlate" not in model_card(config), "of a model that an earlier version wrote"
     test |= {"interval": {"tpr_at_fpr_0.01": [0.31, 0.52]}, "correlation": 0.834}
     card = model_card(config)
-    assert "| TPR at 1% false positives | 0.4000 (95% interval 0.3100 to 0.5200) | 0.3500 ± 0.0200 |" in card
+    assert "| TPR at 1% false positives | 0.4000 (95% interval 0.310 to 0.520) | 0.3500 ± 0.0200 |" in card
     assert "one view) correlate by 0.83 on average" in card
 
 
@@ -802,6 +802,12 @@ def test_images_of_a_data_set_are_predicted_as_they_are_and_not_prepared_twice(t
         nas.predict(model, prepared)
     with pytest.raises(nas.UserError, match=r"images are no tensor \(N, 1, 32, 32\)"):
         nas.predict(model, torch.randn(4, 1, 48, 48), prepared=True)
+    assert nas.predict(model, prepared[:0], prepared=True).probabilities.shape == (0, 3)
+    with pytest.raises(nas.UserError, match="batch_size is 0; expected at least 1"):
+        nas.predict(model, prepared, batch_size=0)
+    for wrong in (5, None):
+        with pytest.raises(nas.UserError, match=f"images are {wrong}; expected an array, files or folders"):
+            nas.predict(model, wrong)
 
 
 def test_a_data_set_of_another_size_is_refused_since_its_lenses_have_another_scale(tmp_path):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from nas.errors import UserError
-from nas.files import exclusive, replacing, scratch_folder, whole_file, write_text
+from nas.files import HERE, exclusive, replacing, scratch_folder, whole_file, write_text
 from nas.run_folder import run_folder
 
 
@@ -133,10 +133,12 @@ def test_what_killed_processes_left_half_written_goes_with_the_next_start(tmp_pa
     gone = subprocess.Popen(["true"])
     gone.wait()
     (tmp_path / "models").mkdir()
-    left = [f".report.html.{gone.pid}", f".study.db.{gone.pid}", f".study.db.{gone.pid}-wal"]
-    kept = [f".report.html.{os.getpid()}", "report.html", f"x.{gone.pid}", ".hidden.5.txt"]
+    left = [f".report.html.{gone.pid}", f".study.db.{gone.pid}@{HERE}", f".study.db.{gone.pid}@{HERE}-wal"]
+    left.append(f".old.html.{gone.pid}@elsewhere")
+    kept = [f".report.html.{os.getpid()}", "report.html", f"x.{gone.pid}", ".hidden.5.txt", f".t.{gone.pid}@elsewhere"]
     for name in (*left, *kept):
         (tmp_path / name).touch()
+    os.utime(tmp_path / f".old.html.{gone.pid}@elsewhere", times=(time.time() - 90_000,) * 2)
     (tmp_path / "models" / f".trial-3.{gone.pid}").mkdir()
     with exclusive(tmp_path / "lock", "busy"):
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "lock", "models"])

@@ -503,6 +503,10 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
     assert [failure.split(": ")[0] for failure in results["failures"]] == [
         "trial 1, seed 1", "trial 1, seed 1, validation held out", "trial 1, seed 2"
     ]  # fmt: skip
+    page = (tmp_path / "tiny" / "retrain.html").read_text()
+    assert "Rank 2 of 2 by validation" in page
+    assert "the best by validation" not in page, "that was trial 1"
+    assert "all seeds of the first configuration" in page
 
 
 def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_path, capsys, without_ray):
