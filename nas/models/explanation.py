@@ -70,7 +70,8 @@ def explain(
     """Attribute the answers of a model, or of that in a folder, about `images` images to their pixels.
 
     `data` is anything that `nas.evaluate` takes, with its `options` of reading, drawn from at random; None: the data
-    that the model was trained on. A population of simulated lenses is drawn anew, and of these it is known where the
+    that the model was trained on. A population of simulated lenses is drawn anew (of a `Simulated` with the seed of the
+    training images, some may be among these), and of these it is known where the
     substructure is and which pixels show it: `regions` says how much of the attribution is there. of: a class, whose
     log-odds are explained, or one of several measured quantities; None: each image's own class, or the first quantity.
     UserError if the model does not fit the data, ModelFailed if it gives every image the same answer.
