@@ -118,7 +118,7 @@ def test_a_retraining_leaves_its_results_and_its_checkpoints_on_the_drivers_disk
 
 
 def test_an_error_of_the_drivers_disk_is_one_of_the_worker(problem):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(checkpoints.CheckpointFailed, match=r"cannot be read .*No such file"):
         checkpoints.load(Path(problem.checkpoints), 1, 2)
 
 

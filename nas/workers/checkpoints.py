@@ -6,7 +6,6 @@ of an epoch that the study has not recorded. They are removed when the trial end
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 import zipfile
@@ -30,9 +29,10 @@ def _failing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
-        room = shutil.disk_usage(folder).free / 1e6 if folder.is_dir() else math.nan
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointFailed(f"{what} ({reason}; {folder} has {room:,.0f} MB free)") from error
+        if folder.is_dir():  # it may be on the driver's machine
+            reason += f"; {folder} has {shutil.disk_usage(folder).free / 1e6:,.0f} MB free"
+        raise CheckpointFailed(f"{what} ({reason})") from error
 
 
 class Clock:
