@@ -201,7 +201,7 @@ def value(number: float, decimals: int = 4) -> str:
 def with_interval(number: float, low: float, high: float, *, sign: bool = False) -> str:
     """`0.021 (0.008 to 0.034)`: three decimals, or as many as the width needs to show two digits."""
     if extreme(number, low, high):
-        form = f"{'+' * sign}.2e"
+        form = f"{'+' * sign}.{_mantissa(max(map(abs, (number, low, high))), high - low) + 1}e"
         return f"{number:{form}} ({low:{form}} to {high:{form}})"
     digits = max(3, 1 - math.floor(math.log10(high - low))) if high - low > 1e-9 else 3  # less is rounding
     number, low, high = (each + 0.0 if round(each, digits) else 0.0 for each in (number, low, high))  # no -0.000
@@ -225,6 +225,13 @@ def between(low: float, high: float) -> str:
     return with_interval(low, low, high).partition(" (")[2].rstrip(")")
 
 
+def _mantissa(largest: float, width: float | None) -> int:
+    """The decimals of a number with an exponent that show one digit of a width; 2 at least, 12 at most."""
+    if not width or not largest:
+        return 2
+    return min(max(math.floor(math.log10(largest)) - math.floor(math.log10(width)), 2), 12)
+
+
 def extreme(*numbers: float) -> bool:
     """Whether the largest of these cannot be read without an exponent, such as a mass in kilograms."""
     largest = max(map(abs, numbers))
@@ -234,7 +241,11 @@ def extreme(*numbers: float) -> bool:
 def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
     """`0.9123 ± 0.0045`: four decimals, or as many as the second number needs to show a digit."""
     if extreme(number, half or 0.0):
-        return f"{number:{'+' * sign}.3e}" + (f" ± {half:.1e}" if half is not None else "")
+        return f"{number:{'+' * sign}.{max(_mantissa(abs(number), half), 3)}e}" + (
+            "" if half is None else f" ± {half:.1e}"
+        )
+    if half is None and not sign:
+        return value(number)
     scale = half or abs(number)
     decimals = max(4, -math.floor(math.log10(scale))) if scale > 1e-9 else 4  # less is rounding
     return f"{number:{'+' * sign}.{decimals}f}" + (f" ± {half:.{decimals}f}" if half is not None else "")

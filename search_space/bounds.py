@@ -50,7 +50,8 @@ class Range:
     @property
     def whole(self) -> bool:
         """Whether its values are whole numbers."""
-        return all(isinstance(value, int) for value in (self.low, self.high, 1 if self.step is None else self.step))
+        step = 1 if self.step is None else self.step
+        return isinstance(self.low, int) and isinstance(self.high, int) and float(step).is_integer()
 
 
 Bound = Range | tuple[Any, ...]

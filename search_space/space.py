@@ -117,15 +117,18 @@ class HybridSpace:
     def sample_patch(self, trial: Trial, image_size: int) -> int:
         if self.grid is not None:
             # The nearest power of two, as the convolutional stem needs: at 150 pixels, 16 tokens a side become 19.
-            return 1 << max(round(math.log2(image_size / pick(trial, "grid", self.grid))), 0)
+            patch = 1 << max(round(math.log2(image_size / pick(trial, "grid", self.grid))), 0)
+            while patch > 1 and -(-image_size // patch) < self.smallest_grid:
+                patch //= 2
+            return patch
         fitting = [patch for patch in values(self.patch) if -(-image_size // patch) >= self.smallest_grid]
         if not fitting:
             raise ArchitectureError(
                 f"no patch of {values(self.patch)} pixels leaves {self.smallest_grid} tokens a side of images of "
                 f"{image_size} pixels: add a smaller patch, use larger images or lower smallest_grid"
             )
-        patch: int = pick_up_to(trial, "patch", self.patch, max(fitting))
-        return patch
+        fitting_patch: int = pick_up_to(trial, "patch", self.patch, max(fitting))
+        return fitting_patch
 
     def sample_stage(self, trial: Trial, index: int, side: int, symmetry: str = "none") -> Stage:
         """Sample stage `index`, which follows a grid of side x side tokens."""

@@ -106,5 +106,5 @@ STUDY = StudySpec(
     epochs=12,
     min_epochs=4,
     max_parameters=2_000_000,
-    max_macs=90_000_000,
+    max_macs=95_000_000,
 )

@@ -191,7 +191,7 @@ def stack_with_rows(root, lines, *, images="images.npy", table="labels.csv", cou
 @pytest.mark.parametrize("index", ["", "id,", "object_id,"])
 def test_a_table_without_files_has_a_row_for_each_image_of_an_array(tmp_path, capsys, images, index):
     rows = [f"{'no' if i % 2 else 'vort'},{i / 10},{'train' if i < 20 else 'test'}" for i in range(30)]
-    rows = [f"{i if index == 'id,' else f'J{i * 7 % 30}'},{row}" if index else row for i, row in enumerate(rows)]
+    rows = [f"{i if index == 'id,' else f'J{i * 7 % 31}'},{row}" if index else row for i, row in enumerate(rows)]
     stack = stack_with_rows(tmp_path / "set", [f"{index}class,theta_E,split", *rows], images=images)
     data = loaded(tmp_path / "set", tmp_path)
     assert data.classes == ("axion", "no_sub")
@@ -220,11 +220,34 @@ def test_each_split_may_have_an_array_and_a_table(tmp_path):
     assert sorted(data.test.images.flatten().tolist()) == sorted(each["test"].flatten().tolist())
 
 
+def test_a_split_in_a_name_and_another_in_the_table_are_refused(tmp_path):
+    for split in ("train", "test"):
+        lines = ["label,split", *(f"{'ab'[i % 2]},test" for i in range(20))]
+        stack_with_rows(tmp_path / "set", lines, images=f"x_{split}.npy", table=f"y_{split}.csv", count=20)
+    with pytest.raises(TrainingError, match="row 1 has the split 'test', but the file is that of train"):
+        scan(tmp_path / "set")
+
+
+def test_a_table_of_something_else_beside_stacks_of_classes_is_not_read(tmp_path):
+    for name in ("no_sub", "sub"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((30, 8, 8)))
+    (tmp_path / "params.csv").write_text("mass,snr\n1,2\n3,x\ny,4\n5,6\n")
+    assert len(scan(tmp_path).entries) == 60
+
+
 @pytest.mark.parametrize(
     ("lines", "match"),
     [
         (["label", *"ab" * 14], "labels.csv has 28 rows, but images.npy has 30 images"),
-        (["id,label", *(f"{(i * 7) % 30},{'ab'[i % 2]}" for i in range(30))], "the numbers in the column id are in no"),
+        (
+            ["id,label", *(f"{(i * 7) % 30},{'ab'[i % 2]}" for i in range(30))],
+            "column 'id' numbers the rows in another",
+        ),
+        ([",label", *(f"{(i * 7) % 30},{'ab'[i % 2]}" for i in range(30))], "column '' numbers the rows in another"),
+        (
+            ["image,label", *(f"img_{(i * 7) % 30 + 1:03}.npy,{'ab'[i % 2]}" for i in range(30))],
+            "column 'image' numbers the rows in another",
+        ),
         (["label", *"ab" * 14, "a", " "], "labels.csv: row 30 has no label"),
     ],
 )

@@ -1,5 +1,6 @@
 """What the pool does with nodes that go and workers that cannot work, without processes: Ray's part is played here."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ from here import Queue
 
 from nas.errors import SearchFailed
 from nas.searching.losses import OUTSIDE, Losses
-from nas.workers.dispatcher import LEAVING, NODE, OUT_OF_MEMORY, Dispatcher
+from nas.workers.dispatcher import DEATH, LEAVING, NODE, OUT_OF_MEMORY, Dispatcher
 from nas.workers.pool import _OneTrialPerWorker
 from nas.workers.resources import Node, Resources
 from nas.workers.stopping import Stop
@@ -157,21 +158,43 @@ def test_a_worker_that_cannot_work_gets_no_job_and_is_said_once_and_the_search_e
 
 def test_a_worker_whose_gpu_is_broken_fails_no_trial_and_gets_no_more_of_them(capsys):
     work = Jobs([f"job {k}" for k in range(20)])
+    work.losses = Counter()
+    real = work.lost
+
+    def lost(job, reason, memory):
+        work.losses[job] += 1
+        real(job, reason, memory)
+        if work.losses[job] == 3:
+            work.waiting.remove(job)
+
+    work.lost = lost
     cluster = Cluster(work, "a", "a")
     cluster.answers(0, Kind.READY)
     cluster.answers(1, Kind.READY)
-    for _ in range(3):
+    for _ in range(7):  # two jobs three times, as they are handed out again, and the third
         cluster.item(0, 1)
         cluster.answers(1, Kind.BROKEN, reason="AcceleratorError: CUDA error: uncorrectable ECC error")
         cluster.dies(1)
         cluster.answers(1, Kind.READY)
-    assert len(cluster.orders["at 1"]) == 3, "one job of each of its processes"
-    assert [told[2] for told in work.told if len(told) == 3] == [False] * 3
-    assert "no work for a worker that lost its GPU 3 times in a row" in capsys.readouterr().err
-    while not work.done:
-        cluster.answers(0, Kind.END)
-    with pytest.raises(SearchFailed, match="no worker can work; a worker that lost its GPU"):
-        cluster.dies(0, for_good=True)
+    assert "no work for a worker that lost its GPU under 3 jobs in a row" in capsys.readouterr().err
+    before = list(cluster.orders["at 1"])
+    assert len(before) == 7, "one job of each of its processes"
+    assert [told[2] for told in work.told if len(told) == 3] == [False] * 7
+    cluster.answers(0, Kind.END)
+    assert cluster.orders["at 1"] == before
+    cluster.dies(0, for_good=True)
+    assert len(cluster.orders["at 1"]) == 8, "it is better than none"
+
+
+def test_a_job_that_breaks_the_gpu_of_every_worker_costs_no_worker_its_work():
+    cluster = Cluster(Jobs(["bad", "good", "better"]), "a", "a")
+    cluster.answers(0, Kind.READY)
+    cluster.answers(1, Kind.READY)
+    cluster.item(1, 1)
+    for _ in range(3):
+        cluster.answers(0, Kind.BROKEN, reason="CUDA error: device-side assert triggered")
+        cluster.dies(0)
+        assert cluster.answers(0, Kind.READY) == ["bad"]
 
 
 def test_the_only_worker_keeps_its_work_although_its_gpu_fails():
@@ -207,6 +230,16 @@ def test_if_the_last_worker_that_can_work_is_lost_the_search_ends():
         cluster.dies(0, for_good=True)
 
 
+def test_a_worker_that_never_starts_ends_no_search_while_another_is_being_renewed():
+    cluster = Cluster(Jobs(["one"]), "a", "b")
+    cluster.answers(1, Kind.READY)
+    for _ in range(3):
+        cluster.dies(0)
+    cluster.dies(1)  # Ray renews it
+    cluster.dies(0)
+    assert cluster.answers(1, Kind.READY) == ["one"]
+
+
 def test_a_worker_that_cannot_start_again_ends_the_search_once_no_other_is_there(capsys):
     cluster = Cluster(Jobs(["one"]), "a", "b")
     cluster.answers(1, Kind.READY)
@@ -225,9 +258,16 @@ def test_a_process_that_ray_ended_for_want_of_memory_is_known_as_such(tmp_path):
     cluster.answers(0, Kind.READY)
     trial = cluster.trial(0)
     trial.error_file = str(tmp_path / "error.txt")
-    (tmp_path / "error.txt").write_text("ray.exceptions.OutOfMemoryError: killed due to the node running low on memory")
+    (tmp_path / "error.txt").write_text(
+        "Failure # 1 (occurred at eleven)\nray.exceptions.OutOfMemoryError: the node was low on memory"
+    )
     cluster.dispatcher.on_trial_error(None, trial)
     assert work.told == [("one", OUT_OF_MEMORY, True)]
+    with (tmp_path / "error.txt").open("a") as file:  # as Ray does
+        file.write("\nFailure # 2 (occurred at noon)\nray.exceptions.ActorDiedError: segmentation fault\n")
+    cluster.answers(0, Kind.READY)
+    cluster.dispatcher.on_trial_error(None, trial)
+    assert work.told[1:] == [("one", DEATH, False)]
 
 
 def test_a_node_that_joins_gets_workers_while_another_is_about_to_go():

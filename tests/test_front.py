@@ -264,6 +264,26 @@ def test_every_configuration_on_the_front_is_trained_again_in_turn_and_keeps_its
     assert results.best in results.front()
 
 
+def test_a_search_for_a_front_that_was_killed_in_its_finals_can_be_extended(tmp_path):
+    """What the finals were training may lie on the front no more."""
+    path = tmp_path / "s.db"
+    search = Search(make(20, open_storage(path), "random"), 0.5)
+    while search.finals is None or len(search.finals.running) < 2:
+        job = search.next()
+        for epoch in range(job.start + 1, job.stop + 1) if search.finals is None else ():
+            if not search.report(job, Epoch(epoch, {"auc": curve(job.config)[epoch - 1] - 0.2})):
+                break
+    begun = [training.trial for training in search.finals.running.values()]
+    search = Search(make(50, open_storage(path), "random"), 0.5)
+    while not search.done and (job := search.next()) is not None:
+        for epoch in range(job.start + 1, job.stop + 1):
+            if not search.report(job, Epoch(epoch, {"auc": curve(job.config)[epoch - 1]})):
+                break
+    results = read(search.engine.ledger.study)
+    assert set(begun) - {t.number for t in results.front()}, "the premise"
+    assert {t.state for t in results.repeats} == {"complete"}
+
+
 def test_the_best_value_and_what_spans_the_front_are_retrained():
     results, _ = finish(make(40, sampler="random"))
     assert len(results.front()) > 3

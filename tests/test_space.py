@@ -273,6 +273,7 @@ def test_a_logarithmic_range_without_a_logarithm_or_with_steps_is_refused(bounds
         (Range(1, 4, 1.5), [1, 2.5, 4]),
         (Range(1, 3), [1, 2, 3]),
         (Range(2, 6, 2), [2, 4, 6]),
+        (Range(1, 3, 1.0), [1, 2, 3]),
     ],
 )
 def test_a_range_gives_every_value_of_its_steps_and_no_other(bound, expected):
@@ -299,6 +300,12 @@ def test_a_grid_is_met_as_nearly_as_powers_of_two_allow():
         patch = space.sample(Redrawn({}), image_size).patch
         assert patch & (patch - 1) == 0
         assert abs(math.log2(image_size / patch / 16)) <= 0.5 + 1e-9
+
+
+def test_a_grid_is_never_smaller_than_the_smallest():
+    for image_size in (24, 46, 47, 48, 92, 95):
+        patch = HybridSpace(grid=(4,), smallest_grid=4).sample(Redrawn({}), image_size).patch
+        assert -(-image_size // patch) >= 4
 
 
 def test_a_range_upside_down_is_refused():

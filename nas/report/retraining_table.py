@@ -18,6 +18,7 @@ from nas.words import (
     metric_name,
     objective_name,
     value,
+    with_interval,
 )  # fmt: skip
 
 INTERVAL = "95% CI"
@@ -95,7 +96,7 @@ def turned_rows(retrained: Retrained) -> list[list[str]]:
 def difference_rows(retrained: Retrained) -> list[list[str]]:
     """Every other configuration against the first: difference of each metric's means, and paired interval."""
     return [
-        [c.label, *("{:+.4f} ({:+.4f} to {:+.4f})".format(*certainty.difference[m]) for m in c.main)]
+        [c.label, *(with_interval(*certainty.difference[m], sign=True) for m in c.main)]
         for c, certainty in zip(retrained.configurations[1:], retrained.certainty[1:], strict=True)
     ]
 

@@ -57,11 +57,8 @@ def _lead(results: Results, best: Trial) -> str:
     of = " and of ".join(["seeds"] * (seeds is not None) + [_count(results)] * bool(images))
     if not half or (seeds is None and ahead > half):
         once = [f"trial {t.number}" for t, known in ((best, here), (rival, there)) if known[2] == 1]
-        who = "each" if len(once) == 2 else " and ".join(once)
-        return (
-            f"It is ahead of {what}, by {amount}, but {who} was trained once: whether other seeds give the same order "
-            "is not decided."
-        )
+        why = f"{'each' if len(once) == 2 else once[0]} was trained once" if once else "they share too few seeds"
+        return f"It is ahead of {what}, by {amount}, but {why}: whether other seeds give the same order is not decided."
     if ahead > half:
         return f"It is ahead of {what}, by {amount}, which is more than the noise of {of}."
     return f"Whether it is better than {what}, is not decided: the difference, {amount}, is within the noise of {of}."

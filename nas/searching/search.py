@@ -223,7 +223,10 @@ def _conduct(
             failing = sys.exception() is not None
             try:
                 write_report(load_results(run.path), run.report)
-            except (OSError, UserError) as error:  # a full disk: what ended the search says more
+            except (OSError, UserError) as error:
                 if not failing:
-                    raise SearchFailed(f"the report cannot be written ({error}); make room on its disk") from error
+                    raise SearchFailed(
+                        f"the search is over, but its report cannot be written ({error}); python -m nas.report does it"
+                    ) from error
+                # A full disk: what ended the search says more.
                 display.say(f"the report could not be written ({error})")

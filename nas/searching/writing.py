@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy.exc
@@ -52,19 +52,24 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _passes(error: BaseException) -> str:
+def _passes(error: BaseException, reads: bool) -> str:
     """What to wait for, in words; empty for an error that does not pass, or that may have come after the commit."""
     if "locked" in first_line(error):
         return "the study is locked by another program"
     for cause in (error, error.__cause__):  # Optuna's own calls wrap it
         lost = isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated and cause.statement
+        if reads and isinstance(cause, sqlalchemy.exc.OperationalError):
+            return "the study's database does not answer"
         if lost or isinstance(cause, Unreachable):
             return "the study's database does not answer"
     return ""
 
 
-def _patient(write: Callable[P, R]) -> Callable[P, R]:
-    """Repeat a transaction that another program's lock or a lost connection has undone. The workers train meanwhile."""
+def _patient(write: Callable[P, R], *, reads: bool = False) -> Callable[P, R]:
+    """Repeat a transaction that another program's lock or a lost connection has undone. The workers train meanwhile.
+
+    `reads`: it can be repeated, whenever the connection was lost.
+    """
 
     @wraps(write)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -73,7 +78,7 @@ def _patient(write: Callable[P, R]) -> Callable[P, R]:
             try:
                 return write(*args, **kwargs)
             except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
-                if not (what := _passes(error)) or time.monotonic() - begin >= PATIENCE:
+                if not (what := _passes(error, reads)) or time.monotonic() - begin >= PATIENCE:
                     raise
                 if not said:
                     print(f"{what}; waiting {PATIENCE:.0f} s for it", file=sys.stderr)
@@ -103,11 +108,11 @@ class StudyStorage(ReadingStorage):
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         return super().create_new_study(directions, study_name)
 
-    @_patient
+    @partial(_patient, reads=True)
     def get_trial(self, trial_id: int) -> FrozenTrial:
         return super().get_trial(trial_id)
 
-    @_patient
+    @partial(_patient, reads=True)
     def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return super().get_all_trials(*args, **kwargs)
 

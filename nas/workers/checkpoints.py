@@ -6,6 +6,7 @@ of an epoch that the study has not recorded. They are removed when the trial end
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import time
 import zipfile
@@ -28,7 +29,8 @@ class CheckpointFailed(Exception):
 def _failing(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch raises a RuntimeError where the disk is full
+    # torch raises a RuntimeError where the disk is full, and the others for what is no checkpoint.
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if folder.is_dir():  # it may be on the driver's machine
             reason += f"; {folder} has {shutil.disk_usage(folder).free / 1e6:,.0f} MB free"

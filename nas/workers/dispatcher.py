@@ -24,7 +24,7 @@ NODE, LEAVING = "its node is gone", "its node is about to go"
 PATIENCE = 20.0  # times the slowest item so far, until a job without an item counts as hung
 SHORTEST, FIRST = 600.0, 7200.0  # seconds of patience: at least, and before there has been any item
 STILLBORN = 3  # processes of one worker that die in a row before they are ready: no other will fare better
-BREAKS = 3  # times in a row that a worker loses its GPU, until others do its work
+BREAKS = 3  # jobs in a row under which a worker loses its GPU, until others do its work as long as there are others
 
 
 class Work(Protocol[J]):
@@ -72,7 +72,7 @@ class Dispatcher(NotPickled, FIFOScheduler):
         self.ahead: Any = None  # a job for the next worker that is able
         self.idle: list[int] = []
         self.present: set[int] = set()  # workers that have started and not left
-        self.breaks: Counter[int] = Counter()  # worker -> times in a row that it lost its GPU
+        self.broken: dict[int, list[Any]] = {}  # worker -> the last jobs, each once, under which it lost its GPU
         self.stillborn: Counter[int] = Counter()  # worker -> processes in a row that died before they were ready
         self.error: BaseException | None = None
 
@@ -106,10 +106,10 @@ class Dispatcher(NotPickled, FIFOScheduler):
         kind = result["kind"]
         self.ordered.pop(worker, None)
         if kind == Kind.READY:  # its process has just started, perhaps in place of one that died
-            if self.breaks[worker] >= BREAKS and self.left - self.refused.keys() > {worker}:
-                self._refuse(worker, {**result, "reason": f"a worker that lost its GPU {BREAKS} times in a row"})
-                return
             self.addresses[worker], self.node_of[worker] = result["address"], result["node"]
+            if self._breaks(worker) and self.present - self.refused.keys():
+                self._refuse(worker, {**result, "reason": f"a worker that lost its GPU under {BREAKS} jobs in a row"})
+                return
             self.present.add(worker)
             del self.stillborn[worker]
         elif kind == Kind.REFUSED:
@@ -117,7 +117,7 @@ class Dispatcher(NotPickled, FIFOScheduler):
             return
         elif kind == Kind.ITEM:
             self.slowest = max(self.slowest, result["seconds"])
-            del self.breaks[worker]
+            self.broken.pop(worker, None)
             if self.work.report(self.jobs[worker], result["item"].value):
                 self._go_on(worker, result["saved"])
                 return
@@ -128,8 +128,10 @@ class Dispatcher(NotPickled, FIFOScheduler):
         elif kind == Kind.HINDERED:
             self.work.lost(self.jobs.pop(worker), result["reason"], None)
         elif kind == Kind.BROKEN:
-            self.breaks[worker] += 1
-            self.work.lost(self.jobs.pop(worker), result["reason"], False)
+            job = self.jobs.pop(worker)
+            jobs, name = self.broken.setdefault(worker, []), getattr(job, "name", getattr(job, "trial", job))
+            jobs += [name] * (name not in jobs)  # one that breaks it again and again may itself be the reason
+            self.work.lost(job, result["reason"], False)
         else:
             self._fail(worker, result["reason"])
         if kind != Kind.BROKEN:  # a broken worker is renewed, and then answers READY
@@ -140,7 +142,7 @@ class Dispatcher(NotPickled, FIFOScheduler):
         """Ray restarts the worker's process, unless it is lost."""
         lost, error, memory = death
         self.stillborn[worker] += worker not in self.present
-        if self.stillborn[worker] >= STILLBORN and not self.present:
+        if not self.present and all(self.stillborn[other] >= STILLBORN for other in self.left):
             raise SearchFailed(f"workers cannot start: {error}")
         if self.stillborn[worker] == STILLBORN:
             print(f"a worker cannot start: {error}", file=sys.stderr, flush=True)
@@ -184,8 +186,20 @@ class Dispatcher(NotPickled, FIFOScheduler):
         self._check_refused()
 
     def _check_refused(self) -> None:
-        if self.left <= self.refused.keys():
+        """End the search if no worker can work. Those that lost their GPUs try again first."""
+        if not self.left <= self.refused.keys():
+            return
+        again = [worker for worker in self.left if self._breaks(worker)]
+        if not again:
             raise SearchFailed(f"no worker can work; {next(reversed(self.refused.values()))}")
+        for worker in again:
+            del self.refused[worker], self.broken[worker]
+            self.present.add(worker)
+            self.idle.append(worker)
+        self._hand_out()
+
+    def _breaks(self, worker: int) -> bool:
+        return len(self.broken.get(worker, ())) >= BREAKS
 
     def _fail(self, worker: int, reason: str) -> None:
         if worker in self.jobs:

@@ -117,13 +117,16 @@ def lost_for_good(trial: Any) -> bool:
 
 def short_of_memory(trial: Any) -> bool:
     """Whether Ray has ended a trial's process because its machine ran low on memory, before the kernel would."""
-    text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-    return "OutOfMemoryError" in text or "low on memory" in text
+    last = "\n".join(_error_lines(trial)).rpartition("Failure # ")[2]  # the file has all deaths of the worker
+    return "OutOfMemoryError" in last or "low on memory" in last
 
 
 def last_error(trial: Any) -> str:
     """The last line of what Ray wrote down when a trial's process died."""
-    lines: list[str] = []
-    if trial.error_file and Path(trial.error_file).exists():
-        lines = Path(trial.error_file).read_text(errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "its process died")
+    return next((line.strip() for line in reversed(_error_lines(trial)) if line.strip()), "its process died")
+
+
+def _error_lines(trial: Any) -> list[str]:
+    if not trial.error_file or not Path(trial.error_file).exists():
+        return []
+    return Path(trial.error_file).read_text(errors="replace").splitlines()

@@ -97,12 +97,11 @@ def tables_in(root: Path) -> list[Path]:
 def find_table(root: Path) -> Table | None:
     """The only table in `root`, if it names files and what they show. TrainingError as from `read_table`."""
     found = tables_in(root)
-    table = read_table(found[0]) if len(found) == 1 else None
-    return table if table and table.file else None
+    return read_table(found[0], with_files=True) if len(found) == 1 else None
 
 
-def read_table(path: Path) -> Table | None:
-    """The table at `path`, if it says what images show.
+def read_table(path: Path, *, with_files: bool = False) -> Table | None:
+    """The table at `path`, if it says what images show; `with_files`: and names their files.
 
     Commas, semicolons or tabs separate its columns. Every other column of numbers is a regression target. TrainingError
     if it has one but for a cell, and nothing else.
@@ -117,7 +116,7 @@ def read_table(path: Path) -> Table | None:
     except (UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
     name = next((columns[c] for c in FILES if c in columns), None)
-    if not rows:
+    if not rows or (with_files and name is None):
         return None
     others = {c: column for c, column in columns.items() if c and column != name and c != "split"}
     label = next((others[c] for c in LABELS if c in others and not measures(rows, others[c])), None)

@@ -6,6 +6,7 @@ images_train.npy, labels_train.csv      for each split
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,12 @@ from trainers.data.folder.class_stacks import Found, arrays_of, image_of
 from trainers.data.folder.files import subfolders
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import split_in
-from trainers.data.folder.table import Table, number, read_table, tables_in
+from trainers.data.folder.table import FILES, Table, read_table, tables_in
 from trainers.data.folder.table_names import refuse_some_splits
 from trainers.errors import TrainingError
+
+NUMBERING = (*FILES, "", "index", "unnamed: 0")
+"""Columns that may number the rows; the last three as pandas writes them."""
 
 
 class Described(NamedTuple):
@@ -64,18 +68,26 @@ def paired(arrays: Sequence[Found], tables: Sequence[Path]) -> dict[str | None, 
 
 
 def described_entries(stack: Described, split: str | None) -> list[Entry]:
-    """The images of an array, each as its row of the table says. TrainingError if the rows are numbered otherwise."""
+    """The images of an array, each as its row of the table says.
+
+    TrainingError if the rows are numbered in another order, or say another split than the array's name.
+    """
     images, table = stack
-    if table.file and out_of_order([row[table.file] for row in table.rows]):
-        raise TrainingError(
-            f"{table.path}: the numbers in the column {table.file} are in no order, so it is not clear which image of "
-            f"{images.path.name} a row means; sort the rows as the images are, and drop that column"
-        )
+    for column in (name for name in table.rows[0] if name is not None and name.strip().lower() in NUMBERING):
+        if out_of_order([row[column] for row in table.rows]):
+            raise TrainingError(
+                f"{table.path}: the column {column!r} numbers the rows in another order, so it is not clear which "
+                f"image of {images.path.name} a row means; sort the rows as the images are, and drop that column"
+            )
     stats = [images.path.stat(), table.path.stat()]
     size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
 
     def entry(place: int, row: Mapping[str, str]) -> Entry:
         label, said, targets = table.said(row, f"row {place + 1}")
+        if split and said and split != said:
+            raise TrainingError(
+                f"{table.path}: row {place + 1} has the split {said!r}, but the file is that of {split}"
+            )
         return Entry(images.path, split or said, label, size, mtime_ns, place, targets, array=images.array)
 
     entries = [entry(place, row) for place, row in enumerate(table.rows)]
@@ -84,6 +96,9 @@ def described_entries(stack: Described, split: str | None) -> list[Entry]:
 
 
 def out_of_order(cells: Sequence[str]) -> bool:
-    """Whether these are numbers, each once, that do not rise."""
-    numbers = [value for cell in cells if (value := number(cell)) is not None]
-    return len(set(numbers)) == len(cells) and numbers != sorted(numbers)
+    """Whether these count 0, 1, 2, ... or 1, 2, 3, ..., as `7` or `image_007.npy` does, but in another order."""
+    found = [re.fullmatch(r"(\D*)(\d+)(?:\.\D*|\.0)?", cell.strip()) for cell in cells]
+    if not all(found) or len({match[1] for match in found if match}) > 1:
+        return False
+    numbers = [int(match[2]) for match in found if match]
+    return numbers != sorted(numbers) and sorted(numbers) in (list(range(len(cells))), list(range(1, len(cells) + 1)))
