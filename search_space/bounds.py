@@ -48,7 +48,7 @@ class Range:
             raise ArchitectureError(f"Range low={self.low} with log=True has no logarithm: raise low above 0")
 
     @property
-    def whole(self) -> bool:
+    def integer(self) -> bool:
         """Whether its values are whole numbers."""
         step = 1 if self.step is None else self.step
         return isinstance(self.low, int) and isinstance(self.high, int) and float(step).is_integer()
@@ -96,7 +96,7 @@ def values(bound: Bound) -> tuple[Any, ...]:
 
 def step_of(bound: Range) -> float | None:
     """The distance of two values; None if they are continuous."""
-    return bound.step or (1 if bound.whole else None)
+    return bound.step or (1 if bound.integer else None)
 
 
 def pick(trial: Trial, name: str, bound: Bound) -> Any:
@@ -108,7 +108,7 @@ def pick(trial: Trial, name: str, bound: Bound) -> Any:
         return bound[0]
     if bound.low == bound.high:
         return bound.low
-    if bound.whole:
+    if bound.integer:
         return trial.suggest_int(name, int(bound.low), int(bound.high), step=int(bound.step or 1), log=bound.log)
     return trial.suggest_float(name, bound.low, bound.high, step=bound.step, log=bound.log)
 

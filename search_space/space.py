@@ -127,8 +127,7 @@ class HybridSpace:
                 f"no patch of {values(self.patch)} pixels leaves {self.smallest_grid} tokens a side of images of "
                 f"{image_size} pixels: add a smaller patch, use larger images or lower smallest_grid"
             )
-        fitting_patch: int = pick_up_to(trial, "patch", self.patch, max(fitting))
-        return fitting_patch
+        return int(pick_up_to(trial, "patch", self.patch, max(fitting)))
 
     def sample_stage(self, trial: Trial, index: int, side: int, symmetry: str = "none") -> Stage:
         """Sample stage `index`, which follows a grid of side x side tokens."""

@@ -78,9 +78,7 @@ class Retrained:
     finals: bool = False  # whether the search ranks configurations by trainings with fresh seeds, not by their values
     command: str = ""  # that started it, as it was typed
     started: str = ""  # the folder of the model whose weights the networks started from; empty: from scratch
-    asked: tuple[
-        int, ...
-    ] = ()  # trials to train again, as the search ranks them; one whose trainings failed is only here
+    asked: tuple[int, ...] = ()  # trials, as the search ranks them, also those of which every training failed
 
     @property
     def winner(self) -> bool:

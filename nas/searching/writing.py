@@ -58,9 +58,7 @@ def _passes(error: BaseException, reads: bool) -> str:
         return "the study is locked by another program"
     for cause in (error, error.__cause__):  # Optuna's own calls wrap it
         lost = isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.connection_invalidated and cause.statement
-        if reads and isinstance(cause, sqlalchemy.exc.OperationalError):
-            return "the study's database does not answer"
-        if lost or isinstance(cause, Unreachable):
+        if lost or isinstance(cause, sqlalchemy.exc.OperationalError if reads else Unreachable):
             return "the study's database does not answer"
     return ""
 

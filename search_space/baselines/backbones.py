@@ -123,7 +123,7 @@ def check_loaded(net: nn.Module, checkpoint: str) -> None:
         raise ArchitectureError(f"only {sum(loaded)} of {len(loaded)} weights are in the file")
 
 
-def rounded_up(image_size: int, own_size: int, name: str) -> int:
+def rounded_up(image_size: int, own_size: int, name: str = "") -> int:
     """The next size that patches and windows divide: a multiple of 32, or of 14 for networks with patches of 14.
 
     Patches that do not divide it would leave pixels at its edges unseen. 224 is a multiple of both.
@@ -145,7 +145,7 @@ def size_that_runs(name: str, image_size: int, own_size: int) -> int:
     with torch.device("meta"):
         net = alexnet() if name == "alexnet" else timm.create_model(name)
         net.eval().requires_grad_(False)
-        for size in (image_size, *range(rounded_up(image_size, 32, name=""), own_size + 1, 32)):
+        for size in (image_size, *range(rounded_up(image_size, 32), own_size + 1, 32)):
             try:
                 net(torch.empty(1, 3, size, size))
                 return size
