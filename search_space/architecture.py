@@ -22,7 +22,7 @@ SYMMETRIC_POSITIONS = ("none", "conditional", "relative")
 FRONT_ENDS = (  # parts/front_end.py
     "none", "source", "source_sham", "residual", "residual_sham", "gradient", "gradient_sham", "polar", "polar_sham",
 )  # fmt: skip
-SYMMETRIC_FRONT_ENDS = ("none", "source", "residual", "gradient")
+SYMMETRIC_FRONT_ENDS = ("none", "source", "residual", "gradient", "polar")
 MOST_BLOCKS, MOST_CHANNELS, MOST_PIXELS = 1000, 65536, 4096  # of a network, of a block, of a patch's side
 TOYS = ("mlp", "lenet", "resnet2", "cnn")
 
@@ -155,6 +155,11 @@ class Hybrid:
             raise ArchitectureError(
                 f"front_end={self.front_end!r} with symmetry={self.symmetry!r}, expected one of: "
                 f"{', '.join(SYMMETRIC_FRONT_ENDS)}"
+            )
+        if self.front_end == "polar" and (self.position == "relative" or self.symmetry == "scrambled"):
+            raise ArchitectureError(
+                f"front_end='polar' with symmetry={self.symmetry!r} and position={self.position!r}: expected 'c4' or "
+                "'d4', and no relative position, since offsets between angles have no ends"
             )
         for stage in self.stages:
             if stage.width % ORDER[self.symmetry]:

@@ -14,13 +14,13 @@ from search_space.baselines.backbones import build_backbone
 from search_space.baselines.toys import build_toy
 from search_space.errors import ArchitectureError
 from search_space.parts.block import Block
-from search_space.parts.front_end import build_front_end
+from search_space.parts.front_end import build_front_end, close
 from search_space.parts.head import AttentionPool
 from search_space.parts.norm import norm_of
 from search_space.parts.position import build_position
 from search_space.parts.relation import RelativeBias, Rotary
 from search_space.parts.stem import CentredDownsample, CentredPatchStem, ConvStem, Downsample, PatchStem, halved
-from search_space.symmetry import tie
+from search_space.symmetry import tie, tied_group
 
 
 def build_model(architecture: Architecture, *, in_chans: int, image_size: int, num_outputs: int) -> nn.Module:
@@ -108,18 +108,21 @@ class HybridNet(nn.Module):
         symmetric = architecture.symmetry != "none"
         if symmetric:
             mixers.check_equivariant(block for stage in stages for block in stage.blocks())
+            if architecture.front_end == "polar":
+                mixers.check_no_centre(block for stage in stages for block in stage.blocks())
 
         self.input_shape = (in_chans, image_size, image_size)
-        side, width = -(-image_size // patch), stages[0].width
+        cell = patch << sum(stage.downsample for stage in stages)
+        self.front_end, in_chans, seen = build_front_end(architecture.front_end, in_chans, image_size, cell)
+        side, width = -(-seen // patch), stages[0].width
         grid = (side, side)
-        self.front_end, in_chans = build_front_end(architecture.front_end, in_chans, image_size)
         if architecture.stem == "conv":
-            on = image_size if symmetric else None
+            on = seen if symmetric else None
             self.stem: nn.Module = ConvStem(in_chans, patch, width, architecture.norm_layer, on)
         elif symmetric:
-            self.stem = CentredPatchStem(in_chans, image_size, patch, width, architecture.norm_layer)
+            self.stem = CentredPatchStem(in_chans, seen, patch, width, architecture.norm_layer)
         else:
-            self.stem = PatchStem(in_chans, image_size, patch, width, architecture.norm_layer)
+            self.stem = PatchStem(in_chans, seen, patch, width, architecture.norm_layer)
         once = architecture.position_place == "once" and not relational
         self.position = build_position(architecture.position if once else "none", grid, width)
         self.token = None
@@ -135,10 +138,10 @@ class HybridNet(nn.Module):
         self.pool = AttentionPool(width) if architecture.head == "attention" else None
         self.head = nn.Linear(width, num_outputs)
         self.apply(initialise)
-        if symmetric:
-            tie(
-                self, next(m for m in self.stem.modules() if isinstance(m, nn.Conv2d)), self.head, architecture.symmetry
-            )
+        if architecture.front_end.startswith("polar"):
+            close(self)
+        if group := tied_group(architecture):
+            tie(self, next(m for m in self.stem.modules() if isinstance(m, nn.Conv2d)), self.head, group)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.input_shape:

@@ -72,9 +72,14 @@ class HybridSpace:
         """What is left of the bounds for each symmetry. Found once: a search decodes hundreds of configurations."""
         names, first = self.mixers, values(self.first)
         return {
-            symmetry: tying(symmetry, names, first, self.width, self.mlp_ratio, self.options)
+            symmetry: tying(symmetry, names, first, self.width, self.mlp_ratio, self.options, not self.all_polar)
             for symmetry in dict.fromkeys(("none", *values(self.symmetry)))
         }
+
+    @cached_property
+    def all_polar(self) -> bool:
+        """Whether every symmetric network is behind polar coordinates, where only shifts are symmetries."""
+        return all(name == "polar" or name not in SYMMETRIC_FRONT_ENDS for name in values(self.front_end))
 
     @cached_property
     def _impossible(self) -> tuple[str, ...]:
@@ -95,18 +100,19 @@ class HybridSpace:
             side = (side + 1) // 2 if stage.downsample else side
             stages.append(stage)
         norm_layer = pick(trial, "norm_layer", self.norm_layer)
+        position = self.sample_position(trial, stages, symmetry)
         return Hybrid(
             stages=tuple(stages),
             patch=patch,
             stem=pick_among(trial, "stem", self.stem, "any_stride", ("conv",) if patch & (patch - 1) else ()),
-            **self.sample_position(trial, stages, symmetry),
+            **position,
             norm=pick(trial, "norm", self.norm),
             norm_layer=norm_layer,
             layer_scale=pick(trial, "layer_scale", self.layer_scale),
             head=self.sample_head(trial, stages, norm_layer, symmetry),
             drop_path=pick(trial, "drop_path", self.drop_path),
             symmetry=symmetry,
-            front_end=self.sample_front_end(trial, symmetry),
+            front_end=self.sample_front_end(trial, stages, position["position"], symmetry),
         )
 
     def sample_symmetry(self, trial: Trial) -> str:
@@ -180,7 +186,8 @@ class HybridSpace:
         excluded: tuple[str, ...] = () if attentions else RELATIONAL
         suffix = "absolute"
         if symmetry != "none":
-            excluded += tuple(kind for kind in ABSOLUTE + RELATIONAL if kind not in SYMMETRIC_POSITIONS)
+            able = [kind for kind in SYMMETRIC_POSITIONS if kind != "relative" or not self.all_polar]
+            excluded += tuple(kind for kind in ABSOLUTE + RELATIONAL if kind not in able)
             suffix = "symmetric" if attentions else "symmetric_absolute"
         kind = pick_among(trial, "position", self.position, suffix, excluded)
         place, shared = "once", False
@@ -192,9 +199,16 @@ class HybridSpace:
             shared = pick(trial, "position.shared", self.position_shared)
         return {"position": kind, "position_place": place, "position_shared": shared}
 
-    def sample_front_end(self, trial: Trial, symmetry: str) -> str:
-        excluded = () if symmetry == "none" else tuple(f for f in FRONT_ENDS if f not in SYMMETRIC_FRONT_ENDS)
-        front_end: str = pick_among(trial, "front_end", self.front_end, "symmetric", excluded)
+    def sample_front_end(self, trial: Trial, stages: list[Stage], position: str, symmetry: str) -> str:
+        """Sample the front end; with a symmetry, among those that keep it."""
+        excluded, suffix = (), "symmetric"
+        if symmetry != "none":
+            excluded = tuple(name for name in FRONT_ENDS if name not in SYMMETRIC_FRONT_ENDS)
+            blocks = (block for stage in stages for block in stage.blocks())
+            centred = position == "relative" or symmetry == "scrambled"
+            if centred or any(mixers.trait(*block, "knows_centre") for block in blocks):
+                excluded, suffix = (*excluded, "polar"), "symmetric_grid"
+        front_end: str = pick_among(trial, "front_end", self.front_end, suffix, excluded)
         return front_end
 
     def sample_head(self, trial: Trial, stages: list[Stage], norm_layer: str, symmetry: str) -> str:

@@ -17,6 +17,9 @@ its turned and mirrored offsets (Romero & Cordonnier, arXiv 2010.00977, share it
 
 The width counts all channels: a network costs as many operations as an ordinary one of its width, and has about |G|
 times fewer parameters.
+
+Behind polar coordinates (parts/front_end.py) turns are shifts along the angles. What acts on every place alike commutes
+with them without any tie, and mirrors are what is left of d4: G has two elements.
 """
 
 from __future__ import annotations
@@ -30,14 +33,26 @@ import torch.nn.functional as F
 from timm.layers import LayerScale
 from torch import Tensor, nn
 
-from search_space.architecture import ORDER
+from search_space.architecture import ORDER, Hybrid
 from search_space.errors import ArchitectureError
 from search_space.parts.norm import BatchNorm
 from search_space.parts.relation import RelativeBias
 
 
+ORDERS = {**ORDER, "mirror": 2}
+
+
+def tied_group(architecture: Hybrid) -> str | None:
+    """The group over which a network's weights are tied, if over any."""
+    if architecture.front_end == "polar":
+        return "mirror" if architecture.symmetry == "d4" else None
+    return None if architecture.symmetry == "none" else architecture.symmetry
+
+
 class Group:
     """The quarter turns ("c4"), also of the mirror image ("d4"), of the last two axes of an array.
+
+    "mirror" is the reflection of the last axis alone.
 
     "scrambled" is a control: d4, acting on places that a fixed permutation has exchanged. The weights are tied as
     often, and to each other in the same pattern, but by what is no symmetry of an image (in filters of two pixels, by
@@ -45,18 +60,21 @@ class Group:
     """
 
     def __init__(self, name: str) -> None:
-        self.name, self.order = name, ORDER[name]
-        probe = np.arange(9).reshape(3, 3)
-        seen = [turned(probe, g).tobytes() for g in range(self.order)]
+        self.name, self.order = name, ORDERS[name]
+        turn, probe = self.turn, np.arange(9).reshape(3, 3)
+        seen = [turn(probe, g).tobytes() for g in range(self.order)]
         # [g, h]: g^-1 h, the r with g r = h
         self.quotient = np.argsort(
-            [[seen.index(turned(turned(probe, r), g).tobytes()) for r in range(self.order)] for g in range(self.order)]
+            [[seen.index(turn(turn(probe, r), g).tobytes()) for r in range(self.order)] for g in range(self.order)]
         )
+
+    def turn(self, x: np.ndarray, g: int) -> np.ndarray:
+        return turned(x, 4 * g if self.name == "mirror" else g)
 
     def move(self, x: np.ndarray, g: int) -> np.ndarray:
         """x(g^-1 d) of a filter x(..., d)."""
         if self.name != "scrambled":
-            return turned(x, g)
+            return self.turn(x, g)
         places = np.random.default_rng(2).permutation(x.shape[-2] * x.shape[-1])
         flat = x.reshape(*x.shape[:-2], -1)
         moved = turned(flat[..., places].reshape(x.shape), g).reshape(flat.shape)
@@ -203,9 +221,9 @@ def tie(net: nn.Module, first: nn.Module, last: nn.Module, name: str) -> None:
 
 def check(name: str, *channels: int, of: str = "") -> None:
     for number in channels:
-        if number % ORDER[name]:
+        if number % ORDERS[name]:
             raise ArchitectureError(
-                f"symmetry={name!r} with {number} channels{of}: they are fields of {ORDER[name]}, so choose a width, "
+                f"symmetry={name!r} with {number} channels{of}: they are fields of {ORDERS[name]}, so choose a width, "
                 "mlp_ratio and heads that leave a multiple of it"
             )
 

@@ -50,9 +50,15 @@ class Tying:
 
 
 def tying(
-    symmetry: str, names: Sequence[str], first: Sequence[str], width: Bound, mlp_ratio: Bound, options: Options
+    symmetry: str,
+    names: Sequence[str],
+    first: Sequence[str],
+    width: Bound,
+    mlp_ratio: Bound,
+    options: Options,
+    centre: bool = True,
 ) -> Tying:
-    """What is left for `symmetry` of these bounds of a `HybridSpace`.
+    """What is left for `symmetry` of these bounds of a `HybridSpace`. centre: whether a mixer may know it.
 
     A mixer whose stages could not begin with any of `first` is left out, even if some have a single block.
     """
@@ -63,7 +69,7 @@ def tying(
         return everything
     if isinstance(mlp_ratio, Range) and step_of(mlp_ratio) is None and mlp_ratio.low < mlp_ratio.high:
         everything = replace(everything, ratios=())  # hardly any ratio gives whole fields
-    narrowed = ((name, _narrowed(name, own, everything)) for name, own in bounds.items())
+    narrowed = ((name, _narrowed(name, own, everything, centre)) for name, own in bounds.items())
     able = replace(everything, options={name: own for name, own in narrowed if own is not None})
     begins = {
         name: all(any(able.can_begin((name, given), other) for other in first) for given in choices(name, own))
@@ -83,13 +89,15 @@ def choices(name: str, bounds: Mapping[str, Bound]) -> Iterator[dict[str, Any]]:
             yield own
 
 
-def _narrowed(name: str, bounds: Mapping[str, Bound], everything: Tying) -> Mapping[str, Bound] | None:
+def _narrowed(name: str, bounds: Mapping[str, Bound], everything: Tying, centre: bool) -> Mapping[str, Bound] | None:
     """The bounds with the variants and heads that some width allows; None if there are none."""
     every = list(choices(name, bounds))
     able = [
         given
         for given in every
-        if mixers.trait(name, given, "equivariant") and any(map(everything.allows((name, given)), everything.widths))
+        if mixers.trait(name, given, "equivariant")
+        and (centre or not mixers.trait(name, given, "knows_centre"))
+        and any(map(everything.allows((name, given)), everything.widths))
     ]
     narrowed = dict(bounds)
     for option in ("variant", "heads"):

@@ -125,12 +125,19 @@ def can_have(space: HybridSpace, tied: Tying) -> bool:
     """Whether some mixer, position embedding, head and front end of a space can have a symmetry."""
     able, positions = [name for name in space.mixers if name in tied.options], values(space.position)
     every = [(name, given) for name in able for given in choices(name, tied.options[name])]
-    related = "relative" in positions and all(mixers.trait(*block, "takes_relation") for block in every)
+    related = (
+        "relative" in positions
+        and not space.all_polar
+        and all(mixers.trait(*block, "takes_relation") for block in every)
+    )
     return (
         bool(able)
         and (related or "none" in positions or "conditional" in positions)
         and "average" in values(space.head)
-        and any(front_end in SYMMETRIC_FRONT_ENDS for front_end in values(space.front_end))
+        and any(
+            front_end in SYMMETRIC_FRONT_ENDS and (front_end, tied.symmetry) != ("polar", "scrambled")
+            for front_end in values(space.front_end)
+        )
     )
 
 

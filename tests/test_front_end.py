@@ -24,7 +24,7 @@ def test_both_images_behind_a_perfect_sphere_are_the_source(monkeypatch, name, a
     side, t = 128, 0.6
     x = pixels(side)
     lensed = source(x - t * torch.nn.functional.normalize(x, dim=-1))[None, None]
-    front_end, channels = build_front_end(name, 1, side)
+    front_end, channels, _ = build_front_end(name, 1, side)
     assert channels == 3
     monkeypatch.setattr(front_end, "einstein_radius", lambda image: torch.full((1,), t))
     image, near, far = front_end(lensed)[0]
@@ -35,7 +35,7 @@ def test_both_images_behind_a_perfect_sphere_are_the_source(monkeypatch, name, a
 
 
 def test_the_learnt_radius_follows_that_of_a_ring():
-    front_end, _ = build_front_end("source", 1, 64)
+    front_end, *_ = build_front_end("source", 1, 64)
     with torch.no_grad():
         front_end.prior.zero_()
         front_end.gain.fill_(200.0)
@@ -45,13 +45,13 @@ def test_the_learnt_radius_follows_that_of_a_ring():
 
 
 def test_rings_take_away_all_that_depends_on_the_radius_alone_and_nothing_that_has_no_mean_on_a_ring():
-    front_end, _ = build_front_end("residual", 1, 32)
+    front_end, *_ = build_front_end("residual", 1, 32)
     x, y = pixels(32).unbind(-1)
     smooth = torch.exp(-(x**2 + y**2))
     dipole = x * smooth
     assert (front_end(smooth[None, None])).abs().max() < 0.01
     assert torch.allclose(front_end((smooth + dipole)[None, None])[0, 0], dipole, atol=0.01)
-    off, _ = build_front_end("residual_sham", 1, 32)
+    off, *_ = build_front_end("residual_sham", 1, 32)
     assert off(smooth[None, None]).abs().max() > 0.1
 
 
@@ -66,7 +66,7 @@ def test_the_gradient_of_a_plane_is_its_slope():
 
 
 def test_a_quarter_turn_of_the_image_rolls_the_columns_of_the_polar_one():
-    front_end, _ = build_front_end("polar", 2, 32)
+    front_end, *_ = build_front_end("polar", 2, 32)
     image = torch.randn(3, 2, 32, 32)
     assert torch.allclose(front_end(turned(image, 1)), front_end(image).roll(-8, dims=3), atol=1e-4)
     ring = (pixels(32).norm(dim=-1)[None, None] - 0.5).abs() < 0.04

@@ -7,7 +7,8 @@
         mixes_channels: bool      # True: the block needs no MLP (default False)
         equivariant: bool         # True: turns and mirrors with the grid once its weights are tied (symmetry.py); its
                                   # heads, if it has such, are then an option `heads` of `sample`
-        parts: int                # its heads split so many parts of the width alike (default 1)
+        knows_centre: bool        # True: it measures from the middle of the grid, where the lens is (default False)
+    parts: int                # its heads split so many parts of the width alike (default 1)
         narrows: int              # its narrowest layer has a channel for so many of the width (default 1)
         Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
         def __init__(self, dim, grid, *, <option>=...)
@@ -161,7 +162,7 @@ def default_bounds(name: str, variant: str | None) -> Mapping[str, Bound]:
 
 
 def trait(name: str, options: Mapping[str, Any], attribute: str) -> bool:
-    """`takes_token`, `takes_relation`, `mixes_channels` or `equivariant` of a mixer with these options."""
+    """`takes_token`, `takes_relation`, `mixes_channels`, `equivariant` or `knows_centre`, with these options."""
     return bool(getattr(module_of(name, options).Mixer, attribute, False))
 
 
@@ -180,6 +181,17 @@ def check_equivariant(blocks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
             plain, *names = (" ".join(filter(None, pair)) for pair in (given, *able))
             raise ArchitectureError(
                 f"a symmetric network cannot have the mixer {plain!r}, expected one of: {', '.join(names)}"
+            )
+
+
+def check_no_centre(blocks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Raise ArchitectureError if a mixer measures from the middle of the grid, which is no place of a polar image."""
+    for name, options in blocks:
+        if trait(name, options, "knows_centre"):
+            plain = " ".join(filter(None, (name, options.get("variant"))))
+            raise ArchitectureError(
+                f"a symmetric network cannot have the mixer {plain!r} behind front_end='polar', whose middle is not the "
+                "lens: use another mixer, or another front end"
             )
 
 

@@ -5,7 +5,8 @@
     source    the image, and both images of each point of the source plane behind a singular isothermal sphere
     residual  the image less the mean of each ring about the centre: most of the lens galaxy's light
     gradient  the image, and the length of its gradient (Sobel)
-    polar     the image unrolled about the centre: a row is a radius, a column an angle
+    polar     the image unrolled about the centre: a row is a radius, a column an angle. Turns of the image are shifts,
+              to which convolutions are equivariant once the last angle is beside the first (`close`)
 
 `source_sham` displaces by as much, in directions that a random field fixes; `residual_sham` and `polar_sham` have their
 centre half way to a corner; the two filters of `gradient_sham` are random, of equal sum and norm.
@@ -21,16 +22,30 @@ from torch import Tensor, nn
 
 ZOOM = 2  # the window of the source plane has half the side of the image
 OFF_CENTRE = (0.5, 0.5)
-PLANES = {"source": 3, "residual": 1, "gradient": 2, "polar": 1}  # C' / C
+PLANES = {"source": 3, "residual": 1, "gradient": 2}  # C' / C
 
 
-def build_front_end(name: str, in_chans: int, side: int) -> tuple[nn.Module, int]:
-    """The front end for images of in_chans x side x side, and the channels that it returns."""
+def build_front_end(name: str, in_chans: int, side: int, cell: int = 1) -> tuple[nn.Module, int, int]:
+    """The front end for images of in_chans x side x side, and the channels and the side of what it returns.
+
+    cell: the pixels that a token of the last stage's grid has a side, for polar coordinates.
+    """
     kind, sham = name.removesuffix("_sham"), name.endswith("_sham")
     if kind == "none":
-        return nn.Identity(), in_chans
-    built = {"source": SourcePlane, "residual": RingsSubtracted, "gradient": Gradient, "polar": Polar}
-    return built[kind](side, sham), in_chans * PLANES[kind]
+        return nn.Identity(), in_chans, side
+    if kind == "polar":
+        unrolled = unrolled_side(side, cell)
+        return Polar(unrolled, sham), in_chans, unrolled
+    built = {"source": SourcePlane, "residual": RingsSubtracted, "gradient": Gradient}
+    return built[kind](side, sham), in_chans * PLANES[kind], side
+
+
+def unrolled_side(side: int, cell: int) -> int:
+    """Rows and columns of the polar image: near the image's side, with whole cells in each quarter of the angles.
+
+    So a quarter turn is a shift by whole tokens on every grid of the network.
+    """
+    return max(round(side / (4 * cell)), 1) * 4 * cell
 
 
 def pixels(side: int) -> Tensor:
@@ -124,6 +139,29 @@ class Gradient(nn.Module):
         each = F.pad(image.reshape(b * c, 1, h, w), (1, 1, 1, 1), mode="replicate")
         length = (F.conv2d(each, self.filters).square().sum(1) + 1e-12).sqrt()
         return torch.cat([image, length.view(image.shape)], dim=1)
+
+
+class Wrap(nn.Module):
+    """Continues the columns at both ends by `columns` of the other end."""
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)  # as tokens lie in memory
+        x = torch.cat([x[:, :, -self.columns :], x, x[:, :, : self.columns]], dim=2)
+        return x.permute(0, 3, 1, 2)
+
+
+def close(net: nn.Module) -> None:
+    """Let every convolution see that the last column is beside the first, as angles are; in place."""
+    for parent in list(net.modules()):
+        for key, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d) and layer.padding[1]:
+                rows, columns = layer.padding
+                layer.padding = (rows, 0)
+                setattr(parent, key, nn.Sequential(Wrap(int(columns)), layer))
 
 
 class Polar(nn.Module):

@@ -20,6 +20,7 @@ class Mixer(gaussian.Mixer):
     """`ellipse` measures angles from the radial direction to the tangential one."""
 
     equivariant = True
+    knows_centre = True
     frame: Tensor
     middle: Tensor
 
