@@ -100,8 +100,10 @@ class Results:
         """
         if self.grid:
             return next((cell.trials[0] for cell in self.cells()), None)
-        finalists = self.finalists()
-        return self.trial(finalists[0].trial) if finalists else next(iter(self.ranked()), None)
+        if finalists := self.finalists():
+            return self.trial(finalists[0].trial)
+        failed = self.again()[1]  # in finals that trained nothing else
+        return min(self.ranked(), key=lambda trial: trial.number in failed, default=None)
 
     @property
     def last_seed(self) -> int:

@@ -201,7 +201,8 @@ class HybridSpace:
 
     def sample_front_end(self, trial: Trial, stages: list[Stage], position: str, symmetry: str) -> str:
         """Sample the front end; with a symmetry, among those that keep it."""
-        excluded, suffix = (), "symmetric"
+        excluded: tuple[str, ...] = ()
+        suffix = "symmetric"
         if symmetry != "none":
             excluded = tuple(name for name in FRONT_ENDS if name not in SYMMETRIC_FRONT_ENDS)
             blocks = (block for stage in stages for block in stage.blocks())

@@ -38,7 +38,6 @@ from search_space.errors import ArchitectureError
 from search_space.parts.norm import BatchNorm
 from search_space.parts.relation import RelativeBias
 
-
 ORDERS = {**ORDER, "mirror": 2}
 
 

@@ -43,6 +43,7 @@ def hybrid_space(
         head=head,
         drop_path=(0.0, 0.1),
         symmetry=("none", "d4"),
+        front_end=("none", "polar"),
         options={
             "conv": {"variant": ("separable", "residual")},
             "window": {"variant": ("v1",)},
@@ -53,13 +54,15 @@ def hybrid_space(
     )
 
 
-def given(mixers: str, widths: tuple[int, ...], symmetry: str = "none", **more: Any) -> dict[str, Any]:
+def given(
+    mixers: str, widths: tuple[int, ...], symmetry: str = "none", front_end: str = "none", **more: Any
+) -> dict[str, Any]:
     """Parameters of a first trial: a network of two blocks per mixer, "c" or "a", and a training known to be good.
 
     One with weights tied over a symmetry has no position embedding, and its head is the mean over the grid. The sampler
     learns from it as from any other trial. Parameters that are not named here are sampled.
     """
-    network: dict[str, Any] = {"drop_path": 0.0, "symmetry": symmetry}
+    network: dict[str, Any] = {"drop_path": 0.0, "symmetry": symmetry, "front_end": front_end}
     if "a" in mixers and symmetry == "none":
         network["position"] = "fixed_2d"
     training = {"batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.02, "label_smoothing": 0.0, "ema": 0.0}
@@ -80,14 +83,14 @@ WITH_NORM = {"norm_layer": "batch", "head.pooled": "average"}
 SYMMETRIC: dict[str, Any] = {"norm_layer": "batch", "symmetry": "d4"}
 
 # What an expert would write down: convolutions that double the width as they halve the grid, on a fine grid or wide
-# from the start, with weights tied over d4 and without. Then one with attention late. A second block in each stage is
-# worth more than a finer grid or twice the epochs, and d4 by construction more than by augmentation
-# (benchmarks/README.md).
+# from the start, with weights tied over d4; then one with attention late, and without tied weights. Polar coordinates
+# are worth most, where the lens is in the middle; one network does without. A second block in each stage is worth more
+# than a finer grid or twice the epochs, and d4 by construction more than by augmentation (benchmarks/README.md).
 FIRST = (
+    given("cccc", (16, 32, 64, 128), grid=32, symmetry="d4", front_end="polar"),
     given("cccc", (16, 32, 64, 128), grid=32, symmetry="d4"),
-    given("ccc", (32, 64, 128), grid=16, symmetry="d4"),
-    given("cccc", (16, 32, 64, 128), grid=32, head="average"),
-    given("cca", (32, 64, 128), grid=16, head="average"),
+    given("ccc", (32, 64, 128), grid=16, symmetry="d4", front_end="polar"),
+    given("cca", (32, 64, 128), grid=16, head="average", front_end="polar"),
 )
 
 STUDY = StudySpec(

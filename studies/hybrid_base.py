@@ -12,10 +12,10 @@ STUDY = replace(
     name="hybrid_base",
     space=hybrid_space(grid=(8, 16, 32), width=Range(16, 192, 16), depth=Range(1, 3)),
     first=(
+        given("ccc", (32, 64, 128), grid=32, front_end="polar", **SYMMETRIC),
         given("ccc", (32, 64, 128), grid=32, **SYMMETRIC),
-        given("ccc", (32, 64, 128), grid=32, **WITH_NORM),
-        given("cca", (32, 64, 128), grid=32, **WITH_NORM),
-        given("ccc", (32, 64, 128), grid=16, **WITH_NORM),
+        given("cca", (32, 64, 128), grid=32, front_end="polar", **WITH_NORM),
+        given("ccc", (32, 64, 128), grid=16, front_end="polar", **WITH_NORM),
         given("cca", (32, 64, 128), grid=16, **WITH_NORM),
     ),
     trials=200,

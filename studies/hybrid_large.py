@@ -12,9 +12,9 @@ STUDY = replace(
     name="hybrid_large",
     space=hybrid_space(grid=(8, 16, 32), width=Range(64, 512, 64), depth=Range(1, 6)),
     first=(
+        given("ccc", (64, 128, 256), grid=32, front_end="polar", **SYMMETRIC),
         given("ccc", (64, 128, 256), grid=32, **SYMMETRIC),
-        given("ccc", (64, 128, 256), grid=32, **WITH_NORM),
-        given("cca", (64, 128, 256), grid=32, **WITH_NORM),
+        given("cca", (64, 128, 256), grid=32, front_end="polar", **WITH_NORM),
         given("cccc", (64, 128, 256, 512), grid=32, **WITH_NORM),
     ),
     trials=500,

@@ -19,7 +19,7 @@ from nas.report.verdict import verdict
 from nas.results import read
 from nas.searching.engine import Engine
 from nas.searching.finals import Finals, trainings
-from nas.searching.jobs import Epoch
+from nas.searching.jobs import REPEATS, Epoch
 from nas.searching.ledger import Ledger
 from nas.searching.storage import open_storage
 from nas.searching.work import Search
@@ -246,6 +246,15 @@ def test_a_configuration_that_fails_with_a_fresh_seed_does_not_win(tmp_path):
     assert [r.state for r in results.repeats if r.repeats == luckiest.number] == ["failed"]
     assert results.best.number != luckiest.number
     assert results.finalists()
+
+
+def test_where_the_only_training_of_the_finals_fails_another_configuration_wins(tmp_path):
+    luckiest = searched(tmp_path / "search.db", 8, share=0.0)[0].ranked()[0]
+    ledger = Ledger(open_storage(tmp_path / "search.db"), "s", sampler=samplers.create("random", 0))
+    ledger.fail(ledger.repeat(luckiest.number, {"config": luckiest.config, REPEATS: luckiest.number}), "out of memory")
+    results = read(ledger.study)
+    assert not results.finalists()
+    assert results.best == results.cells()[0].trials[0] == results.ranked()[1]
 
 
 def test_a_configuration_whose_worker_was_lost_may_still_win(tmp_path):

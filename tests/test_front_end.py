@@ -1,13 +1,17 @@
 """What a front end does to an image, against the lens equation, naive loops and closed forms."""
 
+from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from nas.searching.drafts import draft
 from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, to_dict
 from search_space.architecture import FRONT_ENDS, SYMMETRIC_FRONT_ENDS
-from search_space.parts.front_end import ZOOM, build_front_end, pixels
+from search_space.parts.front_end import ZOOM, build_front_end, close, pixels
 from trainers.evaluate import turned
 
 NETWORK = Hybrid((Stage("conv", 1, 16),), patch=2)
@@ -71,6 +75,66 @@ def test_a_quarter_turn_of_the_image_rolls_the_columns_of_the_polar_one():
     assert torch.allclose(front_end(turned(image, 1)), front_end(image).roll(-8, dims=3), atol=1e-4)
     ring = (pixels(32).norm(dim=-1)[None, None] - 0.5).abs() < 0.04
     assert set(front_end(ring.float())[0, 0].gt(0.5).any(1).nonzero().flatten().tolist()) <= {14, 15, 16, 17}
+
+
+SHIFTED = {"conv": {"variant": "residual"}, "attention": {"heads": 2}, "linear_attention": {"heads": 2}}
+
+
+@pytest.mark.parametrize("stem", ["conv", "patch"])
+@pytest.mark.parametrize(
+    ("mixer", "position"), [("conv", "none"), ("attention", "conditional"), ("linear_attention", "none")]
+)
+@pytest.mark.parametrize("side", [32, 50])  # at 50 the polar image has another side, of whole tokens in each quarter
+@pytest.mark.parametrize(("symmetry", "kept"), [("none", 4), ("c4", 4), ("d4", 8)])
+def test_behind_polar_coordinates_turns_and_with_d4_mirrors_change_nothing(symmetry, kept, side, mixer, position, stem):
+    """Turns are kept by closed convolutions alone, but for windows of an ordinary stem that begin at an edge."""
+    stages = tuple(Stage(mixer, 1, 16, 2.0, options=SHIFTED[mixer], downsample=i > 0) for i in range(3))
+    network = Hybrid(stages, patch=2, stem=stem, position=position, symmetry=symmetry, front_end="polar")
+    torch.manual_seed(0)
+    model = build_model(network, in_chans=1, image_size=side, num_outputs=3).double().eval()
+    image = torch.randn(2, 1, side, side).double()
+    with torch.no_grad():
+        out, changed = model(image), [model(turned(image, k)) for k in range(8)]
+    assert all(torch.allclose(changed[k], out, atol=1e-5) for k in range(kept))
+    assert kept == 8 or not any(torch.allclose(changed[k], out, atol=1e-3) for k in range(kept, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 8), (2, 1, 5, 3)])
+def test_a_closed_convolution_is_one_over_the_image_repeated(shape):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(shape[1], 4, (3, 5), padding=(1, 2)))
+    closed = deepcopy(plain)
+    close(closed)
+    x = torch.randn(shape)
+    expected = plain(torch.cat([x, x, x], dim=3))[..., shape[3] : 2 * shape[3]]
+    assert torch.allclose(closed(x), expected, atol=1e-6)
+
+
+def test_what_knows_the_middle_of_a_grid_has_no_symmetry_behind_polar_coordinates():
+    stages = (Stage("anisotropic", 1, 16, 2.0, options={"variant": "polar", "heads": 2}),)
+    with pytest.raises(ArchitectureError, match="anisotropic polar"):
+        build_model(Hybrid(stages, symmetry="d4", front_end="polar"), in_chans=1, image_size=32, num_outputs=2)
+    with pytest.raises(ArchitectureError, match="offsets between angles have no ends"):
+        Hybrid((Stage("attention", 1, 16),), symmetry="d4", front_end="polar", position="relative")
+    with pytest.raises(ArchitectureError, match="expected 'c4' or 'd4'"):
+        replace(NETWORK, symmetry="scrambled", front_end="polar")
+
+
+@pytest.mark.parametrize("front_end", [("none", "polar"), ("polar",)])
+def test_a_space_draws_polar_coordinates_where_they_can_stand(front_end):
+    space = HybridSpace(
+        mixers=("conv", "attention", "anisotropic"), symmetry=("none", "d4"), front_end=front_end, width=(32, 64),
+        norm_layer=("batch",), mlp_ratio=(2.0,), position=("none", "fixed_2d", "relative", "conditional"), patch=(4,),
+        options={"conv": {"variant": ("residual",)}, "anisotropic": {"variant": ("polar", "gaussian"), "heads": (2,)}},
+    )  # fmt: skip
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(150):
+        draft(lambda trial: drawn.append(space.sample(trial, 48)), rng)
+        build_model(drawn[-1], in_chans=1, image_size=48, num_outputs=2)  # refuses what does not fit
+    found = {(network.symmetry, network.front_end) for network in drawn}
+    assert found == {(symmetry, name) for symmetry in ("none", "d4") for name in front_end}
+    centred = [network for network in drawn if any(stage.mixer == "anisotropic" for stage in network.stages)]
+    assert {(n.symmetry, n.front_end) for n in centred} == found - {("d4", "polar")}
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)

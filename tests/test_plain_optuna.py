@@ -139,6 +139,87 @@ def test_ranges_that_depend_on_other_values_or_are_edited_between_runs_are_respe
     assert all(trial.state == TrialState.COMPLETE for trial in study.get_trials())
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_after_a_range_is_narrowed_proposals_go_to_its_nearest_end(seed):
+    def objective(trial, high):
+        return (trial.suggest_float("x", 0.0, high) - 0.95) ** 2 + (trial.suggest_float("y", 0.0, 1.0) - 0.3) ** 2
+
+    study = optimised(lambda trial: objective(trial, 1.0), 40, seed=seed)
+    study.optimize(lambda trial: objective(trial, 0.8), n_trials=20)
+    assert np.mean([trial.params["x"] for trial in study.get_trials()[-15:]]) > 0.75  # random: 0.4
+
+
+def test_values_between_the_steps_asked_for_become_the_nearest():
+    def objective(trial):
+        odd = trial.suggest_categorical("odd", [0, 1])
+        x = trial.suggest_float("x", 0.05 * odd, 2.0 + 0.05 * odd, step=0.1)
+        assert math.isclose((x - 0.05 * odd) / 0.1, round((x - 0.05 * odd) / 0.1), abs_tol=1e-6)
+        return (x - 0.72) ** 2 + 0.1 * odd
+
+    study = optimised(objective, 50)
+    assert all(trial.state == TrialState.COMPLETE for trial in study.get_trials())
+    assert study.best_params == {"odd": 0, "x": pytest.approx(0.7)}
+
+
+def test_a_value_given_by_hand_is_the_cell_that_it_names():
+    def objective(trial):
+        return trial.suggest_float("x", 0.0, 0.9, step=0.1) + trial.suggest_int("k", 1, 2)
+
+    study = optuna.create_study(sampler=SurrogateSampler(0))
+    for x in (0.3, 0.6, 0.7):
+        study.enqueue_trial({"x": x, "k": 1})
+    study.optimize(objective, n_trials=20)
+    assert len({(round(trial.params["x"], 6), trial.params["k"]) for trial in study.get_trials()}) == 20
+
+
+@pytest.mark.parametrize("way", ["enqueued", "fixed"])
+def test_what_is_fixed_from_outside_is_proposed_for(way):
+    def objective(trial):
+        kind = trial.suggest_categorical("kind", ["a", "b"])
+        return 0.1 * (kind == "b") + sum((trial.suggest_float(f"{kind}{i}", 0.0, 1.0) - 0.6) ** 2 for i in range(4))
+
+    sampler = SurrogateSampler(0)
+    study = optimised(objective, 30, sampler=sampler)
+    if way == "fixed":
+        study.sampler = optuna.samplers.PartialFixedSampler({"kind": "b"}, sampler)
+    else:
+        for _ in range(30):
+            study.enqueue_trial({"kind": "b"})
+    study.optimize(objective, n_trials=30)
+    later = study.get_trials()[30:]
+    assert {trial.params["kind"] for trial in later} == {"b"}
+    assert min(trial.value for trial in later) < 0.12
+
+
+def test_a_failure_that_was_retried_says_nothing_of_its_configuration():
+    def failed(number, params, retry=None):
+        attrs = {} if retry is None else {"failed_trial": retry, "retry_history": [retry]}
+        return create_trial(
+            state=TrialState.FAIL if retry is None else TrialState.COMPLETE,
+            value=None if retry is None else 0.0,
+            params=params,
+            distributions={"x": FloatDistribution(0.0, 1.0)},
+            system_attrs=attrs,
+        )
+
+    study = optuna.create_study(sampler=SurrogateSampler(0))
+    study.add_trials([failed(0, {"x": 0.1}), failed(1, {"x": 0.9}), failed(2, {"x": 0.1}, retry=0)])
+    study.ask().suggest_float("x", 0.0, 1.0)
+    read = study.sampler._trials
+    assert [bool(any(v > 0 for v in read[n].constraints.values())) for n in range(3)] == [False, True, False]
+
+
+def test_another_study_of_the_same_name_is_another_study():
+    sampler = SurrogateSampler(0)
+    first = optuna.create_study(study_name="same", sampler=sampler)
+    first.optimize(conditional, n_trials=20)
+    second = optuna.create_study(study_name="same", sampler=sampler)
+    second.optimize(conditional, n_trials=10)
+    fresh = optuna.create_study(study_name="same", sampler=SurrogateSampler(0))
+    fresh.optimize(conditional, n_trials=10)
+    assert params_of(second) == params_of(fresh)
+
+
 def test_an_objective_that_is_edited_between_runs_is_learnt_anew():
     def edited(trial):
         loss = trial.suggest_float("new", 0.0, 1.0) + conditional(trial)

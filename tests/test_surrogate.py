@@ -330,6 +330,12 @@ def test_however_few_have_come_to_the_top_there_is_a_prediction(on_top):
     assert (variance > 0).all()
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e300])
+def test_normalised_values_do_not_depend_on_the_unit(unit):
+    values = np.random.default_rng(0).normal(size=30)
+    assert normalised(unit * values) == pytest.approx(normalised(values))
+
+
 def test_values_in_other_units_give_the_same_model():
     rng = np.random.default_rng(0)
     x = rng.random((30, DIMENSIONS))

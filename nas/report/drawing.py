@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from search_space.parts.front_end import unrolled_side
+
 WIDTH, ROW, GAP, TEXT = 380, 56, 30, 84  # of the drawing, of a part, between parts, left edge of the words; pixels
 SIDE, SMALLEST = 44, 10  # of the squares of the largest and the smallest grid
 MOST_CARDS, OFFSET = 5, 3  # squares behind each other for the blocks of a stage
@@ -90,6 +92,8 @@ def parts(architecture: Mapping[str, Any], shape: Mapping[str, int]) -> Iterator
         control = " (a sham)" if front_end != kind else ""
         yield Part("front_end", "front end", f"{FRONT_ENDS.get(kind, kind)}{control}", data={"front_end": front_end})
     patch, first = int(architecture.get("patch", 4)), architecture["stages"][0]
+    if side and front_end.startswith("polar"):
+        side = unrolled_side(side, patch << sum(bool(stage.get("downsample")) for stage in architecture["stages"]))
     grid = -(-side // patch) if side else None
     stem, width = architecture.get("stem", "patch"), int(first["width"])
     yield Part(

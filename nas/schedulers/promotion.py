@@ -45,6 +45,7 @@ class Scheduler:
                 self.promoted[rung].add(trial)
         if epoch == self.rungs[-1]:
             return Decision.COMPLETE
+        self.promoted[epoch].discard(trial)  # its promotion is void if it had to pass this rung again
         self.paused[trial] = epoch
         return Decision.PAUSE
 

@@ -207,6 +207,15 @@ def stepped(distribution: Number, steps: int) -> Any:
     return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
 
 
+def nearest(distribution: BaseDistribution, value: float) -> Any:
+    """Return the value of a range of numbers that is nearest to `value`."""
+    assert isinstance(distribution, Number)
+    if distribution.step:
+        value = stepped(distribution, round((value - distribution.low) / distribution.step))
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else value
+
+
 def neighbour(distribution: Number, value: Any, *, up: bool) -> Any:
     """Return the next value up or down, reversing at a bound."""
     assert distribution.step

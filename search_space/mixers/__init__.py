@@ -190,8 +190,8 @@ def check_no_centre(blocks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         if trait(name, options, "knows_centre"):
             plain = " ".join(filter(None, (name, options.get("variant"))))
             raise ArchitectureError(
-                f"a symmetric network cannot have the mixer {plain!r} behind front_end='polar', whose middle is not the "
-                "lens: use another mixer, or another front end"
+                f"a symmetric network cannot have the mixer {plain!r} behind front_end='polar', whose middle is not "
+                "the lens: use another mixer, or another front end"
             )
 
 

@@ -159,9 +159,9 @@ def close(net: nn.Module) -> None:
     for parent in list(net.modules()):
         for key, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d) and layer.padding[1]:
-                rows, columns = layer.padding
+                rows, columns = int(layer.padding[0]), int(layer.padding[1])
                 layer.padding = (rows, 0)
-                setattr(parent, key, nn.Sequential(Wrap(int(columns)), layer))
+                setattr(parent, key, nn.Sequential(Wrap(columns), layer))
 
 
 class Polar(nn.Module):

@@ -120,6 +120,8 @@ class Beliefs:
         assert self._model is not None
         promise: dict[int, float] = {}
         for index, level in enumerate(self._model.levels):
+            for number in level.numbers.tolist():  # a later rung may have refuted what an earlier one promised
+                promise.pop(number, None)
             best = self.best_first(dict(zip(level.numbers.tolist(), level.z.tolist(), strict=True)))[:PROMISING]
             mean, _ = self._model.predict_tried(best, index, np.array([self.known.vectors[number] for number in best]))
             promise.update(zip(best, mean.tolist(), strict=True))

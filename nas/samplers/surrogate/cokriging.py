@@ -106,6 +106,7 @@ class CoKriging:
 
 def normalised(values: Array) -> Array:
     """Compress values below the median, then standardise: how bad a bad trial is says nothing about good ones."""
+    values = np.ldexp(values, -np.frexp(np.abs(values).max(initial=0.0))[1])  # in any unit; exact
     middle = np.median(values)
     unit = np.quantile(values, 0.9) - middle if len(values) >= 5 else values.std()
     u = (values - middle) / (unit if unit > 1e-12 else 1.0)

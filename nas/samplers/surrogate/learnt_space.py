@@ -40,13 +40,19 @@ class Split:
 class LearntSpace:
     def __init__(self) -> None:
         self.distributions: dict[str, BaseDistribution] = {}  # in the order of asking; the widest range of each
+        self.fixed: Params = {}  # values that are not for the caller to choose
         self._examples: deque[Params] = deque(maxlen=LATEST)
         self._followers: dict[str | None, dict[str, None]] = {None: {}}  # asked for right after each; None is the start
         self._active: dict[str, Split | bool] = {}
 
     def __call__(self, trial: Any) -> None:
         for name, distribution in self.distributions.items():
-            if holds(self._active[name], trial.params):
+            if not holds(self._active[name], trial.params):
+                continue
+            if name in self.fixed:
+                trial.params[name] = self.fixed[name]
+                trial.distributions[name] = shared(CategoricalDistribution((self.fixed[name],)))
+            else:
                 trial._suggest(name, distribution)
 
     def learn(self, params: Params, distributions: Mapping[str, BaseDistribution]) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers.surrogate.learnt_space import LearntSpace
 from nas.samplers.surrogate.proposer import Sampler
-from nas.samplers.surrogate.reading import Ladder, as_proposed, internal, whole
-from nas.searching.drafts import value_at
+from nas.samplers.surrogate.reading import Ladder, as_proposed, internal, retried, whole
+from nas.searching.drafts import Params, nearest, value_at
+from nas.searching.optuna_private import contains
 
 
 class SurrogateSampler(BaseSampler):
@@ -27,7 +30,8 @@ class SurrogateSampler(BaseSampler):
         study.optimize(objective, n_trials=200, n_jobs=4)
 
     *Space.* Which parameters appear under which values is learnt from the finished trials (`LearntSpace`). Parameters
-    of a trial that the proposal lacks, or for which it has a value outside the range asked for, are drawn at random.
+    of a trial that the proposal lacks are drawn at random. Where a study's range changes, a proposed number outside the
+    range asked for, or between its steps, becomes the nearest value of it.
 
     *Pruning.* The model uses intermediate values at the last step of the longest complete trial, a third of it, a
     ninth, and so on down to the lowest step at which a trial was pruned (`Ladder`); five steps at most. The value of a
@@ -37,6 +41,7 @@ class SurrogateSampler(BaseSampler):
     infinite value or were pruned before any report count as infeasible too. The sampler learns where they lie.
 
     *Enqueued trials* are taken as likely to be good: until there is a model, half of the proposals keep a part of one.
+    What an enqueued trial leaves open, or a `PartialFixedSampler`, is proposed to suit what it fixes.
 
     A trial's random numbers depend on `seed` and the trial's number, so processes that share a storage may share a
     seed. Everything else is learnt again from the study: the sampler can be pickled, and can continue any study.
@@ -46,7 +51,7 @@ class SurrogateSampler(BaseSampler):
     def __init__(self, seed: int | None = None) -> None:
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()  # threads of `optimize(n_jobs=...)` share the sampler
-        self._study: str | None = None
+        self._start()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.seed,)
@@ -63,40 +68,70 @@ class SurrogateSampler(BaseSampler):
             self._read(study)
             if not self._space.distributions:
                 return {}
+            fixed = self._fixed(study, trial)
+            if fixed != self._space.fixed:
+                self._space.fixed = fixed
+                self._proposer.forget_candidates()
             self._proposer.seed = int(np.random.SeedSequence([self.seed, trial.number]).generate_state(1)[0])
             trials = [self._trials[number] for number in sorted(self._trials)]
             sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
             proposed = self._proposer.propose(trials, self._space, range(len(self._ladder.rungs)), sign) or {}
-        return {
-            name: search_space[name].to_external_repr(value) for name, value in proposed.items() if name in search_space
-        }
+            self._proposed[trial.number] = {
+                name: search_space[name].to_external_repr(value)
+                for name, value in proposed.items()
+                if name in search_space
+            }
+            return dict(self._proposed[trial.number])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         refuse_several_objectives(study)
+        with self._lock:
+            proposed = self._proposed.get(trial.number, {})
+        if param_name in proposed and not isinstance(param_distribution, CategoricalDistribution):
+            return nearest(param_distribution, proposed[param_name])
         rng = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
         return value_at(param_distribution, rng.random())
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        with self._lock:
+            self._proposed.pop(trial.number, None)
+
+    def _fixed(self, study: Study, trial: FrozenTrial) -> Params:
+        """What an enqueued trial or a `PartialFixedSampler` around this sampler decides, in internal terms."""
+        given = {**getattr(study.sampler, "_fixed_params", {}), **trial.system_attrs.get("fixed_params", {})}
+        found = {}
+        for name, value in given.items():
+            distribution = self._choices.get(name, self._space.distributions.get(name))
+            if distribution is not None and contains(distribution, value):
+                found[name] = int(distribution.to_internal_repr(value)) if name in self._choices else value
+        return found
 
     def _read(self, study: Study) -> None:
         """Read the new and changed trials. A storage replaces the object of a finished trial that changes."""
         refuse_several_objectives(study)
-        if study.study_name != self._study:
-            self._start(study.study_name)
         trials = study.get_trials(deepcopy=False)
+        known = next((trial for trial in self._found.values() if trial.state.is_finished()), None)
+        if known and began(known.number, trials) != known.datetime_start:
+            self._start()  # another study
         news = [t for t in trials if t is not self._found.get(t.number) or not t.state.is_finished()]
         rungs, ranges = self._ladder.rungs, dict(self._space.distributions)
         changed = [self._learn(trial) for trial in news if trial.state.is_finished()]
         self._found |= {trial.number: trial for trial in news}
+        again = {number for trial in news for number in retried(trial)} - self._retried
+        self._retried |= again
         widened = any(self._space.distributions[name] is not found for name, found in ranges.items())
         if widened or rungs != self._ladder.rungs:  # all that the proposer knows is on another scale
             self._proposer, news = Sampler(self.seed), list(self._found.values())
         elif any(changed):
             self._proposer.forget_candidates()
-        self._trials |= {t.number: as_proposed(t, self._space.distributions, self._ladder) for t in news}
+        news += [self._found[number] for number in sorted(again & self._found.keys())]
+        self._trials |= {t.number: as_proposed(t, self._space.distributions, self._ladder, self._retried) for t in news}
 
-    def _start(self, study: str) -> None:
-        self._study = study
+    def _start(self) -> None:
+        self._proposed: dict[int, dict[str, Any]] = {}  # to the trials that run
+        self._retried: set[int] = set()  # trials that failed and were begun anew as others
         self._found: dict[int, FrozenTrial] = {}  # by number, as the study has them
         self._trials: dict[int, FrozenTrial] = {}  # and as the proposer takes them
         self._choices: dict[str, CategoricalDistribution] = {}
@@ -110,6 +145,10 @@ class SurrogateSampler(BaseSampler):
             return False
         self._choices |= {n: d for n, d in trial.distributions.items() if isinstance(d, CategoricalDistribution)}
         return self._space.learn(*internal(trial))
+
+
+def began(number: int, trials: Sequence[FrozenTrial]) -> datetime | None:
+    return trials[number].datetime_start if number < len(trials) else None
 
 
 def refuse_several_objectives(study: Study) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers import GIVEN
-from nas.searching.drafts import Params, shared
-from nas.searching.optuna_private import CONSTRAINT, storage_id
+from nas.searching.drafts import Number, Params, nearest, shared
+from nas.searching.optuna_private import CONSTRAINT, contains, storage_id
 
 FACTOR = 3  # from rung to rung
 MOST_RUNGS = 5
@@ -72,6 +72,12 @@ def finite(values: Mapping[int, float]) -> dict[int, float]:
     return {step: value for step, value in sorted(values.items()) if math.isfinite(value)}
 
 
+def retried(trial: FrozenTrial) -> set[int]:
+    """The trials that failed for want of a worker and that this one repeats (Optuna's retry callbacks)."""
+    attrs = trial.system_attrs
+    return {*attrs.get("retry_history", ()), *([attrs["failed_trial"]] if "failed_trial" in attrs else ())}
+
+
 def infeasible(trial: FrozenTrial) -> bool:
     """Whether a trial violated a constraint, failed, has no finite value, or was pruned without a report."""
     if any(excess > 0 for excess in trial.constraints.values()) or trial.state == TrialState.FAIL:
@@ -95,12 +101,19 @@ def internal(trial: FrozenTrial) -> tuple[Params, dict[str, BaseDistribution]]:
         if isinstance(distribution, CategoricalDistribution):
             value = int(distribution.to_internal_repr(value))
             distribution = CategoricalDistribution(range(len(distribution.choices)))
+        elif isinstance(distribution, Number) and distribution.step and contains(distribution, value):
+            value = nearest(distribution, value)  # 0.3 by hand is 0.30000000000000004 by steps
         params[name], distributions[name] = value, shared(distribution)
     return params, distributions
 
 
-def as_proposed(trial: FrozenTrial, known: Mapping[str, BaseDistribution], found: Ladder) -> FrozenTrial:
-    """Return the trial as `proposer.Sampler.propose` takes it; parameters with the distributions in `known`, if any."""
+def as_proposed(
+    trial: FrozenTrial, known: Mapping[str, BaseDistribution], found: Ladder, retried: Collection[int] = ()
+) -> FrozenTrial:
+    """Return the trial as `proposer.Sampler.propose` takes it; parameters with the distributions in `known`, if any.
+
+    A trial that was `retried` says nothing of its configuration, whatever it died of: its repetition does.
+    """
     params, distributions = internal(trial)
     return FrozenTrial(
         number=trial.number,
@@ -111,7 +124,7 @@ def as_proposed(trial: FrozenTrial, known: Mapping[str, BaseDistribution], found
         distributions=distributions | {name: known[name] for name in params if name in known},
         intermediate_values=found.values(trial),
         user_attrs={GIVEN: True} if params and "fixed_params" in trial.system_attrs else {},
-        system_attrs={CONSTRAINT + "feasible": 1.0} if infeasible(trial) else {},
+        system_attrs={CONSTRAINT + "feasible": 1.0} if infeasible(trial) and trial.number not in retried else {},
         datetime_start=trial.datetime_start,
         datetime_complete=trial.datetime_complete,
     )
