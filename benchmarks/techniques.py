@@ -96,7 +96,7 @@ def techniques(depth: int, width: int) -> dict[str, Architecture]:
     spec = studies.load("hybrid")
     for first in spec.first:
         hybrid = given(spec, first)
-        tied = "d4 " * (hybrid.symmetry == "d4")
+        tied = "polar " * (hybrid.front_end == "polar") + "d4 " * (hybrid.symmetry == "d4")
         found[f"hybrid: {tied}{' '.join(f'{s.mixer} {s.width}' for s in hybrid.stages)}"] = hybrid
     found |= {name: Backbone(name) for name in ("resnet18", "densenet121", "vit_tiny_patch16_224")}
     return found | {name: Toy(name) for name in ("mlp", "lenet", "resnet2", "cnn")}

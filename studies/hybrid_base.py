@@ -22,6 +22,6 @@ STUDY = replace(
     epochs=30,
     min_epochs=10,
     max_parameters=8_000_000,
-    max_macs=280_000_000,
+    max_macs=300_000_000,
     baselines=LARGER,
 )

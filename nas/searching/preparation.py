@@ -59,8 +59,8 @@ def prepare(
     if isinstance(spec.task, Regression) and spec.training.always_turned:
         display.say(
             "note   every training turns or mirrors its images: a number that changes with them, such as an angle or "
-            "a position, needs --set training.policies=none --set space.symmetry=none (--set training.flip=False in a "
-            "study without policies)"
+            "a position, needs --set training.policies=none --set space.symmetry=none --set space.front_end=none "
+            "(--set training.flip=False in a study without policies)"
         )
     if study is not None:
         check_same_images(study, data, task)

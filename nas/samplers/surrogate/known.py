@@ -32,6 +32,7 @@ class Known:
         self.costs = Costs()  # none known: the value is the only objective
         self.seconds = Costs()  # of an epoch, of trials that have stopped
         self.infeasible: dict[int, bool] = {}
+        self.costly = False  # whether some infeasible trial has been trained, or failed
         self.copies: dict[int, bool] = {}  # of every trial at the lowest rung: whether an earlier one has its values
         self.changes = self.blamed = 0
         self._curves: dict[tuple[float, ...], int] = {}  # values up to the lowest rung -> the first trial with them
@@ -70,6 +71,7 @@ class Known:
         if excess or trial.intermediate_values:
             self.blamed += excess and not self.infeasible.get(number)
             self.infeasible[number] = excess
+            self.costly |= excess and (trial.state == TrialState.FAIL or bool(trial.intermediate_values))
         if number not in self.copies and rungs[0] in trial.intermediate_values:
             curve = tuple(value for epoch, value in trial.intermediate_values.items() if epoch <= rungs[0])
             self.copies[number] = len(curve) > 1 and self._curves.setdefault(curve, number) != number

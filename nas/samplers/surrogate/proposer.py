@@ -16,7 +16,8 @@ In a search for the front of value and cost, candidates are scored by the area t
 
 `feasibility.py` learns from trials that were infeasible or failed, also before there is a model of values. A
 configuration with an 80 % chance of being feasible is a candidate in 60 % of the proposals, one with less than 50 % in
-none, however good it looks.
+none, however good it looks. Before there is a model, half of the proposals disregard that, as long as all that was
+infeasible was so before any training.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ NEAR_GIVEN = 0.5  # the share of the first trials that keep something of a given
 BATCH_EVERY, BATCH = 1000, 8  # one search for candidates makes one more proposal per so many trials, up to so many
 LATEST = 32  # trials; the share of copies among them is that of random proposals
 EARLY_DRAWS = 50  # among which a feasible one is looked for before there is a model
+EXPLORING = 0.5  # the share of early proposals that disregard what seems infeasible, where that costs no training
 TRIES = 200  # random draws before a space is suspected to be exhausted
 
 
@@ -101,6 +103,9 @@ class Sampler(RandomSampler):
     def _early_and_feasible(self, sample: Sample, rng: np.random.Generator) -> Params | None:
         """The first of some early proposals that is likely to be feasible, or the likeliest of them."""
         if not any(self.known.infeasible.values()):
+            return self._early(sample, rng)
+        # A few networks above a limit teach a forest to avoid whatever else they shared.
+        if not self.known.costly and rng.random() < EXPLORING:
             return self._early(sample, rng)
         self._candidates.encode()
         forest = self._beliefs.feasibility(self.seed)
