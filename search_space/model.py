@@ -113,7 +113,9 @@ class HybridNet(nn.Module):
 
         self.input_shape = (in_chans, image_size, image_size)
         cell = patch << sum(stage.downsample for stage in stages)
-        self.front_end, in_chans, seen = build_front_end(architecture.front_end, in_chans, image_size, cell)
+        self.front_end, in_chans, seen = build_front_end(
+            architecture.front_end, in_chans, image_size, cell, symmetric=symmetric
+        )
         side, width = -(-seen // patch), stages[0].width
         grid = (side, side)
         if architecture.stem == "conv":

@@ -11,7 +11,7 @@ from torch import nn
 from nas.searching.drafts import draft
 from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, to_dict
 from search_space.architecture import FRONT_ENDS, SYMMETRIC_FRONT_ENDS
-from search_space.parts.front_end import ZOOM, build_front_end, close, pixels
+from search_space.parts.front_end import ZOOM, build_front_end, close, pixels, unrolled_side
 from trainers.evaluate import turned
 
 NETWORK = Hybrid((Stage("conv", 1, 16),), patch=2)
@@ -84,10 +84,12 @@ SHIFTED = {"conv": {"variant": "residual"}, "attention": {"heads": 2}, "linear_a
 @pytest.mark.parametrize(
     ("mixer", "position"), [("conv", "none"), ("attention", "conditional"), ("linear_attention", "none")]
 )
-@pytest.mark.parametrize("side", [32, 50])  # at 50 the polar image has another side, of whole tokens in each quarter
-@pytest.mark.parametrize(("symmetry", "kept"), [("none", 4), ("c4", 4), ("d4", 8)])
-def test_behind_polar_coordinates_turns_and_with_d4_mirrors_change_nothing(symmetry, kept, side, mixer, position, stem):
-    """Turns are kept by closed convolutions alone, but for windows of an ordinary stem that begin at an edge."""
+@pytest.mark.parametrize(
+    ("side", "symmetry", "kept"),
+    [(32, "none", 4), (50, "none", 1), (32, "c4", 4), (50, "c4", 4), (32, "d4", 8), (50, "d4", 8)],
+)  # at 50 the polar image has another side, of a symmetric network with whole tokens in each quarter
+def test_behind_polar_coordinates_turns_and_with_d4_mirrors_change_nothing(side, symmetry, kept, mixer, position, stem):
+    """Of an ordinary network, turns are kept by closed convolutions alone, where its grids have whole quarters."""
     stages = tuple(Stage(mixer, 1, 16, 2.0, options=SHIFTED[mixer], downsample=i > 0) for i in range(3))
     network = Hybrid(stages, patch=2, stem=stem, position=position, symmetry=symmetry, front_end="polar")
     torch.manual_seed(0)
@@ -99,15 +101,31 @@ def test_behind_polar_coordinates_turns_and_with_d4_mirrors_change_nothing(symme
     assert kept == 8 or not any(torch.allclose(changed[k], out, atol=1e-3) for k in range(kept, 8))
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 4, 8), (2, 1, 5, 3)])
-def test_a_closed_convolution_is_one_over_the_image_repeated(shape):
+@pytest.mark.parametrize("padding", [(1, 2), "same"])
+@pytest.mark.parametrize("shape", [(1, 3, 4, 8), (2, 1, 5, 3), (2, 2, 4, 1)])
+def test_a_closed_convolution_is_one_over_the_image_repeated(shape, padding):
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv2d(shape[1], 4, (3, 5), padding=(1, 2)))
+    plain = nn.Sequential(nn.Conv2d(shape[1], 4, (3, 5), padding=padding))
     closed = deepcopy(plain)
     close(closed)
     x = torch.randn(shape)
-    expected = plain(torch.cat([x, x, x], dim=3))[..., shape[3] : 2 * shape[3]]
+    expected = plain(torch.cat([x] * 5, dim=3))[..., 2 * shape[3] : 3 * shape[3]]
     assert torch.allclose(closed(x), expected, atol=1e-6)
+
+
+def test_a_layer_in_two_places_stays_one_layer():
+    net = nn.Module()
+    net.one = net.other = nn.Conv2d(2, 2, 3, padding=1)
+    close(net)
+    assert net.one is net.other
+    assert net.one(torch.randn(1, 2, 4, 6)).shape == (1, 2, 4, 6)
+
+
+@pytest.mark.parametrize("side", [45, 64, 95, 150])
+@pytest.mark.parametrize("cell", [4, 16, 64])
+def test_the_grids_of_an_ordinary_polar_network_are_no_smaller_than_those_of_the_image(side, cell):
+    assert side <= unrolled_side(side, cell) < side + cell
+    assert unrolled_side(side, cell, symmetric=True) % (4 * cell) == 0
 
 
 def test_what_knows_the_middle_of_a_grid_has_no_symmetry_behind_polar_coordinates():

@@ -93,7 +93,8 @@ def parts(architecture: Mapping[str, Any], shape: Mapping[str, int]) -> Iterator
         yield Part("front_end", "front end", f"{FRONT_ENDS.get(kind, kind)}{control}", data={"front_end": front_end})
     patch, first = int(architecture.get("patch", 4)), architecture["stages"][0]
     if side and front_end.startswith("polar"):
-        side = unrolled_side(side, patch << sum(bool(stage.get("downsample")) for stage in architecture["stages"]))
+        cell = patch << sum(bool(stage.get("downsample")) for stage in architecture["stages"])
+        side = unrolled_side(side, cell, symmetric=architecture.get("symmetry", "none") != "none")
     grid = -(-side // patch) if side else None
     stem, width = architecture.get("stem", "patch"), int(first["width"])
     yield Part(

@@ -25,27 +25,31 @@ OFF_CENTRE = (0.5, 0.5)
 PLANES = {"source": 3, "residual": 1, "gradient": 2}  # C' / C
 
 
-def build_front_end(name: str, in_chans: int, side: int, cell: int = 1) -> tuple[nn.Module, int, int]:
+def build_front_end(
+    name: str, in_chans: int, side: int, cell: int = 1, *, symmetric: bool = False
+) -> tuple[nn.Module, int, int]:
     """The front end for images of in_chans x side x side, and the channels and the side of what it returns.
 
-    cell: the pixels that a token of the last stage's grid has a side, for polar coordinates.
+    cell, symmetric: as in `unrolled_side`.
     """
     kind, sham = name.removesuffix("_sham"), name.endswith("_sham")
     if kind == "none":
         return nn.Identity(), in_chans, side
     if kind == "polar":
-        unrolled = unrolled_side(side, cell)
+        unrolled = unrolled_side(side, cell, symmetric=symmetric)
         return Polar(unrolled, sham), in_chans, unrolled
     built = {"source": SourcePlane, "residual": RingsSubtracted, "gradient": Gradient}
     return built[kind](side, sham), in_chans * PLANES[kind], side
 
 
-def unrolled_side(side: int, cell: int) -> int:
-    """Rows and columns of the polar image: near the image's side, with whole cells in each quarter of the angles.
+def unrolled_side(side: int, cell: int, *, symmetric: bool = False) -> int:
+    """Rows and columns of the polar image: whole tokens on every grid of the network, so that its ends meet.
 
-    So a quarter turn is a shift by whole tokens on every grid of the network.
+    cell: pixels a side of a token of the last grid. The polar image is at least as large as the image, whose grids the
+    space has drawn windows for. For a symmetric network, which has none, it has nearly that size, and whole tokens in
+    each quarter of the angles: a quarter turn is a shift by them.
     """
-    return max(round(side / (4 * cell)), 1) * 4 * cell
+    return max(round(side / (4 * cell)), 1) * 4 * cell if symmetric else -(-side // cell) * cell
 
 
 def pixels(side: int) -> Tensor:
@@ -150,18 +154,37 @@ class Wrap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # as tokens lie in memory
-        x = torch.cat([x[:, :, -self.columns :], x, x[:, :, : self.columns]], dim=2)
+        width = x.shape[2]
+        if self.columns > width:  # a filter that reaches round more than once
+            x = x[:, :, torch.arange(-self.columns, width + self.columns, device=x.device) % width]
+        else:
+            x = torch.cat([x[:, :, -self.columns :], x, x[:, :, : self.columns]], dim=2)
         return x.permute(0, 3, 1, 2)
 
 
 def close(net: nn.Module) -> None:
-    """Let every convolution see that the last column is beside the first, as angles are; in place."""
+    """Let every convolution that pads by zeros see that the last column is beside the first; in place."""
+    closed: dict[nn.Module, nn.Module] = {}  # a layer may have two places
     for parent in list(net.modules()):
-        for key, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Conv2d) and layer.padding[1]:
-                rows, columns = int(layer.padding[0]), int(layer.padding[1])
-                layer.padding = (rows, 0)
-                setattr(parent, key, nn.Sequential(Wrap(columns), layer))
+        for key, layer in list(parent._modules.items()):
+            if layer not in closed and isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros":
+                rows, columns = padding(layer)
+                if columns:
+                    layer.padding = (rows, 0)
+                    closed[layer] = nn.Sequential(Wrap(columns), layer)
+            if layer is not None and layer in closed:
+                setattr(parent, key, closed[layer])
+
+
+def padding(layer: nn.Conv2d) -> tuple[int, int]:
+    """Of both ends of rows and of columns; "same" is taken as for odd filters."""
+    if not isinstance(layer.padding, str):
+        return layer.padding[0], layer.padding[1]
+    same = [
+        d * (k - 1) // 2 if layer.padding == "same" else 0
+        for k, d in zip(layer.kernel_size, layer.dilation, strict=True)
+    ]
+    return same[0], same[1]
 
 
 class Polar(nn.Module):
