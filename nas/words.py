@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
     """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage; ↓ means that it halves the grid first.
 
-    A mixer of one's own has its module's last name. `d4: ` in front: its weights are tied over this group; `polar: `:
+    A mixer of one's own has its module's last name. `d4: ` in front: it is symmetric by construction; `polar: `:
     its front end. An architecture without stages is its kind and name, with what it starts from.
     """
     if "stages" in architecture:

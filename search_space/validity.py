@@ -104,7 +104,8 @@ def _check_symmetric(space: HybridSpace) -> None:
         mixers.check_equivariant(
             (name, given) for name in names for given in choices(name, space.options.get(name, {}))
         )
-        for width, front_end in product(values(space.width), values(space.front_end)):
+        fitting = [name for name in values(space.front_end) if (name, symmetry) != ("polar", "scrambled")]
+        for width, front_end in product(values(space.width), fitting):
             Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
         for name in (name for name in names if name in mixers.known()):
             heads = _heads(space, name) if "heads" in mixers.bound_names(name) else ()

@@ -113,6 +113,12 @@ def test_a_closed_convolution_is_one_over_the_image_repeated(shape, padding):
     assert torch.allclose(closed(x), expected, atol=1e-6)
 
 
+def test_a_mixer_may_read_the_weight_of_a_closed_convolution():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1))
+    close(net)
+    assert (net[0].weight.shape, net[0].bias.shape) == ((3, 2, 3, 3), (3,))
+
+
 def test_a_layer_in_two_places_stays_one_layer():
     net = nn.Module()
     net.one = net.other = nn.Conv2d(2, 2, 3, padding=1)

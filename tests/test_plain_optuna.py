@@ -172,6 +172,27 @@ def test_a_value_given_by_hand_is_the_cell_that_it_names():
     assert len({(round(trial.params["x"], 6), trial.params["k"]) for trial in study.get_trials()}) == 20
 
 
+def test_a_value_fixed_by_hand_is_the_cell_that_it_names():
+    def objective(trial):
+        return trial.suggest_float("x", 0.0, 0.9, step=0.1) + trial.suggest_int("k", 1, 20)
+
+    study = optimised(objective, 5)
+    for _ in range(12):
+        study.enqueue_trial({"x": 0.3})
+    study.optimize(objective, n_trials=12)
+    assert len({trial.params["k"] for trial in study.get_trials()[5:]}) == 12
+
+
+def test_a_copy_of_a_study_is_another_study():
+    sampler = SurrogateSampler(0)
+    first = optimised(conditional, 25, sampler=sampler)
+    second, fresh = optuna.create_study(sampler=sampler), optuna.create_study(sampler=SurrogateSampler(0))
+    for study in (second, fresh):
+        study.add_trials(first.get_trials()[:15])
+        study.optimize(conditional, n_trials=5)
+    assert params_of(second) == params_of(fresh)
+
+
 @pytest.mark.parametrize("way", ["enqueued", "fixed"])
 def test_what_is_fixed_from_outside_is_proposed_for(way):
     def objective(trial):
@@ -207,6 +228,9 @@ def test_a_failure_that_was_retried_says_nothing_of_its_configuration():
     study.ask().suggest_float("x", 0.0, 1.0)
     read = study.sampler._trials
     assert [bool(any(v > 0 for v in read[n].constraints.values())) for n in range(3)] == [False, True, False]
+    study.add_trial(failed(4, {"x": 0.9}, retry=1))  # only now, when the failure has been read
+    study.ask().suggest_float("x", 0.0, 1.0)
+    assert not any(study.sampler._proposer.known.infeasible.values())
 
 
 def test_another_study_of_the_same_name_is_another_study():

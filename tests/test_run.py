@@ -450,6 +450,9 @@ def test_augmentations_mixers_and_the_smallest_grid_can_be_set():
     assert (spec.space.first, spec.space.smallest_grid) == (("conv",), 2)
     bare = resolve(["--set", "training.policies=none", "--set", "space.symmetry=none"])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    off_centre = resolve(["--set", "space.front_end=none"])
+    assert [(g["stages"], g["symmetry"]) for g in off_centre.first] == [(4, "d4"), (3, "d4"), (3, "none")]
+    assert len(resolve(["--set", "space.front_end=none", "--set", "space.symmetry=none"]).first) == 1
     assert len(bare.first) == 1, "the given network without a symmetry stays, with the augmentation that is left"
     drawn = [bare.sample(study.ask()) for _ in range(5)]
     assert {made.training.augmentation for made in drawn} == {NO_AUGMENTATION}

@@ -330,6 +330,11 @@ def test_however_few_have_come_to_the_top_there_is_a_prediction(on_top):
     assert (variance > 0).all()
 
 
+def test_one_diverged_value_does_not_hide_the_others():
+    values = np.array([-1e15, -0.5, -0.4, -0.3, -0.2, -0.1])
+    assert (np.diff(normalised(values)) > 0.01).all()
+
+
 @pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e300])
 def test_normalised_values_do_not_depend_on_the_unit(unit):
     values = np.random.default_rng(0).normal(size=30)

@@ -114,7 +114,10 @@ def parts(architecture: Mapping[str, Any], shape: Mapping[str, int]) -> Iterator
         where = ""
     head = architecture.get("head", "average")
     symmetry = architecture.get("symmetry", "none")
-    tied = f"all weights are tied over {symmetry}" if symmetry != "none" else ""
+    group = "mirrors" if front_end == "polar" and symmetry == "d4" else symmetry
+    tied = (
+        f"all weights are tied over {group}" if (front_end, symmetry) != ("polar", "c4") and symmetry != "none" else ""
+    )
     yield Part("head", out, HEADS.get(head, head), before=tied, data={"head": head})
 
 

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 
 from nas.errors import UserError
 from nas.searching.drafts import Draft, origin, value_at
-from search_space import Range
+from search_space import Hybrid, Range
 from search_space.bounds import values
 from search_space.errors import ArchitectureError
 from studies import StudyError, StudySpec
@@ -70,7 +70,11 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
     except (ArchitectureError, StudyError, TypeError) as error:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
     fitted = (_fitted(spec, bare, given) for given in spec.first)
-    return replace(bare, first=tuple(given for given in fitted if given is not None))
+    left: list[Mapping[str, Any]] = []
+    for given in fitted:
+        if given is not None and given not in left:
+            left.append(given)
+    return replace(bare, first=tuple(left))
 
 
 def _augmentations(policies: Mapping[str, Augmentation]) -> dict[str, Augmentation]:
@@ -116,19 +120,25 @@ def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mappi
     """A given trial of `spec` by the names of `bare`; None if that cannot have it.
 
     A parameter with fewer choices, or again with all, has another name (`stages.0.mixer.d4`, `stages.0.mixer`), and one
-    with a single choice has none. The configuration must then be the same, but for an augmentation that `bare` lacks:
-    the trial then has any of those that are left.
+    with a single choice has none. The configuration must then be the same, but for an augmentation or a front end that
+    `bare` lacks: the trial then has any of those that are left.
     """
     policies = bare.training.policies
     if policies and given.get("augmentation", next(iter(policies))) not in policies:
         given = {name: value for name, value in given.items() if name != "augmentation"}
+    front_ends = values(getattr(bare.space, "front_end", ()))
+    if front_ends and given.get("front_end", front_ends[0]) not in front_ends:
+        given = {name: value for name, value in given.items() if name != "front_end"}
     if _holds(bare, given):
         return given
     before = Draft(_lowest, given)
     at_first = spec.sample(before)
     after = Draft(_lowest, {**before.params, **given})
     now = bare.sample(after)
-    same = at_first.architecture == now.architecture
+    network, left = at_first.architecture, now.architecture
+    if "front_end" not in given and isinstance(network, Hybrid) and isinstance(left, Hybrid):
+        network = replace(network, front_end=left.front_end)
+    same = network == left
     free: dict[str, Any] = {} if "augmentation" in given else {"augmentation": now.training.augmentation}
     same &= replace(at_first.training, epochs=now.training.epochs, **free) == now.training
     asked = {name: value for name, value in after.params.items() if origin(name, given) is not None}

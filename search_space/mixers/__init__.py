@@ -8,7 +8,7 @@
         equivariant: bool         # True: turns and mirrors with the grid once its weights are tied (symmetry.py); its
                                   # heads, if it has such, are then an option `heads` of `sample`
         knows_centre: bool        # True: it measures from the middle of the grid, where the lens is (default False)
-    parts: int                # its heads split so many parts of the width alike (default 1)
+        parts: int                # its heads split so many parts of the width alike (default 1)
         narrows: int              # its narrowest layer has a channel for so many of the width (default 1)
         Norm: type[nn.Module]     # of the block (default: the architecture's norm_layer)
         def __init__(self, dim, grid, *, <option>=...)

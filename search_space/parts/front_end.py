@@ -15,6 +15,7 @@ centre half way to a corner; the two filters of `gradient_sham` are random, of e
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -162,6 +163,18 @@ class Wrap(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+class Closed(nn.Sequential):
+    """`Wrap`, then a convolution, whose weight and bias are those of the whole."""
+
+    @property
+    def weight(self) -> Any:
+        return self[1].weight
+
+    @property
+    def bias(self) -> Any:
+        return self[1].bias
+
+
 def close(net: nn.Module) -> None:
     """Let every convolution that pads by zeros see that the last column is beside the first; in place."""
     closed: dict[nn.Module, nn.Module] = {}  # a layer may have two places
@@ -171,7 +184,7 @@ def close(net: nn.Module) -> None:
                 rows, columns = padding(layer)
                 if columns:
                     layer.padding = (rows, 0)
-                    closed[layer] = nn.Sequential(Wrap(columns), layer)
+                    closed[layer] = Closed(Wrap(columns), layer)
             if layer is not None and layer in closed:
                 setattr(parent, key, closed[layer])
 

@@ -106,7 +106,8 @@ class CoKriging:
 
 def normalised(values: Array) -> Array:
     """Compress values below the median, then standardise: how bad a bad trial is says nothing about good ones."""
-    values = np.ldexp(values, -np.frexp(np.abs(values).max(initial=0.0))[1])  # in any unit; exact
+    usual = np.abs(np.quantile(values, [0.5, 0.9])).max()
+    values = np.ldexp(values, -np.frexp(usual)[1])  # in any unit; exact
     middle = np.median(values)
     unit = np.quantile(values, 0.9) - middle if len(values) >= 5 else values.std()
     u = (values - middle) / (unit if unit > 1e-12 else 1.0)

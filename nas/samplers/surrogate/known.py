@@ -72,6 +72,8 @@ class Known:
             self.blamed += excess and not self.infeasible.get(number)
             self.infeasible[number] = excess
             self.costly |= excess and (trial.state == TrialState.FAIL or bool(trial.intermediate_values))
+        elif self.infeasible.pop(number, None):  # it has been retried
+            self.blamed += 1
         if number not in self.copies and rungs[0] in trial.intermediate_values:
             curve = tuple(value for epoch, value in trial.intermediate_values.items() if epoch <= rungs[0])
             self.copies[number] = len(curve) > 1 and self._curves.setdefault(curve, number) != number

@@ -51,6 +51,7 @@ class SurrogateSampler(BaseSampler):
     def __init__(self, seed: int | None = None) -> None:
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()  # threads of `optimize(n_jobs=...)` share the sampler
+        self._study: str | None = None
         self._start()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,20 +106,27 @@ class SurrogateSampler(BaseSampler):
         for name, value in given.items():
             distribution = self._choices.get(name, self._space.distributions.get(name))
             if distribution is not None and contains(distribution, value):
-                found[name] = int(distribution.to_internal_repr(value)) if name in self._choices else value
+                found[name] = (
+                    int(distribution.to_internal_repr(value)) if name in self._choices else nearest(distribution, value)
+                )
         return found
 
     def _read(self, study: Study) -> None:
         """Read the new and changed trials. A storage replaces the object of a finished trial that changes."""
         refuse_several_objectives(study)
         trials = study.get_trials(deepcopy=False)
-        known = next((trial for trial in self._found.values() if trial.state.is_finished()), None)
-        if known and began(known.number, trials) != known.datetime_start:
-            self._start()  # another study
+        ended = [trial for trial in self._found.values() if trial.state.is_finished()]
+        same = all(began(trial.number, trials) == trial.datetime_start for trial in (*ended[:1], *ended[-1:]))
+        if study.study_name != self._study or not same:  # another study, perhaps of the same name
+            self._start()
+            self._study = study.study_name
         news = [t for t in trials if t is not self._found.get(t.number) or not t.state.is_finished()]
         rungs, ranges = self._ladder.rungs, dict(self._space.distributions)
         changed = [self._learn(trial) for trial in news if trial.state.is_finished()]
         self._found |= {trial.number: trial for trial in news}
+        for trial in news:
+            if trial.state.is_finished():  # told elsewhere, perhaps
+                self._proposed.pop(trial.number, None)
         again = {number for trial in news for number in retried(trial)} - self._retried
         self._retried |= again
         widened = any(self._space.distributions[name] is not found for name, found in ranges.items())
