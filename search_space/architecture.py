@@ -23,6 +23,7 @@ FRONT_ENDS = (  # parts/front_end.py
     "none", "source", "source_sham", "residual", "residual_sham", "gradient", "gradient_sham", "polar", "polar_sham",
 )  # fmt: skip
 SYMMETRIC_FRONT_ENDS = ("none", "source", "residual", "gradient", "polar")
+NOT_POLAR = ("scrambled",)  # symmetries that polar coordinates cannot have
 MOST_BLOCKS, MOST_CHANNELS, MOST_PIXELS = 1000, 65536, 4096  # of a network, of a block, of a patch's side
 TOYS = ("mlp", "lenet", "resnet2", "cnn")
 
@@ -156,7 +157,7 @@ class Hybrid:
                 f"front_end={self.front_end!r} with symmetry={self.symmetry!r}, expected one of: "
                 f"{', '.join(SYMMETRIC_FRONT_ENDS)}"
             )
-        if self.front_end == "polar" and (self.position == "relative" or self.symmetry == "scrambled"):
+        if self.front_end == "polar" and (self.position == "relative" or self.symmetry in NOT_POLAR):
             raise ArchitectureError(
                 f"front_end='polar' with symmetry={self.symmetry!r} and position={self.position!r}: expected 'c4' or "
                 "'d4', and no relative position, since offsets between angles have no ends"

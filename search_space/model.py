@@ -142,7 +142,7 @@ class HybridNet(nn.Module):
         self.apply(initialise)
         if architecture.front_end.startswith("polar"):
             close(self)
-        if group := tied_group(architecture):
+        if group := tied_group(architecture.front_end, architecture.symmetry):
             tie(self, next(m for m in self.stem.modules() if isinstance(m, nn.Conv2d)), self.head, group)
 
     def forward(self, image: Tensor) -> Tensor:

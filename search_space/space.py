@@ -17,6 +17,7 @@ from search_space.architecture import (
     HEADS,
     NORM_LAYERS,
     NORMS,
+    NOT_POLAR,
     ORDER,
     PLACES,
     RELATIONAL,
@@ -206,8 +207,8 @@ class HybridSpace:
         if symmetry != "none":
             excluded = tuple(name for name in FRONT_ENDS if name not in SYMMETRIC_FRONT_ENDS)
             blocks = (block for stage in stages for block in stage.blocks())
-            centred = position == "relative" or symmetry == "scrambled"
-            if centred or any(mixers.trait(*block, "knows_centre") for block in blocks):
+            on_a_grid = position == "relative" or symmetry in NOT_POLAR
+            if on_a_grid or any(mixers.trait(*block, "knows_centre") for block in blocks):
                 excluded, suffix = (*excluded, "polar"), "symmetric_grid"
         front_end: str = pick_among(trial, "front_end", self.front_end, suffix, excluded)
         return front_end

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from timm.layers import LayerScale
 from torch import Tensor, nn
 
-from search_space.architecture import ORDER, Hybrid
+from search_space.architecture import ORDER
 from search_space.errors import ArchitectureError
 from search_space.parts.norm import BatchNorm
 from search_space.parts.relation import RelativeBias
@@ -41,11 +41,11 @@ from search_space.parts.relation import RelativeBias
 ORDERS = {**ORDER, "mirror": 2}
 
 
-def tied_group(architecture: Hybrid) -> str | None:
-    """The group over which a network's weights are tied, if over any."""
-    if architecture.front_end == "polar":
-        return "mirror" if architecture.symmetry == "d4" else None
-    return None if architecture.symmetry == "none" else architecture.symmetry
+def tied_group(front_end: str, symmetry: str) -> str | None:
+    """The group over which the weights of such a network are tied, if over any."""
+    if front_end == "polar":
+        return "mirror" if symmetry == "d4" else None
+    return None if symmetry == "none" else symmetry
 
 
 class Group:

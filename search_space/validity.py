@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from search_space import mixers
-from search_space.architecture import ORDER, SYMMETRIC_FRONT_ENDS, Hybrid, Stage
+from search_space.architecture import NOT_POLAR, ORDER, SYMMETRIC_FRONT_ENDS, Hybrid, Stage
 from search_space.bounds import check, check_each, values
 from search_space.errors import ArchitectureError
 from search_space.parts.relation import ROTATED
@@ -104,8 +104,8 @@ def _check_symmetric(space: HybridSpace) -> None:
         mixers.check_equivariant(
             (name, given) for name in names for given in choices(name, space.options.get(name, {}))
         )
-        fitting = [name for name in values(space.front_end) if (name, symmetry) != ("polar", "scrambled")]
-        for width, front_end in product(values(space.width), fitting):
+        front_ends = [name for name in values(space.front_end) if name != "polar" or symmetry not in NOT_POLAR]
+        for width, front_end in product(values(space.width), front_ends):
             Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
         for name in (name for name in names if name in mixers.known()):
             heads = _heads(space, name) if "heads" in mixers.bound_names(name) else ()
@@ -136,7 +136,7 @@ def can_have(space: HybridSpace, tied: Tying) -> bool:
         and (related or "none" in positions or "conditional" in positions)
         and "average" in values(space.head)
         and any(
-            front_end in SYMMETRIC_FRONT_ENDS and (front_end, tied.symmetry) != ("polar", "scrambled")
+            front_end in SYMMETRIC_FRONT_ENDS and (front_end != "polar" or tied.symmetry not in NOT_POLAR)
             for front_end in values(space.front_end)
         )
     )

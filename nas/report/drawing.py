@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 from search_space.parts.front_end import unrolled_side
+from search_space.symmetry import tied_group
 
 WIDTH, ROW, GAP, TEXT = 380, 56, 30, 84  # of the drawing, of a part, between parts, left edge of the words; pixels
 SIDE, SMALLEST = 44, 10  # of the squares of the largest and the smallest grid
@@ -114,10 +115,8 @@ def parts(architecture: Mapping[str, Any], shape: Mapping[str, int]) -> Iterator
         where = ""
     head = architecture.get("head", "average")
     symmetry = architecture.get("symmetry", "none")
-    group = "mirrors" if front_end == "polar" and symmetry == "d4" else symmetry
-    tied = (
-        f"all weights are tied over {group}" if (front_end, symmetry) != ("polar", "c4") and symmetry != "none" else ""
-    )
+    group = tied_group(front_end, symmetry)
+    tied = f"all weights are tied over {'mirrors' if group == 'mirror' else group}" if group else ""
     yield Part("head", out, HEADS.get(head, head), before=tied, data={"head": head})
 
 

@@ -108,11 +108,14 @@ def winner(results: Results, best: Trial) -> str:
 def words(results: Results) -> str:
     """What the short forms on this page mean."""
     rungs = results.rungs
+    networks = [t.config.get("architecture") or {} for t in results.trained]
     meanings = {
         "conv×1(32) → ↓attention×2(64)": "one block that mixes by convolution, with 32 channels; then ↓ the grid of "
         "tokens is halved, and two blocks mix by attention, with 64 channels",
         **({"d4: conv×1(32)": "a network that gives the same answer for the turned and mirrored image, by its weights"}
-           if any((t.config.get("architecture") or {}).get("symmetry") == "d4" for t in results.trained) else {}),
+           if any(network.get("symmetry") == "d4" for network in networks) else {}),
+        **({"polar: conv×1(32)": "a network that sees the image unrolled about its middle: a row is a radius, a column "
+            "an angle"} if any(network.get("front_end") == "polar" for network in networks) else {}),
         "given": "the configuration was written down by a person (or came from an earlier search), and not found here",
         "rung": f"a number of epochs ({', '.join(map(str, rungs))}) at which trials are compared; only the best go on"
         if len(rungs) > 1 else "a number of epochs at which trials are compared",

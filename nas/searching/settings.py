@@ -70,11 +70,11 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
     except (ArchitectureError, StudyError, TypeError) as error:
         raise UserError(f"--set {', '.join(settings)}: {error}") from error
     fitted = (_fitted(spec, bare, given) for given in spec.first)
-    left: list[Mapping[str, Any]] = []
+    first: list[Mapping[str, Any]] = []
     for given in fitted:
-        if given is not None and given not in left:
-            left.append(given)
-    return replace(bare, first=tuple(left))
+        if given is not None and given not in first:  # two may have become one
+            first.append(given)
+    return replace(bare, first=tuple(first))
 
 
 def _augmentations(policies: Mapping[str, Augmentation]) -> dict[str, Augmentation]:
@@ -135,10 +135,10 @@ def _fitted(spec: StudySpec, bare: StudySpec, given: Mapping[str, Any]) -> Mappi
     at_first = spec.sample(before)
     after = Draft(_lowest, {**before.params, **given})
     now = bare.sample(after)
-    network, left = at_first.architecture, now.architecture
-    if "front_end" not in given and isinstance(network, Hybrid) and isinstance(left, Hybrid):
-        network = replace(network, front_end=left.front_end)
-    same = network == left
+    network, fitted = at_first.architecture, now.architecture
+    if "front_end" not in given and isinstance(network, Hybrid) and isinstance(fitted, Hybrid):
+        network = replace(network, front_end=fitted.front_end)
+    same = network == fitted
     free: dict[str, Any] = {} if "augmentation" in given else {"augmentation": now.training.augmentation}
     same &= replace(at_first.training, epochs=now.training.epochs, **free) == now.training
     asked = {name: value for name, value in after.params.items() if origin(name, given) is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas.samplers.surrogate.learnt_space import LearntSpace
 from nas.samplers.surrogate.proposer import Sampler
@@ -95,10 +95,6 @@ class SurrogateSampler(BaseSampler):
         rng = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
         return value_at(param_distribution, rng.random())
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        with self._lock:
-            self._proposed.pop(trial.number, None)
-
     def _fixed(self, study: Study, trial: FrozenTrial) -> Params:
         """What an enqueued trial or a `PartialFixedSampler` around this sampler decides, in internal terms."""
         given = {**getattr(study.sampler, "_fixed_params", {}), **trial.system_attrs.get("fixed_params", {})}
@@ -115,8 +111,8 @@ class SurrogateSampler(BaseSampler):
         """Read the new and changed trials. A storage replaces the object of a finished trial that changes."""
         refuse_several_objectives(study)
         trials = study.get_trials(deepcopy=False)
-        ended = [trial for trial in self._found.values() if trial.state.is_finished()]
-        same = all(began(trial.number, trials) == trial.datetime_start for trial in (*ended[:1], *ended[-1:]))
+        ends = (next(ended(found), None) for found in (self._found.values(), reversed(self._found.values())))
+        same = all(began(trial.number, trials) == trial.datetime_start for trial in ends if trial)
         if study.study_name != self._study or not same:  # another study, perhaps of the same name
             self._start()
             self._study = study.study_name
@@ -125,7 +121,7 @@ class SurrogateSampler(BaseSampler):
         changed = [self._learn(trial) for trial in news if trial.state.is_finished()]
         self._found |= {trial.number: trial for trial in news}
         for trial in news:
-            if trial.state.is_finished():  # told elsewhere, perhaps
+            if trial.state.is_finished():
                 self._proposed.pop(trial.number, None)
         again = {number for trial in news for number in retried(trial)} - self._retried
         self._retried |= again
@@ -153,6 +149,10 @@ class SurrogateSampler(BaseSampler):
             return False
         self._choices |= {n: d for n, d in trial.distributions.items() if isinstance(d, CategoricalDistribution)}
         return self._space.learn(*internal(trial))
+
+
+def ended(trials: Iterable[FrozenTrial]) -> Iterator[FrozenTrial]:
+    return (trial for trial in trials if trial.state.is_finished())
 
 
 def began(number: int, trials: Sequence[FrozenTrial]) -> datetime | None:
