@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from search_space.architecture import ORDER
 from search_space.errors import ArchitectureError
-from search_space.parts.norm import BatchNorm
+from search_space.parts.norm import BatchNorm, FieldBatchNorm
 from search_space.parts.relation import RelativeBias
 
 ORDERS = {**ORDER, "mirror": 2}
@@ -141,18 +141,6 @@ class TiedConv2d(Tied, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, *self.full())
-
-
-class FieldBatchNorm(BatchNorm):
-    """Batch normalisation of each field over its places, too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = nn.BatchNorm1d.forward(self, x.reshape(-1, self.num_features, self.order))
-        return out.view(x.shape)
-
-    def __init__(self, channels: int, order: int) -> None:
-        super().__init__(channels // order)
-        self.order = order
 
 
 class FieldLayerNorm(nn.Module):
