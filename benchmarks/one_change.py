@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 import studies
 from nas.searching.drafts import draft, origin
@@ -30,7 +31,7 @@ from nas.searching.options import adapt
 from nas.workers.training import Problem, set_up
 from search_space.bounds import whole
 from studies import Configuration, StudySpec
-from trainers.data import Simulated, load, source_to_dict
+from trainers.data import Simulated, Split, load, source_to_dict
 from trainers.evaluate import predictions
 from trainers.fit import fit
 
@@ -70,10 +71,22 @@ def literal(text: str) -> Any:
         return text
 
 
-def train(config: Configuration, spec: StudySpec) -> dict[str, float]:
+def moved(split: Split, farthest: int, seed: int) -> Split:
+    """Every image moved by up to `farthest` whole pixels along each axis; what moves in repeats the edge."""
+    side, rng = split.images.shape[-1], np.random.default_rng(seed)
+    padded = F.pad(split.images[torch.arange(len(split))].float(), (farthest,) * 4, mode="replicate")
+    corners = rng.integers(0, 2 * farthest + 1, (len(padded), 2))
+    images = [image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)]
+    return replace(split, images=torch.stack(images))
+
+
+def train(config: Configuration, spec: StudySpec, farthest: int = 0) -> dict[str, float]:
     """The AUC on validation and test images, upright and over eight views, and the processor time of the training."""
     training = set_up(config.to_dict(), Problem(source_to_dict(spec.data), spec.task))
     data, task, model = training.data, training.task, training.model
+    if farthest:
+        off = [moved(split, farthest, i) for i, split in enumerate((data.train, data.val, data.test))]
+        data = replace(data, train=off[0], val=off[1], test=off[2])
     begin = time.process_time()
     for _ in fit(model, data.train, task, config.training, seed=config.seed):
         pass
@@ -100,6 +113,7 @@ def main() -> None:
     p.add_argument("--preset", help="another population of simulated images")
     p.add_argument("--images", type=int, help="number of simulated images")
     p.add_argument("--image-size", type=int)
+    p.add_argument("--off-centre", type=int, default=0, help="move each image by up to so many pixels along each axis")
     p.add_argument("--workers", type=int, default=2)
     args = p.parse_args()
     data = args.data or (Simulated(args.preset) if args.preset else None)
@@ -116,7 +130,7 @@ def main() -> None:
     print("| change |", " | ".join(names), "| processor time |")
     print("|---|" + "---|" * (len(names) + 1))
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-        results = pool.map(partial(train, spec=spec), configs)
+        results = pool.map(partial(train, spec=spec, farthest=args.off_centre), configs)
         for change in args.changes:
             found = [next(results) for _ in range(args.seeds)]
             print(f"| {change or 'none'} | {' | '.join(spread(found, name) for name in names)} |", end="")

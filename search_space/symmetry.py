@@ -135,8 +135,17 @@ class TiedLinear(Tied, nn.Linear):
 
 class TiedConv2d(Tied, nn.Conv2d):
     def __init__(self, layer: nn.Conv2d, index: np.ndarray, repeats: int) -> None:
-        places: Any = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-        super().__init__(layer.in_channels, layer.out_channels, layer.kernel_size, **places)  # type: ignore[arg-type]
+        names = (
+            "in_channels",
+            "out_channels",
+            "kernel_size",
+            "stride",
+            "padding",
+            "dilation",
+            "groups",
+            "padding_mode",
+        )
+        super().__init__(**{name: getattr(layer, name) for name in names})
         self.tie(layer, index, repeats)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from search_space import (
 from search_space.architecture import ORDER
 from search_space.bounds import pick_allowed
 from search_space.space import layout
-from search_space.symmetry import Group
+from search_space.symmetry import Group, TiedConv2d
 from trainers.evaluate import turned
 from trainers.optimise import parameter_groups
 
@@ -105,6 +105,20 @@ def test_the_filters_are_those_of_the_formula(name):
             quotients = [r for r in range(g.order) if (g.move(g.move(probe, r), a) == g.move(probe, b)).all()]
             assert len(quotients) == 1
             assert (full[:, a, :, b] == g.move(w[:, :, quotients[0]], a)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"dilation": 2, "padding": 2}, {"padding": "same", "padding_mode": "circular"}, {"stride": 2, "groups": 8}],
+)
+def test_a_tied_convolution_is_the_one_it_was_made_from_with_the_weights_of_the_formula(options):
+    g, x = Group("d4"), torch.randn(2, 16, 9, 9)
+    layer = torch.nn.Conv2d(16, 24 if "groups" not in options else 16, 3, **options)
+    tied = TiedConv2d(layer, g.from_image(tuple(layer.weight.shape)), g.order)
+    weight, bias = tied.full()
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    torch.testing.assert_close(tied(x), layer(x))
+    assert tied.extra_repr() == layer.extra_repr()
 
 
 def test_a_symmetric_network_costs_what_an_ordinary_one_of_its_width_does_with_fewer_parameters():
