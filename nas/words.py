@@ -198,6 +198,11 @@ def value(number: float, decimals: int = 4) -> str:
     return f"{number:.{decimals}f}" if fixed else f"{number:.{decimals - 1}e}"
 
 
+def factors(found: float | Sequence[float]) -> str:
+    """Factors of a calibration: one, or one for each number."""
+    return ", ".join(value(one, 3) for one in (found if isinstance(found, Sequence) else [found]))
+
+
 def with_interval(number: float, low: float, high: float, *, sign: bool = False) -> str:
     """`0.021 (0.008 to 0.034)`: three decimals, or as many as the width needs to show two digits."""
     if extreme(number, low, high):

@@ -63,9 +63,12 @@ def test_standard_deviations_get_unit_errors_and_bare_numbers_nothing():
     rng = np.random.default_rng(0)
     task = Regression(("radius", "mass"), with_sigma=True, mean=(0.0, 0.0), sd=(1.0, 1.0))
     truth = torch.from_numpy(rng.standard_normal((500, 2)))
-    predicted = torch.cat([truth + 3 * torch.from_numpy(rng.standard_normal((500, 2))), torch.ones(500, 2).double()], 1)
+    errors = torch.tensor([3.0, 0.2]) * torch.from_numpy(rng.standard_normal((500, 2)))
+    predicted = torch.cat([truth + errors, torch.ones(500, 2).double()], 1)
     scaled = calibrate.apply(calibrate.fit(predicted, truth, task), predicted, task)
-    assert float((((scaled[:, :2] - truth) / scaled[:, 2:]) ** 2).mean()) == pytest.approx(1)
+    for_each = (((scaled[:, :2] - truth) / scaled[:, 2:]) ** 2).mean(0)
+    assert for_each.tolist() == pytest.approx([1, 1]), "each number has a factor of its own"
+    assert torch.equal(calibrate.apply(2.0, predicted, task)[:, 2:], 2 * predicted[:, 2:]), "as earlier versions had"
     assert torch.equal(scaled[:, :2], predicted[:, :2])
     bare = dataclasses.replace(task, with_sigma=False)
     assert calibrate.fit(predicted[:, :2], truth, bare) is None

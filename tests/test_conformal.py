@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -65,6 +66,14 @@ def test_the_selection_is_that_of_benjamini_and_hochberg_on_counted_p_values():
         assert ((scores >= threshold(scores, without, rate)) == selected).all()
     assert threshold(scores, without, 1e-6) == np.inf
     assert threshold(scores[:0], without, 0.1) == np.inf
+
+
+@pytest.mark.parametrize(("rate", "images"), [(0.05, 43), (0.1, 30), (0.3, 7), (0.05, 1), (0.7, 100)])
+def test_as_few_calibration_images_as_the_docstring_says_select_all_images_that_stand_out(rate, images):
+    enough = math.ceil(1 / rate - 1 - 1e-9)  # M = N / (k rate) - 1 with k = N
+    scores = np.full(images, 0.9)
+    assert threshold(scores, np.zeros(enough), rate) == 0.9
+    assert threshold(scores, np.zeros(enough - 1), rate) == np.inf
 
 
 def test_the_command_selects_lenses_by_labelled_images_that_the_model_has_not_seen(tmp_path, monkeypatch, capsys):

@@ -246,6 +246,21 @@ def test_the_ellipses_of_heads_are_found_with_their_places_in_the_network(tmp_pa
     assert (found[3].angle, found[3].ellipticity) == pytest.approx((90.0, 0.5))
 
 
+def test_behind_polar_coordinates_ellipses_are_said_from_the_radius(tmp_path):
+    stages = (Stage("anisotropic", 1, 16, options={"variant": "gaussian", "heads": 2}),
+              Stage("anisotropic", 1, 16, options={"variant": "polar", "heads": 2}))  # fmt: skip
+    exported(tmp_path / "m", Hybrid(stages, patch=4, front_end="polar"))
+    model = nas.load_model(tmp_path / "m")
+    mixer = model.networks[0].stages[0].blocks[0].mixer
+    with torch.no_grad():  # long down the rows, which is outwards; and along a row, which is along the ring
+        mixer.log_diagonal[:] = torch.tensor([[math.log(3.0), 0.0], [0.0, math.log(3.0)]])
+        mixer.shear[:] = 0.0
+    found = list(heads(model))
+    assert [(h.stage, h.reference) for h in found] == [(1, "radius")] * 2, "a polar mixer has no centre there"
+    assert [apart(h.angle, 0) for h in found] == pytest.approx([0, 90], abs=1e-4)
+    assert [h.ellipticity for h in found] == pytest.approx([0.5, 0.5])
+
+
 def test_axes_have_no_direction():
     assert [apart(10, 170), apart(0, 180), apart(0, 90), apart(100, 30)] == [20, 0, 90, 70]
 
@@ -286,7 +301,7 @@ def test_a_page_and_its_numbers_say_where_a_model_looks(tmp_path, capsys, monkey
         assert region["times"] == pytest.approx(region["attribution"] / region["area"])
     assert [region["images"] for region in found["regions"]] == [9, 6, 6], "no_sub has no substructure"
     assert len(found["heads"]) == 4
-    assert "polar heads" in page
+    assert "heads in polar coordinates" in page
     assert "of fixed direction" in page
     assert page.count("<img") == len(CLASSES)
     said = " ".join(capsys.readouterr().out.split())

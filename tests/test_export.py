@@ -31,6 +31,7 @@ from trainers.data import Folder, Simulated, load
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import Reading
 from trainers.data.folder.missing import clipped
+from trainers.data.given import to_array
 from trainers.evaluate import outputs
 from trainers.tasks.substructure import Task
 
@@ -153,6 +154,22 @@ def test_the_card_says_how_far_training_images_were_turned(tmp_path, augmentatio
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     config["members"][0]["training"]["augmentation"] = dataclasses.asdict(augmentation)
     assert f"Training images were turned {says}" in model_card(config)
+    config["members"][0]["architecture"]["symmetry"] = "c4"
+    assert f"turned by quarters. Training images were turned {says}" in model_card(config)
+
+
+def test_masked_pixels_of_an_array_are_missing_ones(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"))
+    images = np.random.default_rng(0).random((3, 32, 32))
+    masked = np.ma.masked_array(images, images > 0.97)
+    filled, seen, as_it_is = (
+        nas.predict(tmp_path / "m", given).probabilities for given in (masked.filled(np.nan), masked, images)
+    )
+    assert torch.equal(seen, filled)
+    assert not torch.equal(seen, as_it_is)
+    counts = np.ma.masked_array((1000 * images).astype(np.uint16), images > 0.97)
+    assert to_array(counts)[images <= 0.97].tolist() == counts.data[images <= 0.97].tolist()
+    assert np.isnan(to_array(counts)[images > 0.97]).all()
 
 
 def test_images_as_stored_are_prepared_as_those_of_the_training(tmp_path):

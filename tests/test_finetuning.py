@@ -15,12 +15,13 @@ from nas.models import training_images
 from nas.models.contents import describe_member, describe_model
 from nas.models.export import export
 from nas.retraining import finetuning
-from nas.retraining.start import head_of
+from nas.retraining.start import head_of, in_units, outputs_of
 from search_space import Backbone, Hybrid, Stage, Toy, build_model, to_dict
 from trainers.batch.normalise import Normalisation
 from trainers.config import NO_AUGMENTATION, TrainConfig
 from trainers.data import Split
 from trainers.fit import fit
+from trainers.regression import Regression
 from trainers.tasks.substructure import Task
 
 SIZE = 16
@@ -118,6 +119,34 @@ def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path, architectur
     assert head_of(nas.load_model(tmp_path / "m"), 0) == head
 
 
+@pytest.mark.parametrize("sigma", [False, True])
+@pytest.mark.parametrize(
+    "architecture", [Toy("cnn"), Hybrid((Stage("conv", 1, 16),), symmetry="d4"), Backbone("resnet10t")]
+)
+def test_a_head_that_is_kept_answers_as_before_on_images_with_other_numbers(architecture, sigma):
+    before = Regression(("a", "b"), with_sigma=sigma, mean=(1.0, 5e3), sd=(0.5, 70.0), sigma_scale=(0.7, 1.5) * sigma)
+    task = Regression(("a", "b"), with_sigma=sigma, mean=(3.0, 4e3), sd=(0.1, 300.0))
+    network = build_model(architecture, in_chans=1, image_size=SIZE, num_outputs=task.num_outputs).eval()
+    images = torch.randn(5, 1, SIZE, SIZE)
+    wanted = before.predict(network(images))
+    heads = outputs_of(architecture, {"in_chans": 1, "image_size": SIZE}, task.num_outputs)
+    weights = network.state_dict()
+    network.load_state_dict(
+        {**weights, **{name: in_units(weights[name], name.endswith("bias"), before, task) for name in heads}}
+    )
+    assert len(heads) == 2
+    torch.testing.assert_close(task.predict(network(images)), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_fine_tunings_of_two_models_do_not_share_a_run(tmp_path):
+    for run in ("one", "two"):
+        model_of(tmp_path / run / "m", Toy("lenet"), TRAINING)
+    finetuned(tmp_path / "one" / "m", tmp_path, data_of(0), seeds=1)
+    with pytest.raises(nas.UserError, match=r"holds the fine-tuning of .*one/m; give that of .*two/m another name"):
+        finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1)
+    assert finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1, name="other").started.endswith("two/m")
+
+
 @pytest.mark.slow
 def test_on_few_images_fine_tuning_beats_the_same_training_from_scratch(tmp_path, monkeypatch):
     model_of(tmp_path / "m", Toy("lenet"), TRAINING, trained=900)
@@ -151,6 +180,7 @@ def test_a_fine_tuning_that_is_repeated_trains_nothing_and_one_from_other_weight
         ({"trials": [3]}, "has no trial 3"),
         ({"start": "nowhere"}, "no model in nowhere"),
         ({"results": "runs/x"}, "give either a study"),
+        ({"results": "runs/x", "start": None, "name": "n"}, "name is 'n', but a study is retrained in its own run"),
     ],
 )
 def test_a_wrong_use_is_one_line(tmp_path, change, says):
@@ -179,6 +209,8 @@ def test_the_command_fine_tunes_a_model_on_a_folder(tmp_path, capsys, monkeypatc
     images, labels = stripes(60, 9)
     np.savez(tmp_path / "other.npz", x=images, y=labels)
     words = ["--from", "m", "--data", "other.npz", "--seeds", "2", "--no-baselines", "--epochs", "1"]
+    assert main_of("retrain", [*words, "--study", "toys"]) == 2
+    assert "leave --study and --storage out" in capsys.readouterr().err
     assert main_of("retrain", words) == 0
     said = capsys.readouterr().out
     assert f"fine-tuning: starting from the weights of {tmp_path / 'm'}" in said

@@ -12,14 +12,19 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from test_export import ORIGIN, TASK, ensemble, exported
+from test_export import ORIGIN, TASK, described, ensemble, exported
 
 import nas
 from nas.commands.cli import main_of
 from nas.models import formats
-from search_space import Backbone, Hybrid, Stage, Toy, mixers
+from nas.models.contents import describe_model
+from nas.models.export import export
+from nas.models.hub import without_path
+from search_space import Backbone, Hybrid, Stage, Toy, build_model, mixers, to_dict
 from trainers import tasks
+from trainers.batch.normalise import Normalisation
 from trainers.config import NORMALISATIONS
+from trainers.regression import Regression
 
 MIXERS = [(name, variant) for name in mixers.known() for variant in mixers.variants(name) or (None,)]
 HARD = [("window", "v1"), ("anisotropic", "axial"), ("fourier", "gfnet")]  # the others take a minute together
@@ -118,6 +123,22 @@ def test_an_ensemble_with_eight_views_is_one_graph(tmp_path, capsys, name):
     )
 
 
+def test_every_number_is_calibrated_by_its_own_factor_also_in_a_graph(tmp_path):
+    task = Regression(("a", "b"), with_sigma=True, mean=(1.0, 50.0), sd=(0.1, 7.0))
+    network = build_model(Toy("mlp"), in_chans=1, image_size=32, num_outputs=4)
+    member = described(Toy("mlp"), Normalisation("zscore"), task=task, name=task)
+    shape = {"in_chans": 1, "image_size": 32}
+    for name, factors in (("raw", None), ("calibrated", {"8": [0.5, 2.0]})):
+        config = describe_model([member], task_name=task, task=task, **shape, views=8, calibration=factors, **ORIGIN)
+        export(tmp_path / name, [network.state_dict()], config)
+    raw, found = (nas.predict(tmp_path / name, IMAGES) for name in ("raw", "calibrated"))
+    assert torch.equal(found.values, raw.values)
+    assert torch.allclose(found.sigma, raw.sigma * torch.tensor([0.5, 2.0]))
+    assert "scaled by 0.500, 2.000 to fit" in (tmp_path / "calibrated" / "README.md").read_text()
+    written = nas.export(tmp_path / "calibrated", onnx=True, torch_export=True)
+    assert all(one.difference < 1e-4 for one in written)
+
+
 def test_a_graph_that_answers_otherwise_is_not_kept(tmp_path, monkeypatch):
     exported(tmp_path / "m", Toy("lenet"))
     monkeypatch.setattr(formats, "_by_onnxruntime", lambda file: lambda images: torch.ones(len(images), 3) / 3)
@@ -144,7 +165,7 @@ def test_a_graph_is_compared_on_the_models_own_images_if_they_are_still_there(tm
 def test_the_layout_of_the_hub_has_a_card_that_it_reads_and_a_snippet_that_runs(tmp_path, monkeypatch):
     exported(tmp_path / "m", Toy("lenet"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    _, hub = nas.export(tmp_path / "m", onnx=True, hub=True)
+    _, hub = nas.export(tmp_path / "m", onnx=True, hub=True, license="apache-2.0")
     assert {path.name for path in hub.path.iterdir()} == {"README.md", "config.json", "model.safetensors", "model.onnx"}
     from huggingface_hub import ModelCard
 
@@ -179,6 +200,31 @@ def test_the_layout_of_the_hub_names_the_folder_of_images_without_its_path(tmp_p
         assert "lenses" in text
     assert "secret" in (tmp_path / "m" / "config.json").read_text(), "it is read again from there"
     nas.load_model(hub.path)
+
+
+def test_the_layout_of_the_hub_names_no_path_of_weights_and_only_the_licence_that_was_asked_for(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"))
+    config = nas.load_model(tmp_path / "m").config
+    network = to_dict(Backbone("resnet18", pretrained=True, checkpoint="/home/me/secret/euclid.pth"))
+    written = without_path({**config, "members": [{**config["members"][0], "architecture": network}]})
+    assert written["members"][0]["architecture"]["checkpoint"] == "euclid.pth"
+    from huggingface_hub import ModelCard
+
+    (hub,) = nas.export(tmp_path / "m", hub=True)
+    assert ModelCard.load(hub.path / "README.md").data.license is None
+    (hub,) = nas.export(tmp_path / "m", hub=True, license="cc-by-4.0")
+    assert ModelCard.load(hub.path / "README.md").data.license == "cc-by-4.0"
+    with pytest.raises(nas.UserError, match="stands in the card of hub/; ask for hub too"):
+        nas.export(tmp_path / "m", onnx=True, license="mit")
+
+
+def test_what_else_lies_in_a_layout_of_the_hub_is_not_lost(tmp_path):
+    exported(tmp_path / "m", Toy("lenet"))
+    (hub,) = nas.export(tmp_path / "m", hub=True)
+    (hub.path / ".git").mkdir()
+    with pytest.raises(nas.UserError, match=r"hub also holds \.git, which would be lost"):
+        nas.export(tmp_path / "m", hub=True)
+    assert (hub.path / ".git").is_dir()
 
 
 def test_a_folder_named_hub_that_is_no_model_is_not_replaced(tmp_path):

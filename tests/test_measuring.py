@@ -135,6 +135,7 @@ def test_data_without_the_targets_is_refused_and_says_what_it_has(measured):
 def test_the_figures_of_each_number_are_shown(measured):
     _, run = measured
     page, card = (run / "retrain.html").read_text(), (run / "models" / "best" / "README.md").read_text()
+    assert "are means over the numbers, each in units of its standard deviation" in card
     for text in ("test MAE theta_E", "test MAE gamma", "true log10 of theta_E in arcsec [dex]", "true log10 of gamma"):
         assert text in page, text
     for text in ("MAE theta_E", "RMSE gamma", "Measures log10 of theta_E in arcsec"):
@@ -165,6 +166,7 @@ BOTH = torch.tensor([[0.2, 0.8], [0.9, 0.1]]).double()
         ),
         (substructure, Prediction(("a", "b"), BOTH), {"a": [0.2, 0.9], "b": [0.8, 0.1]}),
         (lens_finding, Prediction(("lens", "other"), BOTH), {"lens": [0.2, 0.9]}),
+        (lens_finding, Prediction(("no_sub", "yes"), BOTH), {"yes": [0.8, 0.1]}),
     ],
 )
 def test_classes_are_answered_by_probabilities(task, predicted, expected):

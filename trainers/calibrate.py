@@ -1,12 +1,13 @@
-"""Calibrate what a task predicts by one factor, fitted to images that were not trained on.
+"""Calibrate what a task predicts, by factors fitted to images that were not trained on.
 
-For classes it is a temperature (Guo et al. 2017, section 4.2), for numbers with standard deviations a factor on these.
+For classes it is a temperature (Guo et al. 2017, section 4.2), for numbers a factor on the standard deviations of each.
 It acts on the combined prediction of several views or networks, because the mean of calibrated probabilities is not
 calibrated itself (Rahaman & Thiery 2021).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,25 +19,28 @@ if TYPE_CHECKING:
     from trainers.tasks import Task
 
 LARGEST = 20.0  # temperature, and one over the smallest
+Factor = float | Sequence[float]  # one for each number, if there are several; earlier versions had one for all
 
 
-def fit(predicted: Tensor, truth: Tensor, task: Task) -> float | None:
+def fit(predicted: Tensor, truth: Tensor, task: Task) -> Factor | None:
     """The factor for predictions (N, ...) of held-out images; None if the task has nothing to calibrate."""
     if task.classifies:
         return temperature(predicted, truth)
     if task.with_sigma:
-        return task.metrics(predicted, truth)["z_rms"]
+        each = [value for name, value in task.metrics(predicted, truth).items() if name.startswith("z_rms_")]
+        return each or task.metrics(predicted, truth)["z_rms"]
     return None
 
 
-def apply(factor: float | None, predicted: Tensor, task: Task) -> Tensor:
+def apply(factor: Factor | None, predicted: Tensor, task: Task) -> Tensor:
     """Predictions (N, ...) as they are after calibration."""
     if factor is None:
         return predicted
     if task.classifies:
+        assert not isinstance(factor, Sequence)
         return tempered(predicted, factor)
     value, sigma = predicted.tensor_split(2, -1)
-    return torch.cat([value, factor * sigma], -1)
+    return torch.cat([value, sigma * predicted.new_tensor(factor)], -1)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:

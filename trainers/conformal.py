@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+ROUNDING = 1e-12  # relative, of p-values and limits that are equal
 
 
 def p_values(scores: Array, without: Array) -> Array:
@@ -30,7 +31,8 @@ def threshold(scores: Array, without: Array, rate: float) -> float:
     select k of N images takes at least M = N / (k rate) - 1.
     """
     p = np.sort(p_values(scores, without))
-    small = np.flatnonzero(p <= rate * np.arange(1, len(p) + 1) / max(len(p), 1))
+    limits = rate * np.arange(1, len(p) + 1) / max(len(p), 1)
+    small = np.flatnonzero(p <= limits * (1 + ROUNDING))
     if not len(small):
         return float("inf")
     return float(scores[p_values(scores, without) <= p[small[-1]]].min())

@@ -105,16 +105,12 @@ class Regression:
                     raise TrainingError(
                         f"{data.name} gives {target} for {known} images to {name}; expected 2 or more; {given(data)}"
                     )
-                if self.log and (values <= 0).any():
-                    raise TrainingError(
-                        f"{target} of {data.name} is {float(values[values <= 0][0]):g} for an image; its log10 needs "
-                        "numbers above 0"
-                    )
             if (known := len(self.select(split))) < 2:
                 raise TrainingError(
                     f"{data.name} gives {' and '.join(self.target)} together for {known} images to {name}; expected 2 "
                     "or more"
                 )
+        self.check_logarithms(data)
         train = self.select(data.train)
         values = self.targets(train)
         mean, sd = values.mean(0), values.std(0)
@@ -125,6 +121,17 @@ class Regression:
                     "give images in which it differs (of the simulated populations: varied)"
                 )
         return replace(self, mean=tuple(mean.tolist()), sd=tuple(sd.tolist()), class_mse=_class_mse(values, train))
+
+    def check_logarithms(self, data: Dataset) -> None:
+        """TrainingError if the task is to measure the log10 of a number that is not above 0."""
+        for split in (data.train, data.val, data.test) if self.log else ():
+            for target in self.target:
+                values = self._values(split, target)
+                if (values <= 0).any():
+                    raise TrainingError(
+                        f"{target} of {data.name} is {float(values[values <= 0][0]):g} for an image; its log10 needs "
+                        "numbers above 0"
+                    )
 
     @property
     def num_outputs(self) -> int:

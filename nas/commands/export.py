@@ -17,6 +17,7 @@ def options() -> Parser:
         "--push", metavar="OWNER/NAME",
         help="upload hub/ to this repository of the Hugging Face Hub, created private (needs a token)",
     )  # fmt: skip
+    p.add_argument("--license", metavar="NAME", help="of the weights, in the card of hub/, such as cc-by-4.0")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="folder to write to (default: that of the model)")
     return p
 

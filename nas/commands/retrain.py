@@ -62,6 +62,7 @@ def options() -> Parser:
 def command(argv: list[str]) -> int:
     args = vars(options().parse_args(argv))
     import nas  # only now: --help must not wait for torch
+    from nas.errors import UserError
     from nas.report import baselines
     from nas.report.retraining_table import describe, fitting, table
     from nas.report.retraining_verdict import verdict
@@ -70,6 +71,8 @@ def command(argv: list[str]) -> int:
     from trainers.plain import plain
 
     study, storage, start = args.pop("study"), args.pop("storage"), args["start"]
+    if start is not None and (storage is not None or study != "hybrid"):
+        raise UserError("--from begins with a model, not with a study; leave --study and --storage out")
     if start is None:
         args |= {"results": find_results(study, args.pop("runs"), args.pop("name"), storage)}
     retrained = nas.retrain(**args)

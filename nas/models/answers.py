@@ -67,17 +67,16 @@ def id_of(image: str, bands: bool) -> str:
 def columns(predicted: Prediction | Measurement, task: Task) -> Mapping[str, Tensor]:
     """The columns beside ID, each (N,).
 
-    Of classes: the probability that there is substructure, if one class has none; that of the class that is searched
-    for; and that of every class if these are more than two, or none is named so. Of numbers: each and its standard
+    Of classes: the probability of the class that is searched for, or else that there is substructure, if one class has
+    none; and that of every class if these are more than two, or none is named so. Of numbers: each and its standard
     deviation, in the unit of the training data. A number that is measured as its log10 is given itself, its standard
     deviation to first order.
     """
     if isinstance(predicted, Prediction):
         each = dict(zip(predicted.classes, predicted.probabilities.unbind(1), strict=True))
-        if NO_SUBSTRUCTURE in each:
+        found = {name: p for name, p in each.items() if name == getattr(task, "positive", None)}
+        if not found and NO_SUBSTRUCTURE in each:
             found = {SUBSTRUCTURE: 1 - each[NO_SUBSTRUCTURE]}
-        else:
-            found = {name: p for name, p in each.items() if name == getattr(task, "positive", None)}
         return found if found and len(each) == 2 else {**found, **each}
     values = predicted.values.reshape(len(predicted.values), -1)
     sigmas = None if predicted.sigma is None else predicted.sigma.reshape(values.shape)

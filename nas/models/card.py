@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from nas.models import card_origin as origin
-from nas.words import between, count, describe_data, markdown, metric_name, plus_minus, si, value
+from nas.words import between, count, describe_data, factors, markdown, metric_name, plus_minus, si, value
 from trainers import tasks
 from trainers.data.folder.fit import in_words
 from trainers.metrics import CALIBRATION_BINS, OF_LABELS, TPR, base
@@ -51,7 +51,7 @@ def model_card(config: Mapping[str, Any], use: str | None = None) -> str:
 
 {_table(config)}
 
-{_about_members(config)}{origin.choice(config)}
+{_about_targets(task)}{_about_members(config)}{origin.choice(config)}
 
 ## Use
 
@@ -122,6 +122,16 @@ def _table(config: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _about_targets(task: Mapping[str, Any]) -> str:
+    """In which unit errors of several numbers together are; empty for one."""
+    if len(task.get("target", ())) < 2:
+        return ""
+    return (
+        "Errors without the name of a number are means over the numbers, each in units of its standard deviation over "
+        "the training images.\n\n"
+    )
+
+
 def _about_members(config: Mapping[str, Any]) -> str:
     """How much the errors of an ensemble's networks have in common; empty for one network."""
     correlation = config["test"].get("correlation")
@@ -162,7 +172,7 @@ def _about_answers(config: Mapping[str, Any]) -> str:
     if factor is None:
         return f"{every} Standard deviations were scaled for each network alone."
     return (
-        f"{every} Standard deviations were scaled by {factor:.2f} to fit the errors on {origin.held_out(config)}."
+        f"{every} Standard deviations were scaled by {factors(factor)} to fit the errors on {origin.held_out(config)}."
         + _went(config, {
             "nll": "the negative log-likelihood",
             "coverage_68": "the share of errors below one standard deviation (0.683 if right)",

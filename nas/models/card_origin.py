@@ -73,7 +73,8 @@ def choice(config: Mapping[str, Any]) -> str:
     chosen = f"The configuration was {given}{how}chosen by its {validation}{reached}{finals} {among}, {again}."
     seeds = " All its seeds take part, so the test images chose none."
     views = f" The number of views was chosen by the {judged}."
-    return chosen + seeds * (len(members) > 1) + views * (config["held_out"]["networks"] > 0)
+    alike = all(member["architecture"].get("symmetry") == "d4" for member in members)
+    return chosen + seeds * (len(members) > 1) + views * (config["held_out"]["networks"] > 0 and not alike)
 
 
 def held_out(config: Mapping[str, Any]) -> str:
@@ -90,10 +91,15 @@ def data(source: Mapping[str, Any]) -> str:
 
 
 def axis(member: Mapping[str, Any]) -> str:
-    if member["architecture"].get("symmetry") == "d4":
-        return (
-            "By its weights, the network gives an image the same answer whether it is turned by quarters or mirrored."
-        )
+    said = _turned(member)
+    if (symmetry := member["architecture"].get("symmetry")) in ("c4", "d4"):
+        moved = "turned by quarters" + " or mirrored" * (symmetry == "d4")
+        by_weights = f"By its weights, the network gives an image the same answer whether it is {moved}."
+        return by_weights if symmetry == "d4" else f"{by_weights} {said}"
+    return said
+
+
+def _turned(member: Mapping[str, Any]) -> str:
     augmentation = member["training"]["augmentation"]
     most, quarters = augmentation["rotation"], augmentation.get("d4", False)
     if most >= 180 or (quarters and most >= 45):

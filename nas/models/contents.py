@@ -9,6 +9,7 @@ from typing import Any
 
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
+from trainers.calibrate import Factor
 from trainers.data.folder.image_file import AS_STORED, Reading
 from trainers.tasks import Named, Task
 
@@ -50,7 +51,7 @@ def describe_model(
     reading: Reading = AS_STORED,
     channels: Sequence[str] = (),
     views: int = 1,
-    calibration: Mapping[str, float] | None = None,
+    calibration: Mapping[str, Factor] | None = None,
     **origin: Any,
 ) -> dict[str, Any]:
     """The contents of config.json, of `members` by `describe_member`; `origin` adds what else the card shows.

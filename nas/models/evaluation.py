@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.errors import UserError, mendable
+from nas.errors import UserError, mendable, user_errors
 from nas.models.export import LensModel, checked, opened
 from nas.models.inference import predictions
 from nas.models.training_images import among
@@ -37,7 +37,7 @@ class Evaluation:
     trained_on: int  # images of the data that the model was trained on: left out, unless the caller asked for them
     views: int  # whose predictions are combined
     metrics: dict[str, float]  # upright; for some, also over the eight symmetries of the square
-    interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images
+    interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images; none where it finds no spread
 
 
 @mendable
@@ -66,15 +66,14 @@ def evaluate(
     """
     model = opened(model)
     views = model.views if views is None else checked(views)
-    if not isinstance(data, Dataset):
-        data = load(
-            source_for(model, data, skip_bad=skip_bad, group=group, hdu=hdu, key=key, classes=classes),
-            progress=False,
-            partial=True,
-        )
+    data = dataset_for(model, data, skip_bad=skip_bad, group=group, hdu=hdu, key=key, classes=classes)
     data = data if mapping is None else renamed(data, mapping, model.classes)
     check_data(model, data)
     task = model.task
+    if isinstance(task, Regression):
+        task = replace(task, class_mse=())  # of the training images, which are others
+        with user_errors():
+            task.check_logarithms(data)
     images = wanted(model, data, split)
     if not len(images):
         of, why = "", ""
@@ -103,9 +102,19 @@ def evaluate(
         **resampling(task, images),
     )
     found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
+    if views == 1:  # the model calibrates what eight views say together by another factor than each view
+        found = {name: v for name, v in found.items() if not name.endswith("_d4_views")}
     interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
     interval |= {name: limits for name, limits in rate_intervals(predicted[0], images, task).items() if name in found}
+    interval = {name: (low, high) for name, (low, high) in interval.items() if low < high}  # else all agree: unknown
     return Evaluation(data.name, len(images), int(overlap.sum()), views, found, interval)
+
+
+def dataset_for(model: LensModel, data: Any, **options: Any) -> Dataset:
+    """The data set that `data` means, with the options of `source_of`; or itself."""
+    if isinstance(data, Dataset):
+        return data
+    return load(source_for(model, data, **options), progress=False, partial=True)
 
 
 def wanted(model: LensModel, data: Dataset, split: str) -> Split:
@@ -174,8 +183,10 @@ def renamed(data: Dataset, mapping: str | Mapping[str, str], classes: Sequence[s
     if isinstance(mapping, str):
         parts = [pair.partition("=") for pair in mapping.split(",")]
         pairs = [(name.strip(), to.strip()) for name, _, to in parts]
-    else:
+    elif isinstance(mapping, Mapping) and all(isinstance(name, str) for pair in mapping.items() for name in pair):
         pairs = list(mapping.items())
+    else:
+        raise UserError(f"mapping is {mapping!r}; expected names of classes, such as {{'0': 'no_sub', '1': 'cdm'}}")
     names: dict[str, str] = {}
     for name, to in pairs:
         ours = [known for known in (name, canonical(name)) if known in data.classes]

@@ -12,12 +12,12 @@ import torch
 from nas.checks import check_number
 from nas.errors import ModelFailed, UserError, mendable
 from nas.models.attribution import attributions
-from nas.models.evaluation import check_data, check_kind, own_source, source_for, wanted
+from nas.models.evaluation import check_data, check_kind, dataset_for, own_source, source_for, wanted
 from nas.models.export import LensModel, opened, untrained
 from nas.models.heads import Head, heads
 from nas.models.regions import Profile, Region, profile, regions
 from nas.words import describe_data
-from trainers.data import Simulated, load, source_to_dict
+from trainers.data import Simulated, source_to_dict
 from trainers.data.simulated.population import CLASSES
 from trainers.tasks import quantity
 
@@ -81,13 +81,18 @@ def explain(
     column, answer = _answer(model, of)
     if data is None and (given := [name for name, value in options.items() if value]):
         raise UserError(f"{given[0]} says how other images are read; give them as data")
-    source = own_source(model) if data is None else source_for(model, data, **options)
+    if unknown := set(options) - {"hdu", "key", "classes", "group", "skip_bad"}:
+        raise UserError(f"{min(unknown)} is no option of reading; known: classes, group, hdu, key, skip_bad")
+    source = own_source(model) if data is None else data
     if source is None:
         raise UserError("the images that the model was trained on are not known, or they are gone; give others")
     known = None
     if isinstance(source, Simulated):
+        if split != "all":
+            raise UserError(f"split is {split!r}, but simulated lenses are drawn anew; leave it out")
+        source_for(model, source, **options)  # refuses options of folders
         known = _drawn(model, source if data is not None else replace(source, seed=OTHER_SEED), images)
-    found = load(source, progress=False, partial=True) if known is None else known.data
+    found = dataset_for(model, source, **options) if known is None else known.data
     check_data(model, found)
     some = wanted(model, found, split if known is None else "all")
     if len(some) < 2:

@@ -78,7 +78,7 @@ class LensModel(nn.Module):
         self.image_size = int(config["image_size"])
         self.reading = Reading(**config.get("reading", {}))  # how images are read from files
         self.channels = tuple(config.get("channels", ()))  # the bands or HDUs that they come from
-        self.calibration: Mapping[str, float] = config["calibration"]  # number of views -> factor of trainers.calibrate
+        self.calibration: Mapping[str, calibrate.Factor] = config["calibration"]  # by number of views
         self.members = [
             Member(Normalisation.from_json(m["normalisation"]), tasks.from_record(m["task"]), int(m["times"]))
             for m in config["members"]

@@ -58,13 +58,15 @@ def export(
     torch_export: bool = False,
     hub: bool = False,
     push: str | None = None,
+    license: str | None = None,
 ) -> tuple[Written, ...]:
     """Write the model of `folder` in other formats, beside it or into the folder `out`.
 
     onnx: model.onnx. torch_export: model.pt2, for `torch.export.load`. Both take any number of images, and each is
     compared with the model on 200 images: of its own data if these can be had, random ones otherwise.
     hub: the folder hub/ in the layout of the Hugging Face Hub, which `load_model` reads too. push: the repository
-    "owner/name" there to which hub/ is uploaded; it is created private.
+    "owner/name" there to which hub/ is uploaded; it is created private. license: of the weights, as the Hub names it,
+    such as "cc-by-4.0"; None: the card names none.
 
     UserError if nothing is asked for, a library is missing, the network cannot be written as a graph, or there is no
     token for an upload; ModelFailed if a graph gives other answers than the model. Its file is not kept then.
@@ -72,6 +74,8 @@ def export(
     wanted = {"onnx": onnx, "torch_export": torch_export, "hub": hub or push is not None}
     if not any(wanted.values()):
         raise UserError("nothing to write; ask for onnx, torch_export or hub")
+    if license is not None and not wanted["hub"]:
+        raise UserError(f"license is {license!r}, which stands in the card of hub/; ask for hub too")
     for name, libraries in NEEDED.items():
         if wanted[name] and (missing := [library for library in libraries if find_spec(library) is None]):
             raise UserError(f"{name} needs {' and '.join(missing)}: pip install {' '.join(missing)}")
@@ -86,7 +90,7 @@ def export(
     written = _graphs(model, out, onnx, torch_export) if onnx or torch_export else []
     if wanted["hub"]:
         graph = out / "model.onnx" if onnx else None
-        written.append(Written(layout.write(model, folder, out / "hub", graph, push)))
+        written.append(Written(layout.write(model, folder, out / "hub", graph, push, license)))
     if push is not None:
         layout.upload(out / "hub", push)
     return tuple(written)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nas.models.export import LensModel
 from search_space.mixers.anisotropic import gaussian, polar
+from search_space.parts.front_end import Polar
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,23 @@ class Head:
 
 
 def heads(model: LensModel) -> Iterator[Head]:
-    """The heads of all anisotropic Gaussian and polar mixers of hybrids."""
+    """The heads of all anisotropic Gaussian and polar mixers of hybrids.
+
+    Behind polar coordinates a row goes along the ring, and down the rows is outwards. The centre of a polar mixer is
+    the middle of that grid, which is no place of a lens, so its heads are left out.
+    """
     for n, network in enumerate(model.networks, 1):
+        unrolled = isinstance(getattr(network, "front_end", None), Polar)
         for s, stage in enumerate(getattr(network, "stages", ()), 1):
             for b, block in enumerate(stage.blocks, 1):
                 if isinstance(mixer := block.mixer, gaussian.Mixer):
-                    reference = "radius" if isinstance(mixer, polar.Mixer) else "rows"
+                    about_centre = isinstance(mixer, polar.Mixer)
+                    if about_centre and unrolled:
+                        continue
+                    reference = "radius" if about_centre or unrolled else "rows"
                     for h, (e, angle) in enumerate(zip(*(x.tolist() for x in mixer.ellipse()), strict=True), 1):
-                        yield Head(n, s, b, h, e, math.degrees(angle) % 180, reference)
+                        degrees = math.degrees(angle)
+                        yield Head(n, s, b, h, e, (90 - degrees if unrolled else degrees) % 180, reference)
 
 
 def apart(angle: float, axis: float) -> float:

@@ -15,19 +15,29 @@ from nas.models.contents import installed
 from nas.models.export import LensModel
 from nas.models.training_images import FILE as TRAINED_ON
 from nas.words import describe_data, metric_name
+from trainers.data.dataset import shortened
 
-LICENCE = "apache-2.0"
+OURS = ("README.md", "config.json", "model.safetensors", TRAINED_ON, "*.onnx")
 TAGS = ["gravitational-lensing", "dark-matter", "astronomy", "neural-architecture-search"]
 
 
-def write(model: LensModel, folder: Path, out: Path, graph: Path | None = None, repository: str | None = None) -> Path:
+def write(
+    model: LensModel, folder: Path, out: Path, graph: Path | None = None, repository: str | None = None,
+    licence: str | None = None,
+) -> Path:  # fmt: skip
     """Write the layout of the model in `folder` to `out`, in place of an earlier one, and return `out`.
 
-    graph: an ONNX file to add. repository: its name on the Hub, where the snippet fetches it from. UserError if `out`
-    holds something else than a model.
+    graph: an ONNX file to add. repository: its name on the Hub, where the snippet fetches it from. licence: of the
+    weights, by its name on the Hub; None: the card names none, since it depends on the images and on the weights that
+    the training started from. UserError if `out` holds something else than a model.
     """
-    if out.exists() and not (out / "config.json").is_file():
-        raise UserError(f"{out} is there and holds no model, so it is not replaced; give another folder to write to")
+    if out.exists():
+        if not (out / "config.json").is_file():
+            raise UserError(f"{out} is there and holds no model, so it is not replaced; give another folder")
+        ours = {path.name for pattern in OURS for path in out.glob(pattern)}
+        if foreign := sorted({path.name for path in out.iterdir()} - ours):
+            names = ", ".join(shortened(foreign))
+            raise UserError(f"{out} also holds {names}, which would be lost; move that, or give another folder")
     with replacing(out) as scratch:
         for name in ("model.safetensors", TRAINED_ON):
             if (folder / name).exists():
@@ -37,22 +47,28 @@ def write(model: LensModel, folder: Path, out: Path, graph: Path | None = None, 
         if graph is not None:
             shutil.copyfile(graph, scratch / graph.name)
         use = _use(model, graph, repository)
-        write_text(scratch / "README.md", f"---\n{_metadata(config, graph)}\n---\n\n{model_card(config, use)}")
+        write_text(scratch / "README.md", f"---\n{_metadata(config, graph, licence)}\n---\n\n{model_card(config, use)}")
     return out
 
 
 def without_path(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of config.json with the names of folders alone: nobody else has their paths."""
+    """The contents of config.json with the names of files and folders alone: nobody else has their paths."""
     data, search = dict(config["data"]), dict(config["search"])
     for images in ("source", "searched"):
         if "path" in (data.get(images) or {}):
             data[images] = {**data[images], "path": Path(data[images]["path"]).name}
     if search.get("started"):
         search["started"] = Path(search["started"]).name
-    return {**config, "data": data, "search": search}
+    members = []
+    for member in config["members"]:
+        network = dict(member["architecture"])
+        if network.get("checkpoint"):
+            network["checkpoint"] = Path(network["checkpoint"]).name
+        members.append({**member, "architecture": network})
+    return {**config, "data": data, "search": search, "members": members}
 
 
-def _metadata(config: Mapping[str, Any], graph: Path | None) -> str:
+def _metadata(config: Mapping[str, Any], graph: Path | None, licence: str | None) -> str:
     """The front matter: what the Hub lists, with the figures on the test images."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -63,14 +79,15 @@ def _metadata(config: Mapping[str, Any], graph: Path | None) -> str:
     results = [
         EvalResult(
             task_type=task, dataset_type=str(source.get("kind")), dataset_name=describe_data(source),
-            dataset_split="test", metric_type=name, metric_name=metric_name(name), metric_value=round(test[name], 6),
+            dataset_split="test", metric_type=name, metric_name=metric_name(name),
+            metric_value=float(f"{test[name]:.6g}"),
         )
         for name in SHOWN
         if name in test
     ]  # fmt: skip
     more: dict[str, Any] = {"pipeline_tag": task} if classifies else {}
     return ModelCardData(
-        license=LICENCE,
+        license=licence,
         library_name="lensing-nas",
         tags=TAGS + ["onnx"] * (graph is not None),
         model_name=f"{config['search']['study']}, {config['name']}",

@@ -42,7 +42,7 @@ def predict(
     prepared: bool = False,
     hdu: str | Sequence[str] | None = None,
     key: str | Sequence[str] | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
 ) -> Prediction | Measurement:
     """Predict class probabilities, or values in the unit of the training targets (with `log`, their log10).
 
@@ -60,7 +60,8 @@ def predict(
     """
     model = opened(model)
     views = model.views if views is None else checked(views)
-    check_number("batch_size", batch_size, 1, whole=True)
+    check_number("batch_size", BATCH if batch_size is None else batch_size, 1, whole=True)
+    batch_size = batch_size or BATCH
     if not isinstance(images, str | Path | Sequence) and not hasattr(images, "shape"):
         raise UserError(f"images are {images!r}; expected an array, files or folders, or a list of them")
     if prepared:

@@ -42,9 +42,10 @@ def architectures(config: Mapping[str, Any]) -> list[Architecture]:
     checked(_of(config, "views"))
     factors = _mapping(config, "calibration")
     for views, factor in factors.items():
-        is_number = isinstance(factor, Real) and not isinstance(factor, bool)
-        if not is_number or not 0 < factor < math.inf:
-            raise UserError(f"calibration for {views} views is {factor!r}; expected a factor above 0")
+        each = factor if isinstance(factor, list) else [factor]
+        are_numbers = all(isinstance(one, Real) and not isinstance(one, bool) for one in each)
+        if not (each and are_numbers and all(0 < one < math.inf for one in each)):
+            raise UserError(f"calibration for {views} views is {factor!r}; expected factors above 0")
     read_reading(config)
     members = _of(config, "members")
     if not isinstance(members, list) or not members:

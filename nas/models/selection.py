@@ -11,13 +11,12 @@ from torch import Tensor
 
 from nas.checks import check_number
 from nas.errors import UserError, mendable
-from nas.models.evaluation import check_data, source_for, wanted
+from nas.models.evaluation import check_data, dataset_for, wanted
 from nas.models.export import LensModel, opened
 from nas.models.inference import predictions
 from nas.models.predicted import Prediction
 from nas.models.training_images import among
 from trainers import conformal
-from trainers.data import load
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,10 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
         it. UserError if the task searches for no class, or there are no such images.
     """
     model = opened(model)
+    if rate is None or not isinstance(predicted, Prediction):
+        raise UserError(
+            f"predicted is a {type(predicted).__name__}, fdr {rate}; expected what `nas.predict` returns, and a number"
+        )
     check_number("fdr", rate, 1e-6, 1)
     positive = getattr(model.task, "positive", None)
     if positive is None:
@@ -47,7 +50,7 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
             f"the model distinguishes {', '.join(model.classes) or 'no classes'} and searches for none of them; a "
             "selection needs a model of the task lens_finding"
         )
-    data = load(source_for(model, calibration), progress=False, partial=True)
+    data = dataset_for(model, calibration)
     check_data(model, data)
     place = model.classes.index(positive)
     images = wanted(model, data, "all")

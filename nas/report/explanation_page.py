@@ -117,7 +117,7 @@ def page(found: Explanation, model: str) -> str:
 
 
 def _about_heads(found: Explanation) -> list[str]:
-    """What the ellipses say: of heads with a fixed direction against the shear, of polar ones against the ring."""
+    """What the ellipses say: of fixed directions against the shear, of those about the centre against the ring."""
     said = []
     fixed = [head for head in found.heads if head.reference == "rows"]
     shaped = [head for head in fixed if head.ellipticity > ROUND]
@@ -141,7 +141,7 @@ def _about_heads(found: Explanation) -> list[str]:
         shaped = [head for head in polar if head.ellipticity > ROUND]
         along = sum(head.angle > 45 for head in shaped)
         said.append(
-            f"Of {count(len(polar), 'polar head')}, {along} look further along the ring than across it, "
+            f"Of {count(len(polar), 'head')} in polar coordinates, {along} look further along the ring than across it, "
             f"{len(shaped) - along} further across it, and {len(polar) - len(shaped)} about equally far."
         )
     return said

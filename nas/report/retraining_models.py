@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.report.document import html_table, section
 from nas.retraining.retrained import Exported, Retrained
-from nas.words import count, metric_name, objective_name, value
+from nas.words import count, factors, metric_name, objective_name, value
 from trainers import metrics, tasks
 
 
@@ -45,7 +45,7 @@ def exported_models(retrained: Retrained) -> str:
         )  # fmt: skip
         if calibrated:
             factor = model.calibration.get(views)
-            lines[-1].append("–" if factor is None else value(factor, 3))
+            lines[-1].append("–" if factor is None else factors(factor))
             lines[-1] += [f"{value(model.before[name])} → {value(model.test[views][name])}" for name in calibrated]
     return section("Exported models", _caption(retrained), html_table(head, lines))
 

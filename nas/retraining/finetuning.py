@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from nas.errors import UserError
+from nas.files import read_json
 from nas.models.export import LensModel, load_model
 from nas.models.record import architectures
 from nas.models.training_images import among
 from nas.results import Results
 from nas.retraining.job import Retraining
 from nas.retraining.start import Start, head_of
-from nas.run_folder import run_folder
+from nas.run_folder import RunFolder, run_folder
 from nas.searching.study import metrics_on
 from nas.trials import Trial
 from search_space import build_model, to_dict
@@ -56,6 +57,13 @@ class Origin:
             self.check_shapes(place, data, task, keep)
             found.append(replace(job, start=Start(str(self.folder), place, keep, content)))
         return found
+
+    def check_run(self, run: RunFolder) -> None:
+        """UserError if the run holds the fine-tuning of another model, which this one would replace."""
+        if run.retraining_record.is_file():
+            of = read_json(run.retraining_record).get("started")
+            if of and of != str(self.folder):
+                raise UserError(f"{run.path} holds the fine-tuning of {of}; give that of {self.folder} another name")
 
     def check_shapes(self, place: int, data: Dataset, task: Task, keep: bool) -> None:
         """UserError unless all weights of the network but a new head fit these images."""

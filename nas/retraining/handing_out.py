@@ -70,7 +70,7 @@ def hand_out(
 def _exported(name: str, group: Group, peers: Group, judge: Judge, test: Split, views: int | None = None) -> Exported:
     """`peers` are the networks whose mean the model is compared with."""
     task, truth = judge.task, judge.task.targets(test).cpu()
-    calibration: dict[str, float] = {}
+    calibration: dict[str, calibrate.Factor] = {}
     if group.held_out is not None:
         views = views or judge.best_views(group.held_out)
         for number in VIEWS:
@@ -83,10 +83,10 @@ def _exported(name: str, group: Group, peers: Group, judge: Judge, test: Split, 
     repeated = [n.predictions for m, n in zip(group.members, group.networks, strict=True) for _ in range(m.times)]
     predicted = task.combine(repeated)
 
-    def answers(views: int, factor: float | None) -> Tensor:
+    def answers(views: int, factor: calibrate.Factor | None) -> Tensor:
         return calibrate.apply(factor, seen(predicted, views, task)[None] if views > 1 else predicted, task)
 
-    def measured(views: int, factor: float | None) -> dict[str, float]:
+    def measured(views: int, factor: calibrate.Factor | None) -> dict[str, float]:
         return metrics_of_views(answers(views, factor), truth, task)
 
     alone = [metrics_of_views(network.predictions, truth, task) for network in peers.networks]

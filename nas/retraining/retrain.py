@@ -69,7 +69,7 @@ def retrain(
 
     results: a study, or the folder of its run. Everything is written there; the same call resumes.
     start: the folder of an exported model, instead of `results`: its networks are fine-tuned on the images of `data`.
-        Every seed starts from the weights of one of them, with a new last layer if the classes or numbers are others.
+        Every seed starts from the weights of one of them, with a new last layer if the classes are others.
         runs, name: the run that this is written to (default: `<study>-from-<folder>` in runs/).
     top_k: the number of configurations (default 3). trials: the numbers of trials to train instead, in any state.
     epochs: length of every training (default: as searched); schedules follow, warm-up and running means stay.
@@ -96,6 +96,8 @@ def retrain(
     origin = None
     if (results is None) == (start is None):
         raise UserError("give either a study (results), or a model to start from (start)")
+    if start is None and name is not None:
+        raise UserError(f"name is {name!r}, but a study is retrained in its own run; leave it out")
     if start is not None:
         if data is None:
             raise UserError(f"data is missing; to fine-tune the model {start}, give other images")
@@ -123,6 +125,8 @@ def retrain(
     if data is not None and (source := elsewhere.other_source(results, data, **reading)):
         searched, run = results.spec["data"], run.below(elsewhere.folder_name(source))
         results = elsewhere.moved(results, source)
+    if origin is not None:
+        origin.check_run(run)
     images = load(source_from_dict(results.spec["data"]), progress=not quiet)
     results = results if origin is None else with_objective(results, images)
     if searched:

@@ -12,6 +12,7 @@ from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.reads import TestReads
 from nas.retraining.scores import Certainty, Roc, Scores, Size, Spread
 from nas.run_folder import RunFolder
+from trainers.calibrate import Factor
 from trainers.tasks import Named, from_json, to_json
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Exported:
     name: str  # of its folder below models/
     members: tuple[Member, ...]
     views: int
-    calibration: Mapping[str, float]  # number of views -> temperature, or factor on standard deviations, where known
+    calibration: Mapping[str, Factor]  # number of views -> temperature, or factors on standard deviations, where known
     held_out: Mapping[str, int]
     """"images" and "networks": the number of validation images by which views and calibration were chosen, and of the
     networks that predicted them without having been trained on them; none if views and calibration were not chosen."""

@@ -41,7 +41,7 @@ def train_and_test(job: Retraining) -> Iterator[dict[str, Any]]:
     training = set_up(job.config, job.problem)
     data, task, model, device = training.data, training.task, training.model, training.device
     if job.start is not None:
-        begin(model, job.start)
+        begin(model, job.start, task)
     train, val, test = (task.select(split) for split in (data.train, data.val, data.test))
     # Standard deviations are scaled to the errors on validation images, so the network must not see these.
     held_out = task.with_sigma or job.held_out

@@ -143,9 +143,11 @@ def one_each(values: Any, count: int, what: str) -> np.ndarray:
 
 
 def to_array(values: Any) -> np.ndarray:
-    """A numpy array of a tensor, a picture, or anything that numpy makes an array of."""
+    """A numpy array of a tensor, a picture, or anything that numpy makes an array of; NaN where it is masked."""
     if isinstance(values, Tensor):
         return from_tensor(values)
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        return np.where(values.mask, np.nan, values.data).astype(np.result_type(values.dtype, np.float32))
     if isinstance(values, Image.Image):
         return np.asarray(values.convert(MODES.get(values.mode, "RGB")))
     try:
