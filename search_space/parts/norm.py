@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -34,10 +35,14 @@ class FieldBatchNorm(BatchNorm):
         self.order = order
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and x.device.type == "cpu"):
-            out: Tensor = nn.BatchNorm1d.forward(self, x.reshape(-1, self.num_features, self.order))
-            return out.view(x.shape)
         tokens = x.reshape(-1, x.shape[-1])
+        if not self.training:
+            fields = (self.running_mean, self.running_var, self.weight, self.bias)
+            mean, variance, weight, bias = (field.repeat_interleave(self.order) for field in fields)
+            return F.batch_norm(tokens, mean, variance, weight, bias, eps=self.eps).view(x.shape)
+        if x.device.type != "cpu":
+            out: Tensor = nn.BatchNorm1d.forward(self, tokens.view(-1, self.num_features, self.order))
+            return out.view(x.shape)
         normed, mean, variance = FieldStatistics.apply(tokens, self.weight, self.bias, self.order, self.eps)
         with torch.no_grad():
             n = tokens.shape[0] * self.order
