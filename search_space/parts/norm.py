@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -74,6 +75,7 @@ class FieldStatistics(torch.autograd.Function):
         return normed, mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         grad, order = grads[0].contiguous(), x.shape[1] // len(mean)
