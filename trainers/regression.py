@@ -96,6 +96,7 @@ class Regression:
         """The task on this data set. TrainingError if a split knows the targets for fewer than 2 images."""
         if not self.target:
             raise TrainingError(f"which number of {data.name} is measured? Name it (target); {given(data)}")
+        self.check_logarithms(data)
         for name in ("train", "val", "test"):
             split = getattr(data, name)
             for target in self.target:
@@ -110,7 +111,6 @@ class Regression:
                     f"{data.name} gives {' and '.join(self.target)} together for {known} images to {name}; expected 2 "
                     "or more"
                 )
-        self.check_logarithms(data)
         train = self.select(data.train)
         values = self.targets(train)
         mean, sd = values.mean(0), values.std(0)
