@@ -390,12 +390,14 @@ def curve(trial):
     return asymptote
 
 
-@pytest.mark.parametrize("pruner", [SuccessiveHalvingPruner(1, 3), HyperbandPruner(1, 27, 3)])
-def test_pruned_trials_teach_the_sampler(pruner):
-    ours = [optimised(curve, 45, seed=seed, pruner=pruner).best_value for seed in range(5)]
-    random = [
-        optimised(curve, 45, seed=seed, sampler=RandomSampler(seed=seed), pruner=pruner).best_value for seed in range(5)
-    ]
+@pytest.mark.parametrize(
+    ("pruner", "trials"),
+    [(SuccessiveHalvingPruner(1, 3), 30), (HyperbandPruner(1, 27, 3), 45)],  # whose brackets share the trials
+)
+def test_pruned_trials_teach_the_sampler(pruner, trials):
+    options = {"trials": trials, "pruner": pruner}
+    ours = [optimised(curve, seed=seed, **options).best_value for seed in range(5)]
+    random = [optimised(curve, seed=k, sampler=RandomSampler(seed=k), **options).best_value for k in range(5)]
     assert np.median(ours) < 0.5 * np.median(random)
 
 

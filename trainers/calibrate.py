@@ -27,8 +27,8 @@ def fit(predicted: Tensor, truth: Tensor, task: Task) -> Factor | None:
     if task.classifies:
         return temperature(predicted, truth)
     if task.with_sigma:
-        each = [value for name, value in task.metrics(predicted, truth).items() if name.startswith("z_rms_")]
-        return each or task.metrics(predicted, truth)["z_rms"]
+        found = task.metrics(predicted, truth)
+        return [value for name, value in found.items() if name.startswith("z_rms_")] or found["z_rms"]
     return None
 
 

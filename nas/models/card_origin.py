@@ -91,12 +91,14 @@ def data(source: Mapping[str, Any]) -> str:
 
 
 def axis(member: Mapping[str, Any]) -> str:
-    said = _turned(member)
-    if (symmetry := member["architecture"].get("symmetry")) in ("c4", "d4"):
-        moved = "turned by quarters" + " or mirrored" * (symmetry == "d4")
-        by_weights = f"By its weights, the network gives an image the same answer whether it is {moved}."
-        return by_weights if symmetry == "d4" else f"{by_weights} {said}"
-    return said
+    by_weights = "By its weights, the network gives an image the same answer whether it is turned by quarters"
+    match member["architecture"].get("symmetry"):
+        case "d4":
+            return f"{by_weights} or mirrored."
+        case "c4":
+            return f"{by_weights}. {_turned(member)}"
+        case _:
+            return _turned(member)
 
 
 def _turned(member: Mapping[str, Any]) -> str:

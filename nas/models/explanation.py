@@ -16,6 +16,7 @@ from nas.models.evaluation import check_data, check_kind, dataset_for, own_sourc
 from nas.models.export import LensModel, opened, untrained
 from nas.models.heads import Head, heads
 from nas.models.regions import Profile, Region, profile, regions
+from nas.sources import FOLDER_ONLY
 from nas.words import describe_data
 from trainers.data import Simulated, source_to_dict
 from trainers.data.simulated.population import CLASSES
@@ -81,8 +82,9 @@ def explain(
     column, answer = _answer(model, of)
     if data is None and (given := [name for name, value in options.items() if value]):
         raise UserError(f"{given[0]} says how other images are read; give them as data")
-    if unknown := set(options) - {"hdu", "key", "classes", "group", "skip_bad"}:
-        raise UserError(f"{min(unknown)} is no option of reading; known: classes, group, hdu, key, skip_bad")
+    known_options = sorted(set(FOLDER_ONLY) - {"clip", "fit"})  # which are the model's own
+    if unknown := set(options).difference(known_options):
+        raise UserError(f"{min(unknown)} is no option of reading; known: {', '.join(known_options)}")
     source = own_source(model) if data is None else data
     if source is None:
         raise UserError("the images that the model was trained on are not known, or they are gone; give others")

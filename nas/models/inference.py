@@ -60,8 +60,8 @@ def predict(
     """
     model = opened(model)
     views = model.views if views is None else checked(views)
-    check_number("batch_size", BATCH if batch_size is None else batch_size, 1, whole=True)
-    batch_size = batch_size or BATCH
+    batch_size = BATCH if batch_size is None else batch_size
+    check_number("batch_size", batch_size, 1, whole=True)
     if not isinstance(images, str | Path | Sequence) and not hasattr(images, "shape"):
         raise UserError(f"images are {images!r}; expected an array, files or folders, or a list of them")
     if prepared:

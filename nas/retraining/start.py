@@ -44,13 +44,13 @@ def begin(network: nn.Module, start: Start, task: Task) -> None:
     with far.borrowed(Path(start.folder)) as folder:
         model = load_model(folder)
     weights: dict[str, Tensor] = dict(model.networks[start.place].state_dict())
-    heads = head_of(model, start.place)
+    before = model.members[start.place].task
     if not start.keep_head:
+        heads = head_of(model, start.place)
         weights = {name: weight for name, weight in weights.items() if name not in heads}
-    elif isinstance(task, Regression):
-        before = model.members[start.place].task
-        assert isinstance(before, Regression)
-        weights |= {name: in_units(weights[name], name.endswith("bias"), before, task) for name in heads}
+    elif isinstance(task, Regression) and isinstance(before, Regression):
+        for name in head_of(model, start.place):
+            weights[name] = in_units(weights[name], name.endswith("bias"), before, task)
     network.load_state_dict(weights, strict=start.keep_head)
 
 
