@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -21,6 +22,8 @@ from trainers.lock import acquire, locked
 HERE = re.sub(r"\W", "_", platform.node())[:32] or "_"
 """This machine or container, in the names of half-written files."""
 ABANDONED = 86400.0  # seconds
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, or of a limit on what a user may write."""
 BESIDE = ("-wal", "-shm", "-journal")
 """How the files end that SQLite keeps beside a database."""
 
@@ -81,9 +84,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield scratch
         to_disk(scratch)
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         for ending in ("", *BESIDE):
             scratch.with_name(scratch.name + ending).unlink(missing_ok=True)
+        if isinstance(error, OSError) and (error.filename == str(scratch) or error.errno in NO_ROOM):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # the file that its reader knows
         raise
 
 

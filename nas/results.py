@@ -19,6 +19,7 @@ from nas.finalists import Finalist, estimate
 from nas.run_folder import RunFolder
 from nas.searching.storage import only_study
 from nas.trials import STATES, Trial, trial_of
+from nas.words import COSTS
 from studies import Configuration
 from studies.baselines import BASELINES
 from studies.spec import objectives
@@ -116,7 +117,16 @@ class Results:
         for trial in self.trials:
             if trial.number == number:
                 return trial
-        raise UserError(f"the study {self.name!r} has no trial {number}; it has {len(self.trials)}, numbered from 0")
+        for trial in self.repeats:
+            if trial.number == number:
+                raise UserError(
+                    f"trial {number} of the study {self.name!r} is a training of the finals; name trial "
+                    f"{trial.repeats}, whose configuration that was"
+                )
+        raise UserError(
+            f"the study {self.name!r} has no trial {number}; its {len(self.trials)} trials have the numbers 0 to "
+            f"{max((t.number for t in self.trials), default=0)}"
+        )
 
     def configuration(self, number: int) -> Configuration:
         """The configuration of trial `number`: with the study's data and task, it determines the training."""
@@ -133,7 +143,7 @@ class Results:
     def front(self, cost: str = "") -> list[Trial]:
         """The complete trials at full budget that no other of the same or lower cost equals or beats, by rising cost.
 
-        `cost` is macs or parameters (default: the second objective; without one, macs).
+        `cost` is macs or parameters (default: the second objective; without one, macs). UserError if it is another.
         """
         known, costs = self._known(cost)
         return [self.trial(number) for number in (front.fronts(known, costs) or [[]])[0]]
@@ -145,6 +155,8 @@ class Results:
     def _known(self, cost: str) -> tuple[dict[int, float], dict[int, float]]:
         """The values, higher for better, and costs of the complete trials whose cost is known."""
         sign, name = 1 if self.maximize else -1, cost or self.cost or "macs"
+        if name not in COSTS:
+            raise UserError(f"cost is {name!r}; expected {' or '.join(COSTS)}")
         trials = [trial for trial in self.ranked() if getattr(trial, name) is not None]
         return {t.number: sign * t.value for t in trials}, {t.number: getattr(t, name) for t in trials}
 

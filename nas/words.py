@@ -18,20 +18,28 @@ if TYPE_CHECKING:
 def describe_architecture(architecture: Mapping[str, Any]) -> str:
     """`conv×2(64) → ↓attention×3(96)`: mixer, blocks and channels of each stage; ↓ means that it halves the grid first.
 
-    A mixer of one's own has its module's last name. `d4: ` in front: it is symmetric by construction; `polar: `:
-    its front end. An architecture without stages is its kind and name, with what it starts from.
+    `conv+attention×3(48)`: the first of three blocks has another mixer. A mixer of one's own has its module's last
+    name. `d4: ` in front: it is symmetric by construction; `polar: `: its front end. An architecture without stages is
+    its kind and name, with what it starts from.
     """
     if "stages" in architecture:
         before = [architecture.get(part, "none") for part in ("front_end", "symmetry")]
         stages = [
-            f"{'↓' * bool(s.get('downsample'))}{s['mixer'].rpartition('.')[2]}×{s['depth']}({s['width']})"
-            for s in architecture["stages"]
+            "↓" * bool(stage.get("downsample"))
+            + "+".join(name.rpartition(".")[2] for name in stage_mixers(stage))
+            + f"×{stage['depth']}({stage['width']})"
+            for stage in architecture["stages"]
         ]
         return "".join(f"{part}: " for part in before if part != "none") + " → ".join(stages)
     name = " ".join(str(architecture[key]) for key in ("kind", "name") if key in architecture)
     started = architecture.get("pretrained") or architecture.get("checkpoint")
     frozen = f", {architecture['frozen']:.0%} frozen" if architecture.get("frozen") else ""
     return name + ", pretrained" * bool(started) + frozen
+
+
+def stage_mixers(stage: Mapping[str, Any]) -> list[str]:
+    """The mixers of a stage: that of its first block, if it has another one, and that of the others."""
+    return list(dict.fromkeys(name for name in (stage.get("first"), stage["mixer"]) if name is not None))
 
 
 def describe_data(source: Mapping[str, Any]) -> str:
@@ -258,4 +266,4 @@ def plus_minus(number: float, half: float | None, *, sign: bool = False) -> str:
 
 def markdown(text: str) -> str:
     """Escape names that others have given: no markup, no HTML, no control characters."""
-    return re.sub(r"[\\`*\[\]<>|#~&!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))
+    return re.sub(r"[\\`*\[\]<>|#~&!$]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text).replace("\n", r"\n"))

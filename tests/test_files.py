@@ -1,6 +1,7 @@
 """What is written whole or not at all, and read by whom the umask allows."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -37,6 +38,15 @@ def test_a_file_is_written_whole_or_nothing_is_left_beside_it(tmp_path, error):
             scratch.with_name(scratch.name + ending).write_text("half")
         raise error
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_names_the_file_and_not_where_it_is_first_written(tmp_path):
+    with pytest.raises(FileNotFoundError) as missing:
+        write_text(tmp_path / "nowhere" / "page.html", "text")
+    with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "page.html"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a failing write has it: without a name
+    assert missing.value.filename == str(tmp_path / "nowhere" / "page.html")
+    assert full.value.filename == str(tmp_path / "page.html")
 
 
 def test_the_old_folder_is_there_until_the_new_one_is(tmp_path, monkeypatch):

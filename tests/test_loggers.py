@@ -66,9 +66,14 @@ def test_a_logger_of_ones_own_and_tensorboard_hear_what_the_study_holds(tmp_path
 
 
 def test_a_logger_that_raises_is_off_from_then_on_and_that_is_said_once():
+    closed = []
+
     class Broken:
         def epoch(self, trial, epoch, metrics):
             raise ConnectionError("no network")
+
+        def close(self):
+            closed.append(True)
 
     said = []
     told = loggers.Safely(Broken(), said.append)
@@ -77,6 +82,7 @@ def test_a_logger_that_raises_is_off_from_then_on_and_that_is_said_once():
     told.close()
     (line,) = said
     assert "ConnectionError: no network" in line
+    assert closed == [True]
 
 
 def test_without_a_logger_nothing_is_told():

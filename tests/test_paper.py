@@ -18,8 +18,10 @@ import nas
 from nas.commands.cli import main_of
 from nas.paper import record
 from nas.paper.again import Epoch
+from nas.paper.figures import figures, write_figures
 from nas.paper.references import references
 from nas.paper.tables import LATEX, Table, tables
+from nas.report.verdict import verdict
 from nas.results import load_results
 from nas.run_folder import RunFolder
 from nas.searching.storage import only_study
@@ -51,7 +53,7 @@ def plain(latex):
 def test_a_table_reads_back_from_every_form():
     assert list(csv.reader(io.StringIO(ODD.csv()))) == [ODD.headings, *ODD.rows]
     lines = ODD.markdown().splitlines()[2:]
-    cells = [[c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    cells = [[re.sub(r"\\(.)", r"\1", c.strip()) for c in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     assert cells == [ODD.headings, [":---", "---:"], *ODD.rows]
     body = re.search(r"\\toprule\n(.*)\\bottomrule", ODD.latex(), re.DOTALL)[1].replace("\\midrule\n", "")
     rows = [[plain(c) for c in re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))] for line in body.splitlines()]
@@ -111,7 +113,8 @@ def test_a_training_that_is_no_number_again_is_not_the_same(run, monkeypatch, ca
     found = [Epoch(1, 0.5, 0.5), Epoch(2, 0.6, math.nan)]
     monkeypatch.setattr("nas.paper.again.again", lambda results, number: iter(found))
     assert main_of("reproduce", words(run)) == 1
-    assert "the same in every digit" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no number in 1 epoch, where the record has one" in out
 
 
 def changed(results, trial):
@@ -165,6 +168,27 @@ def test_the_methods_of_a_retraining_are_what_was_run(run, monkeypatch, seeds):
     (table,) = (table for table in tables(results) if table.name == "retrained")
     assert "baselines" not in table.caption
     assert ("over images only" in table.caption) == (len(seeds) == 1)
+
+
+def test_the_seeds_of_a_retraining_are_those_that_finished_and_an_older_record_is_no_bug(run, monkeypatch):
+    results = load_results(run.path)
+    record = {
+        "data": {"splits": "training images", "test": 12},
+        "configurations": [{"seeds": [1, 2, 3]}, {"seeds": [4]}],
+    }
+    monkeypatch.setattr(type(results), "retraining", lambda self: record)
+    assert "2 configurations were trained again with 1 to 3 seeds each" in nas.methods(results)
+    record["verdicts"] = [{"trial": 0, "baseline": "cnn"}]
+    for read_it in (tables, figures, verdict):
+        with pytest.raises(nas.UserError, match="retrain again"):
+            read_it(results)
+
+
+@pytest.mark.parametrize("name", [r"auc_$\sub$", "auc_a_$b"])
+def test_a_dollar_in_the_name_of_a_class_is_no_formula(run, tmp_path, name):
+    spec = load_results(run.path).spec
+    results = dataclasses.replace(load_results(run.path), spec={**spec, "objective": name})
+    assert write_figures(results, tmp_path)
 
 
 def test_the_command_on_record_is_the_one_that_was_typed(tmp_path, monkeypatch):

@@ -213,11 +213,13 @@ def test_mixers_are_compared_at_the_lowest_rung_with_every_trial_that_reached_it
     cells = {}
     for trial in study.get_trials():
         if 2 in trial.intermediate_values:
-            names = [stage["mixer"] for stage in attributes_of(trial)["config"]["architecture"]["stages"]]
-            for name in set(names):
+            stages = attributes_of(trial)["config"]["architecture"]["stages"]
+            names = [{stage["mixer"], stage["first"] or stage["mixer"]} for stage in stages]
+            for name in set().union(*names):
                 cells.setdefault((name, "anywhere"), []).append(trial.intermediate_values[2])
-            for i, name in enumerate(names, 1):
-                cells.setdefault((name, f"stage {i}"), []).append(trial.intermediate_values[2])
+            for i, here in enumerate(names, 1):
+                for name in here:
+                    cells.setdefault((name, f"stage {i}"), []).append(trial.intermediate_values[2])
     for i, name in enumerate(found.mixers):
         for j, place in enumerate(found.places):
             values = cells.pop((name, place), [])
@@ -348,19 +350,39 @@ def test_a_cell_of_the_mixer_map_is_coloured_only_by_enough_trials_above_chance(
     assert {name for name, row in zip(grey.y, grey.z, strict=True) if np.isfinite(row).any()} == {"mlp", "fourier"}
 
 
-def test_the_numbers_of_a_figure_are_those_that_it_shows(study):
+def test_the_numbers_of_the_history_are_those_of_the_trials_and_a_failed_one_has_none(study):
     found = read(study)
-    for figure in (history(found, incumbent(found)), mixer_map(found, mixers(found))):
-        rows = list(csv.DictReader(io.StringIO(numbers(figure))))
-        drawn = [
-            (trace.name or "", str(x), str(y), "") if trace.type == "scatter" else ("", x, y, str(trace.z[i][k]))
-            for trace in figure.data
-            for i, y in enumerate(trace.y)
-            for k, x in enumerate([trace.x[i]] if trace.type == "scatter" else trace.x)
-            if trace.type == "scatter" or np.isfinite(trace.z[i][k])
-        ]
-        assert [tuple(row.values())[:4] for row in rows] == drawn
-        assert not any("<br>" in row["note"] for row in rows)
+    rows = list(csv.DictReader(io.StringIO(numbers(history(found, incumbent(found))))))
+    (name,) = (heading for heading in rows[0] if heading.startswith("AUC"))
+    points = {(int(row["trial"]), float(row[name])) for row in rows if "epochs" in row["series"]}
+    assert points == {(t.number, t.value) for t in found.trained if t.rung}
+    failed = [row for row in rows if row["series"] == "failed"]
+    assert {int(row["trial"]) for row in failed} == {t.number for t in found.trained if t.state == "failed"}
+    assert {row[name] for row in failed} == {""}
+    assert not any("<br>" in row["note"] for row in rows)
+
+
+def test_the_numbers_of_the_mixer_map_are_the_medians_also_of_cells_without_a_colour():
+    entries = [(0.8, ("conv", "mlp")), (0.7, ("conv",)), (0.6, ("conv",)), (0.9, ("attention",))]
+    found = read(by_hand([(TrialState.PRUNED, [value] * 2, hybrid(*names), 10) for value, names in entries]))
+    rows = csv.DictReader(io.StringIO(numbers(mixer_map(found, mixers(found)))))
+    medians = {(row["y"], row["x"]): float(row["value"]) for row in rows}
+    assert medians == {
+        ("conv", "anywhere"): 0.7, ("conv", "stage 1"): 0.7, ("mlp", "anywhere"): 0.8, ("mlp", "stage 2"): 0.8,
+        ("attention", "anywhere"): 0.9, ("attention", "stage 1"): 0.9,
+    }  # fmt: skip
+
+
+def test_the_mixer_of_a_first_block_counts_and_is_named(tmp_path):
+    config = hybrid("attention", "mlp")
+    config["architecture"]["stages"][0]["first"] = "conv"
+    found = read(by_hand([(TrialState.PRUNED, [0.8] * 2, config, 10)]))
+    counted = mixers(found)
+    cells = {(counted.mixers[i], counted.places[k]) for i, k in zip(*np.nonzero(counted.count), strict=True)}
+    anywhere = {(name, "anywhere") for name in ("conv", "attention", "mlp")}
+    assert cells == anywhere | {("conv", "stage 1"), ("attention", "stage 1"), ("mlp", "stage 2")}
+    assert found.trials[0].architecture == "conv+attention×2(64) → ↓mlp×2(64)"
+    assert "the first mixes by convolution" in page(found, tmp_path / "report.html")
 
 
 class Page(HTMLParser):
@@ -429,6 +451,11 @@ def again(of, value):
     return {"state": TrialState.COMPLETE, "value": value, "intermediate_values": curve, "user_attrs": attributes}
 
 
+def failed_again(of):
+    attributes = {"config": hybrid("conv"), "repeats": of, "error": "no number"}
+    return {"state": TrialState.FAIL, "constraints": {"training": 1.0}, "user_attrs": attributes}
+
+
 def told(entries, validated=600, direction="maximize", **changes):
     study = by_hand(entries, direction, **changes)
     study.set_user_attr("images", {"classes": ["a", "b"], "counts": [1000, validated, 10], "digest": "-"})
@@ -456,6 +483,10 @@ CLEAR = [given(full(0.9, "conv")), full(0.7, "mlp"), again(0, 0.9), again(0, 0.8
         (
             [full(0.9, "conv"), given(full(0.89, "mlp")), again(0, 0.86), again(0, 0.93), *[again(1, 0.91)] * 2], 600,
             ["is not decided"],
+        ),
+        (
+            [given(full(0.75, "conv")), full(0.95, "mlp"), *[again(0, 0.75)] * 4, failed_again(1)], 600,
+            ["It is behind the best configuration that the search found, trial 1", "failed when it was trained again"],
         ),
     ],
 )  # fmt: skip
@@ -596,6 +627,8 @@ def test_the_retrain_command_finds_the_study_again(tmp_path, monkeypatch):
     assert retrain_command(found, tmp_path / "runs/hybrid/report.html") == plain
     elsewhere = retrain_command(found, tmp_path / "other/night 2/report.html")
     assert f"--runs {tmp_path}/other --name 'night 2' " in elsewhere
+    stored = dataclasses.replace(found, database=tmp_path / "runs/hybrid/study.db")
+    assert retrain_command(stored, tmp_path / "other/page.html") == plain
 
 
 TOY = {"architecture": {"kind": "toy", "name": "lenet"}}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
+from nas.files import NO_ROOM
 from nas.shadowed import shadowed
 from nas.workers.stopping import interrupting_signals
 
@@ -150,7 +151,8 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     except OSError as error:
         if error.filename is None:  # not about a file or folder that the user named
             return _broke(error)
-        return _failed(f"cannot use {error.filename} ({error.strerror}); name another path, or mend this one", 2)
+        mend = "make room" if error.errno in NO_ROOM else "name another path, or mend this one"
+        return _failed(f"cannot use {error.filename} ({error.strerror}); {mend}", 2)
     except (SearchFailed, ModelFailed) as error:
         return _failed(str(error), 1)
     except KeyboardInterrupt as stop:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from nas.commands.cli import Parser, parser
 from nas.commands.finding import add_options, find_run
 
@@ -21,7 +23,7 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     from nas.errors import UserError  # only now: --help must not wait for torch
     from nas.paper.again import again, changed_versions
-    from nas.words import objective_name
+    from nas.words import count, objective_name
 
     results, run = find_run(args)
     number = args.trial
@@ -34,10 +36,13 @@ def command(argv: list[str]) -> int:
         print(f"versions: {line}")
     print(f"trial {number}, {objective_name(results.objective)}")
     print(f"{'epoch':>6}{'recorded':>12}{'again':>12}{'difference':>12}")
-    largest, same = 0.0, True
+    largest, same, no_number = 0.0, True, 0
     for epoch in epochs:
         recorded = "" if epoch.recorded is None else f"{epoch.recorded:.6f}"
         print(f"{epoch.number:6}{recorded:>12}{epoch.again:12.6f}{epoch.difference:+12.6f}", flush=True)
         largest, same = max(largest, abs(epoch.difference)), same and epoch.difference == 0  # which nan is not
+        no_number += math.isnan(epoch.difference)
+    if no_number:
+        print(f"no number in {count(no_number, 'epoch')}, where the record has one; otherwise", end=" ")
     print("the same in every digit" if same else f"differs by at most {largest:.2g}")
     return 0 if same else 1

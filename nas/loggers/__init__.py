@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -62,7 +63,10 @@ class Safely:
             if self._logger is not None:
                 what(self._logger)
         except Exception as error:
-            self._logger = None
+            logger, self._logger = self._logger, None
+            with suppress(Exception):  # it is broken already, which is said below
+                if logger is not None:
+                    logger.close()
             self._say(f"logger off from now on ({type(error).__name__}: {error}); the search and its study go on")
 
 

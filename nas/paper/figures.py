@@ -7,6 +7,7 @@ embedded, sizes in points and no hover texts. It is an extra: pip install '.[pap
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from nas.report.effects import effects as found_effects
 from nas.report.figures import BEST, BUDGETS, FEWEST_IN_CELL, SHOWN, at_chance, budget_colours, budget_name
 from nas.report.matters import main_effects
 from nas.results import Results
+from nas.retraining.retrained import of_today
 from nas.words import COSTS, baseline_name, level, metric_name, numbered, objective_name, value
 from trainers.data import Dataset
 
@@ -67,8 +69,9 @@ def figures(results: Results) -> dict[str, Figure]:
     with matplotlib.rc_context(STYLE):
         for name, draw, of in wanted:
             figure = matplotlib.figure.Figure(figsize=(COLUMN, 0.75 * COLUMN))
-            if draw(figure.subplots(), of):
-                drawn[name] = figure
+            with of_today() if of is record else nullcontext():
+                if draw(figure.subplots(), of):
+                    drawn[name] = figure
     return drawn
 
 
@@ -92,6 +95,11 @@ def sample_images(data: Dataset, columns: int = 6) -> Figure:
     return figure
 
 
+def unread(text: str) -> str:
+    """Text in which matplotlib finds no formula."""
+    return text.replace("$", r"\$")
+
+
 def load_matplotlib() -> Any:
     try:
         import matplotlib.figure
@@ -111,7 +119,7 @@ def curves(axes: Any, results: Results) -> bool:
         axes.legend()
     for rung in results.rungs[:-1]:
         axes.axvline(rung, color="#97a3b2", linewidth=0.5, linestyle=":")
-    axes.set(xlabel="epoch", ylabel=objective_name(results.objective))
+    axes.set(xlabel="epoch", ylabel=unread(objective_name(results.objective)))
     axes.xaxis.get_major_locator().set_params(integer=True)
     return bool(drawn)
 
@@ -129,8 +137,8 @@ def matters(axes: Any, results: Results) -> bool:
             linewidth=0.8,
         )  # fmt: skip
     axes.axvline(0, color="#1c2430", linewidth=0.6)
-    axes.set_yticks(range(len(shown)), [f"{e.name}\n{e.worse} → {e.better}" for e in shown], fontsize=5.5)
-    axes.set_xlabel(f"change in {objective_name(results.objective)}")
+    axes.set_yticks(range(len(shown)), [unread(f"{e.name}\n{e.worse} → {e.better}") for e in shown], fontsize=5.5)
+    axes.set_xlabel(unread(f"change in {objective_name(results.objective)}"))
     axes.figure.set_size_inches(COLUMN, 0.7 + 0.26 * len(shown))
     return True
 
@@ -148,27 +156,31 @@ def effects(axes: Any, results: Results) -> bool:
     if not lines:
         return False
     axes.axvline(0, color="#1c2430", linewidth=0.6)
-    names = [f"{', '.join(f.names)}\n{level(e.level)} − {level(f.reference)}" for f, e in reversed(lines)]
+    names = [unread(f"{', '.join(f.names)}\n{level(e.level)} − {level(f.reference)}") for f, e in reversed(lines)]
     axes.set_yticks(range(len(lines)), names, fontsize=5.5)
-    axes.set_xlabel(f"difference in {objective_name(results.objective)}")
+    axes.set_xlabel(unread(f"difference in {objective_name(results.objective)}"))
     axes.legend()
     axes.figure.set_size_inches(COLUMN, 0.8 + 0.26 * len(lines))
     return True
 
 
 def mixer_map(axes: Any, results: Results) -> bool:
-    """The median objective of each mixer at each stage, at the lowest rung; white where that says nothing."""
+    """The median objective of each mixer at each stage, at the lowest rung; grey where that says nothing."""
     found = mixers(results)
     if not found.mixers:
         return False
     known = (found.count >= FEWEST_IN_CELL) & ~at_chance(results, found)
-    shade = np.where(known, found.median, np.nan)
-    axes.imshow(shade, cmap="Blues" if results.maximize else "Blues_r", aspect="auto", alpha=0.6)
+    for cells, shade, cmap in (
+        (known, found.median, "Blues" if results.maximize else "Blues_r"),
+        ((found.count > 0) & ~known, np.full(known.shape, 0.3), "Greys"),
+    ):
+        limits = {"vmin": 0, "vmax": 1} if cmap == "Greys" else {}
+        axes.imshow(np.where(cells, shade, np.nan), cmap=cmap, aspect="auto", alpha=0.6, **limits)
     for row, column in zip(*np.nonzero(found.count), strict=True):
         text = f"{value(found.median[row, column], 3)}\n{found.count[row, column]}"
         axes.text(column, row, text, ha="center", va="center", fontsize=5.5)
     axes.set_xticks(range(len(found.places)), found.places)
-    axes.set_yticks(range(len(found.mixers)), found.mixers)
+    axes.set_yticks(range(len(found.mixers)), map(unread, found.mixers))
     axes.figure.set_size_inches(COLUMN, 0.6 + 0.36 * len(found.mixers))
     return True
 
@@ -190,7 +202,7 @@ def cost(axes: Any, results: Results) -> bool:
     front = results.front(cost)
     if front:
         axes.step([getattr(t, cost) for t in front], [t.value for t in front], where="post", color=BEST, linewidth=1)
-    axes.set(xscale="log", xlabel=COSTS[cost], ylabel=objective_name(results.objective))
+    axes.set(xscale="log", xlabel=COSTS[cost], ylabel=unread(objective_name(results.objective)))
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))  # within a decade there may be one power of ten
     axes.xaxis.set_minor_formatter(NullFormatter())
     if drawn:
@@ -211,7 +223,7 @@ def retrained(axes: Any, record: Mapping[str, Any]) -> bool:
         axes.plot([low, high], [y, y], color=colour, linewidth=1)
         axes.plot([each[metric] for each in scores["test"]], [y] * len(scores["test"]), ".", color=colour, alpha=0.5)
         axes.plot(scores["spread"][metric]["mean"], y, "|", color=colour, markersize=9)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
-    axes.set_xlabel(f"{metric_name(metric)} on the test images")
+    axes.set_yticks(range(len(rows)), [unread(name) for name, *_ in reversed(rows)])
+    axes.set_xlabel(unread(f"{metric_name(metric)} on the test images"))
     axes.figure.set_size_inches(COLUMN, 0.7 + 0.22 * len(rows))
     return True

@@ -9,6 +9,7 @@ from typing import Any
 from nas.errors import mendable
 from nas.paper.record import latest
 from nas.results import Results
+from nas.retraining.retrained import of_today
 from nas.run_folder import RunFolder
 from nas.words import COSTS, count, describe_data, duration, markdown, objective_name, si
 
@@ -18,7 +19,9 @@ def methods(results: Results) -> str:
     """Data, space, budget, seeds, hardware, versions and commands, in Markdown."""
     retrained = results.retraining()
     parts = [_data(results), _space(results), _budget(results), _finals(results)]
-    parts += [_retraining(retrained)] if retrained else []
+    if retrained:
+        with of_today():
+            parts.append(_retraining(retrained))
     run = RunFolder(results.database.parent) if results.database else None
     start = latest(run.reproduce) if run else None
     if start is not None:
@@ -44,12 +47,11 @@ def _space(results: Results) -> str:
     """The bounds of networks, and whether their training varied too; of a grid, what it crosses."""
     space = results.spec.get("space") or {}
     if results.grid:
-        names = sorted({name for t in results.trained for name in t.params})
+        names = sorted({name for t in results.trained for name in t.params} - {"seed"})
         cells = len({t.without_seed for t in results.trained})
-        crossed = f", which differ in {markdown(', '.join(names))}" if names else ""
-        return (
-            f"The grid has {count(cells, 'configuration')}{crossed}, with {count(results.spec['seeds'], 'seed')} each."
-        )
+        crossed = f" of a grid that differ in {markdown(', '.join(names))}" if names else ""
+        seeds = count(results.spec["seeds"], "seed")
+        return f"{count(cells, 'configuration')}{crossed} {'was' if cells == 1 else 'were'} trained, with {seeds} each."
     if "mixers" not in space:
         return ""
     chosen = {name: _bound(value) for name, value in space.items() if name in ("stages", "depth", "width", "mlp_ratio")}
@@ -70,7 +72,6 @@ def _bound(value: Any) -> str:
 def _budget(results: Results) -> str:
     spec, counts = results.spec, results.counts()
     ended = counts["complete"] + counts["pruned"] + counts["failed"]
-    rungs = " or ".join(map(str, results.rungs[:-1]))
     seconds = sum(t.seconds or 0.0 for t in (*results.trained, *results.repeats))
     limits = f"{si(spec.get('max_parameters'))} parameters and {si(spec.get('max_macs'))} multiply-accumulates"
     if seconds_allowed := spec.get("max_seconds"):
@@ -82,18 +83,27 @@ def _budget(results: Results) -> str:
     return (
         f"The sampler {spec.get('sampler')} and the scheduler {spec.get('scheduler')} (seed {spec.get('seed')}) "
         f"searched {trained}: {counts['complete']} trained in full for {results.rungs[-1]} "
-        f"epochs, {counts['pruned']} stopped early{f' (after {rungs} epochs)' * bool(rungs)}, {counts['failed']} "
+        f"epochs, {counts['pruned']} stopped early{_after(results)}, {counts['failed']} "
         f"failed. Networks had at most {limits}. They were compared by "
         f"{compared} on the validation images. All trainings took {duration(seconds)}."
     )
+
+
+def _after(results: Results) -> str:
+    """After how many epochs trials were stopped: ` (after 2 or 6 epochs)`."""
+    ends = sorted({trial.epochs for trial in results.trained if trial.state == "pruned"})
+    if not ends:
+        return ""
+    if len(ends) > len(results.rungs):  # by a limit on the time, anywhere
+        return f" (after {ends[0]} to {ends[-1]} epochs)"
+    return f" (after {' or '.join(map(str, ends))} {'epoch' if ends == [1] else 'epochs'})"
 
 
 def _finals(results: Results) -> str:
     found = results.finalists()
     if not found:
         return ""
-    seeds = sorted(len(f.fresh) for f in found)
-    many = str(seeds[0]) if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]}"
+    many = _range([len(f.fresh) for f in found])
     best = count(len(found), "configuration")
     why = "all on the front." if results.cost else "to choose one."
     return f"The finals trained {best} again, each with fresh seeds ({many}), {why}"
@@ -102,12 +112,17 @@ def _finals(results: Results) -> str:
 def _retraining(record: Mapping[str, Any]) -> str:
     """What was trained again, over how many seeds, and tested on how many images."""
     several, seeds = len(record["configurations"]), [len(c["seeds"]) for c in record["configurations"]]
-    each = count(max(seeds), "seed") + " each" * (several > 1)
+    each = ("1 seed" if max(seeds) == 1 else f"{_range(seeds)} seeds") + " each" * (several > 1)
     which = count(several, "configuration") if several > 1 else "One configuration"
     return (
         f"{which} {'were' if several > 1 else 'was'} trained again with {each}, on the "
         f"{record['data']['splits']}, and tested on {record['data']['test']:,} images."
     )
+
+
+def _range(numbers: list[int]) -> str:
+    """`3`, or `1 to 3`."""
+    return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
 
 
 def _made_with(start: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from nas.report import table as report
 from nas.report.effects import effects
 from nas.report.matters import main_effects
 from nas.results import Results
-from nas.words import baseline_name, count, metric_name, numbered, objective_name, si, value, with_interval
+from nas.retraining.retrained import of_today
+from nas.words import baseline_name, count, markdown, metric_name, numbered, objective_name, si, value, with_interval
 
 BEST = 10  # trials in the table of the best
 STAGE = re.compile(r"stages\.\d+\.")
@@ -44,9 +45,9 @@ class Table:
 
     def markdown(self) -> str:
         rule = [":---" if k in self.words else "---:" for k in range(len(self.headings))]
-        lines = [[cell.replace("|", "\\|") for cell in row] for row in (self.headings, *self.rows)]
+        lines = [[markdown(cell) for cell in row] for row in (self.headings, *self.rows)]
         body = [lines[0], rule, *lines[1:]]
-        return f"{self.caption}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in body)
+        return f"{markdown(self.caption)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in body)
 
     _repr_markdown_ = markdown  # what a notebook shows
 
@@ -75,7 +76,8 @@ def tables(results: Results) -> list[Table]:
     else:
         found += [_finals(results), _matters(results)]
     if record := results.retraining():
-        found.append(_retrained(record))
+        with of_today():
+            found.append(_retrained(record))
     return [table for table in found if table.rows]
 
 
@@ -160,7 +162,9 @@ def _retrained(record: Mapping[str, Any]) -> Table:
     for metric in shown:
         head += [metric_name(metric), f"{metric_name(metric)}, all seeds together"]
     rivals = " and baselines" * bool(record.get("baselines"))
-    over = "images and seeds" if max(len(c["seeds"]) for c in record["configurations"]) > 1 else "images only"
+    several = [len(c["seeds"]) > 1 for c in record["configurations"]]
+    over = "images and seeds" if all(several) else "images and the seeds, where there are several"
+    over = over if any(several) else "images only"
     caption = (
         f"Retrained configurations{rivals} on {record['data']['test']:,} test images: means over the seeds with "
         f"95% confidence intervals over {over}, and the combined prediction of all seeds."

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nas.report.figures import BUDGETS, HIGHLIGHTS
-from nas.report.style import empty_figure
+from nas.report.style import empty_figure, literal
 from trainers.data import Dataset
 
 COLUMNS, ROWS = 10, 2  # of a sheet
@@ -96,7 +96,7 @@ def intensities(data: Dataset, labels: Sequence[int]) -> go.Figure:
             counts, _ = np.histogram(values, edges)
             figure.add_scatter(
                 x=(edges[1:] + edges[:-1]) / 2, y=[c / len(values) if c else None for c in counts.tolist()],
-                mode="lines", name=data.classes[label],
+                mode="lines", name=literal(data.classes[label]),
                 line={"shape": "hvh", "width": 2, "color": palette[label % len(palette)]},
                 hovertemplate="%{x:.4g}: %{y:.2g}<extra>%{fullData.name}</extra>",
             )  # fmt: skip

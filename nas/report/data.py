@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.results import Results
+from nas.words import stage_mixers
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ class Mixers:
 
 
 def mixers(results: Results) -> Mixers:
-    """Count every trial once per cell, with its value at the lowest rung, even if it was pruned or failed later."""
+    """Count every trial once per cell, with its value at the lowest rung, even if it was pruned or failed later.
+
+    A stage whose first block has another mixer counts for both.
+    """
     rung = results.rungs[0]
     cells: dict[tuple[str, int], list[float]] = {}
     for trial in results.trained:
-        names = [stage["mixer"] for stage in trial.config.get("architecture", {}).get("stages", ())]
+        stages = trial.config.get("architecture", {}).get("stages", ())
+        names = [(name, i) for i, stage in enumerate(stages, 1) for name in stage_mixers(stage)]
         if rung in trial.curve:
-            for cell in {(name, 0) for name in names} | {(name, i) for i, name in enumerate(names, 1)}:
+            for cell in {(name, 0) for name, _ in names} | set(names):
                 cells.setdefault(cell, []).append(trial.curve[rung])
     sign = -1 if results.maximize else 1
     rows = sorted({name for name, _ in cells}, key=lambda name: (sign * float(np.median(cells[name, 0])), name))

@@ -128,16 +128,16 @@ def main_effects(results: Results, found: MainEffects) -> go.Figure:
 def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
     """For each factor a line with its name and reference, and below it a dot with its interval for each other level."""
     labels: list[str] = []
-    lines: list[tuple[int, Effect]] = []
+    lines: list[tuple[int, str, Effect]] = []
     for factor in factors:
         names = " + ".join(factor.names)
         labels.append(f"<b>{escape(names)}</b> against {escape(level(factor.reference))}")
         for effect in factor.effects:
-            lines.append((len(labels), effect))
+            lines.append((len(labels), f"{names}: {level(effect.level)}", effect))
             labels.append(escape(level(effect.level)))
     figure = empty_figure(f"difference in {objective_name(results.objective)}", "", height=110 + 25 * len(labels))
     for name, colour, symbol, shift in (("upright", BUDGETS[2], "circle", -0.16), ("turned", BEST, "diamond", 0.16)):
-        shown = [(y, e.level, d) for y, e in lines if (d := getattr(e, name)) is not None]
+        shown = [(y, at, d) for y, at, e in lines if (d := getattr(e, name)) is not None]
         if shown:
             figure.add_scatter(
                 x=[d.mean for _, _, d in shown], y=[y + shift for y, _, _ in shown], mode="markers", name=name,
@@ -147,7 +147,7 @@ def effects(results: Results, factors: Sequence[Factor]) -> go.Figure:
                 },
                 error_x={"array": [d.half for _, _, d in shown], "thickness": 1.5, "width": 3, "color": colour},
                 text=[
-                    f"{escape(level(at))}, {name}: {plus_minus(d.mean, d.half, sign=True)}, n = {d.pairs}"
+                    f"{escape(at)}, {name}: {plus_minus(d.mean, d.half, sign=True)}, n = {d.pairs}"
                     + ("" if d.p is None else f", p = {d.p:.2g} after Holm's correction")
                     for _, at, d in shown
                 ],
@@ -173,10 +173,10 @@ def mixer_map(results: Results, mixers: Mixers) -> go.Figure:
         text[cell] = f"<b>{value(median, 3)}</b><br>{spread}n = {n}"
         hover[cell] = f"median {value(median)}, quartiles {value(low)} and {value(high)}, n = {n}"
     few = (mixers.count > 0) & ((mixers.count < FEWEST_IN_CELL) | at_chance(results, mixers))
-    for shown, z, scale in ((~few, mixers.median, SHADES), (few, np.zeros(few.shape), FEW)):
+    for shown, scale in ((~few, SHADES), (few, FEW)):
         figure.add_heatmap(
-            z=np.where(shown, z, np.nan), x=mixers.places, y=mixers.mixers, xgap=3, ygap=3, hoverongaps=False,
-            text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11},
+            z=np.where(shown, mixers.median, np.nan), x=mixers.places, y=mixers.mixers, xgap=3, ygap=3,
+            hoverongaps=False, text=np.where(shown, text, ""), texttemplate="%{text}", textfont={"size": 11},
             customdata=hover, hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
             colorscale=scale, reversescale=not results.maximize, showscale=False,
         )  # fmt: skip

@@ -22,7 +22,8 @@ def numbers(figure: go.Figure) -> str:
         if trace.hoverinfo == "skip" and trace.mode == "markers":  # the ends of another's lines
             continue
         name = _plain(trace.name or "")
-        table.writerows([name, *row] for row in _rows(trace))
+        hidden = bool(trace.yaxis) and layout[trace.yaxis.replace("y", "yaxis")].visible is False  # a place, no value
+        table.writerows([name, x, "" if hidden else y, *rest] for x, y, *rest in _rows(trace))
     return out.getvalue()
 
 

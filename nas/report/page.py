@@ -30,6 +30,7 @@ from nas.words import (
     duration,
     objective_name,
     si,
+    stage_mixers,
 )
 from trainers import metrics
 
@@ -112,6 +113,9 @@ def words(results: Results) -> str:
     meanings = {
         "conv×1(32) → ↓attention×2(64)": "one block that mixes by convolution, with 32 channels; then ↓ the grid of "
         "tokens is halved, and two blocks mix by attention, with 64 channels",
+        **({"conv+attention×3(64)": "three blocks of 64 channels; the first mixes by convolution, the others by "
+            "attention"}
+           if any(len(stage_mixers(s)) > 1 for network in networks for s in network.get("stages", ())) else {}),
         **({"d4: conv×1(32)": "a network that gives the same answer for the turned and mirrored image, by its weights"}
            if any(network.get("symmetry") == "d4" for network in networks) else {}),
         **({"polar: conv×1(32)": "a network that sees the image unrolled about its middle: a row is a radius, a column "
@@ -155,8 +159,13 @@ def best_trials(results: Results, path: Path, k: int = 10) -> str:
 
 
 def retrain_command(results: Results, path: Path) -> str:
-    """The command that retrains the study in the folder of `path`, `runs/<name>/report.html`."""
-    words = ["python", "-m", "nas.retrain", *RunFolder(path.absolute().parent).options(results.name)]
+    """The command that retrains the study, which lies beside its database; without one, in the folder of `path`."""
+    words = [
+        "python",
+        "-m",
+        "nas.retrain",
+        *RunFolder((results.database or path).absolute().parent).options(results.name),
+    ]
     return shlex.join([*words, "--top-k", str(worth_retraining(results)), "--seeds", "3"])
 
 

@@ -140,13 +140,16 @@ def literal(name: str) -> str:
 def empty_figure(
     x: str, y: str, *, height: int = 420, margin: Mapping[str, int] = MARGIN, axis: Mapping[str, Any] = AXIS
 ) -> go.Figure:
-    """A figure with titled axes and no colours of its own: the page, light or dark, gives ink, grid and background."""
+    """A figure with titled axes and no colours of its own: the page, light or dark, gives ink, grid and background.
+
+    The titles `x` and `y` are shown as they are.
+    """
     figure = go.Figure()
     figure.update_layout(
         template="none", height=height, margin=margin, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12}, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         hoverlabel={"align": "left"}, hovermode="closest",
     )  # fmt: skip
-    figure.update_xaxes(zeroline=False, **axis, title_text=x)
-    figure.update_yaxes(zeroline=False, **axis, title_text=y)
+    figure.update_xaxes(zeroline=False, **axis, title_text=literal(x))
+    figure.update_yaxes(zeroline=False, **axis, title_text=literal(y))
     return figure

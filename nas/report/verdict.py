@@ -9,6 +9,7 @@ from nas.report.baselines import sentence
 from nas.report.effects import Difference
 from nas.results import Results
 from nas.retraining.comparison import Verdict
+from nas.retraining.retrained import of_today
 from nas.trials import Trial
 from nas.words import count, objective_name, value, with_interval
 from trainers.estimate import limited
@@ -61,6 +62,9 @@ def _lead(results: Results, best: Trial) -> str:
         return f"It is ahead of {what}, by {amount}, but {why}: whether other seeds give the same order is not decided."
     if ahead > half:
         return f"It is ahead of {what}, by {amount}, which is more than the noise of {of}."
+    if ahead < -half:
+        why = "lacks a seed" if results.grid else "failed when it was trained again"
+        return f"It is behind {what}, by {amount}; but that {why}, and so cannot win."
     return f"Whether it is better than {what}, is not decided: the difference, {amount}, is within the noise of {of}."
 
 
@@ -118,6 +122,7 @@ def baselines(results: Results) -> str:
     """How the retrained configurations compare with the baselines; else what statistics alone reach, if known."""
     if verdicts := (results.retraining() or {}).get("verdicts"):
         best = results.best.number if results.best else None
-        chosen = next((v for v in verdicts if v["trial"] == best), verdicts[0])
-        return f"Retrained, on the test images, {sentence(Verdict(**chosen))}."
+        with of_today():
+            chosen = next((v for v in verdicts if v["trial"] == best), verdicts[0])
+            return f"Retrained, on the test images, {sentence(Verdict(**chosen))}."
     return "How it compares with the baselines is not known yet: nas.retrain trains them on the same images."

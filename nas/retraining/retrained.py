@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,9 +133,16 @@ def load_retrained(results: Results) -> Retrained:
     record = results.retraining()
     if record is None or results.database is None:
         raise UserError(f"the study {results.name!r} has not been retrained: python -m nas.retrain does it")
-    try:
+    with of_today():
         return _of_record(record, RunFolder(results.database.parent))
-    except (AttributeError, KeyError, TypeError) as error:
+
+
+@contextmanager
+def of_today() -> Iterator[None]:
+    """Raise UserError if a retrain.json that is read here has another shape than today's."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise UserError(f"retrain.json is damaged or of an earlier version ({error!r}); retrain again") from error
 
 
