@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from nas.results import load_results
+from nas.reading import load_results
 
 ROOT = Path(__file__).resolve().parents[1]
 SEARCH = (

@@ -27,8 +27,8 @@ import numpy as np
 import optuna
 
 from nas import schedulers
+from nas.reading import load_results
 from nas.report.page import write_report
-from nas.results import load_results
 from nas.run_folder import RunFolder
 from nas.searching.engine import Engine
 from nas.searching.jobs import Admission, Event

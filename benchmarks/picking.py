@@ -21,7 +21,7 @@ from conditional import TASKS, Conditional
 from endings import remembered, search
 from searchbench import best_of_others
 
-from nas.results import read
+from nas.reading import read
 from nas.searching.finals import Finals
 from nas.trials import Trial
 

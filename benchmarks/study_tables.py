@@ -18,11 +18,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 from PIL import Image
 
+from nas.reading import load_results
 from nas.report import effects as grid
 from nas.report import figures
 from nas.report.data import incumbent
 from nas.report.table import cell_headings, cell_rows, cells, effect_headings, effect_rows, headings
-from nas.results import load_results
 
 WIDTH = 900
 

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from nas.paper.methods import methods
     from nas.paper.notebook import notebook
     from nas.paper.tables import tables
+    from nas.reading import load_results
     from nas.report.conclusion import conclusion
     from nas.report.page import write_report
-    from nas.results import Results, load_results
+    from nas.results import Results
     from nas.retraining.retrain import retrain
     from nas.retraining.retrained import Retrained, load_retrained
     from nas.searching.search import search
@@ -62,7 +63,7 @@ _HOME = {
     "export": "nas.models.formats",
     "figures": "nas.paper.figures",
     "load_model": "nas.models.export",
-    "load_results": "nas.results",
+    "load_results": "nas.reading",
     "load_retrained": "nas.retraining.retrained",
     "methods": "nas.paper.methods",
     "notebook": "nas.paper.notebook",

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 import nas
 from nas.commands.cli import main_of
-from nas.results import load_results, read
+from nas.reading import load_results, read
 from nas.run_folder import RunFolder
 from nas.searching.ledger import Ledger
 from nas.searching.notes import note

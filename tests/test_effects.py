@@ -16,12 +16,13 @@ from scipy.stats import sem, t, ttest_rel
 import studies
 from nas import samplers, schedulers
 from nas.commands.cli import main_of
+from nas.reading import read
 from nas.report.effects import effects, holm
 from nas.report.figures import effects as draw
 from nas.report.page import write_report
 from nas.report.table import effect_rows, left_out, tables
 from nas.report.verdict import verdict
-from nas.results import Results, read
+from nas.results import Results
 from nas.searching.drafts import Draft, cells
 from nas.searching.engine import Engine
 from nas.searching.ledger import Ledger

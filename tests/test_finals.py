@@ -13,10 +13,10 @@ from rich.console import Console
 
 from nas import samplers, schedulers
 from nas.finalists import estimate, next_to_train
+from nas.reading import read
 from nas.report.remarks import on_turned
 from nas.report.table import finals_rows, finals_table
 from nas.report.verdict import verdict
-from nas.results import read
 from nas.searching.engine import Engine
 from nas.searching.finals import Finals, trainings
 from nas.searching.jobs import REPEATS, Epoch

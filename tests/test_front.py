@@ -10,9 +10,9 @@ from optuna._hypervolume import compute_hypervolume
 from optuna.storages import InMemoryStorage
 
 from nas import front, samplers, schedulers
+from nas.reading import read
 from nas.report.sections import sections
 from nas.report.table import tables
-from nas.results import read
 from nas.retraining.choice import choose
 from nas.samplers.surrogate.trade_off import expected_improvement
 from nas.searching.engine import Engine

@@ -12,7 +12,7 @@ from here import work_through_here
 import nas
 from nas.commands.cli import main_of
 from nas.paper import notebook
-from nas.results import load_results
+from nas.reading import load_results
 from nas.retraining.retrained import load_retrained
 
 FOLDER = Path(__file__).resolve().parents[1] / "studies" / "notebooks"

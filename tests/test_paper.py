@@ -21,8 +21,8 @@ from nas.paper.again import Epoch
 from nas.paper.figures import figures, write_figures
 from nas.paper.references import references
 from nas.paper.tables import LATEX, Table, tables
+from nas.reading import load_results
 from nas.report.verdict import verdict
-from nas.results import load_results
 from nas.run_folder import RunFolder
 from nas.searching.storage import only_study
 

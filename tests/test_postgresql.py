@@ -22,7 +22,7 @@ from nas.__main__ import main as nas_main
 from nas.commands.cli import main_of
 from nas.commands.finding import find_results
 from nas.errors import SearchFailed, UserError
-from nas.results import load_results
+from nas.reading import load_results
 from nas.run_folder import RunFolder
 from nas.searching import server as servers
 from nas.searching.server import only_driver, place_study, recall, shown, without_password

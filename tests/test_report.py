@@ -22,6 +22,7 @@ from rich.console import Console
 import studies
 from nas import schedulers
 from nas.commands.cli import main_of
+from nas.reading import read
 from nas.report import document, noise, thinning
 from nas.report.data import incumbent, mixers
 from nas.report.figures import history, learning_curves, mixer_map
@@ -33,7 +34,6 @@ from nas.report.retraining_table import fitting
 from nas.report.retraining_verdict import verdict as retraining_verdict
 from nas.report.table import overtuning, top_table
 from nas.report.verdict import verdict
-from nas.results import read
 from nas.retraining.scores import Spread
 from nas.searching.display import Display
 from nas.searching.engine import Engine

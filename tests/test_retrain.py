@@ -25,8 +25,8 @@ from nas.commands.cli import main_of
 from nas.errors import SearchFailed, UserError
 from nas.files import exclusive
 from nas.models.inference import predict
+from nas.reading import read
 from nas.report.document import packed_plotly
-from nas.results import read
 from nas.retraining import training as retraining
 from nas.retraining.choice import best, named, overrides
 from nas.retraining.elsewhere import folder_name

@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 import studies
 from nas import schedulers
 from nas.commands.cli import main_of
-from nas.results import WARM_START, load_results
+from nas.reading import WARM_START, load_results
 from nas.searching import warm_start
 from nas.searching.drafts import cells, draft
 from nas.searching.engine import Engine

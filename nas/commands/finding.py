@@ -39,7 +39,7 @@ def find_run(args: argparse.Namespace) -> tuple[Results, RunFolder]:
 def find_results(study: str, runs: Path, name: str | None, storage: str | None = None) -> Results:
     """Read the study that these options name. UserError if there is none."""
     import studies
-    from nas.results import read
+    from nas.reading import read
     from nas.run_folder import run_folder
     from nas.searching.server import place_study
     from nas.searching.storage import only_study

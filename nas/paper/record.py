@@ -16,7 +16,7 @@ import optuna
 import torch
 
 from nas.files import read_json, write_json
-from nas.results import IMAGES, SHAPE
+from nas.reading import IMAGES, SHAPE
 from nas.searching.server import shown
 from nas.versions import versions
 

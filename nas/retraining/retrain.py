@@ -12,7 +12,8 @@ from nas.checks import check_number, path_of, whole_numbers
 from nas.errors import SearchFailed, UserError, mendable
 from nas.files import exclusive, write_text
 from nas.paper.record import command
-from nas.results import Results, load_results
+from nas.reading import load_results
+from nas.results import Results
 from nas.retraining import baselines as rivals
 from nas.retraining import elsewhere
 from nas.retraining.choice import Choice, choose

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.finalists import Finalist, estimate, next_to_train
-from nas.results import Results, read
+from nas.reading import read
+from nas.results import Results
 from nas.searching.histories import record_of
 from nas.searching.jobs import REPEATS, Event, Job
 from nas.searching.ledger import Ledger

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from nas import schedulers
-from nas.results import AXIS, IMAGES, SHAPE, load_results
+from nas.reading import AXIS, IMAGES, SHAPE, load_results
 from nas.run_folder import RunFolder
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display

@@ -16,7 +16,8 @@ from nas.checks import check_number
 from nas.errors import SearchFailed, Stopped, UserError, mendable
 from nas.files import exclusive
 from nas.paper import record
-from nas.results import Results, load_results
+from nas.reading import load_results
+from nas.results import Results
 from nas.run_folder import RunFolder, run_folder
 from nas.samplers import grid
 from nas.searching.display import Display

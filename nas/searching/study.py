@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from nas import samplers, schedulers
 from nas.errors import UserError
 from nas.files import whole_file
-from nas.results import IMAGES, WARM_START
+from nas.reading import IMAGES, WARM_START
 from nas.samplers.surrogate import Sampler
 from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger

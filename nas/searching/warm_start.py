@@ -15,7 +15,8 @@ import numpy as np
 import optuna
 
 from nas.errors import UserError
-from nas.results import WARM_START, Results, load_results
+from nas.reading import WARM_START, load_results
+from nas.results import Results
 from nas.run_folder import RunFolder
 from nas.searching.drafts import Params, Sample, draft, key, origin
 from nas.trials import Trial
