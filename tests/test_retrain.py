@@ -55,10 +55,11 @@ from nas.workers.pool import work_through
 from nas.workers.ray_session import ray_session
 from nas.workers.resources import Resources
 from nas.workers.training import Problem
-from search_space import Toy, build_model
+from search_space import Hybrid, Stage, Toy, build_model
 from studies import Configuration, StudySpec
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, resolve
+from trainers.calibrate import temperature
 from trainers.config import TrainConfig
 from trainers.data import Dataset, Folder, Simulated, Split, from_arrays, joined, load, source_to_dict
 from trainers.errors import TrainingError
@@ -421,6 +422,28 @@ def check_model(folder, model, tolerance):
         assert found == pytest.approx(expected, abs=max(tolerance, 1e-6 if views > 1 else 0))
         assert model["test"][str(views)]["loss"] == pytest.approx(log_loss(data.test.labels, expected))
     assert ("8" in model["calibration"]) == bool(model["held_out"]["networks"])
+
+
+def test_an_ensemble_whose_views_are_all_the_same_is_calibrated_by_as_many_networks(tmp_path, without_ray):
+    tied = Hybrid((Stage("conv", 1, 16),), patch=4, norm_layer="batch", head="average", symmetry="d4")
+    first = Configuration(tied, TrainConfig(epochs=2), seed=0).to_dict()
+    make_study(tmp_path / "tiny", [configuration(2e-3), first], [0.6, 0.7])
+    words = ["--study", "tiny", "--runs", str(tmp_path), "--top-k", "2", "--workers", "1", "--seeds", "2"]
+    assert main([*words, "--no-baselines"]) == 0
+    folder = tmp_path / "tiny"
+    exported = json.loads((folder / "retrain.json").read_text())["exported"]
+    (model,) = (m for m in exported if m["name"] == "trial-1")
+    assert (model["views"], model["held_out"]["networks"]) == (1, 2)
+    kept = [load_file(next(folder.glob(f"retrained/trial-1/seed-{s}*-held-out/*.safetensors"))) for s in (1, 2)]
+    together = torch.stack([each["predictions"][0] for each in kept]).mean(0)
+    labels = load(SPEC.data, progress=False).val.labels
+    assert model["calibration"]["1"] == pytest.approx(temperature(together, labels), rel=1e-4)
+    for m in exported:
+        if m["name"].startswith("trial-1"):
+            check_model(folder, m, 1e-12)
+    (other,) = (m for m in exported if m["name"] == "trial-0")
+    assert "1" not in other["calibration"], "one network is less cautious than two together"
+    assert other["held_out"]["networks"] == 1
 
 
 def an_earlier_version_wrote(file):

@@ -33,14 +33,19 @@ GREEDY = "ensemble"  # the name of its folder
 
 
 def held_out_jobs(jobs: Sequence[Retraining], task: Task) -> list[Retraining]:
-    """One more training of each configuration, with its first seed, that keeps the validation images out.
+    """Trainings that keep the validation images out: one of each configuration, with its first seed.
 
-    A task with standard deviations keeps them out of every training and needs none.
+    The first configuration is what most people use. If its weights make all views the same, one network does not show
+    how cautious several are together (`_exported`), so each of its seeds is trained so. A task with standard deviations
+    keeps these images out of every training and needs none.
     """
     if task.with_sigma:
         return []
-    first = {job.trial: job for job in reversed(jobs) if job.images is None}
-    return [replace(job, held_out=True) for job in reversed(first.values())]
+    whole = [job for job in jobs if job.images is None]
+    first = {job.trial: job for job in reversed(whole)}
+    symmetric = whole[0].config["architecture"].get("symmetry") == "d4"
+    wanted = [job for job in whole if job == first[job.trial] or (symmetric and job.trial == whole[0].trial)]
+    return [replace(job, held_out=True) for job in wanted]
 
 
 def hand_out(

@@ -209,7 +209,8 @@ def _conduct(
         f"{resources.describe()}"
     )
     if held_out:
-        console.print("one more training of each without the validation images, to choose views and calibrate on these")
+        number = count(len(held_out), "more training")
+        console.print(f"{number} without the validation images, to choose views and calibrate on these")
     if len(todo) < (total := len(jobs) + len(held_out)):
         console.print(f"{total - len(todo)} of {total} trainings were finished before")
     files = {job.config["architecture"].get("checkpoint") for job in todo} - {None}
