@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_SEEDS = 5  # fresh ones for one configuration
+CLEAR, CLEAR_SEEDS = 3.0, 3  # a leader by so many standard deviations, with so many fresh seeds, ends the finals
 PRIOR_SEEDS = 2  # the guess of the noise counts as much as this many pairs of seeds
 
 
@@ -74,12 +76,18 @@ def estimate(
     return sorted(found, key=lambda f: (-sign * f.bound, f.trial))
 
 
-def next_to_train(finalists: Sequence[Finalist], sign: float) -> tuple[int, float]:
-    """The trial to train again, of two or more finalists, and how many standard deviations the leader is ahead.
+def next_to_train(finalists: Sequence[Finalist], sign: float, seeds: Mapping[int, int]) -> int | None:
+    """The trial to train again, of two or more finalists; None if the winner is clear, or nobody can challenge it.
 
-    It is the leader or its strongest challenger, whichever is less certain (top-two sampling, Russo 2016).
+    It is the leader or its strongest challenger, whichever is less certain (top-two sampling, Russo 2016). A clear
+    leader gets a few seeds to confirm it. `seeds`: the fresh ones of each trial so far.
     """
     leader = max(finalists, key=lambda f: (sign * f.mean, -f.trial))
-    ahead = {f.trial: sign * (leader.mean - f.mean) / float(np.hypot(leader.sd, f.sd)) for f in finalists}
-    challenger = min((f for f in finalists if f is not leader), key=lambda f: (ahead[f.trial], f.trial))
-    return max((leader, challenger), key=lambda f: f.sd).trial, ahead[challenger.trial]
+    left = [f for f in finalists if seeds.get(f.trial, 0) < MOST_SEEDS]
+    ahead = {f.trial: sign * (leader.mean - f.mean) / float(np.hypot(leader.sd, f.sd)) for f in left if f is not leader}
+    if not ahead:
+        return None
+    challenger = min(ahead, key=lambda trial: (ahead[trial], trial))
+    if ahead[challenger] > CLEAR:
+        return leader.trial if seeds.get(leader.trial, 0) < CLEAR_SEEDS else None
+    return max((f for f in left if f.trial in (leader.trial, challenger)), key=lambda f: f.sd).trial

@@ -186,7 +186,7 @@ def test_a_mutation_of_one_number_is_another_number(name):
     distribution = {**NUMBERS, **CONTINUOUS}[name]
 
     def sample(trial):
-        trial._suggest("x", distribution)
+        trial.suggest("x", distribution)
 
     rng = np.random.default_rng(0)
     for value in (distribution.low, value_at(distribution, 0.5), distribution.high):
@@ -311,7 +311,7 @@ def test_cells_of_a_range_without_steps_are_refused_by_its_name():
     ids=str,
 )
 def test_random_drafts_are_uniform_over_steps_and_choices(distribution):
-    made = drafts(lambda trial: trial._suggest("x", distribution), 3000)
+    made = drafts(lambda trial: trial.suggest("x", distribution), 3000)
     counts = Counter(one.params["x"] for one in made)
     assert counts.keys() == set(all_values("x", distribution))
     assert chisquare(list(counts.values())).pvalue > 1e-4
@@ -320,7 +320,7 @@ def test_random_drafts_are_uniform_over_steps_and_choices(distribution):
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_random_drafts_are_uniform_over_ranges(name):
     distribution = CONTINUOUS[name]
-    values = np.array([made.params["x"] for made in drafts(lambda trial: trial._suggest("x", distribution), 3000)])
+    values = np.array([made.params["x"] for made in drafts(lambda trial: trial.suggest("x", distribution), 3000)])
     low, high = distribution.low, distribution.high
     if distribution.log:
         values, low, high = np.log(values), math.log(low), math.log(high)
@@ -329,7 +329,7 @@ def test_random_drafts_are_uniform_over_ranges(name):
 
 def test_whole_numbers_in_the_logarithm_are_drawn_as_often_as_by_optuna():
     distribution = NUMBERS["log int"]
-    counts = Counter(made.params["x"] for made in drafts(lambda trial: trial._suggest("x", distribution), 5000))
+    counts = Counter(made.params["x"] for made in drafts(lambda trial: trial.suggest("x", distribution), 5000))
     few = [sum(counts[value] for value in range(low, 2 * low)) for low in (1, 2, 4, 8, 16, 32, 64)]
     shares = [math.log((2 * low - 0.5) / (low - 0.5)) / math.log(200.5 / 0.5) for low in (1, 2, 4, 8, 16, 32, 64)]
     few, shares = [*few, 5000 - sum(few)], [*shares, 1 - sum(shares)]

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from nas import samplers, schedulers
-from nas.finalists import estimate, next_to_train
+from nas.finalists import CLEAR_SEEDS, MOST_SEEDS, estimate, next_to_train
 from nas.reading import read
 from nas.report.remarks import on_turned
 from nas.report.table import finals_rows, finals_table
@@ -80,6 +80,36 @@ def test_a_loss_is_judged_like_a_gain_upside_down():
         assert (gain.trial, gain.mean, gain.bound) == pytest.approx((loss.trial, -loss.mean, -loss.bound))
 
 
+def seeds_of(fresh):
+    return {trial: len(values) for trial, values in fresh.items()}
+
+
+def finals(truth, budget, noise=0.003, seed=0):
+    """How often each configuration is trained again, out of `budget` trainings."""
+    rng, fresh = np.random.default_rng(seed), {}
+    searched = dict(enumerate(np.asarray(truth) + noise * rng.standard_normal(len(truth))))
+    for _ in range(budget):
+        trial = next_to_train(estimate(searched, fresh), 1.0, seeds_of(fresh))
+        if trial is None:
+            break
+        fresh.setdefault(trial, []).append(truth[trial] + noise * rng.standard_normal())
+    return seeds_of(fresh)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_finals_end_when_the_winner_is_clear_and_nothing_goes_to_those_far_behind(seed):
+    again = finals([0.9, 0.95, *[0.9] * 30], 20, seed=seed)
+    assert again[1] >= CLEAR_SEEDS
+    assert sum(again.values()) <= 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_that_are_equal_are_compared_to_the_end_and_the_others_left_alone(seed):
+    again = finals([0.95, 0.95, *[0.9] * 30], 40, seed=seed)
+    assert again[0] + again[1] >= MOST_SEEDS
+    assert sum(again.values()) - again[0] - again[1] <= 2
+
+
 def test_the_winner_of_finals_is_better_than_the_luckiest_and_its_estimate_is_not_too_high():
     rng, gains, errors = np.random.default_rng(0), [], {"luckiest": [], "winner": []}
     for _ in range(200):
@@ -90,8 +120,9 @@ def test_the_winner_of_finals_is_better_than_the_luckiest_and_its_estimate_is_no
 
         searched, fresh = {trial: train(trial) for trial in range(20)}, {}
         for _ in range(7):
-            trial, _ = next_to_train(estimate(searched, fresh), 1.0)
-            fresh.setdefault(trial, []).append(train(trial))
+            trial = next_to_train(estimate(searched, fresh), 1.0, seeds_of(fresh))
+            if trial is not None:
+                fresh.setdefault(trial, []).append(train(trial))
         luckiest = max(searched, key=searched.get)
         winner = next(f for f in estimate(searched, fresh) if f.fresh)
         gains.append(truth[winner.trial] - truth[luckiest])
@@ -116,8 +147,9 @@ def test_a_lucky_network_does_not_displace_a_better_given_one():
         for name, given in (("like the others", ()), ("given", {20})):
             searched, fresh = dict(enumerate(first)), {}
             for again in later:
-                trial, _ = next_to_train(estimate(searched, fresh, given=given), 1.0)
-                fresh.setdefault(trial, []).append(float(again[trial]))
+                trial = next_to_train(estimate(searched, fresh, given=given), 1.0, seeds_of(fresh))
+                if trial is not None:
+                    fresh.setdefault(trial, []).append(float(again[trial]))
             winner = next(f.trial for f in estimate(searched, fresh, given=given) if f.fresh)
             lost[name].append(truth[20] - truth[winner])
     gain = np.subtract(lost["like the others"], lost["given"])

@@ -150,6 +150,28 @@ def test_after_a_range_is_narrowed_proposals_go_to_its_nearest_end(seed):
     assert np.mean([trial.params["x"] for trial in study.get_trials()[-15:]]) > 0.75  # random: 0.4
 
 
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_of_a_range_that_depends_on_another_value_is_found_and_not_proposed_again_and_again(seed, whole):
+    def objective(trial):
+        high = trial.suggest_float("high", 1.0, 64.0, log=True)
+        return trial.suggest_int("x", 0, int(high)) if whole else trial.suggest_float("x", 0.0, high)
+
+    study = optimised(objective, 50, seed=seed, direction="maximize")
+    assert study.best_value > 62.5
+    assert len({key(trial.params) for trial in study.get_trials()[-25:]}) > 15
+
+
+def test_a_dot_in_a_name_says_nothing():
+    """In our own spaces, `a.b` is `a` with other choices."""
+    space = LearntSpace()
+    layers, units = IntDistribution(1, 4), IntDistribution(1, 512)
+    space.learn({"layers": 3, "layers.units": 200}, {"layers": layers, "layers.units": units})
+    drawn = [draft(space, np.random.default_rng(seed), {"layers": 3}).params for seed in range(8)]
+    assert {params["layers"] for params in drawn} == {3}
+    assert len({params["layers.units"] for params in drawn}) > 4
+
+
 def test_values_between_the_steps_asked_for_become_the_nearest():
     def objective(trial):
         odd = trial.suggest_categorical("odd", [0, 1])

@@ -27,7 +27,7 @@ from nas.errors import UserError
 from nas.searching.drafts import cells
 from nas.searching.options import adapt, fetch
 from nas.searching.renewal import Renewal
-from nas.searching.settings import parse
+from nas.searching.settings import parse_all
 from nas.searching.study import completed, describe, open_ledger
 from search_space import ArchitectureError, Backbone
 from trainers.config import NO_AUGMENTATION
@@ -48,7 +48,7 @@ def resolve(words):
     spec = studies.load(args.pop("study"))
     for name in ("list", "workers", "gpus_per_trial", "runs", "name", "warm_start", "time_limit", "trial_timeout"):
         args.pop(name)
-    args["settings"] = dict(parse(text) for text in args["settings"])
+    args["settings"] = parse_all(args["settings"])
     return adapt(spec, **args)
 
 
@@ -116,7 +116,15 @@ def cache(tmp_path_factory):
         (["--study", "anisotropic", "--folds", "5"], "folds is 5, but anisotropic is a grid, which has no finals"),
         (["--study", "anisotropic", "--finals", "0.5"], "finals is 0.5, but anisotropic is a grid"),
         (["--folds", "5", "--finals", "0"], "folds is 5, but only the finals use folds, and finals is 0"),
+        (["--set", "finals=0.5", "--study", "anisotropic"], "finals is 0.5, but anisotropic is a grid"),
+        (["--folds", "5", "--set", "finals=0"], "folds is 5, but only the finals use folds, and finals is 0"),
+        (["--set", "seeds=3"], "seeds is for grids"),
+        (["--set", "min_epochs=2", "--set", "min_epochs=3"], "--set min_epochs is there twice"),
         (["--sampler", "grid"], "range without steps"),
+        (
+            ["--sampler", "grid", "--set", "training.learning_rate=1e-3", "--set", "training.weight_decay=0.02"],
+            "at most 10,000 cells",
+        ),
         (["--set", "training.mixup=0.2"], "cannot set training.mixup: hybrid chooses among whole augmentations"),
         (["--set", "training.policies=d5"], "cannot set training.policies to 'd5': expected names among none, d4"),
         (["--set", "training.momentum=0.5"], "cannot set training.momentum: only the optimiser sgd has it"),
@@ -210,6 +218,19 @@ def test_epochs_scale_the_lowest_rung_unless_that_is_set():
     assert adapt(hybrid, epochs=4, settings={"min_epochs": 2}).min_epochs == 2
     for few in (2, 3, 4):  # above the warm-up of one epoch, where a third of them is not
         assert adapt(hybrid, epochs=few).min_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("study", "option", "value", "text"),
+    [
+        ("anisotropic", "seeds", 4, "seeds=4"), ("hybrid", "epochs", 24, "epochs=24"),
+        ("hybrid", "objective", "auc,macs", "objective=auc,macs"), ("hybrid", "objective", "loss", "objective=loss"),
+        ("hybrid", "task", "axion_mass", "task=axion_mass"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_is_an_option_too_means_the_same(study, option, value, text):
+    spec = studies.load(study)
+    assert adapt(spec, settings=parse_all([text])) == adapt(spec, **{option: value})
 
 
 def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):

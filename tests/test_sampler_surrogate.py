@@ -225,6 +225,60 @@ def test_where_every_layout_has_been_trained_in_full_the_search_goes_on_as_witho
     assert np.mean([3e-4 < rate < 3e-3 for rate in late]) > 0.6, "by the model, not at random"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_layout_that_has_been_seen_to_be_bad_is_not_new_for_ever(seed):
+    """One of three kinds is bad and never comes to the full budget."""
+    engine = make_engine(mixed, 60, seed=seed)
+    engine.ledger._sampler.layout = lambda params: params["kind"]
+    for _ in simulate(engine, curve, workers=1):
+        pass
+    late = [trial.params["kind"] == "mlp" for trial in engine.ledger.study.get_trials()[RANDOM_TRIALS + 10 :]]
+    assert np.mean(late) < 0.25, "it was a half"
+
+
+def test_what_fails_once_it_is_trained_counts_as_costly_also_after_a_resume(tmp_path):
+    storage = open_storage(tmp_path / "study.db")
+    engine = make_engine(mixed, 40, storage=storage)
+    known = engine.ledger._sampler.known
+    while (job := engine.next()) is not None and engine.finished < 8:
+        engine.fail(job.trial, "out of memory")
+    assert known.costly
+    again = make_engine(mixed, 40, storage=storage)
+    again.next()  # the trial that was running
+    again.next()
+    assert again.ledger._sampler.known.costly
+
+
+def test_what_is_above_a_limit_costs_no_training():
+    engine = make_engine(
+        mixed, 40, admit=lambda config: Admission({}, {"parameters": 1.0} if config["kind"] == "mlp" else {})
+    )
+    for _ in simulate(engine, curve, workers=1):
+        pass
+    assert any("skipped" in trial.user_attrs for trial in engine.ledger.study.get_trials())
+    assert not engine.ledger._sampler.known.costly
+
+
+def test_parents_are_different_configurations_also_where_the_finals_trained_one_again(monkeypatch):
+    engine = make_engine(mixed, 30)
+    for _ in simulate(engine, curve, workers=1):
+        pass
+    ledger, sampler = engine.ledger, engine.ledger._sampler
+    best = max((t for t in ledger.study.get_trials() if t.state == TrialState.COMPLETE), key=lambda t: t.value)
+    for _ in range(6):
+        number = ledger.repeat(best.number, {"repeats": best.number})
+        for epoch in range(1, RUNGS[-1] + 1):
+            ledger.report(number, epoch, best.value + 0.01)
+        ledger.complete(number, best.value + 0.01)
+    seen = []
+    monkeypatch.setattr(
+        "nas.samplers.surrogate.candidates.child",
+        lambda sample, rng, parents: seen.append([p.key for p in parents]) or draft(sample, rng),
+    )
+    sampler.propose(ledger._mirror.get_trials(deepcopy=False), mixed, RUNGS, 1.0)
+    assert len(set(seen[0])) == len(seen[0]) == 8
+
+
 def test_a_study_of_hybrids_tells_the_sampler_what_a_layout_is(tmp_path):
     spec = studies.load("hybrid")
     sampler = open_ledger(tmp_path / "study.db", spec)._sampler

@@ -100,10 +100,10 @@ def command(argv: list[str]) -> int:
     from nas.report.table import tables
     from nas.report.verdict import verdict
     from nas.run_folder import RunFolder
-    from nas.searching.settings import parse
+    from nas.searching.settings import parse_all
     from nas.terminal import Terminal
 
-    args["settings"] = dict(parse(text) for text in args["settings"])
+    args["settings"] = parse_all(args["settings"])
     results = nas.search(**args)
     console = Terminal(soft_wrap=True)
     for table in tables(results):

@@ -18,6 +18,8 @@ GIVEN = "given"  # the user attribute of trials whose parameters were given, not
 COST = "cost"  # the user attribute with the cost of a trial, in a search for the front of value and cost
 SECONDS = "seconds"  # the user attribute with the mean duration of an epoch of a trial, once it has stopped
 
+SHOWN_BY_TRAINING = ("failed", "seconds")  # the constraints that a trial can only violate by having been trained
+
 
 @runtime_checkable
 class Proposer(Protocol):

@@ -9,15 +9,16 @@ import numpy as np
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
+from nas.errors import UserError
 from nas.searching.drafts import Params, Sample, cells, key
 
-MOST_CHECKED = 10_000
+MOST = 10_000
 
 
 def check(sample: Sample) -> None:
-    """UserError if the space has a range without steps, which has no cells."""
-    for _ in islice(cells(sample), MOST_CHECKED):
-        pass
+    """UserError if the space has a range without steps, which has no cells, or more cells than anybody can train."""
+    if sum(1 for _ in islice(cells(sample), MOST + 1)) > MOST:
+        raise UserError(f"a grid has at most {MOST:,} cells, and this space has more: narrow it, or let it be sampled")
 
 
 class Sampler(RandomSampler):

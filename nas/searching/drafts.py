@@ -75,20 +75,23 @@ class Draft:
         self._draw, self._given, self._known = draw, given or {}, known or {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._suggest(name, _choices(*choices))
+        return self.suggest(name, _choices(*choices))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self._suggest(name, _integers(low, high, log=log, step=step)))
+        return int(self.suggest(name, _integers(low, high, log=log, step=step)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        return float(self._suggest(name, _floats(low, high, log=log, step=step)))
+        return float(self.suggest(name, _floats(low, high, log=log, step=step)))
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+    def suggest(self, name: str, distribution: BaseDistribution, *, alone: bool = False) -> Any:
+        """`alone`: no other parameter is one with more or fewer choices, whatever their names."""
         if name not in self.params:
             if self._known.get(name) is distribution:
                 value = self._given[name]
+            elif alone and name not in self._given:
+                value = self._draw(name, distribution)
             elif (of := origin(name, self._given)) is not None and contains(distribution, self._given[of]):
                 value = self._given[of]
             else:

@@ -2,7 +2,8 @@
 
 A winner picked by one seed and a few hundred images is often a lucky one. So at the end of a search a part of its cost
 goes to the configurations that may be the best within the noise: each training goes to the leader or its strongest
-challenger, and the one with the best lower bound wins (`nas.finalists`). The first two go to the best given and the
+challenger, whichever is less certain (top-two sampling, Russo 2016), and of those that were trained again the one with
+the best lower bound wins (`nas.finalists`). The first two go to the best given and the
 best found configuration: which of these is better is what a search is asked.
 
 A search for a front of value and cost has many winners, so every configuration on the front is trained again in turn.
@@ -16,16 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nas.finalists import Finalist, estimate, next_to_train
+from nas.finalists import MOST_SEEDS, Finalist, estimate, next_to_train
 from nas.reading import read
 from nas.results import Results
 from nas.searching.histories import record_of
 from nas.searching.jobs import REPEATS, Event, Job
 from nas.searching.ledger import Ledger
 from nas.searching.losses import Losses
-
-MOST_SEEDS = 5  # fresh ones for one configuration
-CLEAR = 3.0  # standard deviations by which a leader with that many fresh seeds ends the finals
 
 
 class Finals:
@@ -53,7 +51,7 @@ class Finals:
         self.configs = {trial.number: trial for trial in able}
         self.budget = trainings(results, share) if len(self.configs) > 1 else 0
         self.first_seed = 1 + replace(results, repeats=()).last_seed
-        self.attempts = Counter(t.repeats for t in results.repeats)  # of each configuration
+        self.attempts = Counter(t.repeats for t in results.repeats if t.repeats is not None)  # of each configuration
         fresh, self.dropped = results.again()  # dropped: configurations with a seed that failed
         self.fresh = defaultdict(list, fresh)
         self.running: dict[int, _Training] = {}
@@ -146,18 +144,17 @@ class Finals:
         """The configuration to train next; None if the budget is spent or the winner is clear."""
         if self.attempts.total() >= self.budget:
             return None
-        able = [f for f in self.standings() if self.attempts[f.trial] < MOST_SEEDS]
+        standings = self.standings()
+        able = [f for f in standings if self.attempts[f.trial] < MOST_SEEDS]
         if self.results.cost:
             return min(able, key=lambda f: self.attempts[f.trial]).trial if able else None
-        if len(able) < 2:
+        if len(standings) < 2:
             return None
-        by_mean = sorted(able, key=lambda f: (-self.sign * f.mean, f.trial))
         tried = {trial.given for number, trial in self.configs.items() if self.attempts[number]}
-        for f in by_mean:  # first the leader, then the best of the other kind, given or found
-            if self.configs[f.trial].given not in tried:
+        for f in sorted(able, key=lambda f: (-self.sign * f.mean, f.trial)):
+            if self.configs[f.trial].given not in tried:  # first the leader, then the best of the other kind
                 return f.trial
-        trial, ahead = next_to_train(able, self.sign)
-        return None if ahead > CLEAR and self.attempts[trial] >= CLEAR else trial
+        return next_to_train(standings, self.sign, self.attempts)
 
     def _end(
         self, number: int, epoch: int, value: float, reason: str = "", metrics: Mapping[str, float] | None = None

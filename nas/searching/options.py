@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.checks import check_number
 from nas.errors import UserError
-from nas.searching.settings import apply
+from nas.searching.settings import apply, named_as_options
 from nas.sources import source_of
 from search_space import Backbone, BackboneSpace, build_model
 from search_space.bounds import values
@@ -51,7 +51,13 @@ def adapt(
 
     `reading` are the `options` of `source_of`.
     """
-    spec = apply(spec, settings or {})
+    named = named_as_options(settings or {})
+    settings = {name: value for name, value in (settings or {}).items() if name not in named}
+    objective = named.get("objective") if objective is None else objective
+    seeds = named.get("seeds") if seeds is None else seeds
+    task = named.get("task") if task is None else task
+    epochs = named.get("epochs") if epochs is None else epochs
+    spec = apply(spec, settings)
     if checkpoint:
         spec = starting_from(spec, checkpoint)
     words: dict[str, Any] = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
@@ -88,7 +94,7 @@ def adapt(
         changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
     if epochs is not None:
         changes["epochs"] = epochs
-        if "min_epochs" not in (settings or {}):
+        if "min_epochs" not in settings:
             above = int(max(values(spec.training.warmup_epochs))) + 1
             changes["min_epochs"] = min(max(round(epochs * spec.min_epochs / spec.epochs), above), epochs)
     if seeds is not None:
@@ -98,11 +104,14 @@ def adapt(
     given = spec.data if data is None else data
     changes["data"] = source_of(given, image_size, images, data_seed, **reading)
     adapted = replace(spec, **changes)
-    for option, share in (("finals", finals), ("folds", folds)):
-        if share and adapted.sampler == "grid":
+    chosen = {name for name, value in {"finals": finals, "folds": folds}.items() if value is not None} | {*settings}
+    for option, share in (("finals", adapted.finals), ("folds", adapted.folds)):
+        if option in chosen and share and adapted.sampler == "grid":
             raise UserError(f"{option} is {share}, but {spec.name} is a grid, which has no finals; leave it out")
-    if folds and not adapted.finals:
-        raise UserError(f"folds is {folds}, but only the finals use folds, and finals is 0; leave out one of the two")
+    if "folds" in chosen and adapted.folds and not adapted.finals:
+        raise UserError(
+            f"folds is {adapted.folds}, but only the finals use folds, and finals is 0; leave out one of the two"
+        )
     return adapted
 
 

@@ -27,6 +27,7 @@ from nas.searching.preparation import prepare
 from nas.searching.server import only_driver, place_study
 from nas.searching.storage import explained, quiet_optuna
 from nas.searching.work import Search
+from nas.words import count
 from nas.workers import checkpoints
 from nas.workers.greeting import Home
 from nas.workers.resources import Resources, attached, divide
@@ -137,8 +138,9 @@ def search(
     for option, seconds in (("time_limit", time_limit), ("trial_timeout", trial_timeout)):
         check_number(option, seconds, 1, LONGEST)
     deadline = deadline_of(time_limit)
+    named = studies.load(study)
     spec = adapt(
-        studies.load(study), trials=trials, data=data, task=task, target=target, unit=unit, log=log,
+        named, trials=trials, data=data, task=task, target=target, unit=unit, log=log,
         objective=objective, balance=balance, sampler=sampler, scheduler=scheduler, group=group, skip_bad=skip_bad,
         hdu=hdu, clip=clip, key=key, classes=classes, fit=fit, split=split, image_size=image_size, images=images,
         data_seed=data_seed, epochs=epochs, max_parameters=max_parameters, max_macs=max_macs,
@@ -162,6 +164,11 @@ def search(
         with explained(run.database), only_driver(run.database) as guard:
             engine, dataset = prepare(spec, run, warm_start, display, told.epoch, guard)
             record.write(run.reproduce, engine.ledger.study, resources.describe())
+            if settings and (out := len(named.first) - len(spec.first)):
+                display.say(
+                    f"note   {out} of {count(len(named.first), 'given configuration')} do not fit these settings, or "
+                    "have become the same, and are left out"
+                )
             display.say(f"search {resources.describe()}, rungs at epochs {engine.scheduler.rungs}")
             if resources.gpus and gpus_per_trial is None and workers is None:
                 display.say(

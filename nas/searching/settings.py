@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from studies.train_space import AUGMENTED
 from trainers.config import NO_AUGMENTATION, Augmentation
 
 PARTS = ("space", "training")
+OPTIONS = ("objective", "seeds", "task", "epochs")  # on which other fields of the study depend
 
 
 def parse(text: str) -> tuple[str, Any]:
@@ -38,6 +39,24 @@ def parse(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text!r}: expected numbers on both sides of '..'")
     step = None if how in ("", "log") else numbers[2]
     return name, Range(numbers[0], numbers[1], step, log=how == "log")
+
+
+def parse_all(texts: Sequence[str]) -> dict[str, Any]:
+    """Several of them. UserError if two have one name."""
+    found: dict[str, Any] = {}
+    for name, value in map(parse, texts):
+        if name in found:
+            raise UserError(f"--set {name} is there twice: leave one out; choices are separated by commas")
+        found[name] = value
+    return found
+
+
+def named_as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that mean the same as an option, `--set epochs=6`, with their values as the option has them."""
+    found = {name: settings[name] for name in OPTIONS if name in settings}
+    if isinstance(found.get("objective"), tuple):
+        found["objective"] = ",".join(map(str, found["objective"]))
+    return {name: _single(name, value) for name, value in found.items()}
 
 
 def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:

@@ -25,7 +25,7 @@ KEPT = 32  # candidates kept for the next search
 BOLDNESS = (0.0, 0.5, 1.0, 2.0)
 FORBIDDEN = 1e3  # score lost by a candidate with no chance of being feasible if a chance of one is demanded
 SURE, LEAST_GAIN = 2.0, 0.01  # standard deviations; normalised values. Who may not gain that much gains nothing
-NEW_LAYOUTS = 0.5  # the share of searches for a layout that has not been trained in full
+NEW_LAYOUTS = 0.5  # the share of searches for a layout that is not known
 ENOUGH_LAYOUTS = 10  # of which so many are looked for; then the share falls
 SPLICES = 24  # of random configurations with good ones, among the candidates of these
 ELSEWHERE = 0.75  # the share of proposals that are not the best candidate if that gains nothing
@@ -99,7 +99,8 @@ class Candidates:
             return Judge(beliefs, self.acquisition, outlook, forest, demanded(rng))
 
         judge = judge_beside(waiting)
-        parents = [known.drafts[number] for number in beliefs.best_first(promise)[:PARENTS]]
+        best = {known.drafts[number].key: known.drafts[number] for number in beliefs.best_first(promise)}
+        parents = list(best.values())[:PARENTS]  # the finals train one configuration several times
         fresh = [draft(sample, rng) for _ in range(FRESH)]
         self._pool = self._pool[len(fresh) :] + fresh
         made = self._pool + self._kept + [child(sample, rng, parents) for _ in range(CHILDREN)]
@@ -132,7 +133,7 @@ class Candidates:
         return [made if gain or not others else others.pop() for made, gain in zip(chosen, gains, strict=True)]
 
     def _to_avoid(self, layout: Layout, rng: np.random.Generator) -> set[Hashable]:
-        """The layouts that have been trained in full, in some of the searches; none in the others."""
+        """The layouts that are known (`Known.layouts`), in some of the searches; none in the others."""
         trained = self.beliefs.known.layouts(layout)
         if rng.random() > NEW_LAYOUTS * min(ENOUGH_LAYOUTS / max(len(trained), 1), 1):
             return set()

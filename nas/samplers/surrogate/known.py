@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.samplers import COST, GIVEN, SECONDS
+from nas.samplers import COST, GIVEN, SECONDS, SHOWN_BY_TRAINING
 from nas.samplers.surrogate.trade_off import Costs
 from nas.searching.drafts import Draft, Params, key, shared
 
 Array = NDArray[np.float64]
 Layout = Callable[[Params], Hashable]
+SHOWN = 3  # trials at the lowest rung, by which a layout is known
 LEAST_SECONDS = 1e-3  # of an epoch, whose logarithm is taken
 
 
@@ -32,11 +34,11 @@ class Known:
         self.costs = Costs()  # none known: the value is the only objective
         self.seconds = Costs()  # of an epoch, of trials that have stopped
         self.infeasible: dict[int, bool] = {}
-        self.costly = False  # whether some infeasible trial has been trained, or failed
+        self._costly: set[int] = set()  # infeasible trials that have been trained, or failed
         self.copies: dict[int, bool] = {}  # of every trial at the lowest rung: whether an earlier one has its values
         self.changes = self.blamed = 0
         self._curves: dict[tuple[float, ...], int] = {}  # values up to the lowest rung -> the first trial with them
-        self._layouts: dict[int, Hashable] = {}  # of every trial that has been trained in full
+        self._layouts: dict[int, Hashable] = {}  # of every trial with a value at the lowest rung
 
     def read(self, trials: Sequence[FrozenTrial], rungs: Sequence[int], sign: float) -> None:
         """Read the new and changed trials: an in-memory storage replaces the object of one that changes."""
@@ -71,9 +73,12 @@ class Known:
         if excess or trial.intermediate_values:
             self.blamed += excess and not self.infeasible.get(number)
             self.infeasible[number] = excess
-            self.costly |= excess and (trial.state == TrialState.FAIL or bool(trial.intermediate_values))
+            trained = trial.state == TrialState.FAIL or bool(trial.intermediate_values)
+            if excess and (trained or any(name in trial.constraints for name in SHOWN_BY_TRAINING)):
+                self._costly.add(number)
         elif self.infeasible.pop(number, None):  # it has been retried
             self.blamed += 1
+            self._costly.discard(number)
         if number not in self.copies and rungs[0] in trial.intermediate_values:
             curve = tuple(value for epoch, value in trial.intermediate_values.items() if epoch <= rungs[0])
             self.copies[number] = len(curve) > 1 and self._curves.setdefault(curve, number) != number
@@ -85,6 +90,11 @@ class Known:
             elif values.get(number) != sign * value:
                 values[number] = sign * value
                 self.changes += 1
+
+    @property
+    def costly(self) -> bool:
+        """Whether some infeasible trial has been trained, or failed."""
+        return bool(self._costly)
 
     def waiting(self, latest: int) -> list[int]:
         """Which of the latest trials run and have no value yet."""
@@ -99,7 +109,13 @@ class Known:
         return [made for key, made in {made.key: made for made in candidates}.items() if key not in self.tried]
 
     def layouts(self, layout: Layout) -> set[Hashable]:
-        """The layouts that have been trained in full."""
-        for number in self.rungs[-1].keys() - self._layouts.keys():
+        """The layouts that have been trained in full, or that several trials have shown at the lowest rung.
+
+        A bad one never comes to the full budget, and must not be new for ever.
+        """
+        for number in self.rungs[0].keys() - self._layouts.keys():
             self._layouts[number] = layout(self.drafts[number].params)
-        return {self._layouts[number] for number in self.rungs[-1]}
+        shown = Counter(self._layouts[number] for number in self.rungs[0])
+        return {each for each, trials in shown.items() if trials >= SHOWN} | {
+            self._layouts[number] for number in self.rungs[-1]
+        }

@@ -53,7 +53,7 @@ class LearntSpace:
                 trial.params[name] = self.fixed[name]
                 trial.distributions[name] = shared(CategoricalDistribution((self.fixed[name],)))
             else:
-                trial._suggest(name, distribution)
+                trial.suggest(name, distribution, alone=True)  # a dot in a user's name means nothing
 
     def learn(self, params: Params, distributions: Mapping[str, BaseDistribution]) -> bool:
         """Learn from a configuration, given in the order of asking. Return whether the space has changed."""

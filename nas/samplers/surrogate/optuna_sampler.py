@@ -17,8 +17,12 @@ from optuna.trial import FrozenTrial
 from nas.samplers.surrogate.learnt_space import LearntSpace
 from nas.samplers.surrogate.proposer import Sampler
 from nas.samplers.surrogate.reading import Ladder, as_proposed, internal, retried, whole
-from nas.searching.drafts import Params, nearest, value_at
+from nas.searching.drafts import Params, key, nearest, value_at
 from nas.searching.optuna_private import contains
+
+UNSTEADY = 3  # changes of a number's range, from one finished trial to the next; by then it depends on other parameters
+
+ATTEMPTS = 5  # to propose something new, where values are known only once they are asked for
 
 
 class SurrogateSampler(BaseSampler):
@@ -30,8 +34,9 @@ class SurrogateSampler(BaseSampler):
         study.optimize(objective, n_trials=200, n_jobs=4)
 
     *Space.* Which parameters appear under which values is learnt from the finished trials (`LearntSpace`). Parameters
-    of a trial that the proposal lacks are drawn at random. Where a study's range changes, a proposed number outside the
-    range asked for, or between its steps, becomes the nearest value of it.
+    of a trial that the proposal lacks are drawn at random. Of a number whose range changes from trial to trial, such as
+    `suggest_int("k", 1, n)`, the model learns the place in the range. Where a range changes for good, a proposed number
+    outside the range asked for, or between its steps, becomes the nearest value of it.
 
     *Pruning.* The model uses intermediate values at the last step of the longest complete trial, a third of it, a
     ninth, and so on down to the lowest step at which a trial was pruned (`Ladder`); five steps at most. The value of a
@@ -48,6 +53,10 @@ class SurrogateSampler(BaseSampler):
     ValueError for a study with several objectives.
     """
 
+    _space: LearntSpace
+    _ladder: Ladder
+    _proposer: Sampler
+
     def __init__(self, seed: int | None = None) -> None:
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._lock = threading.Lock()  # threads of `optimize(n_jobs=...)` share the sampler
@@ -60,7 +69,8 @@ class SurrogateSampler(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         with self._lock:
             self._read(study)
-            return {name: self._choices.get(name, found) for name, found in self._space.distributions.items()}
+            found = self._space.distributions.items()
+            return {name: self._choices.get(name, of) for name, of in found if name not in self._relative}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -73,10 +83,9 @@ class SurrogateSampler(BaseSampler):
             if fixed != self._space.fixed:
                 self._space.fixed = fixed
                 self._proposer.forget_candidates()
-            self._proposer.seed = int(np.random.SeedSequence([self.seed, trial.number]).generate_state(1)[0])
-            trials = [self._trials[number] for number in sorted(self._trials)]
             sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-            proposed = self._proposer.propose(trials, self._space, range(len(self._ladder.rungs)), sign) or {}
+            proposed = self._propose(trial.number, sign)
+            self._placed[trial.number] = {n: place for n, place in proposed.items() if n in self._relative}
             self._proposed[trial.number] = {
                 name: search_space[name].to_external_repr(value)
                 for name, value in proposed.items()
@@ -89,11 +98,40 @@ class SurrogateSampler(BaseSampler):
     ) -> Any:
         refuse_several_objectives(study)
         with self._lock:
-            proposed = self._proposed.get(trial.number, {})
+            proposed, placed = self._proposed.get(trial.number, {}), self._placed.get(trial.number, {})
+        if param_name in placed and not isinstance(param_distribution, CategoricalDistribution):
+            return value_at(param_distribution, placed[param_name])
         if param_name in proposed and not isinstance(param_distribution, CategoricalDistribution):
             return nearest(param_distribution, proposed[param_name])
         rng = np.random.default_rng([self.seed, trial.number, zlib.crc32(param_name.encode())])
         return value_at(param_distribution, rng.random())
+
+    def _propose(self, number: int, sign: float) -> Params:
+        trials = [self._trials[number] for number in sorted(self._trials)]
+        proposed: Params = {}
+        for attempt in range(ATTEMPTS):
+            again = [attempt] if attempt else []
+            self._proposer.seed = int(np.random.SeedSequence([self.seed, number, *again]).generate_state(1)[0])
+            proposed = dict(self._proposer.propose(trials, self._space, range(len(self._ladder.rungs)), sign) or {})
+            if not self._repeats(proposed):
+                break
+            self._proposer.known.tried.add(key(proposed))
+        return proposed
+
+    def _repeats(self, proposed: Params) -> bool:
+        """Whether other places in ranges with steps would give the values of an earlier trial once more."""
+        placed = self._relative & proposed.keys()
+        rest = {name: value for name, value in proposed.items() if name not in placed}
+        return bool(placed) and any(
+            trial.params.keys() == proposed.keys()
+            and all(trial.params[name] == value for name, value in rest.items())
+            and all(self._value(number, name, proposed[name]) == self._found[number].params[name] for name in placed)
+            for number, trial in self._trials.items()
+        )
+
+    def _value(self, number: int, name: str, place: float) -> Any:
+        """The value at a place in the range that trial `number` had."""
+        return value_at(self._found[number].distributions[name], place)
 
     def _fixed(self, study: Study, trial: FrozenTrial) -> Params:
         """What an enqueued trial or a `PartialFixedSampler` around this sampler decides, in internal terms."""
@@ -101,7 +139,7 @@ class SurrogateSampler(BaseSampler):
         found = {}
         for name, value in given.items():
             distribution = self._choices.get(name, self._space.distributions.get(name))
-            if distribution is not None and contains(distribution, value):
+            if distribution is not None and name not in self._relative and contains(distribution, value):
                 found[name] = (
                     int(distribution.to_internal_repr(value)) if name in self._choices else nearest(distribution, value)
                 )
@@ -117,24 +155,33 @@ class SurrogateSampler(BaseSampler):
             self._start()
             self._study = study.study_name
         news = [t for t in trials if t is not self._found.get(t.number) or not t.state.is_finished()]
-        rungs, ranges = self._ladder.rungs, dict(self._space.distributions)
+        rungs, ranges, relative = self._ladder.rungs, dict(self._space.distributions), len(self._relative)
         changed = [self._learn(trial) for trial in news if trial.state.is_finished()]
         self._found |= {trial.number: trial for trial in news}
         for trial in news:
             if trial.state.is_finished():
                 self._proposed.pop(trial.number, None)
+                self._placed.pop(trial.number, None)
         again = {number for trial in news for number in retried(trial)} - self._retried
         self._retried |= again
+        if len(self._relative) > relative:
+            self._space = LearntSpace()
+            for trial in filter(whole, ended(self._found.values())):
+                self._space.learn(*internal(trial, self._relative))
         widened = any(self._space.distributions[name] is not found for name, found in ranges.items())
         if widened or rungs != self._ladder.rungs:  # all that the proposer knows is on another scale
             self._proposer, news = Sampler(self.seed), list(self._found.values())
         elif any(changed):
             self._proposer.forget_candidates()
         news += [self._found[number] for number in sorted(again & self._found.keys())]
-        self._trials |= {t.number: as_proposed(t, self._space.distributions, self._ladder, self._retried) for t in news}
+        known, ladder = self._space.distributions, self._ladder
+        self._trials |= {t.number: as_proposed(t, known, ladder, self._retried, self._relative) for t in news}
 
     def _start(self) -> None:
         self._proposed: dict[int, dict[str, Any]] = {}  # to the trials that run
+        self._placed: dict[int, dict[str, float]] = {}  # and of numbers with a range of their own, the place in it
+        self._relative: set[str] = set()  # these numbers
+        self._ranges: dict[str, tuple[BaseDistribution, int]] = {}  # of numbers: the latest, and how often it changed
         self._retried: set[int] = set()  # trials that failed and were begun anew as others
         self._found: dict[int, FrozenTrial] = {}  # by number, as the study has them
         self._trials: dict[int, FrozenTrial] = {}  # and as the proposer takes them
@@ -147,8 +194,15 @@ class SurrogateSampler(BaseSampler):
         known = self._found.get(trial.number)
         if not whole(trial) or (known and known.state.is_finished()):
             return False
-        self._choices |= {n: d for n, d in trial.distributions.items() if isinstance(d, CategoricalDistribution)}
-        return self._space.learn(*internal(trial))
+        for name, distribution in trial.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                self._choices[name] = distribution
+                continue
+            before, changes = self._ranges.get(name, (distribution, 0))
+            self._ranges[name] = distribution, changes + (distribution != before)
+            if self._ranges[name][1] >= UNSTEADY:
+                self._relative.add(name)
+        return self._space.learn(*internal(trial, self._relative))
 
 
 def ended(trials: Iterable[FrozenTrial]) -> Iterator[FrozenTrial]:

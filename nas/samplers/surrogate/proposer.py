@@ -5,11 +5,11 @@ configurations, mutations of good ones (one or two changes) and crosses between 
 (`candidates.py`). The boldness of the bound is drawn for each proposal, so workers get different ones. The best
 candidates are refined by further mutations, and the best of all is proposed. The next best are candidates again in the
 next proposal, which therefore needs fewer new ones. Half of the proposals have a layout (the mixers of a network) that
-has not been trained in full, where the space has such: with the training of a good configuration, a new architecture
-has a fair trial. No configuration is proposed twice. Where proposals turn out to be copies of earlier trials, with the
-same values, the neighbourhood of the best is exhausted: as many proposals are random as are copies. It is also
-exhausted if the model is sure that the best candidate gains nothing, as happens without noise; three in four proposals
-are then mutations of good configurations, whatever the model thinks of them.
+has neither been trained in full nor been seen three times, where the space has such: with the training of a good
+configuration, a new architecture has a fair trial. No configuration is proposed twice. Where proposals turn out to be
+copies of earlier trials, with the same values, the neighbourhood of the best is exhausted: as many proposals are random
+as are copies. It is also exhausted if the model is sure that the best candidate gains nothing, as happens without
+noise; three in four proposals are then mutations of good configurations, whatever the model thinks of them.
 
 In a search for the front of value and cost, candidates are scored by the area that they are expected to add to it
 (`trade_off.py`), and the good ones are those on the front.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers import GIVEN
-from nas.searching.drafts import Number, Params, nearest, shared
+from nas.searching.drafts import Number, Params, nearest, place_of, shared
 from nas.searching.optuna_private import CONSTRAINT, contains, storage_id
 
 FACTOR = 3  # from rung to rung
@@ -93,14 +93,19 @@ def whole(trial: FrozenTrial) -> bool:
     return ended and bool(trial.values or trial.intermediate_values or trial.constraints)
 
 
-def internal(trial: FrozenTrial) -> tuple[Params, dict[str, BaseDistribution]]:
-    """Return parameters and distributions in the order of asking, each choice by its index."""
+def internal(trial: FrozenTrial, relative: Collection[str] = ()) -> tuple[Params, dict[str, BaseDistribution]]:
+    """Return parameters and distributions in the order of asking, each choice by its index.
+
+    Numbers that are `relative` become their place in the trial's own range, from 0 to 1.
+    """
     params, distributions = {}, {}
     for name, value in trial.params.items():
         distribution = trial.distributions[name]
         if isinstance(distribution, CategoricalDistribution):
             value = int(distribution.to_internal_repr(value))
             distribution = CategoricalDistribution(range(len(distribution.choices)))
+        elif name in relative:
+            value, distribution = place_of(distribution, value), FloatDistribution(0.0, 1.0)
         elif isinstance(distribution, Number) and distribution.step and contains(distribution, value):
             value = nearest(distribution, value)  # 0.3 by hand is 0.30000000000000004 by steps
         params[name], distributions[name] = value, shared(distribution)
@@ -108,13 +113,18 @@ def internal(trial: FrozenTrial) -> tuple[Params, dict[str, BaseDistribution]]:
 
 
 def as_proposed(
-    trial: FrozenTrial, known: Mapping[str, BaseDistribution], found: Ladder, retried: Collection[int] = ()
+    trial: FrozenTrial,
+    known: Mapping[str, BaseDistribution],
+    found: Ladder,
+    retried: Collection[int] = (),
+    relative: Collection[str] = (),
 ) -> FrozenTrial:
     """Return the trial as `proposer.Sampler.propose` takes it; parameters with the distributions in `known`, if any.
 
-    A trial that was `retried` says nothing of its configuration, whatever it died of: its repetition does.
+    `relative` as in `internal`. A trial that was `retried` says nothing of its configuration, whatever it died of: its
+    repetition does.
     """
-    params, distributions = internal(trial)
+    params, distributions = internal(trial, relative)
     return FrozenTrial(
         number=trial.number,
         trial_id=storage_id(trial),
