@@ -87,7 +87,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException as error:
         for ending in ("", *BESIDE):
             scratch.with_name(scratch.name + ending).unlink(missing_ok=True)
-        if isinstance(error, OSError) and (error.filename == str(scratch) or error.errno in NO_ROOM):
+        named = getattr(error, "filename", None)
+        if isinstance(error, OSError) and (named == str(scratch) or (named is None and error.errno in NO_ROOM)):
             raise OSError(error.errno, error.strerror, str(path)) from error  # the file that its reader knows
         raise
 

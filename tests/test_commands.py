@@ -116,6 +116,16 @@ def test_only_what_a_user_can_mend_is_shown_as_a_mistake(raised, code, says, cap
     assert ("Traceback" in error) == (code == 70)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nas.run", "--list"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].startswith("error: cannot write all output (No space left on device); make room")
+
+
 def test_an_error_in_the_users_own_code_is_not_called_our_bug(tmp_path, capsys, monkeypatch):
     (tmp_path / "slip_of_mine.py").write_text("def load():\n    return images\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -45,6 +45,9 @@ def test_an_error_names_the_file_and_not_where_it_is_first_written(tmp_path):
         write_text(tmp_path / "nowhere" / "page.html", "text")
     with pytest.raises(OSError, match="No space left") as full, whole_file(tmp_path / "page.html"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a failing write has it: without a name
+    with pytest.raises(OSError, match="No space left") as other, whole_file(tmp_path / "page.html"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/other.db")
+    assert other.value.filename == "/data/other.db"
     assert missing.value.filename == str(tmp_path / "nowhere" / "page.html")
     assert full.value.filename == str(tmp_path / "page.html")
 

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from nas import samplers, schedulers
+from nas.errors import UserError
 from nas.finalists import CLEAR_SEEDS, MOST_SEEDS, estimate, next_to_train
 from nas.reading import read
 from nas.report.remarks import on_turned
@@ -159,6 +160,9 @@ def test_a_lucky_network_does_not_displace_a_better_given_one():
 def test_the_finals_cost_at_most_their_share_and_use_seeds_that_the_search_did_not(tmp_path):
     results, search = searched(tmp_path / "study.db", 20)
     assert 0 < len(results.repeats) <= 4 == trainings(results, 0.2)
+    again = results.repeats[0]
+    with pytest.raises(UserError, match=f"a training of the finals; name trial {again.repeats}"):
+        results.trial(again.number)
     assert len(results.trials) == 20 == search.engine.finished
     assert all(repeat.config["seed"] >= 1 for repeat in results.repeats)
     for repeat in results.repeats:

@@ -1,5 +1,6 @@
 """What is handed out is chosen on validation images by what it is for, and combined as it was chosen."""
 
+import dataclasses
 import itertools
 import math
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from nas.retraining.ensembles import Group, Judge, greedy, pooled, select
+from nas.retraining.ensembles import Group, Judge, greedy, of_trial, pooled, select
 from nas.retraining.handing_out import error_correlation
-from nas.retraining.job import NetworkResult
+from nas.retraining.job import NetworkResult, Retraining
 from nas.retraining.retrained import Member
 from trainers.batch.normalise import Normalisation
 from trainers.regression import Regression
@@ -60,7 +61,49 @@ def network(seed, probability):
 def group(trial, *probabilities, held_out=None):
     networks = tuple(network(seed, p) for seed, p in enumerate(probabilities))
     members = tuple(Member(trial, seed) for seed in range(len(networks)))
-    return Group(members, networks, networks[0].predictions if held_out is None else held_out, 1)
+    predicted = networks[0].predictions if held_out is None else held_out
+    return Group(members, networks, predicted, 1, (predicted,))
+
+
+def test_a_configuration_of_more_held_out_networks_is_judged_by_as_many_as_the_others():
+    rng = np.random.default_rng(0)
+    truth = torch.from_numpy(rng.integers(0, 2, 60))
+
+    def noisy():
+        upright = torch.sigmoid(2.0 * truth - 1 + 2.0 * torch.from_numpy(rng.standard_normal(60)))
+        return torch.stack([1 - upright, upright], -1).expand(8, -1, -1)
+
+    good, others = noisy(), (noisy(), noisy(), noisy())
+    several = Group((Member(1, 0),), (network(0, 0.5),), torch.stack(others).mean(0), 3, others)
+    judge = Judge(TASK, truth, "auc")
+    alone = Group((Member(1, 0),), (network(0, 0.5),), others[0], 1, others[:1])
+    assert select([group(0, 0.5, held_out=good), several], judge) == select(
+        [group(0, 0.5, held_out=good), alone], judge
+    )
+
+
+@pytest.mark.parametrize(
+    ("failed", "together", "alone"),
+    [
+        ((), (3, [1, 2, 3]), [1, 2, 3]), (("held out 2",), (1, [1]), [1, 1, 3]), (("whole 2",), (2, [1, 3]), [1, 3]),
+        (("whole 1", "held out 2"), (1, [1]), [1, 3]),
+        (("held out 1", "held out 2", "held out 3"), (0, []), [None] * 3),
+    ],
+)  # fmt: skip
+def test_a_network_is_calibrated_by_the_held_out_one_of_its_own_seed_or_another_stands_for_it(
+    monkeypatch, failed, together, alone
+):
+    def held_out(job):
+        lost = not job.held_out or f"held out {job.seed}" in failed
+        return None if lost else torch.full((8, 4, 2), float(job.seed))
+
+    monkeypatch.setattr("nas.retraining.ensembles.held_out_predictions", held_out)
+    monkeypatch.setattr("nas.retraining.ensembles.result", lambda job: network(job.seed, 0.5))
+    every = [Retraining(7, {"seed": seed}, None, "", "") for seed in (1, 2, 3)]
+    whole = [job for job in every if f"whole {job.seed}" not in failed]
+    first, *each = of_trial(7, whole, [dataclasses.replace(job, held_out=True) for job in every], TASK)
+    assert (first.predicted_by, [float(p[0, 0, 0]) for p in first.each]) == together
+    assert [None if g.held_out is None else float(g.held_out[0, 0, 0]) for g in each] == alone
 
 
 def test_a_configuration_counts_as_chosen_however_many_seeds_it_has():

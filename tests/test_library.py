@@ -81,10 +81,6 @@ def test_a_study_is_read_as_it_was_searched(tmp_path, without_ray):
         searched.configuration(99)
     with pytest.raises(nas.UserError, match="cost is 'latency'; expected macs or parameters"):
         searched.front("latency")
-    if searched.repeats:
-        again = searched.repeats[0]
-        with pytest.raises(nas.UserError, match=f"a training of the finals; name trial {again.repeats}"):
-            searched.configuration(again.number)
 
 
 def test_a_study_without_trials_has_tables_of_nothing(tmp_path):

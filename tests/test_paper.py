@@ -184,10 +184,9 @@ def test_the_seeds_of_a_retraining_are_those_that_finished_and_an_older_record_i
             read_it(results)
 
 
-@pytest.mark.parametrize("name", [r"auc_$\sub$", "auc_a_$b"])
-def test_a_dollar_in_the_name_of_a_class_is_no_formula(run, tmp_path, name):
+def test_dollars_in_the_name_of_a_class_are_no_formula(run, tmp_path):
     spec = load_results(run.path).spec
-    results = dataclasses.replace(load_results(run.path), spec={**spec, "objective": name})
+    results = dataclasses.replace(load_results(run.path), spec={**spec, "objective": r"auc_$\sub$"})
     assert write_figures(results, tmp_path)
 
 

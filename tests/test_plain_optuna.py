@@ -162,6 +162,48 @@ def test_the_best_of_a_range_that_depends_on_another_value_is_found_and_not_prop
     assert len({key(trial.params) for trial in study.get_trials()[-25:]}) > 15
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("highest", [[1.0] * 20 + [2.0] * 20 + [4.0] * 20 + [8.0] * 40, [8.0, 1.0] * 6 + [8.0] * 50])
+def test_a_range_that_people_edit_keeps_its_values(seed, highest):
+    """Several edits by hand; two processes of which one has the older code."""
+    coming = iter(highest)
+
+    def objective(trial):
+        return (trial.suggest_float("x", 0.0, next(coming)) - 3.0) ** 2 + (trial.suggest_float("y", 0, 1) - 0.3) ** 2
+
+    study = optimised(objective, len(highest), seed=seed)
+    assert np.median([trial.value for trial in study.get_trials()[-20:]]) < 0.2
+
+
+def test_what_is_enqueued_of_such_a_range_is_known_by_its_place():
+    def objective(trial):
+        n = trial.suggest_int("n", 2, 40)
+        k = trial.suggest_int("k", 1, n)
+        return abs(trial.suggest_float("y", 0.0, 1.0) - k / n)
+
+    study = optimised(objective, 40)
+    for k in (2, 5, 10, 20, 30):
+        study.enqueue_trial({"n": 30, "k": k})
+    study.optimize(objective, n_trials=5)
+    assert [trial.params["k"] for trial in study.get_trials()[-5:]] == [2, 5, 10, 20, 30]
+    assert np.mean([trial.value for trial in study.get_trials()[-5:]]) < 0.15  # at random: 0.3
+
+
+def test_a_place_in_a_range_is_never_taken_for_a_value():
+    """Another thread may find out that a range depends on others while this one is between Optuna's two calls."""
+
+    def objective(trial):
+        return trial.suggest_float("x", 0.0, trial.suggest_float("high", 10.0, 60.0))
+
+    sampler = SurrogateSampler(0)
+    study = optimised(objective, 20, sampler=sampler)
+    trial = study.ask()
+    space = sampler.infer_relative_search_space(study, study.get_trials()[-1])
+    stale = {**space, "x": FloatDistribution(0.0, 60.0)}
+    assert "x" not in sampler.sample_relative(study, study.get_trials()[-1], stale)
+    assert 0 <= trial.suggest_float("x", 0.0, 60.0) <= 60
+
+
 def test_a_dot_in_a_name_says_nothing():
     """In our own spaces, `a.b` is `a` with other choices."""
     space = LearntSpace()

@@ -32,6 +32,7 @@ from nas.report.numbers import numbers
 from nas.report.page import page, retrain_command, write_report
 from nas.report.retraining_table import fitting
 from nas.report.retraining_verdict import verdict as retraining_verdict
+from nas.report.style import empty_figure
 from nas.report.table import overtuning, top_table
 from nas.report.verdict import verdict
 from nas.retraining.scores import Spread
@@ -373,6 +374,12 @@ def test_the_numbers_of_the_mixer_map_are_the_medians_also_of_cells_without_a_co
     }  # fmt: skip
 
 
+def test_the_headings_of_the_numbers_are_the_titles_as_they_were_given():
+    figure = empty_figure("AUC of R&D <a>", "it's")
+    figure.add_scatter(x=[1], y=[2])
+    assert numbers(figure).splitlines()[0] == "series,AUC of R&D <a>,it's,value,error,note"
+
+
 def test_the_mixer_of_a_first_block_counts_and_is_named(tmp_path):
     config = hybrid("attention", "mlp")
     config["architecture"]["stages"][0]["first"] = "conv"
@@ -486,7 +493,7 @@ CLEAR = [given(full(0.9, "conv")), full(0.7, "mlp"), again(0, 0.9), again(0, 0.8
         ),
         (
             [given(full(0.75, "conv")), full(0.95, "mlp"), *[again(0, 0.75)] * 4, failed_again(1)], 600,
-            ["It is behind the best configuration that the search found, trial 1", "failed when it was trained again"],
+            ["It is behind the best configuration that the search found, trial 1, by 0.200", "it cannot win"],
         ),
     ],
 )  # fmt: skip
@@ -495,6 +502,12 @@ def test_the_verdict_says_what_is_decided_and_what_is_noise(entries, validated, 
     for part in says:
         assert part in line
     assert ("not decided" in line) == any("not decided" in part for part in says)
+
+
+def test_a_better_one_that_cannot_win_is_said_for_every_metric():
+    entries = [given(full(0.75, "conv")), full(0.95, "mlp"), *[again(0, 0.75)] * 4, failed_again(1)]
+    line = told(entries, objective="f1")
+    assert "It is behind the best configuration that the search found, trial 1, by 0.200, but that one failed" in line
 
 
 def test_the_verdict_on_a_retraining_says_which_way_the_others_differ_from_the_first():

@@ -233,6 +233,19 @@ def test_a_setting_that_is_an_option_too_means_the_same(study, option, value, te
     assert adapt(spec, settings=parse_all([text])) == adapt(spec, **{option: value})
 
 
+def test_settings_that_belong_together_are_taken_together():
+    hybrid, grid = studies.load("hybrid"), studies.load("anisotropic")
+    assert adapt(hybrid, epochs=60, settings={"min_epochs": 30}).min_epochs == 30
+    spec = adapt(hybrid, settings=parse_all(["epochs=60", "min_epochs=30"]))
+    assert (spec.epochs, spec.min_epochs) == (60, 30)
+    assert adapt(grid, settings=parse_all(["seeds=4", "trials=100"])).trials == 100
+    with pytest.raises(UserError, match="epochs is set to 24, and the option says 6"):
+        adapt(hybrid, epochs=6, settings={"epochs": 24})
+    for wrong in (["min_epochs=6"], "epochs=6"):
+        with pytest.raises(UserError, match="expected values by name"):
+            adapt(hybrid, settings=wrong)
+
+
 def test_other_simulated_images_can_be_drawn_and_nothing_else_changes(cache, monkeypatch):
     monkeypatch.setenv("NAS_CACHE", str(cache))
     words = ["--images", "60", "--image-size", "16"]

@@ -149,10 +149,11 @@ def run_command(command: Callable[[list[str]], int], argv: list[str] | None = No
     except BrokenPipeError as error:
         return _unread(error)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            return _failed(f"cannot write {error.filename or 'all output'} ({error.strerror}); make room", 2)
         if error.filename is None:  # not about a file or folder that the user named
             return _broke(error)
-        mend = "make room" if error.errno in NO_ROOM else "name another path, or mend this one"
-        return _failed(f"cannot use {error.filename} ({error.strerror}); {mend}", 2)
+        return _failed(f"cannot use {error.filename} ({error.strerror}); name another path, or mend this one", 2)
     except (SearchFailed, ModelFailed) as error:
         return _failed(str(error), 1)
     except KeyboardInterrupt as stop:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 def numbers(figure: go.Figure) -> str:
     """One row per point or cell, with the axes' titles as headings; hover texts stand in the last column."""
     layout = figure.layout
-    x, y = (axis.title.text or letter for axis, letter in ((layout.xaxis, "x"), (layout.yaxis, "y")))
+    x, y = (_plain(axis.title.text or letter) for axis, letter in ((layout.xaxis, "x"), (layout.yaxis, "y")))
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["series", x, f"{y} " if y == x else y, "value", "error", "note"])

@@ -56,15 +56,15 @@ def _lead(results: Results, best: Trial) -> str:
     half = math.hypot(seeds or 0.0, images)
     amount = with_interval(ahead, ahead - half, ahead + half) if half else value(ahead, 3)
     of = " and of ".join(["seeds"] * (seeds is not None) + [_count(results)] * bool(images))
+    if ahead < 0 and (why := _barred(results, rival)):
+        amount = with_interval(-ahead, -ahead - half, -ahead + half) if half else value(-ahead, 3)
+        return f"It is behind {what}, by {amount}, but that one {why}, so it cannot win."
     if not half or (seeds is None and ahead > half):
         once = [f"trial {t.number}" for t, known in ((best, here), (rival, there)) if known[2] == 1]
         why = f"{'each' if len(once) == 2 else once[0]} was trained once" if once else "they share too few seeds"
         return f"It is ahead of {what}, by {amount}, but {why}: whether other seeds give the same order is not decided."
     if ahead > half:
         return f"It is ahead of {what}, by {amount}, which is more than the noise of {of}."
-    if ahead < -half:
-        why = "lacks a seed" if results.grid else "failed when it was trained again"
-        return f"It is behind {what}, by {amount}; but that {why}, and so cannot win."
     return f"Whether it is better than {what}, is not decided: the difference, {amount}, is within the noise of {of}."
 
 
@@ -78,6 +78,14 @@ def _rival(results: Results, best: Trial) -> tuple[Trial | None, str]:
             return other, f"the best {kind}, trial {other.number}"
     second = next(iter(others), None)
     return second, "" if second is None else f"the second, trial {second.label}"
+
+
+def _barred(results: Results, rival: Trial) -> str:
+    """Why a configuration cannot win, whatever its value; empty if it can."""
+    if results.grid:
+        lacking = any(rival in c.trials and len(c.trials) < results.spec.get("seeds", 1) for c in results.cells())
+        return "lacks a seed" * lacking
+    return "failed when it was trained again" * (rival.number in results.again()[1])
 
 
 def _known(results: Results, trial: Trial) -> tuple[float, float | None, int]:

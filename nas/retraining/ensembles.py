@@ -31,6 +31,7 @@ class Group:
     """(8, N, ...): the validation images under each symmetry, as predicted together by networks of the same
     configurations that were not trained on them: the members themselves, or fewer others. None: there are none."""
     predicted_by: int = 0  # the number of these networks
+    each: tuple[Tensor, ...] = ()  # the predictions of each, of one configuration
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,29 @@ def of_trial(trial: int, jobs: Sequence[Retraining], held_out: Sequence[Retraini
     """All seeds of one configuration together; if there are several, then each alone."""
     own = [job for job in jobs if job.trial == trial]
     members, networks = [Member(trial, job.seed) for job in own], [result(job) for job in own]
-    found = [held_out_predictions(job) for job in (*own, *held_out) if job.trial == trial]
-    predicted = [tensor for tensor in found if tensor is not None]
-    together = task.combine(predicted) if predicted else None
-    groups = [Group(tuple(members), tuple(networks), together, len(predicted))]
+    known: dict[int, Tensor] = {}  # by seed
+    for job in (*own, *held_out):
+        if job.trial == trial and (predicted := held_out_predictions(job)) is not None:
+            known[job.seed] = predicted
+    of_members = [known[job.seed] for job in own if job.seed in known]
+    each = of_members if len(of_members) == len(own) else list(known.values())[:1]  # one stands for the others
+    together = task.combine(each) if each else None
+    groups = [Group(tuple(members), tuple(networks), together, len(each), tuple(each))]
     if len(own) == 1:
         return groups
-    by_itself = len(predicted) == len(own)  # otherwise other networks stand for it
-    for i, (member, network) in enumerate(zip(members, networks, strict=True)):
-        alone = (predicted[i], 1) if by_itself else (together, len(predicted))
-        groups.append(Group((member,), (network,), *alone))
+    for member, network in zip(members, networks, strict=True):
+        alone = known.get(member.seed, next(iter(known.values()), None))
+        groups.append(Group((member,), (network,), alone, int(alone is not None)))
     return groups
 
 
 def select(groups: Sequence[Group], judge: Judge) -> tuple[list[int], int]:
-    """The times that each configuration counts in the greedy ensemble, and its number of views."""
-    task, known = judge.task, [group.held_out for group in groups if group.held_out is not None]
+    """The times that each configuration counts in the greedy ensemble, and its number of views.
+
+    Every configuration is judged by as many networks, since several together predict better than one.
+    """
+    task, fewest = judge.task, min(len(group.each) for group in groups)
+    known = [task.combine(group.each[:fewest]) for group in groups]
     found = {v: greedy([seen(p, v, task) for p in known], judge, task.combine) for v in different_views(known)}
     views = max(found, key=lambda views: (found[views][1], views))
     return found[views][0], views

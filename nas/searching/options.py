@@ -53,10 +53,19 @@ def adapt(
     """
     named = named_as_options(settings or {})
     settings = {name: value for name, value in (settings or {}).items() if name not in named}
-    objective = named.get("objective") if objective is None else objective
-    seeds = named.get("seeds") if seeds is None else seeds
-    task = named.get("task") if task is None else task
-    epochs = named.get("epochs") if epochs is None else epochs
+    for name, value in {
+        "objective": objective,
+        "seeds": seeds,
+        "task": task,
+        "epochs": epochs,
+        "trials": trials,
+    }.items():
+        if name in named and value is not None:
+            raise UserError(
+                f"{name} is set to {named[name]!r}, and the option says {value!r}; leave out one of the two"
+            )
+    objective, seeds, task = named.get("objective", objective), named.get("seeds", seeds), named.get("task", task)
+    epochs, trials, min_epochs = named.get("epochs", epochs), named.get("trials", trials), named.get("min_epochs")
     spec = apply(spec, settings)
     if checkpoint:
         spec = starting_from(spec, checkpoint)
@@ -86,7 +95,9 @@ def adapt(
         if objective is None:
             objective = ",".join(filter(None, (of_task.objective, spec.cost)))
         metric, _ = objectives(objective)
-        changes |= {"objective": objective, "direction": metrics.direction(metric, of_task)}
+        changes["objective"] = objective
+        if "direction" not in settings:
+            changes["direction"] = metrics.direction(metric, of_task)
     if task not in (None, spec.task):
         changes["question"] = f"{spec.question} (task {task})"
     if balance is not None:
@@ -94,9 +105,10 @@ def adapt(
         changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
     if epochs is not None:
         changes["epochs"] = epochs
-        if "min_epochs" not in settings:
-            above = int(max(values(spec.training.warmup_epochs))) + 1
-            changes["min_epochs"] = min(max(round(epochs * spec.min_epochs / spec.epochs), above), epochs)
+        above = int(max(values(spec.training.warmup_epochs))) + 1
+        changes["min_epochs"] = min(max(round(epochs * spec.min_epochs / spec.epochs), above), epochs)
+    if min_epochs is not None:
+        changes["min_epochs"] = min_epochs
     if seeds is not None:
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")

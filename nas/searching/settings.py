@@ -19,7 +19,7 @@ from studies.train_space import AUGMENTED
 from trainers.config import NO_AUGMENTATION, Augmentation
 
 PARTS = ("space", "training")
-OPTIONS = ("objective", "seeds", "task", "epochs")  # on which other fields of the study depend
+OPTIONS = ("objective", "seeds", "task", "epochs", "trials")  # which are set together with other fields of the study
 
 
 def parse(text: str) -> tuple[str, Any]:
@@ -53,7 +53,9 @@ def parse_all(texts: Sequence[str]) -> dict[str, Any]:
 
 def named_as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings that mean the same as an option, `--set epochs=6`, with their values as the option has them."""
-    found = {name: settings[name] for name in OPTIONS if name in settings}
+    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+        raise UserError(f"settings is {settings!r}; expected values by name, such as {{'min_epochs': 6}}")
+    found = {name: settings[name] for name in (*OPTIONS, "min_epochs") if name in settings}
     if isinstance(found.get("objective"), tuple):
         found["objective"] = ",".join(map(str, found["objective"]))
     return {name: _single(name, value) for name, value in found.items()}
@@ -65,8 +67,6 @@ def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
     Given trials that do not fit the new bounds are left out. UserError for an unknown name or a value that does not
     suit it.
     """
-    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
-        raise UserError(f"settings is {settings!r}; expected values by name, such as {{'min_epochs': 6}}")
     changes: dict[str, dict[str, Any]] = {"": {}, **{part: {} for part in PARTS}}
     for name, value in settings.items():
         part, _, field = name.rpartition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,12 +18,11 @@ from optuna.trial import FrozenTrial
 from nas.samplers.surrogate.learnt_space import LearntSpace
 from nas.samplers.surrogate.proposer import Sampler
 from nas.samplers.surrogate.reading import Ladder, as_proposed, internal, retried, whole
-from nas.searching.drafts import Params, key, nearest, value_at
+from nas.searching.drafts import Params, draft, key, nearest, place_of, shared, value_at
 from nas.searching.optuna_private import contains
 
-UNSTEADY = 3  # changes of a number's range, from one finished trial to the next; by then it depends on other parameters
-
-ATTEMPTS = 5  # to propose something new, where values are known only once they are asked for
+LATEST, UNSTEADY = 10, 4  # a number that had so many ranges in its latest trials depends on other parameters
+MODELLED, DRAWN = 2, 20  # attempts to propose something new, where values are known only once they are asked for
 
 
 class SurrogateSampler(BaseSampler):
@@ -35,8 +35,8 @@ class SurrogateSampler(BaseSampler):
 
     *Space.* Which parameters appear under which values is learnt from the finished trials (`LearntSpace`). Parameters
     of a trial that the proposal lacks are drawn at random. Of a number whose range changes from trial to trial, such as
-    `suggest_int("k", 1, n)`, the model learns the place in the range. Where a range changes for good, a proposed number
-    outside the range asked for, or between its steps, becomes the nearest value of it.
+    `suggest_int("k", 1, n)`, the model learns the place in the range. Where a range changes now and then, a proposed
+    number outside the range asked for, or between its steps, becomes the nearest value of it.
 
     *Pruning.* The model uses intermediate values at the last step of the longest complete trial, a third of it, a
     ninth, and so on down to the lowest step at which a trial was pruned (`Ladder`); five steps at most. The value of a
@@ -89,7 +89,7 @@ class SurrogateSampler(BaseSampler):
             self._proposed[trial.number] = {
                 name: search_space[name].to_external_repr(value)
                 for name, value in proposed.items()
-                if name in search_space
+                if name in search_space and name not in self._relative  # it may have become so since the space was read
             }
             return dict(self._proposed[trial.number])
 
@@ -108,15 +108,19 @@ class SurrogateSampler(BaseSampler):
 
     def _propose(self, number: int, sign: float) -> Params:
         trials = [self._trials[number] for number in sorted(self._trials)]
-        proposed: Params = {}
-        for attempt in range(ATTEMPTS):
+        first: Params = {}
+        for attempt in range(MODELLED):
             again = [attempt] if attempt else []
             self._proposer.seed = int(np.random.SeedSequence([self.seed, number, *again]).generate_state(1)[0])
             proposed = dict(self._proposer.propose(trials, self._space, range(len(self._ladder.rungs)), sign) or {})
             if not self._repeats(proposed):
-                break
+                return proposed
+            first = first or proposed
             self._proposer.known.tried.add(key(proposed))
-        return proposed
+        rng = np.random.default_rng([self.seed, number])
+        drawn = (draft(self._space, rng).params for _ in range(DRAWN))
+        tried = self._proposer.known.tried
+        return next((params for params in drawn if key(params) not in tried and not self._repeats(params)), first)
 
     def _repeats(self, proposed: Params) -> bool:
         """Whether other places in ranges with steps would give the values of an earlier trial once more."""
@@ -138,8 +142,11 @@ class SurrogateSampler(BaseSampler):
         given = {**getattr(study.sampler, "_fixed_params", {}), **trial.system_attrs.get("fixed_params", {})}
         found = {}
         for name, value in given.items():
+            if name in self._relative:
+                found[name] = min(max(place_of(self._ranges[name][-1], value), 0.0), 1.0)
+                continue
             distribution = self._choices.get(name, self._space.distributions.get(name))
-            if distribution is not None and name not in self._relative and contains(distribution, value):
+            if distribution is not None and contains(distribution, value):
                 found[name] = (
                     int(distribution.to_internal_repr(value)) if name in self._choices else nearest(distribution, value)
                 )
@@ -181,7 +188,7 @@ class SurrogateSampler(BaseSampler):
         self._proposed: dict[int, dict[str, Any]] = {}  # to the trials that run
         self._placed: dict[int, dict[str, float]] = {}  # and of numbers with a range of their own, the place in it
         self._relative: set[str] = set()  # these numbers
-        self._ranges: dict[str, tuple[BaseDistribution, int]] = {}  # of numbers: the latest, and how often it changed
+        self._ranges: defaultdict[str, deque[BaseDistribution]] = defaultdict(lambda: deque(maxlen=LATEST))
         self._retried: set[int] = set()  # trials that failed and were begun anew as others
         self._found: dict[int, FrozenTrial] = {}  # by number, as the study has them
         self._trials: dict[int, FrozenTrial] = {}  # and as the proposer takes them
@@ -198,9 +205,8 @@ class SurrogateSampler(BaseSampler):
             if isinstance(distribution, CategoricalDistribution):
                 self._choices[name] = distribution
                 continue
-            before, changes = self._ranges.get(name, (distribution, 0))
-            self._ranges[name] = distribution, changes + (distribution != before)
-            if self._ranges[name][1] >= UNSTEADY:
+            self._ranges[name].append(shared(distribution))
+            if len(set(map(id, self._ranges[name]))) >= UNSTEADY:
                 self._relative.add(name)
         return self._space.learn(*internal(trial, self._relative))
 
