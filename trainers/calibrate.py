@@ -51,13 +51,14 @@ def tempered(probabilities: Tensor, temperature: float) -> Tensor:
 def temperature(probabilities: Tensor, labels: Tensor) -> float:
     """The temperature with the smallest log loss on probabilities (N, classes) and labels (N,).
 
-    The labels are smoothed as by Platt (1999): a class of n images out of K counts as (n + 1) / (n + K) itself and
-    1 / (n + K) each other class. Otherwise a network without a mistake in N images would be given certainty, and the
-    first mistake would cost it dearly.
+    The labels are smoothed as if there had been one mistake more. Otherwise a network without a mistake in N images
+    would be given certainty, and the first mistake would cost it dearly. (Platt's rule of 1999, one mistake more in
+    each class for each other class, makes good networks far too cautious: see benchmarks/README.md.)
     """
     classes = probabilities.shape[-1]
-    n = torch.bincount(labels, minlength=classes)[labels, None].double()
-    target = (1 + n * torch.nn.functional.one_hot(labels, classes)) / (n + classes)
+    wrong = 1 / (len(labels) + 1)
+    right = torch.nn.functional.one_hot(labels, classes).double()
+    target = (1 - wrong) * right + wrong / (classes - 1) * (1 - right)
     logits = _logarithm(probabilities)
 
     def loss(log_temperature: float) -> float:
