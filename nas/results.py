@@ -115,7 +115,7 @@ class Results:
                     f"{trial.repeats}, whose configuration that was"
                 )
         raise UserError(
-            f"the study {self.name!r} has no trial {number}; its {len(self.trials)} trials have the numbers 0 to "
+            f"the study {self.name!r} has no trial {number}; its trials have numbers from 0 to "
             f"{max((t.number for t in self.trials), default=0)}"
         )
 

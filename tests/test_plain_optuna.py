@@ -178,15 +178,17 @@ def test_a_range_that_people_edit_keeps_its_values(seed, highest):
 def test_what_is_enqueued_of_such_a_range_is_known_by_its_place():
     def objective(trial):
         n = trial.suggest_int("n", 2, 40)
-        k = trial.suggest_int("k", 1, n)
-        return abs(trial.suggest_float("y", 0.0, 1.0) - k / n)
+        return abs(trial.suggest_float("y", 0.0, 1.0) - trial.suggest_int("k", 1, n) / n)
 
-    study = optimised(objective, 40)
-    for k in (2, 5, 10, 20, 30):
-        study.enqueue_trial({"n": 30, "k": k})
-    study.optimize(objective, n_trials=5)
-    assert [trial.params["k"] for trial in study.get_trials()[-5:]] == [2, 5, 10, 20, 30]
-    assert np.mean([trial.value for trial in study.get_trials()[-5:]]) < 0.15  # at random: 0.3
+    sampler = SurrogateSampler(0)
+    study = optimised(objective, 30, sampler=sampler)
+    study.enqueue_trial({"n": 40, "k": 20})
+    trial = study.ask()
+    found = sampler._fixed(study, study.get_trials()[-1])
+    ranges = {trial.params["n"] for trial in study.get_trials()[-11:-1]}  # the latest of them is taken
+    assert found["n"] == 40
+    assert found["k"] in [pytest.approx(min(19.5 / n, 1.0)) for n in ranges]
+    assert (trial.suggest_int("n", 2, 40), trial.suggest_int("k", 1, 40)) == (40, 20)
 
 
 def test_a_place_in_a_range_is_never_taken_for_a_value():

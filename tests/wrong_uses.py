@@ -188,7 +188,7 @@ OPTIONS = [
             (("--top-k", "-2"), "top_k is -2"),
             (("--top-k", "1", "--trial", "0"), "not allowed with argument"),
             (("--trial", "-1"), "no trial -1"),
-            (("--trial", "99"), "has no trial 99; it has 1"),
+            (("--trial", "99"), "has no trial 99; its trials have numbers from 0 to 0"),
             (("--trial", "x"), "invalid int value: 'x'"),
             (("--seeds", "0"), "seeds is 0"),
             (("--seeds", HUGE), "seeds is 1000000000000"),
