@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
+from trainers.errors import NO_ROOM
 from trainers.lock import acquire, locked
 
 HERE = re.sub(r"\W", "_", platform.node())[:32] or "_"
 """This machine or container, in the names of half-written files."""
 ABANDONED = 86400.0  # seconds
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full disk, or of a limit on what a user may write."""
 BESIDE = ("-wal", "-shm", "-journal")
 """How the files end that SQLite keeps beside a database."""
 

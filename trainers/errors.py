@@ -1,9 +1,13 @@
-"""The error that users of `trainers` can mend."""
+"""The errors that users of `trainers` can mend."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of an OSError: a full disk, or a limit on what a user may write."""
 
 
 class TrainingError(ValueError):

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
-from nas.files import NO_ROOM
 from nas.shadowed import shadowed
 from nas.workers.stopping import interrupting_signals
+from trainers.errors import NO_ROOM
 
 COMMANDS = {
     "audit": "check images before training: shortcuts, a preferred axis, copies, bad pixels",

@@ -7,7 +7,6 @@ embedded, sizes in points and no hover texts. It is an extra: pip install '.[pap
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +68,8 @@ def figures(results: Results) -> dict[str, Figure]:
     with matplotlib.rc_context(STYLE):
         for name, draw, of in wanted:
             figure = matplotlib.figure.Figure(figsize=(COLUMN, 0.75 * COLUMN))
-            with of_today() if of is record else nullcontext():
-                if draw(figure.subplots(), of):
-                    drawn[name] = figure
+            if draw(figure.subplots(), of):
+                drawn[name] = figure
     return drawn
 
 
@@ -210,6 +208,7 @@ def cost(axes: Any, results: Results) -> bool:
     return drawn
 
 
+@of_today()
 def retrained(axes: Any, record: Mapping[str, Any]) -> bool:
     """The leading test metric of each configuration and baseline: mean over the seeds, interval, and each seed."""
     metric = record["configurations"][0]["main"][0]

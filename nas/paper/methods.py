@@ -19,9 +19,7 @@ def methods(results: Results) -> str:
     """Data, space, budget, seeds, hardware, versions and commands, in Markdown."""
     retrained = results.retraining()
     parts = [_data(results), _space(results), _budget(results), _finals(results)]
-    if retrained:
-        with of_today():
-            parts.append(_retraining(retrained))
+    parts += [_retraining(retrained)] if retrained else []
     run = RunFolder(results.database.parent) if results.database else None
     start = latest(run.reproduce) if run else None
     if start is not None:
@@ -109,6 +107,7 @@ def _finals(results: Results) -> str:
     return f"The finals trained {best} again, each with fresh seeds ({many}), {why}"
 
 
+@of_today()
 def _retraining(record: Mapping[str, Any]) -> str:
     """What was trained again, over how many seeds, and tested on how many images."""
     several, seeds = len(record["configurations"]), [len(c["seeds"]) for c in record["configurations"]]

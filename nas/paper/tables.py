@@ -76,8 +76,7 @@ def tables(results: Results) -> list[Table]:
     else:
         found += [_finals(results), _matters(results)]
     if record := results.retraining():
-        with of_today():
-            found.append(_retrained(record))
+        found.append(_retrained(record))
     return [table for table in found if table.rows]
 
 
@@ -146,6 +145,7 @@ def _matters(results: Results) -> Table:
     return Table("matters", caption, ["hyperparameter", "from", "to", f"change in {name}", "trials of each"], rows, {0})
 
 
+@of_today()
 def _retrained(record: Mapping[str, Any]) -> Table:
     """Configurations and baselines on the test images: means over seeds with their intervals, and the ensemble."""
     first = record["configurations"][0]

@@ -6,7 +6,6 @@ the final one, and a rename publishes the whole. Readers need no lock.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from trainers.data.dataset import Dataset, Split
 from trainers.data.mapped import map_images
-from trainers.errors import TrainingError
+from trainers.errors import NO_ROOM, TrainingError
 from trainers.lock import acquire, locked
 
 FORMAT = 2
@@ -119,7 +118,7 @@ def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype,
         pixels = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=images)
         reserve(file)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in NO_ROOM:
             raise
         raise _no_room(folder, f"the {split} images", images, dtype) from error
     return pixels
