@@ -225,7 +225,8 @@ def test_epochs_scale_the_lowest_rung_unless_that_is_set():
     [
         ("anisotropic", "seeds", 4, "seeds=4"), ("hybrid", "epochs", 24, "epochs=24"),
         ("hybrid", "objective", "auc,macs", "objective=auc,macs"), ("hybrid", "objective", "loss", "objective=loss"),
-        ("hybrid", "task", "axion_mass", "task=axion_mass"),
+        ("hybrid", "task", "axion_mass", "task=axion_mass"), ("hybrid", "max_macs", 10**8, "max_macs=100_000_000"),
+        ("hybrid", "max_seconds", 2.5, "max_seconds=2.5"), ("hybrid", "sampler", "tpe", "sampler=tpe"),
     ],
 )  # fmt: skip
 def test_a_setting_that_is_an_option_too_means_the_same(study, option, value, text):

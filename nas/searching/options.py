@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.checks import check_number
 from nas.errors import UserError
-from nas.searching.settings import apply, named_as_options
+from nas.searching.settings import apply, split_off_options
 from nas.sources import source_of
 from search_space import Backbone, BackboneSpace, build_model
 from search_space.bounds import values
@@ -17,6 +17,12 @@ from studies import StudySpec
 from studies.spec import objectives
 from trainers import metrics, tasks
 from trainers.regression import Regression
+
+LOWEST = {
+    "trials": 1, "epochs": 1, "min_epochs": 1, "seeds": 1, "seed": 0, "images": 1, "image_size": 1, "data_seed": 0,
+    "max_parameters": 1, "max_macs": 1, "max_seconds": 0.001,
+}  # fmt: skip
+WORDS = ("task", "objective", "balance", "sampler", "scheduler")
 
 
 def adapt(
@@ -51,80 +57,72 @@ def adapt(
 
     `reading` are the `options` of `source_of`.
     """
-    named = named_as_options(settings or {})
-    settings = {name: value for name, value in (settings or {}).items() if name not in named}
-    for name, value in {
-        "objective": objective,
-        "seeds": seeds,
-        "task": task,
-        "epochs": epochs,
-        "trials": trials,
-    }.items():
-        if name in named and value is not None:
-            raise UserError(
-                f"{name} is set to {named[name]!r}, and the option says {value!r}; leave out one of the two"
-            )
-    objective, seeds, task = named.get("objective", objective), named.get("seeds", seeds), named.get("task", task)
-    epochs, trials, min_epochs = named.get("epochs", epochs), named.get("trials", trials), named.get("min_epochs")
+    options = {
+        "trials": trials, "epochs": epochs, "task": task, "objective": objective, "sampler": sampler,
+        "scheduler": scheduler, "seed": seed, "seeds": seeds, "finals": finals, "folds": folds,
+        "max_parameters": max_parameters, "max_macs": max_macs, "max_seconds": max_seconds,
+    }  # fmt: skip
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    named, settings = split_off_options(settings or {})
+    for name in named.keys() & changes.keys():
+        raise UserError(
+            f"{name} is set to {named[name]!r}, and the option says {changes[name]!r}; leave out one of the two"
+        )
+    changes |= named
+    others = {"images": images, "image_size": image_size, "data_seed": data_seed, "balance": balance}
+    _check({**changes, **{name: value for name, value in others.items() if value is not None}})
     spec = apply(spec, settings)
     if checkpoint:
         spec = starting_from(spec, checkpoint)
-    words: dict[str, Any] = {"objective": objective, "balance": balance, "sampler": sampler, "scheduler": scheduler}
-    if not isinstance(task, Regression):
-        words["task"] = task
-    for name, word in words.items():
-        if word is not None and not isinstance(word, str):
-            raise UserError(f"{name} is {word!r}; expected text")
     if target is not None or unit is not None or log:
         measures = isinstance(tasks.of_name(spec.task), Regression)
-        asked = spec.task if measures else "regression"
-        task = measuring(asked if task is None else task, target, unit, log)
-    counted = {"trials": trials, "epochs": epochs, "images": images, "image_size": image_size, "seeds": seeds}
-    for name, value in {**counted, "max_parameters": max_parameters, "max_macs": max_macs}.items():
-        check_number(name, value, 1, whole=True)
-    check_number("max_seconds", max_seconds, 0.001)
-    for name, value in {"seed": seed, "data_seed": data_seed}.items():
-        check_number(name, value, 0, whole=True)
-    same_name = {
-        "trials": trials, "max_parameters": max_parameters, "max_macs": max_macs, "max_seconds": max_seconds,
-        "seed": seed, "task": task, "sampler": sampler, "scheduler": scheduler, "finals": finals, "folds": folds,
-    }  # fmt: skip
-    changes: dict[str, Any] = {name: value for name, value in same_name.items() if value is not None}
-    if task not in (None, spec.task) or objective is not None:
-        of_task = tasks.of_name(task or spec.task)
-        if objective is None:
-            objective = ",".join(filter(None, (of_task.objective, spec.cost)))
-        metric, _ = objectives(objective)
-        changes["objective"] = objective
-        if "direction" not in settings:
-            changes["direction"] = metrics.direction(metric, of_task)
-    if task not in (None, spec.task):
-        changes["question"] = f"{spec.question} (task {task})"
+        changes["task"] = measuring(changes.get("task", spec.task if measures else "regression"), target, unit, log)
+    changes |= _judged_by(spec, changes, settings)
     if balance is not None:
         changes["training"] = replace(spec.training, balance=(balance,))
         changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
-    if epochs is not None:
-        changes["epochs"] = epochs
+    if "epochs" in changes:
         above = int(max(values(spec.training.warmup_epochs))) + 1
-        changes["min_epochs"] = min(max(round(epochs * spec.min_epochs / spec.epochs), above), epochs)
-    if min_epochs is not None:
-        changes["min_epochs"] = min_epochs
-    if seeds is not None:
+        scaled = max(round(changes["epochs"] * spec.min_epochs / spec.epochs), above)
+        changes = {"min_epochs": min(scaled, changes["epochs"]), **changes}
+    if "seeds" in changes:
         if spec.seeds == 1:
             raise UserError(f"seeds is for grids that train every cell several times; {spec.name} has one seed")
-        changes = {"trials": spec.trials // spec.seeds * seeds, **changes, "seeds": seeds}
-    given = spec.data if data is None else data
-    changes["data"] = source_of(given, image_size, images, data_seed, **reading)
-    adapted = replace(spec, **changes)
-    chosen = {name for name, value in {"finals": finals, "folds": folds}.items() if value is not None} | {*settings}
-    for option, share in (("finals", adapted.finals), ("folds", adapted.folds)):
-        if option in chosen and share and adapted.sampler == "grid":
-            raise UserError(f"{option} is {share}, but {spec.name} is a grid, which has no finals; leave it out")
-    if "folds" in chosen and adapted.folds and not adapted.finals:
+        changes = {"trials": spec.trials // spec.seeds * changes["seeds"], **changes}
+    source = source_of(spec.data if data is None else data, image_size, images, data_seed, **reading)
+    adapted = replace(spec, **changes, data=source)
+    for name in ("finals", "folds"):
+        if changes.get(name) and adapted.sampler == "grid":
+            raise UserError(f"{name} is {changes[name]}, but {spec.name} is a grid, which has no finals; leave it out")
+    if changes.get("folds") and not adapted.finals:
         raise UserError(
             f"folds is {adapted.folds}, but only the finals use folds, and finals is 0; leave out one of the two"
         )
     return adapted
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name in LOWEST:
+            check_number(name, value, LOWEST[name], whole=name != "max_seconds")
+        if name in WORDS and not isinstance(value, str | Regression if name == "task" else str):
+            raise UserError(f"{name} is {value!r}; expected text")
+
+
+def _judged_by(spec: StudySpec, changes: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The objective, direction and question that go with another task or objective."""
+    task, objective = changes.get("task", spec.task), changes.get("objective")
+    if task == spec.task and objective is None:
+        return {}
+    of_task = tasks.of_name(task)
+    if objective is None:
+        objective = ",".join(filter(None, (of_task.objective, spec.cost)))
+    found = {"objective": objective}
+    if "direction" not in settings:
+        found["direction"] = metrics.direction(objectives(objective)[0], of_task)
+    if task != spec.task:
+        found["question"] = f"{spec.question} (task {task})"
+    return found
 
 
 def starting_from(spec: StudySpec, checkpoint: Mapping[str, str] | str | Sequence[str]) -> StudySpec:

@@ -19,7 +19,10 @@ from studies.train_space import AUGMENTED
 from trainers.config import NO_AUGMENTATION, Augmentation
 
 PARTS = ("space", "training")
-OPTIONS = ("objective", "seeds", "task", "epochs", "trials")  # which are set together with other fields of the study
+OPTIONS = (  # fields of a study that mean the same as an option of this name, which may change other fields as well
+    "trials", "epochs", "min_epochs", "task", "objective", "sampler", "scheduler", "seed", "seeds", "finals", "folds",
+    "max_parameters", "max_macs", "max_seconds",
+)  # fmt: skip
 
 
 def parse(text: str) -> tuple[str, Any]:
@@ -51,14 +54,15 @@ def parse_all(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def named_as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that mean the same as an option, `--set epochs=6`, with their values as the option has them."""
+def split_off_options(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those settings that mean the same as an option, `--set epochs=6`, with their values as it has them; the rest."""
     if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
         raise UserError(f"settings is {settings!r}; expected values by name, such as {{'min_epochs': 6}}")
-    found = {name: settings[name] for name in (*OPTIONS, "min_epochs") if name in settings}
-    if isinstance(found.get("objective"), tuple):
-        found["objective"] = ",".join(map(str, found["objective"]))
-    return {name: _single(name, value) for name, value in found.items()}
+    options = {name: value for name, value in settings.items() if name in OPTIONS}
+    if isinstance(options.get("objective"), tuple):  # "auc,macs"
+        options["objective"] = ",".join(map(str, options["objective"]))
+    rest = {name: value for name, value in settings.items() if name not in OPTIONS}
+    return {name: _single(name, value) for name, value in options.items()}, rest
 
 
 def apply(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
