@@ -170,7 +170,7 @@ def train(
 
 def run(args: argparse.Namespace, place: Path) -> None:
     data_of(args.set, args.size, progress=True)  # made once, before the workers open it
-    chosen = {name: each for name, each in techniques(args.depth, args.width).items() if args.only in name}
+    chosen = {name: each for name, each in techniques(args.depth, args.width).items() if any(part in name for part in args.only)}
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(partial(train_all, args=args, place=place), chosen, chosen.values()))
 
@@ -276,7 +276,7 @@ def main() -> None:
     p.add_argument("--seconds", type=float, default=20, help="processor time of a training")
     p.add_argument("--depth", type=int, default=3)
     p.add_argument("--width", type=int, default=64)
-    p.add_argument("--only", default="", help="techniques whose name contains this")
+    p.add_argument("--only", nargs="+", default=[""], help="techniques whose name contains one of these")
     p.add_argument("--workers", type=int, default=1, help="processes, each with a technique of its own")
     p.add_argument("--out", type=Path, default=Path("techniques"), help="folder of results")
     p.add_argument("--table", action="store_true", help="train nothing")
