@@ -115,8 +115,9 @@ class Tied(nn.Module):
         """Take over the free weights among those of `layer`, and the biases of every `repeats`-th channel."""
         self.shape, self.repeats = index.shape, repeats
         self.register_buffer("index", torch.tensor(index.reshape(-1), dtype=torch.int32), persistent=False)
-        first = torch.tensor(np.unique(index, return_index=True)[1])
-        self.weight = nn.Parameter(layer.weight.detach().flatten()[first])
+        first = np.full(index.max() + 1, index.size)  # place of each free weight; faster than by np.unique, which sorts
+        np.minimum.at(first, index.reshape(-1), np.arange(index.size))
+        self.weight = nn.Parameter(layer.weight.detach().flatten()[torch.tensor(first)])
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach()[::repeats].clone())
 
     def full(self) -> tuple[Tensor, Tensor | None]:

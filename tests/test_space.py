@@ -111,9 +111,8 @@ def outputs(architecture, image_size=64):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    torch.manual_seed(1)
-    images = torch.randn(8, 1, image_size, image_size)
-    return model(images)
+        torch.manual_seed(1)
+        return model(torch.randn(8, 1, image_size, image_size))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from nas import samplers
 from nas.errors import UserError
 from nas.searching.drafts import Draft, value_at
 from nas.searching.settings import apply, parse
-from search_space import ArchitectureError, BackboneSpace, HybridSpace, Range, ToySpace, build_model, cost
+from search_space import ArchitectureError, BackboneSpace, Hybrid, HybridSpace, Range, ToySpace, build_model, cost
 from studies import Configuration, StudyError, StudySpec, TrainSpace, hybrid, training
 from studies.spec import rungs
 from studies.train_space import PLAIN_TRAINING, STRENGTHS
@@ -51,6 +51,13 @@ def samples(name, count=SAMPLES, seed=0):
 def architectures(name):
     """Those of the samples, each once."""
     return list({str(c.architecture): c.architecture for c, _, _ in samples(name)}.values())
+
+
+def expense(architecture):
+    """About in proportion to the time that a designed network takes; 0 for any other."""
+    if not isinstance(architecture, Hybrid):
+        return 0
+    return sum(stage.depth * stage.width**2 for stage in architecture.stages) / architecture.patch**2
 
 
 def noise(count, side, seed=0):
@@ -175,7 +182,7 @@ def test_no_sampled_parameter_is_dead(name):
     spec = studies.load(name)
     spec = replace(spec, epochs=EPOCHS, min_epochs=EPOCHS, factor=3)
     tried, plain = {}, {}
-    for configuration, params, distributions in samples(name):
+    for configuration, params, distributions in sorted(samples(name), key=lambda s: expense(s[0].architecture)):
         configuration = replace(configuration, training=replace(configuration.training, epochs=EPOCHS))
         for parameter, value in params.items():
             kind = parameter.split(".", 2)[-1] if parameter.startswith("stages.") else parameter
