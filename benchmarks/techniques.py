@@ -170,7 +170,11 @@ def train(
 
 def run(args: argparse.Namespace, place: Path) -> None:
     data_of(args.set, args.size, progress=True)  # made once, before the workers open it
-    chosen = {name: each for name, each in techniques(args.depth, args.width).items() if any(part in name for part in args.only)}
+    chosen = {
+        name: each
+        for name, each in techniques(args.depth, args.width).items()
+        if any(part in name for part in args.only)
+    }
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         list(pool.map(partial(train_all, args=args, place=place), chosen, chosen.values()))
 

@@ -550,3 +550,12 @@ def test_an_index_beside_a_number_is_no_class(
     data = read(tmp_path / f"set{suffix}")
     assert data.classes == ("lens",)
     assert set(data.train.targets) == {"theta_E"}
+
+
+def test_a_fourth_plane_of_a_tiff_is_a_band_unless_it_is_the_same_everywhere(tmp_path: Path, rng) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    bands = rng.integers(0, 255, (8, 8, 4)).astype("u1")
+    tifffile.imwrite(tmp_path / "ugri.tif", bands)
+    assert np.array_equal(read_stored(tmp_path / "ugri.tif").array, bands)
+    tifffile.imwrite(tmp_path / "opaque.tif", np.where(np.arange(4) == 3, 255, bands).astype("u1"))
+    assert np.array_equal(read_stored(tmp_path / "opaque.tif").array, bands[..., :3])

@@ -208,15 +208,6 @@ def test_files_that_are_numbered_anew_in_each_split_are_different_objects(
     assert "; 120 files, 60 objects; " in line(root)
 
 
-def test_two_folders_of_one_class_number_their_files_by_themselves(tmp_path: Path, rng: np.random.Generator) -> None:
-    for label in ("no", "no_sub", "vort"):
-        fill(tmp_path / label, 5, rng)
-    assert all(entry.object is None for entry in scan(tmp_path).entries)
-    fill(tmp_path / "no", 5, rng, "{}_rot90.npy")
-    shared = [scan(tmp_path).name(e) for e in scan(tmp_path).entries if e.object]
-    assert sorted(shared) == sorted(f"no/{i}{mark}.npy" for i in range(5) for mark in ("", "_rot90"))
-
-
 @pytest.mark.parametrize("dtype", ["f4", "u1", "i2", "i8"])
 @pytest.mark.parametrize("side", [7, 8])
 def test_only_turned_and_mirrored_copies_share_a_hash(dtype: str, side: int, rng: np.random.Generator) -> None:
@@ -557,3 +548,93 @@ def test_a_folder_that_can_be_trained_on_is_split_alike_to_evaluate(tmp_path: Pa
     (made,) = (tmp_path / "cache").glob("data-*")
     assert torch.equal(read(root).test.images[:], data.test.images[:])
     assert list((tmp_path / "cache").glob("data-*")) == [made], "converted once"
+
+
+def test_numbers_of_an_array_that_mean_unknown_are_not_known(tmp_path: Path, rng: np.random.Generator) -> None:
+    radii = np.where(np.arange(40) % 4 == 0, -99.9, 1 + np.arange(40) / 100).astype("f4")
+    images = rng.random((40, 8, 8)).astype("f4")
+    for root, write in (
+        (tmp_path / "npy", lambda root: [np.save(root / "images.npy", images), np.save(root / "theta_E.npy", radii)]),
+        (tmp_path / "npz", lambda root: np.savez(root / "set.npz", images=images, theta_E=radii)),
+    ):
+        root.mkdir()
+        write(root)
+        known = [entry.targets["theta_E"] for entry in scan(root).entries if entry.targets]
+        assert len(known) == 30
+        assert min(known) > 1
+
+
+@pytest.mark.parametrize("name", ["lens_id", "train_group"])
+def test_an_array_may_say_which_object_each_image_shows(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
+    images, ids = rng.random((40, 8, 8)).astype("f4"), np.repeat(np.arange(10), 4)
+    split = "train_" * name.startswith("train_")
+    arrays = {f"{split}images": images, f"{split}labels": np.arange(40) % 2, name: ids}
+    np.savez(tmp_path / "set.npz", **arrays)
+    entries = scan(tmp_path).entries
+    assert [entry.object for entry in sorted(entries, key=lambda e: e.row)] == [f"object {i}" for i in ids]
+    assert not any(entry.targets for entry in entries)
+    assert {entry.label for entry in entries} == {"0", "1"}
+    (tmp_path / "apart").mkdir()
+    for key, values in arrays.items():
+        np.save(tmp_path / "apart" / f"{key}.npy", values)
+    assert len({entry.object for entry in scan(tmp_path / "apart").entries}) == 10
+
+
+def test_whole_numbers_of_a_name_are_classes_and_can_be_measured(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "set.npz", images=rng.random((40, 8, 8)), n_subhalos=np.arange(40) % 5)
+    entries = scan(tmp_path).entries
+    assert {(entry.label, entry.targets["n_subhalos"]) for entry in entries} == {(str(i), i) for i in range(5)}
+
+
+@pytest.mark.parametrize("kinds", [("f4", "f8"), (">f4", "<f4")])
+def test_floats_of_two_kinds_are_bands_of_one_image(tmp_path: Path, rng: np.random.Generator, kinds) -> None:
+    for label in ("no", "sub"):
+        for i in range(4):
+            for band, kind in zip("gr", kinds, strict=True):
+                save(tmp_path / "data" / label / f"{i}_{band}.npy", rng.random((8, 8)).astype(kind))
+    assert read(tmp_path / "data").train.images.shape[1:] == (2, 8, 8)
+
+
+def test_bands_of_two_sizes_are_refused_with_what_to_do_which_helps(tmp_path: Path, rng: np.random.Generator) -> None:
+    for label in ("no", "sub"):
+        for i in range(4):
+            for band, side in (("vis", 24), ("h", 8)):
+                save(
+                    tmp_path / "data" / label / f"{i}_{band}.npy", np.full((side, side), i + side, "f4") + rng.random()
+                )
+    with pytest.raises(ValueError, match=r"make them alike with --fit resize and --image-size \(the same for all 8\)"):
+        read(tmp_path / "data")
+    data = read(tmp_path / "data", fit="resize", image_size=12)
+    assert data.channels == ("vis", "h")
+    assert data.train.images.shape[1:] == (2, 12, 12)
+    assert torch.all(data.train.images[:, 0] - data.train.images[:, 1] > 14), "each band keeps its own brightness"
+
+
+def test_a_border_that_is_cropped_away_may_be_missing(tmp_path: Path, rng: np.random.Generator) -> None:
+    for label in ("no", "sub"):
+        for i in range(5):
+            image = rng.random((16, 16))
+            image[:2] = np.nan
+            save(tmp_path / "data" / label / f"{i}.npy", image)
+    with pytest.raises(ValueError, match="NaN or infinite values in 12%"):
+        read(tmp_path / "data")
+    assert read(tmp_path / "data", fit="crop:12").train.images.isfinite().all()
+
+
+def test_a_decimal_comma_in_a_name_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    fill(tmp_path, 4, rng, "theta_E=1,2{}.npy")
+    with pytest.raises(ValueError, match=r"the number 1,2. has a comma; rename the files, with a point"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("no", "sphere", "subhalo"), ("Sa", "SA", "SB")])
+def test_folders_that_would_become_one_class_are_refused(tmp_path: Path, rng: np.random.Generator, names) -> None:
+    for name in names:
+        fill(tmp_path / "data" / name, 4, rng)
+    with pytest.raises(ValueError, match=r"has the folders .* and .*, which would be one class, "):
+        scan(tmp_path / "data")
+
+
+def test_labels_of_minus_one_have_a_name_of_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
+    np.savez(tmp_path / "set.npz", images=rng.random((30, 8, 8)), labels=np.arange(30) % 3 - 1)
+    assert scan(tmp_path).classes == ("0", "minus_1", "1")

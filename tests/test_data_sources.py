@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -378,10 +379,12 @@ HOLE = np.where(np.arange(20)[:, None, None] == 7, np.nan, NOISE)
         (([*NOISE[:19], np.ones((9, 9))], of_two_classes()), r"image 19 \(1x9x9 float32\)"),
         (([*NOISE[:19], [[1], [1, 2]]], of_two_classes()), "an image or a list of labels cannot become an array"),
         ((NOISE[:0], []), "there are no images"),
+        ((NOISE, ["a"] * 19 + [None]), "the label of image 19 is None"),
+        ((NOISE, ["SB", "Sb"] * 10), "the labels SB and Sb, which would be one class, sb"),
         ((NOISE, np.zeros(20)), "all images have the label '0'; expected at least two classes, or targets"),
-        ((NOISE, np.linspace(0, 1, 20)), "a label is .*0.0.*; expected classes, .* a mapping of names to numbers"),
-        ((NOISE, np.full(20, np.nan)), "a label is .*nan"),
-        ((NOISE, [object()] * 20), "a label is <object"),
+        ((NOISE, np.linspace(0, 1, 20)), "the label of image 1 is 0.05.*; expected classes, .* a mapping of names"),
+        ((NOISE, np.full(20, np.nan)), "the label of image 0 is nan"),
+        ((NOISE, [object()] * 20), "the label of image 0 is <object"),
         ((np.arange(1100)[:, None, None] + np.zeros((2, 2)), np.arange(1100)), "more than 1,000 different labels"),
         ((NOISE, {}), "the mapping of labels is empty"),
         ((NOISE, {"z": np.ones(19)}), r"z have shape \(19,\)"),
@@ -462,3 +465,23 @@ class Pairs:
 
     def __getitem__(self, index):
         return self.pairs[index]
+
+
+def test_a_table_of_pandas_is_a_mapping_and_minus_99_is_not_known(tmp_path):
+    table = pd.DataFrame({"theta_E": [-99.0] * 5 + [i / 10 for i in range(15)], "label": of_two_classes()})
+    data = load(from_arrays(NOISE, table, cache=tmp_path), progress=False, cache=tmp_path)
+    known = torch.cat([split.targets["theta_E"] for split in (data.train, data.val, data.test)])
+    assert sorted(known[known.isfinite()].tolist()) == pytest.approx([i / 10 for i in range(15)])
+    assert data.classes == ("0", "1")
+
+
+def test_images_of_one_object_in_memory_stay_in_one_split(tmp_path):
+    ids = np.repeat(np.arange(10), 2)
+    images = NOISE.astype("f4")
+    for named in ("lens_id", "group"):
+        source = from_arrays(images, {"label": of_two_classes(), named: ids}, cache=tmp_path)
+        data = load(source, progress=False, cache=tmp_path)
+        parts = [data.train.images, data.val.images, data.test.images]
+        shown = [[i for i in range(20) if any(np.array_equal(images[i], x[0]) for x in part)] for part in parts]
+        assert sorted(i for part in shown for i in part) == list(range(20))
+        assert len({(int(ids[i]), k) for k, part in enumerate(shown) for i in part}) == 10

@@ -5,6 +5,10 @@ import pytest
 import torch
 from astropy.io import fits
 
+import studies
+from nas.errors import UserError
+from nas.searching.options import adapt
+from nas.searching.study import task_of
 from trainers.data import Folder, load
 from trainers.data.folder.layouts import scan
 from trainers.data.folder.table import sentinels
@@ -104,7 +108,7 @@ def test_a_challenges_tables_are_read_as_classes_or_numbers(tmp_path):
 @pytest.mark.parametrize("cell", ["nan", "NA", "none", ""])
 def test_an_image_whose_flag_is_not_known_has_no_class(tmp_path, cell):
     flags = ["ID,has_substructure", *(f"{i:03},{i % 2 if i else cell}" for i in range(30))]
-    with pytest.raises(TrainingError, match=r"'000' has no has_substructure$"):
+    with pytest.raises(TrainingError, match=r"'000' has no has_substructure; fill it in, or remove the row$"):
         loaded(write(tmp_path / "flags", flags), tmp_path)
 
 
@@ -123,7 +127,10 @@ def test_a_damaged_file_among_those_named_by_their_headers_is_named_if_it_is_mis
     (tmp_path / "labels.csv").write_text("\n".join(["ID,class", *lines]))
     assert {entry.path.name for entry in scan(tmp_path).entries} == {f"{i}.fits" for i in range(20)}
     (tmp_path / "labels.csv").write_text("\n".join(["ID,class", *lines, "lens 20,a"]))
-    with pytest.raises(TrainingError, match=r"names 1 of 21 images .*: 'lens 20'; no ID can be read in damaged.fits$"):
+    with pytest.raises(
+        TrainingError,
+        match=r"names 1 of 21 images .*: 'lens 20'; expected paths .*; no ID can be read in damaged.fits$",
+    ):
         scan(tmp_path)
 
 
@@ -162,6 +169,8 @@ def test_repeated_numbers_such_as_minus_99_are_not_known_and_said(tmp_path, caps
     [
         ([1, 2, 3, -99, -99], {-99}),
         ([1, 2, 3, 9999, 9999, -999, -999], {9999, -999}),
+        ([1, 2, 3, -99.9, -99.9, 1e20, 1e20], {-99.9, 1e20}),
+        ([1e30, 1e30, 2e30, 5e31], set()),  # large ones among others
         ([1, 2, 3, -99], set()),  # once
         ([90, 95, 97, 99, 99], set()),  # not far from the others
         ([1, 2, 3, -50, -50], set()),  # no such number
@@ -255,3 +264,92 @@ def test_rows_that_do_not_fit_an_array_are_one_clear_line(tmp_path, lines, match
     stack_with_rows(tmp_path / "set", lines)
     with pytest.raises(TrainingError, match=match):
         scan(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells"),
+    [
+        ("image_path,label", lambda i: f"images/{i:03}.npy,{'ab'[i % 2]}"),
+        ("cutout;label;mask_path", lambda i: f"{i:03}.npy;{'ab'[i % 2]};none"),
+        ("# made by hand, twice\nfile,label", lambda i: f"{i:03}.npy,{'ab'[i % 2]}"),
+        ("# made by hand\n#file,label", lambda i: f"{i:03}.npy,{'ab'[i % 2]}"),
+        ("# %ECSV 1.0\n# ---\n# schema: astropy-2.0\nid label", lambda i: f"{i}  {'ab'[i % 2]}"),
+        ("path,label", lambda i: f"/old/machine/{i:03}.npy,{'ab'[i % 2]}"),
+        ("id,label", lambda i: f"{i},{'ab'[i % 2]}"),  # 7 is 007.npy
+    ],
+)
+def test_a_table_is_read_as_its_program_wrote_it(tmp_path, header, cells):
+    listing = scan(write(tmp_path / "set", [header, *map(cells, range(30))]))
+    assert {int(e.path.stem): e.label for e in listing.entries} == {i: "ab"[i % 2] for i in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "classes"),
+    [
+        ("is_lens", ("True", "False"), ("lens", "no_lens")),
+        ("has_substructure", ("no", "yes"), ("no_sub", "substructure")),
+        ("lens", ("1", "0"), ("lens", "no_lens")),
+    ],
+)
+def test_a_column_of_yes_and_no_has_two_classes(tmp_path, column, values, classes):
+    lines = [f"id,theta_E,{column}", *(f"{i:03},{i / 7},{values[i % 2]}" for i in range(30))]
+    listing = scan(write(tmp_path / "set", lines))
+    assert listing.classes == classes
+    yes = next(name for name in classes if not name.startswith("no_"))
+    for entry in listing.entries:
+        positive = values[int(entry.path.stem) % 2] in ("True", "yes", "1")
+        assert (entry.label == yes) == positive
+        assert set(entry.targets) == {"theta_E"}
+
+
+@pytest.mark.parametrize("column", ["subset", "Partition", "set", "fold"])
+def test_a_column_of_splits_may_have_any_name(tmp_path, column):
+    lines = [f"id,label,{column}", *(f"{i:03},{'ab'[i % 2]},{('train', 'train', 'Test')[i % 3]}" for i in range(30))]
+    listing = scan(write(tmp_path / "set", lines))
+    assert {int(e.path.stem): e.split for e in listing.entries} == {
+        i: ("train", "train", "test")[i % 3] for i in range(30)
+    }
+
+
+@pytest.mark.parametrize("column", ["lens_id", "Object_ID", "group"])
+def test_images_of_one_object_stay_in_one_split(tmp_path, capsys, column):
+    lines = [f"file,label,{column}", *(f"{i:03}.npy,{'ab'[i % 2]},{100 + i // 3}" for i in range(30))]
+    data = loaded(write(tmp_path / "set", lines), tmp_path)
+    assert f"object {column}" in capsys.readouterr().err
+    assert not data.train.targets, "an ID is no number to measure"
+    splits = [{int(f.stem) // 3 for f in (tmp_path / "set" / "images").glob("*.npy")
+               if any(np.array_equal(np.load(f), image[0]) for image in split.images)}
+              for split in (data.train, data.val, data.test)]  # fmt: skip
+    assert sum(map(len, splits)) == 10
+    assert set.union(*splits) == set(range(10))
+
+
+def test_a_class_too_rare_to_be_divided_does_not_keep_numbers_from_being_measured(tmp_path):
+    lines = ["id,type,theta_E", *(f"{i:03},{'quad' if i < 2 else 'double'},{i / 7}" for i in range(30))]
+    data = loaded(write(tmp_path / "set", lines), tmp_path)
+    assert sum(int(split.targets["theta_E"].isfinite().sum()) for split in (data.train, data.val, data.test)) == 30
+    with pytest.raises(UserError, match="too few images of the class 'quad' to train, validate and test"):
+        task_of(studies.load("hybrid"), data)
+    assert task_of(adapt(studies.load("hybrid"), target="theta_E"), data).target == ("theta_E",)
+
+
+def test_names_that_would_become_one_class_are_refused(tmp_path):
+    with pytest.raises(
+        TrainingError, match=r"has the classes SB and Sb, which would be one class, sb: spell them alike"
+    ):
+        scan(write(tmp_path / "set", ["id,label", *(f"{i:03},{('SB', 'Sb', 'Sa')[i % 3]}" for i in range(30))]))
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            ["theta,phi", "1,2"],
+            "labels.csv has the columns theta, phi: expected one of files, such as file, and one of",
+        ),
+        (["file", "000.npy"], "labels.csv has the columns file: expected"),
+    ],
+)
+def test_a_table_that_is_of_no_use_is_named(tmp_path, lines, says):
+    with pytest.raises(TrainingError, match=says):
+        scan(write(tmp_path / "set", lines, inside="."))

@@ -15,7 +15,8 @@ from nas.errors import UserError
 from nas.files import write_text
 from nas.models.predicted import Measurement, Prediction
 from trainers.data.folder.fits_file import header_id
-from trainers.data.folder.objects import ending, without_band
+from trainers.data.folder.names import ending
+from trainers.data.folder.objects import without_band
 from trainers.regression import Regression
 from trainers.tasks import Task
 

@@ -175,6 +175,12 @@ def _in_words(images: Mapping[str, Any]) -> str:
 def task_of(spec: StudySpec, data: Dataset) -> tasks.Task:
     """The study's task on the data. UserError unless the data fits it and it has the study's objective."""
     task = task_with(spec.metric, spec.task, data)
+    for name, split in (("train", data.train), ("val", data.val), ("test", data.test)) if task.classifies else ():
+        for number in set(range(len(data.classes))) - set(split.labels.unique().tolist()):
+            raise UserError(
+                f"{data.name} has too few images of the class {data.classes[number]!r} to train, validate and test "
+                f"(none for {name}); leave that class out, or measure numbers (--target)"
+            )
     if (sensible := metrics.direction(spec.metric, task)) != spec.direction:
         raise UserError(f"the study would {spec.direction} {spec.metric}; expected to {sensible} it")
     if not task.classifies and values(spec.training.balance) != ("none",):

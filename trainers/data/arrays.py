@@ -38,6 +38,7 @@ class Content:
     digests: Sequence[str]  # of each image in that form
     filled: Sequence[int]  # the missing pixels of each image
     invariants: Sequence[int]  # of each image in that form, which its turned copies share
+    objects: Sequence[str | None]  # that each image shows, where it is known
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -46,6 +47,8 @@ class Content:
     def digest(self) -> str:
         """Hash of all that is converted."""
         found = hashlib.sha256(repr((self.official, self.labels, self.digests, self.form)).encode())
+        if any(self.objects):
+            found.update(repr(self.objects).encode())
         for name in sorted(self.targets):
             found.update(f"\0{name}\0".encode() + self.targets[name].tobytes())
         return found.hexdigest()[:20]
@@ -77,8 +80,8 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int, sha
     TrainingError if a class has too few images for every split, or an image has two labels or is in two splits.
     """
     c = content
-    together = units(c.names, c.digests, (), c.turned())
-    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together, shares)
+    together = units(c.names, c.digests, c.objects, c.turned())
+    splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together, shares, not c.targets)
     refuse_leaks(c.names, c.digests, splits, c.labels, c.where, together)
     rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
     shape, dtype, _ = c.form
@@ -114,13 +117,14 @@ def gather(given: Any, where: str) -> Content:
         labels = [label for part in parts for label in part.labels]
         if len(set(labels)) < 2 and not any(part.targets for part in parts):
             raise TrainingError(f"all images have the label {labels[0]!r}; expected at least two classes, or targets")
-        for part in parts:
+        for part in parts if not any(part.targets for part in parts) else ():
             if missing := set(labels) - set(part.labels):
                 raise TrainingError(f"{part.split} lacks the class {min(missing)!r}, which other splits have")
     official = [part.split for part in parts for _ in part.images]
     known = sorted({name for part in parts for name in part.targets})
     targets = {name: np.concatenate([part.target(name) for part in parts]) for name in known}
-    return Content(where, official, names, images, labels, targets, form, digests, filled, invariants)
+    objects = [thing for part in parts for thing in part.objects or [None] * len(part.images)]
+    return Content(where, official, names, images, labels, targets, form, digests, filled, invariants, objects)
 
 
 def check_images(images: Sequence[np.ndarray], names: Sequence[str]) -> tuple[Form, list[str], list[int], list[int]]:

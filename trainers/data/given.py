@@ -6,7 +6,9 @@
 
 Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 16 channels, square and of any real dtype, from numpy or
 torch. Labels are one class for each image, as whole numbers, strings or one-hot rows (N, classes), or a mapping of
-names to (N,) numbers: these are regression targets, NaN where unknown. The mapping's key "label" may hold classes.
+names to (N,) numbers: these are regression targets, NaN where unknown. The mapping's key "label" may hold classes, and
+"lens_id" or the like the objects that the images show, which are not divided among splits. A table of pandas is such a
+mapping.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from torch import Tensor
 from trainers.data.dataset import RESERVED
 from trainers.data.folder.image_file import MODES
 from trainers.data.folder.named_arrays import from_tensor
-from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical
+from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, refuse_spellings
 from trainers.data.folder.stack import class_numbers
+from trainers.data.folder.table import without_sentinels
 from trainers.errors import TrainingError, named
 
 CLASSES = "label"
@@ -39,6 +42,7 @@ class Part:
     images: list[np.ndarray]
     labels: list[str]
     targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    objects: Sequence[str | None] = ()  # that the images show, if they are known
 
     def target(self, name: str) -> np.ndarray:
         return self.targets[name] if name in self.targets else np.full(len(self.images), np.nan)
@@ -67,13 +71,18 @@ def read_part(given: Any, split: str | None) -> Part:
             raise TrainingError("there are no images")
         whole = to_array(images) if hasattr(images, "dtype") else images  # at once, if it is one array
         some = [to_array(image) for image in whole]
+        if hasattr(labels, "columns"):
+            labels = {str(name): labels[name] for name in labels.columns}
         if not isinstance(labels, Mapping):
             return Part(split, some, read_classes(labels, len(some), classes))
         if not labels:
             raise TrainingError("the mapping of labels is empty; expected names and numbers")
-        targets = {name: read_target(name, values, len(some)) for name, values in labels.items() if name != CLASSES}
+        shown = [name for name in labels if isinstance(name, str) and OBJECT.fullmatch(name.lower())]
+        others = {name: values for name, values in labels.items() if name not in (CLASSES, *shown)}
+        targets = {name: read_target(name, values, len(some)) for name, values in others.items()}
         names = read_classes(labels[CLASSES], len(some), classes) if CLASSES in labels else [LENS] * len(some)
-        return Part(split, some, names, targets)
+        objects = [f"{shown[0]} {value}" for value in one_each(labels[shown[0]], len(some), shown[0])] if shown else ()
+        return Part(split, some, names, targets, objects)
 
 
 def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
@@ -108,9 +117,10 @@ def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list
     if array.dtype.kind == "O" and all(isinstance(value, str) for value in array):
         array = array.astype(str)
     if array.dtype.kind not in "biuU":
+        place, wrong = next(((i, v) for i, v in enumerate(array.tolist()) if not is_class(v)), (0, array[0]))
         raise TrainingError(
-            f"a label is {array[0]!r}; expected classes, as whole numbers or strings, or for regression a mapping of "
-            "names to numbers"
+            f"the label of image {place} is {wrong!r}; expected classes, as whole numbers or strings, or for "
+            "regression a mapping of names to numbers"
         )
     labels = [str(value) for value in (array if array.dtype.kind == "U" else array.astype(np.int64))]
     if classes is not None and array.dtype.kind != "U":
@@ -119,11 +129,17 @@ def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list
         labels = [str(classes[int(label)]) for label in labels]
     if len(set(labels)) > MOST_CLASSES:
         raise TrainingError(f"there are more than {MOST_CLASSES:,} different labels; expected classes")
+    refuse_spellings(labels, "there are the labels")
     return [canonical(label) for label in labels]
 
 
+def is_class(label: Any) -> bool:
+    """Whether a label is the name or the whole number of a class."""
+    return isinstance(label, str) or (isinstance(label, float) and label.is_integer())
+
+
 def read_target(name: Any, values: Any, count: int) -> np.ndarray:
-    """A regression target of each of `count` images, (count,) float64."""
+    """A regression target of each of `count` images, (count,) float64, NaN where it is unknown or -99 or the like."""
     if not (isinstance(name, str) and name.isidentifier() and name not in RESERVED):
         raise TrainingError(f"target {name!r}: expected a plain word such as redshift, or {CLASSES!r} for classes")
     array = one_each(values, count, name)
@@ -131,7 +147,7 @@ def read_target(name: Any, values: Any, count: int) -> np.ndarray:
         raise TrainingError(f"{name} has {array.dtype} values; expected numbers")
     if np.isinf(array).any():
         raise TrainingError(f"{name} has infinite values; expected numbers, or NaN where it is unknown")
-    return array.astype(np.float64)
+    return without_sentinels(array.astype(np.float64))
 
 
 def one_each(values: Any, count: int, what: str) -> np.ndarray:

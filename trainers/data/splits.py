@@ -102,6 +102,7 @@ def assign(
     memory: Memory,
     together: Sequence[str] | None = None,
     shares: Sequence[float] = SHARES,
+    every_class: bool = True,
 ) -> list[str]:
     """The split of every image. Official splits stay; a missing val or test is that share of train.
 
@@ -110,9 +111,15 @@ def assign(
     and the seed. In a class of SMALL keys or more, new images thus never move an old one, even if the memory is lost,
     and the shares hold on average. Of a smaller class, each split gets its share of the keys, rounded, and one at
     least; new keys fill the splits that lack some, and only the memory keeps old ones in place. If memory leaves a
-    split without any, it borrows the nearest one. TrainingError for a class with too few keys for that.
+    split without any, it borrows the nearest one. TrainingError for a class with too few keys for that; but unless
+    `every_class` must be in every split, such classes are divided as one. So it is where something else is measured.
     """
     together = digests if together is None else together
+    if not every_class:
+        keys_of = {
+            label: {key for key, own in zip(together, labels, strict=True) if own == label} for label in set(labels)
+        }
+        labels = [label if len(keys_of[label]) >= len(SHARES) else "" for label in labels]
     _, val, test = (part / sum(shares) for part in shares)
     wanted = {split: part for split, part in (("test", test), ("val", val)) if split not in official}
     splits = [split or "train" for split in official]
@@ -132,6 +139,11 @@ def assign(
         fixed |= divided(new, fixed, wanted) if len(keys) < SMALL else {key: drawn(place[key], wanted) for key in new}
         for key in keys:
             groups[fixed[key]].append(key)
+        if len(keys) < len(groups) and not every_class:
+            decided |= {key: split for split, group in groups.items() for key in group}
+            for i in mine:
+                splits[i] = decided[together[i]]
+            continue
         if len(keys) < len(groups):
             of = f" of {len(keys)} objects; --group can name them otherwise" if len(keys) < len(mine) else ""
             raise TrainingError(

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from trainers.data.folder.image_file import AS_STORED, UNREADABLE, Reading, Stored, chans_first, read_stored
+from trainers.data.folder import fit
+from trainers.data.folder.image_file import (
+    AS_STORED,
+    UNREADABLE,
+    Reading,
+    Stored,
+    chans_first,
+    normal_form,
+    read_stored,
+)
 from trainers.errors import TrainingError
 
 
@@ -17,15 +26,25 @@ def read_object(files: Sequence[Path], reading: Reading = AS_STORED) -> Stored:
 
 
 def read_bands(files: Sequence[Path], reading: Reading = AS_STORED) -> np.ndarray:
-    """The image (C, H, W), as stored, of which each file holds one band. TrainingError if they do not fit."""
+    """The image (C, H, W) of which each file holds one band, as stored; or as `reading` resizes bands of several sizes.
+
+    Floats of several precisions get the highest. TrainingError if the bands are not alike otherwise.
+    """
     planes = []
     for file in files:
         try:
             planes.append(chans_first(read_stored(file, reading).array))
         except UNREADABLE as error:
             raise TrainingError(f"{file.name}: {error}") from error
+    several = len({plane.shape for plane in planes}) > 1
+    if several and reading.fit is not None and fit.kind(reading.fit) == "resize" and fit.side(reading.fit):
+        planes = [fit.fitted(normal_form(plane)[0], reading.fit) for plane in planes]
+    if all(plane.dtype.kind == "f" for plane in planes):
+        planes = [plane.astype(np.result_type(*planes), copy=False) for plane in planes]
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or len(planes[0]) != 1:
         each = zip(files, planes, strict=True)
         forms = ", ".join(f"{file.name} {'x'.join(map(str, p.shape))} {p.dtype}" for file, p in each)
-        raise TrainingError(f"its bands are not one plane of one kind each: {forms}")
+        sizes = len({plane.shape[1:] for plane in planes}) > 1
+        remedy = "; make them alike with --fit resize and --image-size" if sizes else ""
+        raise TrainingError(f"its bands are not one plane of one kind each: {forms}{remedy}")
     return np.concatenate(planes)

@@ -86,12 +86,14 @@ def convert(
     title = f"Converting {len(entries)} images ({listing.root.name})"
     with ThreadPoolExecutor(cores()) as pool, progress_bar(title, 2 * len(entries), progress) as advance:
         if reading.fit is not None:
-            sizes = sizes_of(reader, pool) if fit.side(reading.fit) is None else {}
+            given = fit.side(reading.fit) is not None or fit.kind(reading.fit) == "resize"
+            sizes = {} if given else sizes_of(reader, pool)
             reading = replace(reading, fit=fit.with_side(reading.fit, image_size, sizes))
             reader = Reader(listing, reading)
         advance(journal.hashed + journal.converted)
         digests = hash_contents(reader, journal, pool, advance)
         sample = common_form(reader)
+        every_class = not any(entry.targets for entry in entries)
         official, objects = [entry.split for entry in entries], [entry.object for entry in entries]
         without: set[int] = set()  # bad images, if a split would lack a class once they are discarded
         while True:  # again if images that were split are found to be copies of each other, or for such bad ones
@@ -103,6 +105,7 @@ def convert(
                 found = assign(
                     [official[i] for i in usable], [labels[i] for i in usable], [names[i] for i in usable],
                     [digests[i] for i in usable], seed, recall(memory), [together[i] for i in usable], shares,
+                    every_class,
                 )  # fmt: skip
                 drawn = dict(zip(usable, found, strict=True))
                 splits = [drawn.get(i, "train") for i in range(len(entries))]
@@ -113,7 +116,7 @@ def convert(
                 invariants = {i: number for i, number in enumerate(journal.invariants.tolist()) if i not in faulty}
                 journal.copies = turned_copies(invariants, lambda i: reader.image(entries[i], sample.form)[0], together)
                 journal.save()
-            elif skip_bad and not whole and not without and lacking(listing, plan.rows, faulty):
+            elif skip_bad and every_class and not whole and not without and lacking(listing, plan.rows, faulty):
                 without = faulty
             else:
                 break
@@ -126,7 +129,7 @@ def convert(
     kept_names, kept_digests, kept_splits = ([values[i] for i in good] for values in (names, digests, splits))
     kept_labels, kept_units = [labels[i] for i in good], [together[i] for i in good]
     refuse_leaks(kept_names, kept_digests, kept_splits, kept_labels, listing.root, kept_units)
-    rows = discard(folder, listing, plan.rows, bad, whole) if bad else plan.rows
+    rows = discard(folder, listing, plan.rows, bad, whole or not every_class) if bad else plan.rows
 
     numbers = {name: np.array(journal.numbers[:, n]) for n, name in enumerate(journal.targets)}
     for name in dict.fromkeys(name for entry in entries for name in entry.targets):

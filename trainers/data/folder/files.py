@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from trainers.data.folder.companions import without_companion_folders, without_companions
 from trainers.data.folder.image_file import ALONE, EXTENSIONS
 
 LEFTOVERS = ("lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
@@ -25,15 +26,16 @@ def is_image(name: str) -> bool:
 
 
 def images_among(names: Iterable[str]) -> list[str]:
-    """The images among the files of one folder. Files of named arrays count only in a folder without other images,
-    beside which they are a network's weights or results."""
-    found = [name for name in names if is_image(name)]
+    """The images among the files of one folder, without what comes with them. Files of named arrays count only in a
+    folder without other images, beside which they are a network's weights or results."""
+    found = without_companions([name for name in names if is_image(name)])
     return [name for name in found if name.lower().endswith(ALONE)] or found
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted."""
-    return sorted(path for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
+    """The folders in `folder`, sorted, without those of what comes with the images of another."""
+    found = sorted(path.name for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
+    return [folder / name for name in without_companion_folders(str(folder), found)]
 
 
 def images_in(folder: Path) -> list[os.DirEntry[str]]:
@@ -43,16 +45,31 @@ def images_in(folder: Path) -> list[os.DirEntry[str]]:
     return [by_name[name] for name in images_among(by_name)]
 
 
-def below(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Every folder from `folder` down, and the names of its files, both sorted."""
-    for inside, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not ignored(name))
+def below(folder: Path, companions: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """Every folder from `folder` down, and the names of its files, both sorted. Links out of it are followed once.
+
+    Without `companions`, folders of what comes with the images of another are left out.
+    """
+    root = os.path.realpath(folder)
+    linked = {root}
+    for inside, folders, files in os.walk(folder, followlinks=True):
+        kept = sorted(name for name in folders if not ignored(name))
+        kept = kept if companions else without_companion_folders(inside, kept)
+        folders[:] = []
+        for name in kept:
+            path = os.path.join(inside, name)
+            if os.path.islink(path):
+                real = os.path.realpath(path)
+                if real in linked or real.startswith(f"{root}{os.sep}"):
+                    continue
+                linked.add(real)
+            folders.append(name)
         yield inside, sorted(name for name in files if not ignored(name))
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """The image files in `folder` and in all folders below it, sorted in each."""
-    for inside, files in below(folder):
+    """The image files in `folder` and in all folders below it, sorted in each, without what comes with them."""
+    for inside, files in below(folder, companions=False):
         for name in images_among(files):
             yield Path(inside, name)
 

@@ -30,28 +30,33 @@ def checked(fit: object) -> str:
     return fit
 
 
-def side(fit: str) -> int | None:
+def side(fit: str | None) -> int | None:
     """The side that `fit` gives."""
-    given = fit.partition(":")[2]
+    given = (fit or "").partition(":")[2]
     return int(given) if given else None
+
+
+def kind(fit: str | None) -> str:
+    """Which of crop, pad and resize `fit` is; empty without one."""
+    return (fit or "").partition(":")[0]
 
 
 def with_side(fit: str, image_size: int | None, sizes: Iterable[tuple[int, int]]) -> str:
     """`fit` with the side for images of these sizes (H, W). TrainingError for resize without the data set's size."""
-    kind, found = fit.partition(":")[0], side(fit)
-    if found is None and kind == "resize":
+    how, found = kind(fit), side(fit)
+    if found is None and how == "resize":
         if image_size is None:
             raise TrainingError("fit is resize, but there is no size to resize to; give image_size, or resize:64")
         found = image_size
     elif found is None:
         both = [pixels for size in sizes for pixels in size]
-        found = max(min(both) if kind == "crop" else max(both), LEAST)
-    return f"{kind}:{found}"
+        found = max(min(both) if how == "crop" else max(both), LEAST)
+    return f"{how}:{found}"
 
 
 def in_words(fit: str) -> str:
     """`cropped to 60x60`."""
-    return f"{WORDS[fit.partition(':')[0]]} to {side(fit)}x{side(fit)}"
+    return f"{WORDS[kind(fit)]} to {side(fit)}x{side(fit)}"
 
 
 def fitted(image: np.ndarray, fit: str) -> np.ndarray:
@@ -59,12 +64,12 @@ def fitted(image: np.ndarray, fit: str) -> np.ndarray:
 
     TrainingError if it is too small to be cropped, or too large to be padded.
     """
-    kind, wanted = fit.partition(":")[0], side(fit)
+    how, wanted = kind(fit), side(fit)
     assert wanted is not None
     _, height, width = image.shape
-    if kind == "resize":
+    if how == "resize":
         return resize(image, wanted)
-    if kind == "crop":
+    if how == "crop":
         if min(height, width) < wanted:
             raise TrainingError(f"is {width}x{height} pixels, too few to be {in_words(fit)}")
         top, left = (height - wanted) // 2, (width - wanted) // 2

@@ -34,7 +34,7 @@ UNREADABLE = (
 FEW, CHANNELS = 4, 16
 """The most channels that an image may have: of any size, and if it is square."""
 TINY, HUGE = float(np.finfo(np.float32).tiny), 1e36  # magnitudes of which float32 keeps all digits and sums
-READING = 3
+READING = 4
 """Part of the keys of caches. Raise it when the same file becomes other pixels or numbers."""
 
 
@@ -142,7 +142,12 @@ def read_deep(path: Path, coded: str) -> np.ndarray:
 
 
 def prepared(array: np.ndarray, reading: Reading) -> tuple[np.ndarray, int]:
-    """The image in its normal form, clipped and fitted as `reading` says, and the number of its missing pixels."""
+    """The image in its normal form, clipped and fitted as `reading` says, and the number of its missing pixels.
+
+    What is cut off need not be measured.
+    """
+    if reading.fit is not None and fit.kind(reading.fit) == "crop":
+        return normal_form(fit.fitted(chans_first(array), reading.fit), reading.clip)
     image, filled = normal_form(array, reading.clip)
     return image if reading.fit is None else fit.fitted(image, reading.fit), filled
 

@@ -4,7 +4,7 @@ class folders             {no_sub,cdm,axion}/*; NAME_test/ in it or beside it is
 folders of splits         {train,val,test}/{no,sphere,vort}/*
 split and class in one    {train,test}_{lenses,nonlenses}/*
 flat                      *.npy, each [image, number], or names with numbers (values.py): without classes
-table                     images, and a CSV file that names each and its class (table.py)
+table                     images, and a CSV file that names each and its class (table.py); in folders too (tabled.py)
 stacked                   one array of images and one of labels (stacked.py), for all or each split; also in one file
 described                 one array of images, and a table with a row for each (table_rows.py), for all or each split
 class stacks              one array of images for each class (class_stacks.py), for all or each split; also in one file
@@ -25,14 +25,15 @@ from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import PICKLE, TENSORS, is_named_arrays
-from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, split_of
+from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, refuse_spellings, split_of
 from trainers.data.folder.object_array import header_of
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
 from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
-from trainers.data.folder.table import find_table
+from trainers.data.folder.table import Table, find_table, unusable
 from trainers.data.folder.table_names import table_entries
 from trainers.data.folder.table_rows import described_entries, described_stacks
+from trainers.data.folder.tabled import sorted_by, table_of_files, with_table
 from trainers.data.folder.values import values_in, with_values
 from trainers.errors import TrainingError
 
@@ -52,7 +53,9 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         refuse_pickles([root])
         if root.name.lower().endswith(ARCHIVES):
             raise TrainingError(f"data folder {root} is an archive; unpack it and name the folder")
-        raise TrainingError(f"data folder {root} {'is not a folder' if root.exists() else 'does not exist'}")
+        if root.exists():
+            raise TrainingError(f"data folder {root} is not a folder; name the one that holds it and the images")
+        raise TrainingError(f"data folder {root} does not exist")
     root = root if alone else descend(root)
     folders = [] if alone else subfolders(root)
     labels: tuple[Path, ...] = ()
@@ -60,7 +63,6 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
     by_class = class_stacks(root) if not folders and reading.key is None else []
     described = {} if by_class or reading.key else described_stacks(root)
     stacks = {} if by_class or described else find_stacks(root, raw, reading.key)
-    table = None if by_class or described or stacks or not among_images(root, folders) else find_table(root)
     if by_class:
         layout, entries, what = "classes", by_class, ""
     elif described:
@@ -73,11 +75,8 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         labels = tuple(file for stack in stacks.values() for file in stack.files)
         what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
-        what = str(table or "")
-        if table:
-            layout, entries, labels = "table", table_entries(root, table), (table.path,)
-        else:
-            layout, entries = in_folders(root, folders) if folders else loose_files(root, raw)
+        layout, entries, table = in_files(root, folders, raw)
+        what, labels = str(table or ""), (table.path,) if table else ()
         entries, bands = with_bands(entries, root, group)
         entries = unstacked(with_values(with_objects(entries), root))
     if not entries:
@@ -102,6 +101,23 @@ def with_names(entries: Sequence[Entry], classes: Sequence[str], root: Path) -> 
     return [replace(entry, label=names[entry.label]) for entry in entries]
 
 
+def in_files(root: Path, folders: Sequence[Path], raw: Raw | None) -> tuple[str, list[Entry], Table | None]:
+    """The layout of images in files of their own, its entries, and the table that says what they show, if any does."""
+    if among_images(root, folders) and (table := find_table(root)):
+        return "table", table_entries(root, table), table
+    if not folders:
+        return *loose_files(root, raw), None
+    table = table_of_files(root)
+    try:
+        layout, entries = in_folders(root, folders)
+    except TrainingError:
+        if table is None:
+            raise
+        return "table", sorted_by(table, root, split_folders(root, {f: f.name for f in folders})), table
+    found = with_table(entries, table, root) if table else None
+    return (layout, entries, None) if found is None else ("table" if found[1] else layout, found[0], table)
+
+
 def among_images(root: Path, folders: Sequence[Path]) -> bool:
     """Whether the images are in `root` alone, or in one folder that is no split, so that only a table can sort them."""
     if not folders:
@@ -123,7 +139,7 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in PLAIN or holds_one_class(only):
+        if only.name.lower() in PLAIN or holds_one_class(only) or ((table := table_of_files(root)) and table.label):
             return root
         root = only
 
@@ -204,9 +220,13 @@ def class_entries(root: Path, split: str | None) -> list[Entry]:
     folders = [folder for folder in subfolders(root) if folder.name.lower() not in NO_CLASSES]
     if not folders and images_in(root):
         if not (entries := class_stacks(root, split)):
-            raise TrainingError(f"{root} holds images, but no class folders, nor a stack for each class")
+            raise TrainingError(
+                f"{root} holds images, but no class folders, nor a stack for each class; move images of unknown class "
+                "elsewhere, and classify them with nas.predict"
+            )
         return entries
     refuse_planes(root, folders)
+    refuse_spellings([folder.name for folder in folders], f"{root} has the folders")
     return [entry for folder in folders for entry in file_entries(folder, split, canonical(folder.name))]
 
 
@@ -236,6 +256,6 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
     if images_in(root):
         raise TrainingError(
             f"{root} has no class folders; expected at least two, a stack for each class (no_sub.npy, sub.npy), images "
-            "with numbers, a table, or stacked arrays"
+            f"with numbers, a table, or stacked arrays{unusable(root)}"
         )
     raise TrainingError(f"{root} {NO_FOLDERS}")

@@ -84,6 +84,8 @@ class Listing:
         if len(self.classes) < 2 and self.layout != "flat" and not any(entry.targets for entry in self.entries):
             only = f"{root} has only the class {self.classes[0]!r}"
             return f"{only}; expected at least two folders of images, such as no_sub/ and sub/"
+        if any(entry.targets for entry in self.entries):  # which may be measured, whatever the classes
+            return None
         for split in sorted(splits, key=str):
             if missing := set(self.classes) - {entry.label for entry in self.entries if entry.split == split}:
                 return f"{self._folder(split)} lacks the class {min(missing)!r}, which other splits have"

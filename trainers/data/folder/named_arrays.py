@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.data.folder.names import SPLIT_NAMES
+from trainers.data.folder.names import OBJECT, SPLIT_NAMES
 from trainers.data.folder.object_array import read_header
 from trainers.errors import TrainingError
 
@@ -138,12 +138,15 @@ def choose_labels(
 ) -> tuple[NamedArray | None, list[NamedArray]]:
     """The array of labels beside `images`: of this key, of a common name, or the only other one of their number.
 
-    Then the arrays with a broken number for each image, which are regression targets. Without labels there are several.
-    TrainingError if it is not clear which are the labels.
+    Then the arrays with a number for each image, which are regression targets: broken ones, and beside labels of a
+    common name whole ones as well. Without labels there are several. TrainingError if it is not clear which are the
+    labels.
     """
     others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
+    others = [array for array in others if not OBJECT.fullmatch(array.plain)]
     beside = [array for array in others if array.shape[0] == images.shape[0]]
-    numbers = [array for array in beside if array.dtype.kind == "f" and array.shape[1:] in ((), (1,))]
+    single = [array for array in beside if array.shape[1:] in ((), (1,))]
+    numbers = [array for array in single if array.dtype.kind == "f"]
     if key is not None:
         found = [array for array in arrays if array.is_key(key)]
     else:
@@ -154,7 +157,15 @@ def choose_labels(
         found = found or numbers
     if len(found) != 1:
         raise TrainingError(unclear(arrays, "the labels", key))
+    if found[0].plain in LABELS:
+        numbers += [array for array in single if array.dtype.kind in "iu" and not numbers_each(array)]
     return found[0], [array for array in numbers if array is not found[0]]
+
+
+def choose_objects(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArray | None:
+    """The array that says which object each image shows, by its name; None if there is none."""
+    found = [array for array in arrays if OBJECT.fullmatch(array.plain) and array.shape == images.shape[:1]]
+    return found[0] if len(found) == 1 else None
 
 
 def numbers_each(array: NamedArray) -> bool:

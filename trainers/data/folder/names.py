@@ -1,10 +1,13 @@
-"""The names of splits and classes, on disk and here."""
+"""The names of splits, classes and files, on disk and here."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 
 from trainers.data.dataset import RESERVED, TARGETS
+from trainers.errors import TrainingError
 
 PLAIN = {
     "train": "train",
@@ -38,6 +41,8 @@ SYNONYMS = {
     "vort": "axion",
     "vortex": "axion",
 }
+OBJECT = re.compile(r"(lens|object|obj|system|group|galaxy|halo|source)_?ids?|groups?")
+"""The name of a column or array that says which object an image shows."""
 LENS = "lens"
 """The one class of a folder without classes."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
@@ -51,8 +56,20 @@ def by_name(label: str) -> tuple[int, str]:
 
 def canonical(name: str) -> str:
     """The name of a class, however its folder spells it."""
-    name = name.lower().strip().replace(" ", "_").replace("-", "_")
+    name = re.sub(r"^-(?=\d+$)", "minus_", name.lower().strip())
+    name = name.replace(" ", "_").replace("-", "_")
     return SYNONYMS.get(name, name)
+
+
+def refuse_spellings(names: Iterable[str], what: str) -> None:
+    """TrainingError if two names of classes, which `what` introduces, would become one class."""
+    spelt: dict[str, str] = {}
+    for name in sorted({name.strip() for name in names}):
+        if (other := spelt.setdefault(canonical(name), name)) != name:
+            raise TrainingError(
+                f"{what} {other} and {name}, which would be one class, {canonical(name)}: spell them alike, or rename "
+                "one"
+            )
 
 
 def target_name(name: str) -> str | None:
@@ -60,6 +77,15 @@ def target_name(name: str) -> str | None:
     name = re.sub(r"\W+", "_", name).strip("_")
     known = name.lower() if name.lower() in TARGETS else name
     return known if known.isidentifier() and known not in RESERVED else None
+
+
+def ending(name: str) -> tuple[str, str]:
+    """A file's name without its ending, and the ending; `.fits.gz` and `.fits.fz` are one."""
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in (".gz", ".fz", ".bz2"):
+        stem, before = os.path.splitext(stem)
+        suffix = before + suffix
+    return stem, suffix
 
 
 def split_of(name: str) -> str | None:

@@ -13,18 +13,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainers.data.folder.files import images_below
+from trainers.data.folder.names import ending
 from trainers.data.folder.passbands import wavelength
 from trainers.errors import TrainingError
 
 BROAD = ("u", "g", "r", "i", "vis", "z", "y", "j", "h", "k", "ks")
 """Bands that may stand in the name of a file."""
 SURVEYS = (
-    "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|nisp|hst|acs|wfc3|"
+    "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|nisp|nir|hst|acs|wfc3|"
     "jwst|nircam|roman|wfi"
 )
 BAND = re.compile(
     rf"(?:(?<=[-_. ])|^)(?:(?:{SURVEYS})[-_. ]?)?(?:band[-_ ]?)?"
-    rf"({'|'.join(BROAD)}|f\d{{3}}(?:w|m|n|lp|x))(?:[-_ ]?band)?(?=[-_. ]|$)",
+    rf"({'|'.join(BROAD)}|f\d{{3}}(?:w|m|n|lp|x)|(?<=band)\d|(?<=band[-_ ])\d)(?:[-_ ]?band)?(?=[-_. ]|$)",
     re.IGNORECASE,
 )
 TURN = r"rot(?:ate|ated)?[-_ ]?\d{1,3}(?:deg)?"
@@ -71,15 +72,6 @@ def without_copy(stem: str) -> str:
     return stem
 
 
-def ending(name: str) -> tuple[str, str]:
-    """A file's name without its ending, and the ending; `.fits.gz` and `.fits.fz` are one."""
-    stem, suffix = os.path.splitext(name)
-    if suffix.lower() in (".gz", ".fz", ".bz2"):
-        stem, before = os.path.splitext(stem)
-        suffix = before + suffix
-    return stem, suffix
-
-
 def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[Path, ...]], tuple[str, ...]]:
     """The files of every image, and its bands, both in order of wavelength; no bands if every file is an image.
 
@@ -92,8 +84,8 @@ def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[P
         folder, name = os.path.split(str(file))
         stem, suffix = ending(name)
         rest, band = without_band(stem)
-        if band is None and (band := band_of(os.path.basename(folder))):
-            folder = os.path.dirname(folder)
+        if of_folder := band_of(os.path.basename(folder)):
+            band, folder = band or of_folder, os.path.dirname(folder)
         if band in (bands := found[folder, rest, suffix.lower()]):
             twice.append(file)
         bands[band] = file
@@ -117,7 +109,7 @@ def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[P
 
 
 def in_order(bands: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted((band for band in bands if band is not None), key=lambda band: wavelength(band) or 0))
+    return tuple(sorted((band for band in bands if band is not None), key=lambda band: (wavelength(band) or 0, band)))
 
 
 def described(bands: Iterable[str | None]) -> str:

@@ -106,7 +106,7 @@ def common_form(reader: Reader) -> Sample:
             stored = reader.stored(entry)
             _, form, _ = reader.normal(stored)
         except UNREADABLE as error:
-            faults.append(in_one_line(error))
+            faults.append(anonymous(in_one_line(error), entry))
             continue  # the conversion names it with all the others
         seen[form] += 1
         on_disk = Form(stored.array.shape, stored.array.dtype)
@@ -158,6 +158,13 @@ def sizes_in_words(expected: Form, faults: Sequence[tuple[int, str]], images: in
     listed = ", ".join(f"{count} of {size}" for size, count in sizes.most_common(5))
     more = f" and {len(sizes) - 5} more sizes" * (len(sizes) > 5)
     return f", or make the sizes equal ({listed}{more} pixels) with --fit crop, pad or resize"
+
+
+def anonymous(why: str, entry: Entry) -> str:
+    """A fault without the names of the image's files, so that those of one kind are equal."""
+    for file in entry.files:
+        why = why.replace(f"{file.name}: ", "").replace(f"{file.name} ", "")
+    return why
 
 
 def in_one_line(error: BaseException) -> str:

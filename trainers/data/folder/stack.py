@@ -22,10 +22,12 @@ from trainers.data.folder.named_arrays import (
     arrays_in,
     choose_images,
     choose_labels,
+    choose_objects,
     is_named_arrays,
     plain,
     split_in,
 )
+from trainers.data.folder.names import OBJECT
 from trainers.data.folder.object_array import header_of, read_header
 from trainers.errors import TrainingError, named
 
@@ -60,16 +62,18 @@ class Stack(NamedTuple):
     images: Place
     labels: Place | None
     targets: tuple[Place, ...] = ()
+    objects: Place | None = None  # which object each image shows
 
     def __str__(self) -> str:
         labels = f", labels {self.labels.name}" if self.labels else ""
         targets = f", targets {', '.join(str(place.name) for place in self.targets)}" if self.targets else ""
-        return f"images {self.images.name}{labels}{targets}"
+        objects = f", objects {self.objects.name}" if self.objects else ""
+        return f"images {self.images.name}{labels}{targets}{objects}"
 
     @property
     def files(self) -> list[Path]:
-        """The files of labels and targets."""
-        return list(dict.fromkeys(place.path for place in (self.labels, *self.targets) if place))
+        """The files of labels, targets and objects."""
+        return list(dict.fromkeys(place.path for place in (self.labels, *self.targets, self.objects) if place))
 
 
 def has_header(path: Path) -> bool:
@@ -186,6 +190,8 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
+    objects = [path for path in labels if OBJECT.fullmatch(plain(path.stem))]
+    labels = [path for path in labels if path not in objects]
     numbers = [path for path in labels if path in arrays and arrays[path].dtype.kind == "f"]
     if len(images) == len(rows) == 1:
         stack, one_hot = open_images(Place(images[0]), raw).shape, arrays[rows[0]].shape
@@ -193,11 +199,14 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
             labels, rows = labels + rows, []
     if len(labels) > 1:
         called = [path for path in labels if plain(path.stem) in LABELS]
+        if called:
+            numbers = [path for path in labels if path in arrays and arrays[path].dtype.kind in "iuf"]
         labels = called or [path for path in labels if path not in numbers]
-    if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers):
+    if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers) or len(objects) > 1:
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
-    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets)
+    shown = Place(objects[0]) if objects else None
+    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets, shown)
 
 
 def mapped(path: Path) -> np.ndarray | None:
@@ -231,7 +240,9 @@ def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict
         with named(" and ".join(dict.fromkeys(str(file) for file, _ in group))):
             images = choose_images(arrays, image_key, 3)
             labels, numbers = choose_labels(arrays, label_key, images)
+            objects = choose_objects(arrays, images)
         place = {id(array): Place(file, array.name) for file, array in group}
         targets = tuple(place[id(array)] for array in numbers)
-        found[split] = Stack(place[id(images)], None if labels is None else place[id(labels)], targets)
+        beside = [None if array is None else place[id(array)] for array in (labels, objects)]
+        found[split] = Stack(place[id(images)], beside[0], targets, beside[1])
     return found

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trainers.data.folder.companions import without_companions
 from trainers.data.folder.files import ignored, images_in, subfolders
 from trainers.data.folder.image_file import bare_name
 from trainers.data.folder.listing import Entry
-from trainers.data.folder.named_arrays import is_named_arrays
-from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, target_name
+from trainers.data.folder.named_arrays import LABELS, is_named_arrays, plain
+from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, refuse_spellings, target_name
 from trainers.data.folder.stack import (
     RAW_EXTENSIONS,
     Place,
@@ -23,6 +24,7 @@ from trainers.data.folder.stack import (
     find_pair,
     open_labels,
 )
+from trainers.data.folder.table import without_sentinels
 from trainers.errors import TrainingError
 
 MOST_STACKS = 6
@@ -45,7 +47,8 @@ def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None =
     if subfolders(root):
         return {}
     suffixes = (".npy", *RAW_EXTENSIONS)
-    files = sorted(f for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name))
+    found = [f.name for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name)]
+    files = [root / name for name in sorted(without_companions(found))]
     named_arrays = sorted(Path(file) for file in images_in(root) if is_named_arrays(file.name))
     if not files and 1 <= len(named_arrays) <= MOST_STACKS:
         return find_named(named_arrays, keys)
@@ -79,18 +82,31 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
     if stack.labels:
         values = open_labels(stack.labels, count)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels")
-        if values.dtype.kind == "f" and (values != np.round(values)).any():
-            numbers[stack.labels] = values
-        else:
-            labels = [canonical(str(label)) for label in classes_of(values, stack.labels.path)]
+            raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels; leave the images without one out")
+        broken = values.dtype.kind == "f" and (values != np.round(values)).any()
+        if broken or may_measure(stack.labels, values):
+            numbers[stack.labels] = without_sentinels(values.astype(float))
+        if not broken:
+            spelt = [str(label) for label in classes_of(values, stack.labels.path)]
+            refuse_spellings(spelt, f"{stack.labels} has the labels")
+            labels = [canonical(label) for label in spelt]
     targets = by_target(numbers)
+
+    shown = None if stack.objects is None else open_labels(stack.objects, count)
 
     def entry(row: int) -> Entry:
         known = {target: float(values[row]) for target, values in targets.items() if not np.isnan(values[row])}
-        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name)
+        thing = None if shown is None else f"object {shown[row]}"
+        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name, object=thing)
 
     return [entry(row) for row in range(count)]
+
+
+def may_measure(labels: Place, values: np.ndarray) -> bool:
+    """Whether whole numbers may be meant as a measure as well as classes, by the name of their array: `n_subhalos`."""
+    called = plain(labels.path.stem if labels.name is None else labels.name)
+    numbers = values.dtype.kind in "iuf" and len(np.unique(values)) > 2
+    return numbers and called not in LABELS and array_name(labels) is not None
 
 
 def by_target(numbers: Mapping[Place, np.ndarray]) -> dict[str, np.ndarray]:
@@ -104,11 +120,14 @@ def by_target(numbers: Mapping[Place, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def numbers_of(place: Place, count: int) -> np.ndarray:
-    """A regression target of each of `count` images, (count,), NaN where unknown. TrainingError if one is infinite."""
+    """A regression target of each of `count` images, (count,), NaN where unknown, also where -99 or the like stands.
+
+    TrainingError if one is infinite.
+    """
     values = open_labels(place, count).astype(float)
     if np.isinf(values).any():
         raise TrainingError(f"{place.path} holds infinite numbers in {place.name}")
-    return values
+    return without_sentinels(values)
 
 
 def classes_of(values: np.ndarray, file: Path) -> np.ndarray:

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from trainers.data.folder.files import ignored
-from trainers.data.folder.names import LENS, canonical, split_of, target_name
+from trainers.data.folder.image_file import EXTENSIONS
+from trainers.data.folder.names import LENS, OBJECT, canonical, refuse_spellings, split_of, target_name
+from trainers.data.folder.table_text import rows_in
 from trainers.errors import TrainingError
 
 FILES = (
-    "file",
-    "filename",
-    "file_name",
-    "path",
-    "filepath",
-    "image",
-    "image_name",
-    "image_id",
-    "name",
-    "id",
-    "object_id",
-)
+    "file", "filename", "file_name", "path", "filepath", "file_path", "image", "image_file", "image_path", "image_name",
+    "image_id", "name", "id", "object_id",
+)  # fmt: skip
 LABELS = ("label", "labels", "class", "class_name", "classname", "type", "category", "target")
 FLAGS = ("has_", "is_")
 """How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
-ENDINGS = (".csv", ".tsv")
-KNOWN = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
+TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
+ENDINGS = (".csv", ".tsv", ".ecsv")
+NAMES = ("labels", "metadata")
+KNOWN = tuple(f"{name}{ending}" for name in NAMES for ending in ENDINGS)
 UNKNOWN = ("", "nan", "na", "none", "null")
 """Cells of what is not known."""
+
+
+class Said(NamedTuple):
+    """What a row says of its image."""
+
+    label: str
+    split: str | None
+    targets: dict[str, float]
+    object: str | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Table:
     label: str | None
     targets: Mapping[str, str]  # the columns of regression targets by the targets' names
     split: str | None
+    flag: str | None = None  # what the label says is so or not, if it is 0 or 1
+    object: str | None = None  # the column that says which images show one object
     spoilt: tuple[str, ...] = ()  # columns that would be targets, but for a cell that is no number
     sentinels: Mapping[str, set[float]] = field(default_factory=dict)  # column -> numbers that stand for unknown ones
 
@@ -56,14 +64,14 @@ class Table:
 
     def _columns(self) -> list[tuple[str, str]]:
         found = [("class", self.label)] * bool(self.label) + [("target", name) for name in self.targets.values()]
-        return [(what, name) for what, name in [*found, ("split", self.split)] if name]
+        return [(what, name) for what, name in [*found, ("split", self.split), ("object", self.object)] if name]
 
     def _unknown(self, column: str) -> str:
         values = sorted(self.sentinels.get(column, ()))
         return f" ({' and '.join(f'{value:g}' for value in values)} taken for unknown)" if values else ""
 
-    def said(self, row: Mapping[str, str], what: str) -> tuple[str, str | None, dict[str, float]]:
-        """The class, the split and the known targets of the image `what`. TrainingError without a class or split."""
+    def said(self, row: Mapping[str, str], what: str) -> Said:
+        """What a row says of the image `what`. TrainingError if a class is lacking, or a split is none."""
         split = None
         if self.split and row[self.split].strip():
             split = split_of(row[self.split])
@@ -72,26 +80,28 @@ class Table:
                     f"{self.path}: {what} has the split {row[self.split]!r}; expected train, val or test"
                 )
         if not (label := self.class_of(row)):
-            raise TrainingError(f"{self.path}: {what} has no {self.label}")
-        return label, split, read_targets(self, row)
+            raise TrainingError(f"{self.path}: {what} has no {self.label}; fill it in, or remove the row")
+        shown = row[self.object].strip() if self.object else ""
+        return Said(label, split, read_targets(self, row), f"{self.object} {shown}" if shown else None)
 
     def class_of(self, row: Mapping[str, str]) -> str:
         """The class in a row; empty if there is none."""
         if self.label is None:
             return LENS
-        what, cell = self.label.strip().lower(), row[self.label].strip()
-        flag = next((flag for flag in FLAGS if what.startswith(flag)), None)
-        if cell.lower() in UNKNOWN and (flag or cell.lower() != "none"):  # none may be the class without substructure
+        cell = row[self.label].strip()
+        if cell.lower() in UNKNOWN and (self.flag or cell.lower() != "none"):  # may be the class without substructure
             return ""
-        if flag is None:
+        if self.flag is None:
             return canonical(cell)
-        return canonical(what.removeprefix(flag) if float(cell) else f"no_{what.removeprefix(flag)}")
+        return canonical(self.flag if truth(cell) else f"no_{self.flag}")
 
 
 def tables_in(root: Path) -> list[Path]:
-    """The tables in `root`, sorted: those called labels.csv or metadata.csv, or all."""
-    found = [p for p in sorted(root.glob("*")) if p.suffix.lower() in ENDINGS and p.is_file() and not ignored(p.name)]
-    return [path for path in found if path.name.lower() in KNOWN] or found
+    """The tables in `root`, sorted: those called labels.csv or metadata.csv, or all; without any, labels.txt."""
+    files = [path for path in sorted(root.glob("*")) if path.is_file() and not ignored(path.name)]
+    found = [path for path in files if path.suffix.lower() in ENDINGS]
+    known = [path for path in found if path.name.lower() in KNOWN]
+    return known or found or [path for path in files if path.name.lower() in [f"{name}.txt" for name in NAMES]]
 
 
 def find_table(root: Path) -> Table | None:
@@ -100,39 +110,51 @@ def find_table(root: Path) -> Table | None:
     return read_table(found[0], with_files=True) if len(found) == 1 else None
 
 
+def unusable(root: Path) -> str:
+    """Why no table in `root` was read, to be added to a message; empty if there is none."""
+    tables = tables_in(root)
+    if len(tables) > 1:
+        return (
+            f"; there are {' and '.join(path.name for path in tables[:3])}: keep one, labels.csv, with a column split"
+        )
+    if not tables:
+        return ""
+    columns = rows_in(tables[0], (*FILES, *LABELS))[0]
+    return (
+        f"; {tables[0].name} has the columns {', '.join(columns) or 'none'}: expected one of files, such as file, and "
+        "one of classes, such as label, or of numbers"
+    )
+
+
 def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     """The table at `path`, if it says what images show; `with_files`: and names their files.
 
-    Commas, semicolons or tabs separate its columns. Every other column of numbers is a regression target. TrainingError
-    if it has one but for a cell, and nothing else.
+    Every column of numbers that has no other meaning is a regression target. TrainingError if it has one but for a
+    cell, and nothing else.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            separator = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            reader = csv.DictReader(file, skipinitialspace=True, restval="", delimiter=separator)
-            columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
-    name = next((columns[c] for c in FILES if c in columns), None)
+    columns, rows = rows_in(path, (*FILES, *LABELS))
+    name = file_column(columns, rows)
     if not rows or (with_files and name is None):
         return None
-    others = {c: column for c, column in columns.items() if c and column != name and c != "split"}
+    others = {c: column for c, column in columns.items() if c and column != name}
+    split = others.get("split") or next((column for column in others.values() if splits(rows, column)), None)
+    shown = next((v for c, v in others.items() if OBJECT.fullmatch(c) and 1 < len(cells(rows, v)) < len(rows)), None)
+    others = {c: v for c, v in others.items() if v != split and not OBJECT.fullmatch(c)}
     label = next((others[c] for c in LABELS if c in others and not measures(rows, others[c])), None)
-    if label is None:
-        label = next(
-            (v for c, v in others.items() if c.startswith(FLAGS) and set(map(number, cells(rows, v))) <= {0, 1}), None
-        )
+    flag = None if label else flag_column(others, rows)
+    if flag:
+        label, flag = others[flag], next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
     targets, spoilt = {}, []
     for column in others.values():
         target, bad = target_name(column), [cell for cell in cells(rows, column) if number(cell) is None]
-        if column == label or target is None:
+        if target is None or (column == label and column.strip().lower() != "target"):  # which may mean either
             continue
         if not bad and cells(rows, column):
             targets[target] = column
         elif 0 < 2 * len(bad) <= len(cells(rows, column)):
             spoilt.append(f"{column.strip()} ({bad[0]!r})")
+    if label and flag is None:
+        refuse_spellings(cells(rows, label), f"{path} has the classes")
     if not (label or targets):
         if spoilt:
             raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
@@ -141,7 +163,37 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         column: sentinels([float(row[column]) for row in rows if number(row[column]) is not None])
         for column in targets.values()
     }
-    return Table(path, rows, name, label, targets, columns.get("split"), tuple(spoilt), unknown)
+    return Table(path, rows, name, label, targets, split, flag, shown, tuple(spoilt), unknown)
+
+
+def file_column(columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The column that names the images' files: one of nothing but such names, or else one that is called so."""
+    paths = [
+        c
+        for c, column in columns.items()
+        if (found := cells(rows, column)) and all(cell.lower().endswith(EXTENSIONS) for cell in found)
+    ]
+    usual = [c for c in FILES if c in columns]
+    best = next((c for c in usual if c in paths), None) or next(iter([*paths, *usual]), None)
+    return None if best is None else columns[best]
+
+
+def flag_column(columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str | None:
+    """The name of the column that says whether something is so: it begins like that, or is the only one of 0 and 1."""
+    flags = [c for c, column in columns.items() if set(map(truth, cells(rows, column))) <= {0, 1}]
+    both = [c for c in flags if set(map(truth, cells(rows, columns[c]))) == {0, 1}]
+    return next((c for c in flags if c.startswith(FLAGS)), both[0] if len(both) == 1 else None)
+
+
+def truth(cell: str) -> float | None:
+    """Whether a cell says yes, as 1 or 0; another number, or None if it says neither."""
+    return TRUTH.get(cell.lower(), number(cell))
+
+
+def splits(rows: Sequence[Mapping[str, str]], column: str) -> bool:
+    """Whether a column holds nothing but names of splits."""
+    found = {split_of(row[column].strip()) for row in rows}
+    return "train" in found and None not in found and len(found) > 1
 
 
 def cells(rows: Sequence[Mapping[str, str]], column: str) -> set[str]:
@@ -160,13 +212,20 @@ def number(cell: str) -> float | None:
 
 
 def sentinels(values: Sequence[float]) -> set[float]:
-    """The numbers such as -99 and 9999 that repeat, and lie farther from all others than these lie from each other."""
-    nines = {v for v, count in Counter(values).items() if count > 1 and re.fullmatch("-?9{2,}", f"{v:.12g}")}
+    """The numbers such as -99, 999.9 and 1e20 that repeat, and lie farther from all others than these lie apart."""
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    nines = {v for v in repeated if abs(v) >= 1e20 or re.fullmatch(r"-?9{2,}(\.9+)?", f"{v:.6g}")}
     others = [value for value in values if value not in nines]
     if not others:
         return set()
     low, high = min(others), max(others)
     return {value for value in nines if max(low - value, value - high) > high - low}
+
+
+def without_sentinels(values: np.ndarray) -> np.ndarray:
+    """Numbers with NaN for those that stand for unknown ones."""
+    found = sentinels(values[np.isfinite(values)].tolist())
+    return np.where(np.isin(values, list(found)), np.nan, values) if found else values
 
 
 def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:

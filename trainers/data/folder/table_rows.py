@@ -83,12 +83,10 @@ def described_entries(stack: Described, split: str | None) -> list[Entry]:
     size, mtime_ns = stats[0].st_size, max(stat.st_mtime_ns for stat in stats)
 
     def entry(place: int, row: Mapping[str, str]) -> Entry:
-        label, said, targets = table.said(row, f"row {place + 1}")
-        if split and said and split != said:
-            raise TrainingError(
-                f"{table.path}: row {place + 1} has the split {said!r}, but the file is that of {split}"
-            )
-        return Entry(images.path, split or said, label, size, mtime_ns, place, targets, array=images.array)
+        label, own, targets, shown = table.said(row, f"row {place + 1}")
+        if split and own and split != own:
+            raise TrainingError(f"{table.path}: row {place + 1} has the split {own!r}, but the file is that of {split}")
+        return Entry(images.path, split or own, label, size, mtime_ns, place, targets, array=images.array, object=shown)
 
     entries = [entry(place, row) for place, row in enumerate(table.rows)]
     refuse_some_splits(entries, table)

@@ -19,7 +19,7 @@ GREY = {(1, 1), (8, 1), (16, 1), (16, 2), (32, 2), (32, 3)}
 
 
 def read_tiff(path: Path) -> np.ndarray:
-    """The pixels, (H, W), (H, W, 3) or (pages, H, W). TrainingError if the pages are no bands of one image."""
+    """The pixels, (H, W), (H, W, 3 or 4) or (pages, H, W). TrainingError if the pages are no bands of one image."""
     try:
         with Image.open(path) as image:
             pages = [plain(page) for page in ImageSequence.Iterator(image)]
@@ -37,12 +37,17 @@ def read_tiff(path: Path) -> np.ndarray:
 
 
 def plain(page: Image.Image) -> np.ndarray | None:
-    """The pixels of a page, (H, W) or (H, W, 3); None if Pillow would not read them as they are."""
+    """The pixels of a page, (H, W), (H, W, 3) or (H, W, 4); None if Pillow would not read them as they are.
+
+    A fourth plane that is the same everywhere is transparency, any other a band.
+    """
     tags = page.tag_v2  # type: ignore[attr-defined]
     bits, samples, kinds = tags.get(BITS, (1,)), tags.get(SAMPLES, 1), tags.get(FORMAT, (1,))
     if samples == 1 and (bits[0], kinds[0]) in GREY:
         return np.asarray(page.convert("L") if page.mode in ("1", "L") else page)
     if set(bits) == {8} and set(kinds) == {1} and page.mode in ("P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"):
+        if page.mode == "RGBA" and np.ptp(np.asarray(page)[..., 3]):
+            return np.asarray(page)
         return np.asarray(page.convert("L" if page.mode == "LA" else "RGB"))
     return None
 

@@ -1,0 +1,96 @@
+"""A table beside several folders: it says what they do not, and is not read where it is about something else."""
+
+import numpy as np
+import pytest
+
+from trainers.data.folder.layouts import scan
+from trainers.errors import TrainingError
+
+
+def fill(root, *names, shape=(8, 8)):
+    rng = np.random.default_rng(len(names))
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(root / name, rng.random(shape).astype("f4"))
+    return root
+
+
+def table(root, *lines, name="labels.csv"):
+    (root / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+def labels(listing):
+    return {listing.below_root(entry.path): entry.label for entry in listing.entries}
+
+
+def test_folders_of_bands_are_no_classes_where_a_table_has_them(tmp_path):
+    """As the ground-based images of the Bologna Lens Challenge lie."""
+    bands = {"Band1": "U", "Band2": "G", "Band3": "R", "Band4": "I"}
+    fill(tmp_path, *(f"{folder}/imageSDSS_{b}-{100000 + i}.npy" for folder, b in bands.items() for i in range(6)))
+    listing = scan(table(tmp_path, "ID,is_lens", *(f"{100000 + i},{i % 2}" for i in range(6)), name="classes.csv"))
+    assert (listing.layout, listing.bands, listing.classes) == ("table", ("u", "g", "r", "i"), ("lens", "no_lens"))
+    assert [entry.label for entry in sorted(listing.entries, key=lambda e: e.path)] == ["no_lens", "lens"] * 3
+
+
+@pytest.mark.parametrize("folders", [("F814W", "F160W"), ("images/F814W", "images/F160W")])
+def test_bands_in_folders_have_the_class_of_their_row(tmp_path, folders):
+    fill(tmp_path, *(f"{folder}/{i}.npy" for folder in folders for i in range(4)))
+    listing = scan(table(tmp_path, "id,label", *(f"{i},{'ab'[i % 2]}" for i in range(4))))
+    assert (listing.bands, len(listing.entries), listing.classes) == (("f814w", "f160w"), 4, ("a", "b"))
+
+
+def test_point_spread_functions_beside_the_images_of_a_table_are_not_used(tmp_path):
+    fill(tmp_path, *(f"{folder}/{i}.npy" for folder in ("cutouts", "psf") for i in range(4)))
+    listing = scan(table(tmp_path, "file,label", *(f"{i}.npy,{'ab'[i % 2]}" for i in range(4))))
+    assert labels(listing) == {f"cutouts/{i}.npy": "ab"[i % 2] for i in range(4)}
+
+
+def test_all_images_in_a_folder_that_a_row_names_show_one_object(tmp_path):
+    fill(tmp_path, *(f"lens{k}/exposure{i}.npy" for k in range(4) for i in range(3)))
+    listing = scan(table(tmp_path, "id,label", *(f"lens{k},{'ab'[k % 2]}" for k in range(4))))
+    assert labels(listing) == {f"lens{k}/exposure{i}.npy": "ab"[k % 2] for k in range(4) for i in range(3)}
+    assert len({entry.object for entry in listing.entries}) == 4
+
+
+def test_folders_of_splits_are_splits_of_a_tables_images(tmp_path):
+    fill(tmp_path, *(f"{split}/{split}{i}.npy" for split in ("train", "val", "test") for i in range(4)))
+    lines = [f"{s}/{s}{i}.npy,{'ab'[i % 2]}" for s in ("train", "val", "test") for i in range(4)]
+    listing = scan(table(tmp_path, "file,label", *lines))
+    assert {(entry.split, entry.path.parent.name) for entry in listing.entries} == {
+        (s, s) for s in ("train", "val", "test")
+    }
+    assert listing.classes == ("a", "b")
+
+
+def test_a_table_adds_numbers_and_objects_to_class_folders(tmp_path):
+    fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in "ab" for i in range(4)))
+    lines = [f"{c}/{c}{i}.npy,{c},{i / 2},{c}{i // 2}" for c in "ab" for i in range(4)]
+    listing = scan(table(tmp_path, "file,label,theta_E,lens_id", *lines))
+    assert (listing.layout, listing.classes) == ("classes", ("a", "b"))
+    assert sorted(entry.targets["theta_E"] for entry in listing.entries) == [0, 0, 0.5, 0.5, 1, 1, 1.5, 1.5]
+    assert len({entry.object for entry in listing.entries}) == 4
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"{c}/{c}{i}.npy,{'ba'[c == 'b']},0.5" for c in "ab" for i in range(4)],  # predictions, and all wrong
+        [f"elsewhere{i}.npy,a,0.5" for i in range(8)],
+        [f"{c}/{c}{i}.npy,{c},0.5" for c in "ab" for i in range(5)],  # a larger set
+    ],
+)
+def test_a_table_that_contradicts_class_folders_is_about_something_else(tmp_path, lines):
+    fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in "ab" for i in range(4)))
+    listing = scan(table(tmp_path, "file,label,theta_E", *lines, name="results.csv"))
+    assert (listing.layout, listing.table) == ("classes", "")
+    assert labels(listing) == {f"{c}/{c}{i}.npy": c for c in "ab" for i in range(4)}
+    assert not any(entry.targets for entry in listing.entries)
+
+
+def test_images_of_unknown_class_in_a_split_are_refused_with_what_to_do(tmp_path):
+    fill(tmp_path, *(f"train/{c}/{i}.npy" for c in "ab" for i in range(4)), "test/0.npy")
+    with pytest.raises(
+        TrainingError, match=r"test holds images, but no class folders, .* classify them with nas.predict"
+    ):
+        scan(tmp_path)

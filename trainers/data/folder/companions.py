@@ -1,0 +1,54 @@
+"""Masks, errors, weights and point spread functions beside images: they come with an image, and are none.
+
+000.fits, 000_wht.fits; ls-0001-image-g.fits, ls-0001-invvar-g.fits; images/000.npy, psf/000.npy
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from trainers.data.folder.names import ending
+from trainers.data.folder.passbands import SCIENCE
+
+COMPANION = re.compile(
+    r"(?<![a-z0-9])(?:err(?:or)?s?|dq|masks?|msk|variance|var|wht|weights?|wgt|ivar|invvar|psfs?|rms|sigma|unc|seg|segmap"
+    r"|segmentation|exptime|expmap|flags?|noise_?maps?)\d*(?![a-z0-9])",
+    re.IGNORECASE,
+)
+"""A word that means what comes with an image; fewer than HDUs have, as `noise` and `sky` may be classes or copies."""
+PLAIN = {*SCIENCE, "images", "imgs"}
+
+
+def without_companions(names: Sequence[str]) -> list[str]:
+    """Those of the files of one folder that do not come with another of them."""
+    suspects = {name for name in names if COMPANION.search(name)}
+    if not suspects:
+        return list(names)
+    images = {shown(name) for name in names if name not in suspects}
+    return [name for name in names if name not in suspects or shown(name) not in images]
+
+
+def without_companion_folders(inside: str, folders: Sequence[str]) -> list[str]:
+    """Those of the folders in `inside` that do not hold what comes with the images of another of them."""
+    suspects = [folder for folder in folders if COMPANION.fullmatch(folder)]
+    if not suspects or len(suspects) == len(folders):
+        return list(folders)
+    held = {folder: all_shown(os.listdir(os.path.join(inside, folder))) for folder in folders}
+    images = [names for folder, names in held.items() if folder not in suspects]
+    return [
+        folder
+        for folder in folders
+        if folder not in suspects or not held[folder] or not any(held[folder] <= names for names in images)
+    ]
+
+
+def all_shown(names: Iterable[str]) -> set[tuple[str, ...]]:
+    return {shown(name) for name in names if not name.startswith(".")}
+
+
+def shown(name: str) -> tuple[str, ...]:
+    """The words of a file's name that say what it shows, in lower case."""
+    words = re.findall(r"[a-z0-9]+", COMPANION.sub(" ", ending(name)[0]).lower())
+    return tuple(word for word in words if word not in PLAIN)
