@@ -353,3 +353,31 @@ def test_names_that_would_become_one_class_are_refused(tmp_path):
 def test_a_table_that_is_of_no_use_is_named(tmp_path, lines, says):
     with pytest.raises(TrainingError, match=says):
         scan(write(tmp_path / "set", lines, inside="."))
+
+
+def test_a_table_may_be_a_fits_file(tmp_path):
+    root = write(tmp_path / "set", [])
+    (root / "labels.csv").unlink()
+    columns = [
+        fits.Column("file", "10A", array=[f"{i:03}.npy" for i in range(30)]),
+        fits.Column("theta_E", "E", array=[np.nan if i == 3 else i / 2 for i in range(30)]),
+        fits.Column("is_lens", "L", array=[i % 2 == 0 for i in range(30)]),
+        fits.Column("spectrum", "3E", array=np.zeros((30, 3))),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(root / "catalog.fits")
+    entries = {int(entry.path.stem): entry for entry in scan(root).entries}
+    assert {i: entry.label for i, entry in entries.items()} == {i: ("lens", "no_lens")[i % 2] for i in range(30)}
+    assert {i: entry.targets for i, entry in entries.items()} == {
+        i: {"theta_E": i / 2} if i != 3 else {} for i in range(30)
+    }
+    assert scan(root).table == "catalog.fits (file file, class is_lens, target theta_E)"
+
+
+def test_each_split_may_have_a_table(tmp_path):
+    root = write(tmp_path / "set", [])
+    (root / "labels.csv").unlink()
+    for name, rows in (("train", range(20)), ("test", range(20, 30))):
+        (root / f"{name}.csv").write_text("\n".join(["file,label", *(f"{i:03}.npy,{'ab'[i % 2]}" for i in rows)]))
+    entries = scan(root).entries
+    assert {(entry.split, int(entry.path.stem) < 20) for entry in entries} == {("train", True), ("test", False)}
+    assert len(entries) == 30

@@ -88,6 +88,12 @@ def test_a_table_that_contradicts_class_folders_is_about_something_else(tmp_path
     assert not any(entry.targets for entry in listing.entries)
 
 
+def test_a_folder_for_each_object_holds_its_bands(tmp_path):
+    fill(tmp_path, *(f"{c}/lens{k}/{band}.npy" for c in "ab" for k in range(3) for band in ("F160W", "F814W")))
+    listing = scan(tmp_path)
+    assert (listing.bands, len(listing.entries), listing.classes) == (("f814w", "f160w"), 6, ("a", "b"))
+
+
 def test_images_of_unknown_class_in_a_split_are_refused_with_what_to_do(tmp_path):
     fill(tmp_path, *(f"train/{c}/{i}.npy" for c in "ab" for i in range(4)), "test/0.npy")
     with pytest.raises(

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from trainers.data.folder.companions import without_companion_folders, without_companions
+from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import ALONE, EXTENSIONS
+from trainers.data.folder.names import TABLES, ending
 
 LEFTOVERS = ("lost+found", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
 NAMED = 4
@@ -25,10 +27,16 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not ignored(name)
 
 
+def is_table(name: str, endings: tuple[str, ...] = FITS) -> bool:
+    """Whether a file of this name and one of these endings is a table."""
+    stem, suffix = ending(name)
+    return stem.lower() in TABLES and suffix.lower() in endings
+
+
 def images_among(names: Iterable[str]) -> list[str]:
     """The images among the files of one folder, without what comes with them. Files of named arrays count only in a
     folder without other images, beside which they are a network's weights or results."""
-    found = without_companions([name for name in names if is_image(name)])
+    found = without_companions([name for name in names if is_image(name) and not is_table(name)])
     return [name for name in found if name.lower().endswith(ALONE)] or found
 
 

@@ -25,7 +25,7 @@ from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import PICKLE, TENSORS, is_named_arrays
-from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, refuse_spellings, split_of
+from trainers.data.folder.names import LENS, NO_CLASSES, PLAIN, by_name, canonical, ending, refuse_spellings, split_of
 from trainers.data.folder.object_array import header_of
 from trainers.data.folder.objects import band_of, refuse_planes
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
@@ -76,7 +76,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
         layout, entries, table = in_files(root, folders, raw)
-        what, labels = str(table or ""), (table.path,) if table else ()
+        what, labels = str(table or ""), (table.path, *table.others) if table else ()
         entries, bands = with_bands(entries, root, group)
         entries = unstacked(with_values(with_objects(entries), root))
     if not entries:
@@ -231,10 +231,11 @@ def class_entries(root: Path, split: str | None) -> list[Entry]:
 
 
 def file_entries(folder: Path, split: str | None, label: str) -> list[Entry]:
-    """The images in one class folder, or in its folders of bands. TrainingError if there are none."""
+    """The images in one class folder, or in its folders of bands or of objects. TrainingError if there are none."""
     files = images_in(folder)
     if not files:
-        files = [file for band in subfolders(folder) if band_of(band.name) for file in images_in(band)]
+        within = [(inner, file) for inner in subfolders(folder) for file in images_in(inner)]
+        files = [file for inner, file in within if band_of(inner.name) or band_of(ending(file.name)[0])]
     if not files:
         refuse_pickles(sorted(folder.iterdir()))
         inside = "".join(f", only folders such as {inner.name}/" for inner in subfolders(folder)[:1])

@@ -45,6 +45,8 @@ OBJECT = re.compile(r"(lens|object|obj|system|group|galaxy|halo|source)_?ids?|gr
 """The name of a column or array that says which object an image shows."""
 LENS = "lens"
 """The one class of a folder without classes."""
+TABLES = ("labels", "metadata", "catalog", "catalogue")
+"""What tables are called; as FITS files, only these are."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
 """Folders that people keep beside their classes."""
 

@@ -75,8 +75,8 @@ def without_copy(stem: str) -> str:
 def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[Path, ...]], tuple[str, ...]]:
     """The files of every image, and its bands, both in order of wavelength; no bands if every file is an image.
 
-    A band is a word of the file's name, or the name of its folder. TrainingError names the files whose bands are not
-    those of the others; if `lenient`, every file is an image then.
+    A band is a word of the file's name, all of it, or the name of its folder. TrainingError names the files whose bands
+    are not those of the others; if `lenient`, every file is an image then.
     """
     found: dict[tuple[str, str, str], dict[str | None, Path]] = defaultdict(dict)
     twice: list[Path] = []
@@ -84,6 +84,8 @@ def channels(files: Sequence[Path], lenient: bool = False) -> tuple[list[tuple[P
         folder, name = os.path.split(str(file))
         stem, suffix = ending(name)
         rest, band = without_band(stem)
+        if band is None and (band := band_of(stem)):  # lens000/F814W.fits
+            rest = ""
         if of_folder := band_of(os.path.basename(folder)):
             band, folder = band or of_folder, os.path.dirname(folder)
         if band in (bands := found[folder, rest, suffix.lower()]):

@@ -6,13 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from trainers.data.folder.files import ignored
+from trainers.data.folder.files import ignored, is_table
+from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import EXTENSIONS
 from trainers.data.folder.names import LENS, OBJECT, canonical, refuse_spellings, split_of, target_name
 from trainers.data.folder.table_text import rows_in
@@ -27,8 +28,8 @@ FLAGS = ("has_", "is_")
 """How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
 TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
 ENDINGS = (".csv", ".tsv", ".ecsv")
-NAMES = ("labels", "metadata")
-KNOWN = tuple(f"{name}{ending}" for name in NAMES for ending in ENDINGS)
+FIRST = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
+"""Tables that count alone beside others."""
 UNKNOWN = ("", "nan", "na", "none", "null")
 """Cells of what is not known."""
 
@@ -56,11 +57,13 @@ class Table:
     object: str | None = None  # the column that says which images show one object
     spoilt: tuple[str, ...] = ()  # columns that would be targets, but for a cell that is no number
     sentinels: Mapping[str, set[float]] = field(default_factory=dict)  # column -> numbers that stand for unknown ones
+    others: tuple[Path, ...] = ()  # the tables of other splits, whose rows are among these
 
     def __str__(self) -> str:
         used = [f"file {self.file}" if self.file else "a row for each image"]
         used += [f"{what} {name}{self._unknown(name)}" for what, name in self._columns()]
-        return f"{self.path.name} ({', '.join(used)}{''.join(f'; no numbers in {why}' for why in self.spoilt)})"
+        names = " and ".join(path.name for path in (self.path, *self.others))
+        return f"{names} ({', '.join(used)}{''.join(f'; no numbers in {why}' for why in self.spoilt)})"
 
     def _columns(self) -> list[tuple[str, str]]:
         found = [("class", self.label)] * bool(self.label) + [("target", name) for name in self.targets.values()]
@@ -97,17 +100,31 @@ class Table:
 
 
 def tables_in(root: Path) -> list[Path]:
-    """The tables in `root`, sorted: those called labels.csv or metadata.csv, or all; without any, labels.txt."""
-    files = [path for path in sorted(root.glob("*")) if path.is_file() and not ignored(path.name)]
+    """The tables in `root`, sorted: those called labels.csv or metadata.csv, or all; without any, labels.fits or .txt."""
+    named = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
+    files = sorted(path for path in named if path.is_file() and not ignored(path.name))
     found = [path for path in files if path.suffix.lower() in ENDINGS]
-    known = [path for path in found if path.name.lower() in KNOWN]
-    return known or found or [path for path in files if path.name.lower() in [f"{name}.txt" for name in NAMES]]
+    return [path for path in found if path.name.lower() in FIRST] or found or files
 
 
 def find_table(root: Path) -> Table | None:
-    """The only table in `root`, if it names files and what they show. TrainingError as from `read_table`."""
+    """The only table in `root`, or those of its splits as one, if it names files and what they show. TrainingError as
+    from `read_table`.
+    """
     found = tables_in(root)
-    return read_table(found[0], with_files=True) if len(found) == 1 else None
+    if len(found) == 1:
+        return read_table(found[0], with_files=True)
+    by_split = {split_of(path.stem): path for path in found}
+    if "train" not in by_split or None in by_split or len(by_split) < len(found):
+        return None
+    tables = {split: read_table(path, with_files=True) for split, path in by_split.items()}
+    first = tables["train"]
+    if first is None or any(
+        t is None or (t.file, t.label, t.targets) != (first.file, first.label, first.targets) for t in tables.values()
+    ):
+        return None
+    rows = [{**row, "of split": split or ""} for split, table in tables.items() if table for row in table.rows]
+    return replace(first, rows=rows, split="of split", others=tuple(path for path in found if path != first.path))
 
 
 def unusable(root: Path) -> str:
@@ -133,28 +150,30 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     cell, and nothing else.
     """
     columns, rows = rows_in(path, (*FILES, *LABELS))
-    name = file_column(columns, rows)
+    said = {c: {row[column].strip() for row in rows} for c, column in columns.items()}
+    held = {c: {cell for cell in cells if cell.lower() not in UNKNOWN} for c, cells in said.items()}
+    name = file_column(held)
     if not rows or (with_files and name is None):
         return None
-    others = {c: column for c, column in columns.items() if c and column != name}
-    split = others.get("split") or next((column for column in others.values() if splits(rows, column)), None)
-    shown = next((v for c, v in others.items() if OBJECT.fullmatch(c) and 1 < len(cells(rows, v)) < len(rows)), None)
-    others = {c: v for c, v in others.items() if v != split and not OBJECT.fullmatch(c)}
-    label = next((others[c] for c in LABELS if c in others and not measures(rows, others[c])), None)
-    flag = None if label else flag_column(others, rows)
+    others = [c for c in columns if c and c != name]
+    split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
+    shown = next((c for c in others if OBJECT.fullmatch(c) and 1 < len(held[c]) < len(rows)), None)
+    others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
+    label = next((c for c in LABELS if c in others and not measures(held[c])), None)
+    flag = None if label else flag_column({c: held[c] for c in others})
     if flag:
-        label, flag = others[flag], next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
+        label, flag = flag, next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
     targets, spoilt = {}, []
-    for column in others.values():
-        target, bad = target_name(column), [cell for cell in cells(rows, column) if number(cell) is None]
-        if target is None or (column == label and column.strip().lower() != "target"):  # which may mean either
+    for c in others:
+        target, bad = target_name(columns[c]), [cell for cell in held[c] if number(cell) is None]
+        if target is None or (c == label and c != "target"):  # which may mean either
             continue
-        if not bad and cells(rows, column):
-            targets[target] = column
-        elif 0 < 2 * len(bad) <= len(cells(rows, column)):
-            spoilt.append(f"{column.strip()} ({bad[0]!r})")
+        if not bad and held[c]:
+            targets[target] = columns[c]
+        elif 0 < 2 * len(bad) <= len(held[c]):
+            spoilt.append(f"{columns[c].strip()} ({min(bad)!r})")
     if label and flag is None:
-        refuse_spellings(cells(rows, label), f"{path} has the classes")
+        refuse_spellings(held[label], f"{path} has the classes")
     if not (label or targets):
         if spoilt:
             raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
@@ -163,26 +182,23 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         column: sentinels([float(row[column]) for row in rows if number(row[column]) is not None])
         for column in targets.values()
     }
-    return Table(path, rows, name, label, targets, split, flag, shown, tuple(spoilt), unknown)
+    file, of_class, of_split, of_object = (c and columns[c] for c in (name, label, split, shown))
+    return Table(path, rows, file, of_class, targets, of_split, flag, of_object, tuple(spoilt), unknown)
 
 
-def file_column(columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str | None:
+def file_column(held: Mapping[str, set[str]]) -> str | None:
     """The column that names the images' files: one of nothing but such names, or else one that is called so."""
-    paths = [
-        c
-        for c, column in columns.items()
-        if (found := cells(rows, column)) and all(cell.lower().endswith(EXTENSIONS) for cell in found)
-    ]
-    usual = [c for c in FILES if c in columns]
-    best = next((c for c in usual if c in paths), None) or next(iter([*paths, *usual]), None)
-    return None if best is None else columns[best]
+    paths = [c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells)]
+    usual = [c for c in FILES if c in held]
+    return next((c for c in usual if c in paths), None) or next(iter([*paths, *usual]), None)
 
 
-def flag_column(columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str | None:
-    """The name of the column that says whether something is so: it begins like that, or is the only one of 0 and 1."""
-    flags = [c for c, column in columns.items() if set(map(truth, cells(rows, column))) <= {0, 1}]
-    both = [c for c in flags if set(map(truth, cells(rows, columns[c]))) == {0, 1}]
-    return next((c for c in flags if c.startswith(FLAGS)), both[0] if len(both) == 1 else None)
+def flag_column(held: Mapping[str, set[str]]) -> str | None:
+    """The column that says whether something is so: its name begins like that, or it is the only one of 0 and 1."""
+    values = {c: set(map(truth, cells)) for c, cells in held.items()}
+    both = [c for c, found in values.items() if found == {0, 1}]
+    flags = (c for c, found in values.items() if c.startswith(FLAGS) and found <= {0, 1})
+    return next(flags, both[0] if len(both) == 1 else None)
 
 
 def truth(cell: str) -> float | None:
@@ -190,16 +206,10 @@ def truth(cell: str) -> float | None:
     return TRUTH.get(cell.lower(), number(cell))
 
 
-def splits(rows: Sequence[Mapping[str, str]], column: str) -> bool:
+def are_splits(cells: set[str]) -> bool:
     """Whether a column holds nothing but names of splits."""
-    found = {split_of(row[column].strip()) for row in rows}
+    found = set(map(split_of, cells))
     return "train" in found and None not in found and len(found) > 1
-
-
-def cells(rows: Sequence[Mapping[str, str]], column: str) -> set[str]:
-    """What a column holds, without cells of what is not known."""
-    found = {row[column].strip() for row in rows}
-    return {cell for cell in found if cell.lower() not in UNKNOWN}
 
 
 def number(cell: str) -> float | None:
@@ -228,9 +238,9 @@ def without_sentinels(values: np.ndarray) -> np.ndarray:
     return np.where(np.isin(values, list(found)), np.nan, values) if found else values
 
 
-def measures(rows: Sequence[Mapping[str, str]], column: str) -> bool:
+def measures(cells: set[str]) -> bool:
     """Whether a column holds numbers that are not all whole, and so no classes."""
-    values = [number(cell) for cell in cells(rows, column)]
+    values = [number(cell) for cell in cells]
     return None not in values and any(value != round(value) for value in values if value is not None)
 
 

@@ -1,4 +1,4 @@
-"""The rows of a table that is a text file: separated by commas, semicolons, tabs or blanks, with comments before."""
+"""The rows of a table as text: from a file with commas, semicolons, tabs or blanks, and comments before, or FITS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 from collections.abc import Collection
 from pathlib import Path
 
+from trainers.data.folder.fits_file import DAMAGED, FITS, reader_of_fits
 from trainers.errors import TrainingError
 
 
@@ -15,6 +16,8 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
     Lines that begin with `#` before the first row are comments, or the last of them names the columns, as TOPCAT writes
     it: it then has one of the `known` names. TrainingError if it cannot be read.
     """
+    if path.name.lower().endswith(FITS):
+        return in_fits(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = file.readlines()
@@ -33,6 +36,22 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
         return columns, list(reader)
     except csv.Error as error:
         raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+
+
+def in_fits(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The columns and rows of the first table in a FITS file; none if it has none. Columns of arrays are left out."""
+    fits = reader_of_fits()
+    try:
+        with fits.open(path) as units:
+            table = next((unit for unit in units if isinstance(unit, fits.BinTableHDU | fits.TableHDU)), None)
+            if table is None:
+                return {}, []
+            columns = {name: table.data[name] for name in table.columns.names if table.data[name].ndim == 1}
+            texts = [map(str, values.tolist()) for values in columns.values()]
+    except DAMAGED as error:
+        raise TrainingError(f"{path} cannot be read as a table ({error})") from error
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*texts, strict=True)]
+    return {name.strip().lower(): name for name in columns}, rows
 
 
 def separator(line: str) -> str | None:
