@@ -100,7 +100,7 @@ class Table:
 
 
 def tables_in(root: Path) -> list[Path]:
-    """The tables in `root`, sorted: those called labels.csv or metadata.csv, or all; without any, labels.fits or .txt."""
+    """The tables in `root`, sorted: labels.csv and metadata.csv, or all; or labels.fits and the like."""
     named = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
     files = sorted(path for path in named if path.is_file() and not ignored(path.name))
     found = [path for path in files if path.suffix.lower() in ENDINGS]
