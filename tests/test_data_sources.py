@@ -475,10 +475,18 @@ def test_a_table_of_pandas_is_a_mapping_and_minus_99_is_not_known(tmp_path):
     assert data.classes == ("0", "1")
 
 
+@pytest.mark.parametrize(
+    "make", [lambda y: pd.DataFrame({"kind": y}), pd.get_dummies, lambda y: pd.DataFrame({"Class": y, "z": y / 3})]
+)
+def test_a_table_of_pandas_may_hold_classes(tmp_path, make):
+    data = load(from_arrays(NOISE, make(of_two_classes()), cache=tmp_path), progress=False, cache=tmp_path)
+    assert data.classes == ("0", "1")
+
+
 def test_images_of_one_object_in_memory_stay_in_one_split(tmp_path):
     ids = np.repeat(np.arange(10), 2)
     images = NOISE.astype("f4")
-    for named in ("lens_id", "group"):
+    for named in ("lens_id", "group_id"):
         source = from_arrays(images, {"label": of_two_classes(), named: ids}, cache=tmp_path)
         data = load(source, progress=False, cache=tmp_path)
         parts = [data.train.images, data.val.images, data.test.images]

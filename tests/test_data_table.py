@@ -171,6 +171,8 @@ def test_repeated_numbers_such_as_minus_99_are_not_known_and_said(tmp_path, caps
         ([1, 2, 3, 9999, 9999, -999, -999], {9999, -999}),
         ([1, 2, 3, -99.9, -99.9, 1e20, 1e20], {-99.9, 1e20}),
         ([1e30, 1e30, 2e30, 5e31], set()),  # large ones among others
+        ([0, 0, 99.9, 99.9], set()),  # a measure of two values
+        ([0, 0, 1e39, 2e40, 2e40], set()),
         ([1, 2, 3, -99], set()),  # once
         ([90, 95, 97, 99, 99], set()),  # not far from the others
         ([1, 2, 3, -50, -50], set()),  # no such number
@@ -292,14 +294,16 @@ def test_a_table_is_read_as_its_program_wrote_it(tmp_path, header, cells):
     ],
 )
 def test_a_column_of_yes_and_no_has_two_classes(tmp_path, column, values, classes):
-    lines = [f"id,theta_E,{column}", *(f"{i:03},{i / 7},{values[i % 2]}" for i in range(30))]
+    more = column.partition("_")[2]  # else it might be a number to measure
+    numbers = [f",{i / 7}" if more else "" for i in range(30)]
+    lines = [f"id,{column}{',theta_E' * bool(more)}", *(f"{i:03},{values[i % 2]}{numbers[i]}" for i in range(30))]
     listing = scan(write(tmp_path / "set", lines))
     assert listing.classes == classes
     yes = next(name for name in classes if not name.startswith("no_"))
     for entry in listing.entries:
         positive = values[int(entry.path.stem) % 2] in ("True", "yes", "1")
         assert (entry.label == yes) == positive
-        assert set(entry.targets) == {"theta_E"}
+        assert set(entry.targets) == ({"theta_E"} if more else set())
 
 
 @pytest.mark.parametrize("column", ["subset", "Partition", "set", "fold"])
@@ -311,7 +315,7 @@ def test_a_column_of_splits_may_have_any_name(tmp_path, column):
     }
 
 
-@pytest.mark.parametrize("column", ["lens_id", "Object_ID", "group"])
+@pytest.mark.parametrize("column", ["lens_id", "Object_ID", "group_id"])
 def test_images_of_one_object_stay_in_one_split(tmp_path, capsys, column):
     lines = [f"file,label,{column}", *(f"{i:03}.npy,{'ab'[i % 2]},{100 + i // 3}" for i in range(30))]
     data = loaded(write(tmp_path / "set", lines), tmp_path)
@@ -381,3 +385,50 @@ def test_each_split_may_have_a_table(tmp_path):
     entries = scan(root).entries
     assert {(entry.split, int(entry.path.stem) < 20) for entry in entries} == {("train", True), ("test", False)}
     assert len(entries) == 30
+
+
+def test_a_table_without_a_header_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match=r"has no header: its first line begins with 000.npy; add one"):
+        scan(write(tmp_path / "set", [f"{i:03}.npy,{'ab'[i % 2]}" for i in range(30)]))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("quad", lambda i: "" if i == 3 else i % 2), ("n_arcs", lambda i: i % 2), ("comment", lambda i: "yn"[i % 2])],
+)
+def test_a_column_of_two_beside_numbers_to_measure_is_no_class(tmp_path, column, cell):
+    listing = scan(write(tmp_path / "set", [f"id,theta_E,{column}", *(f"{i:03},{i / 7},{cell(i)}" for i in range(30))]))
+    assert listing.classes == ("lens",)
+    assert all("theta_E" in entry.targets for entry in listing.entries)
+
+
+@pytest.mark.parametrize("unknown", ["", "nan", "-1", "-99"])
+def test_images_of_unknown_objects_are_not_one_object(tmp_path, unknown):
+    lines = [
+        "file,label,lens_id",
+        *(f"{i:03}.npy,{'ab'[i % 2]},{unknown if i < 9 else 100 + i // 3}" for i in range(30)),
+    ]
+    entries = {int(entry.path.stem): entry.object for entry in scan(write(tmp_path / "set", lines)).entries}
+    assert [entries[i] for i in range(9)] == [None] * 9
+    assert len({entries[i] for i in range(9, 30)}) == 7
+
+
+def test_a_path_that_is_not_there_is_not_taken_for_another_of_that_name(tmp_path):
+    root = write(tmp_path / "set", ["file,label", *(f"other/{i:03}.npy,{'ab'[i % 2]}" for i in range(30))])
+    with pytest.raises(TrainingError, match="names 30 of 30 images that are not there"):
+        scan(root)
+    (root / "labels.csv").write_text("\n".join(["file,label", *(f"/there/test/{i:03}.npy,a" for i in range(30))]))
+    with pytest.raises(TrainingError, match="names 30 of 30 images that are not there"):
+        scan(root)
+
+
+def test_too_few_objects_are_refused_also_where_numbers_are_measured(tmp_path):
+    with pytest.raises(TrainingError, match=r"has too few different images"):
+        loaded(write(tmp_path / "set", ["id,theta_E", *(f"{i:03},{i / 7}" for i in range(2))]), tmp_path)
+
+
+def test_numbers_without_their_zeros_may_have_several_lengths(tmp_path):
+    for i in range(95, 105):
+        np.save(tmp_path / f"lens-{i:03}.npy", np.zeros((8, 8)))
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *(f"{i},{'ab'[i % 2]}" for i in range(95, 105))]))
+    assert {int(e.path.stem[5:]): e.label for e in scan(tmp_path).entries} == {i: "ab"[i % 2] for i in range(95, 105)}

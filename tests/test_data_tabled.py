@@ -53,6 +53,51 @@ def test_all_images_in_a_folder_that_a_row_names_show_one_object(tmp_path):
     assert len({entry.object for entry in listing.entries}) == 4
 
 
+@pytest.mark.parametrize("band", ["g", "exposure"])
+def test_folders_with_an_object_each_are_no_classes_where_a_table_has_them(tmp_path, band):
+    """By the paths of another machine, as its program wrote them."""
+    fill(tmp_path, *(f"lens{k}/{x}.npy" for k in range(6) for x in (band, "r")))
+    lines = [f"/home/me/set/lens{k}/{x}.npy,{'ab'[k % 2]}" for k in range(6) for x in (band, "r")]
+    listing = scan(table(tmp_path, "file,label", *lines))
+    assert (listing.layout, listing.classes) == ("table", ("a", "b"))
+    assert len({entry.object for entry in listing.entries} - {None}) in (6, 0)
+    assert len(listing.entries) == (6 if band == "g" else 12)
+
+
+def test_another_class_in_a_table_does_not_replace_those_of_the_folders(tmp_path):
+    fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in ("no_sub", "sub") for i in range(4)))
+    lines = [f"{c}/{c}{i}.npy,{('double', 'quad')[i % 2]},{i / 2}" for c in ("no_sub", "sub") for i in range(4)]
+    listing = scan(table(tmp_path, "file,type,theta_E", *lines))
+    assert (listing.layout, listing.classes, listing.table) == (
+        "classes", ("no_sub", "sub"), "labels.csv (file file, target theta_E)",
+    )  # fmt: skip
+
+
+def test_a_table_about_some_of_the_classes_leaves_the_others_and_the_splits(tmp_path):
+    fill(tmp_path, *(f"{s}/{c}/{c}{s}{i}.npy" for s in ("train", "val") for c in ("axion", "cdm") for i in range(4)))
+    listing = scan(table(tmp_path, "file,axion_mass", *(f"train/axion/axiontrain{i}.npy,1e-2{i}" for i in range(4))))
+    assert (listing.layout, listing.classes, len(listing.entries)) == ("splits", ("axion", "cdm"), 16)
+    assert sum(bool(entry.targets) for entry in listing.entries) == 4
+
+
+@pytest.mark.parametrize("lines", [["name,count", "no_sub,4", "sub,4"], ["id,name", "0,no_sub", "1,sub"]])
+def test_a_list_of_the_classes_is_no_table_of_images(tmp_path, lines):
+    fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in ("no_sub", "sub") for i in range(4)))
+    listing = scan(table(tmp_path, *lines, name="classes.csv"))
+    assert listing.classes == ("no_sub", "sub")
+    assert not any(entry.object or entry.targets for entry in listing.entries)
+
+
+def test_splits_for_some_of_the_images_are_not_used_and_it_is_said(tmp_path):
+    fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in "ab" for i in range(4)))
+    lines = [f"{c}/{c}{i}.npy,{c},{('train', 'test')[i % 2]}" for c in "ab" for i in range(4)]
+    listing = scan(table(tmp_path, "file,label,split", *lines))
+    assert {(entry.split, int(entry.path.stem[1]) % 2) for entry in listing.entries} == {("train", 0), ("test", 1)}
+    listing = scan(table(tmp_path, "file,label,split", *lines[1:]))
+    assert {entry.split for entry in listing.entries} == {None}
+    assert "labels.csv gives a split to 7 of 8 images" in listing.table
+
+
 def test_folders_of_splits_are_splits_of_a_tables_images(tmp_path):
     fill(tmp_path, *(f"{split}/{split}{i}.npy" for split in ("train", "val", "test") for i in range(4)))
     lines = [f"{s}/{s}{i}.npy,{'ab'[i % 2]}" for s in ("train", "val", "test") for i in range(4)]
@@ -83,7 +128,8 @@ def test_a_table_adds_numbers_and_objects_to_class_folders(tmp_path):
 def test_a_table_that_contradicts_class_folders_is_about_something_else(tmp_path, lines):
     fill(tmp_path, *(f"{c}/{c}{i}.npy" for c in "ab" for i in range(4)))
     listing = scan(table(tmp_path, "file,label,theta_E", *lines, name="results.csv"))
-    assert (listing.layout, listing.table) == ("classes", "")
+    assert listing.layout == "classes"
+    assert listing.table.startswith("a table is not used (")
     assert labels(listing) == {f"{c}/{c}{i}.npy": c for c in "ab" for i in range(4)}
     assert not any(entry.targets for entry in listing.entries)
 

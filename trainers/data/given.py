@@ -23,8 +23,8 @@ from torch import Tensor
 
 from trainers.data.dataset import RESERVED
 from trainers.data.folder.image_file import MODES
-from trainers.data.folder.named_arrays import from_tensor
-from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, refuse_spellings
+from trainers.data.folder.named_arrays import LABELS, from_tensor
+from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, object_name, refuse_spellings
 from trainers.data.folder.stack import class_numbers
 from trainers.data.folder.table import without_sentinels
 from trainers.errors import TrainingError, named
@@ -42,7 +42,7 @@ class Part:
     images: list[np.ndarray]
     labels: list[str]
     targets: Mapping[str, np.ndarray] = field(default_factory=dict)
-    objects: Sequence[str | None] = ()  # that the images show, if they are known
+    objects: Sequence[str | None] = ()  # that the images show, where it is known
 
     def target(self, name: str) -> np.ndarray:
         return self.targets[name] if name in self.targets else np.full(len(self.images), np.nan)
@@ -72,7 +72,7 @@ def read_part(given: Any, split: str | None) -> Part:
         whole = to_array(images) if hasattr(images, "dtype") else images  # at once, if it is one array
         some = [to_array(image) for image in whole]
         if hasattr(labels, "columns"):
-            labels = {str(name): labels[name] for name in labels.columns}
+            labels = unframed(labels)
         if not isinstance(labels, Mapping):
             return Part(split, some, read_classes(labels, len(some), classes))
         if not labels:
@@ -81,8 +81,8 @@ def read_part(given: Any, split: str | None) -> Part:
         others = {name: values for name, values in labels.items() if name not in (CLASSES, *shown)}
         targets = {name: read_target(name, values, len(some)) for name, values in others.items()}
         names = read_classes(labels[CLASSES], len(some), classes) if CLASSES in labels else [LENS] * len(some)
-        objects = [f"{shown[0]} {value}" for value in one_each(labels[shown[0]], len(some), shown[0])] if shown else ()
-        return Part(split, some, names, targets, objects)
+        things = one_each(labels[shown[0]], len(some), shown[0]).tolist() if shown else [None] * len(some)
+        return Part(split, some, names, targets, [thing and f"{split} {thing}" for thing in map(object_name, things)])
 
 
 def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
@@ -109,6 +109,14 @@ def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
     return [image for image, _ in pairs], labels, getattr(given, "classes", None)
 
 
+def unframed(table: Any) -> Any:
+    """A table of pandas as labels: one column of names or whole numbers, or one-hot columns; else targets by name."""
+    whole = np.asarray(table)
+    if class_numbers(whole).ndim == 1 or (whole.shape[1] == 1 and whole.dtype.kind in "biuUO"):
+        return whole
+    return {CLASSES if str(name).lower() in LABELS else str(name): table[name] for name in table.columns}
+
+
 def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list[str]:
     """The canonical class name of each of `count` images; `classes` names the whole numbers."""
     array = one_each(class_numbers(to_array(values)), count, "labels")
@@ -129,7 +137,7 @@ def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list
         labels = [str(classes[int(label)]) for label in labels]
     if len(set(labels)) > MOST_CLASSES:
         raise TrainingError(f"there are more than {MOST_CLASSES:,} different labels; expected classes")
-    refuse_spellings(labels, "there are the labels")
+    refuse_spellings(labels, "there are the labels", ours=True)
     return [canonical(label) for label in labels]
 
 

@@ -20,9 +20,9 @@ from trainers.data.folder.image_file import channel_axis
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import IMAGES, arrays_in, is_named_arrays, plain, split_in
 from trainers.data.folder.names import canonical
-from trainers.data.folder.object_array import header_of
+from trainers.data.folder.object_array import stored_shape
 from trainers.data.folder.objects import band_of, without_band, without_copy
-from trainers.data.folder.table import find_table
+from trainers.data.folder.table import find_table, names_in
 from trainers.errors import TrainingError
 
 MOST = 50
@@ -83,7 +83,10 @@ def class_stacks(root: Path, split: str | None = None) -> list[Entry]:
     labels = [label_of(stack.called, inside) for stack in stacks]
     if len(set(labels)) < 2 or "" in labels or len({*zip(labels, splits, strict=True)}) < len(stacks):
         return []
-    if not are_classes(set(labels)) or find_table(root):
+    if not are_classes(set(labels)):
+        return []
+    table = find_table(root)
+    if table and not set(names_in(table)) <= {stack.path.name for stack in stacks}:  # not of the stacks themselves
         return []
     found = []
     for stack, said, label in zip(stacks, splits, labels, strict=True):
@@ -145,15 +148,6 @@ def shape_of(entry: Entry) -> tuple[int, ...]:
     """The shape of the array in a `.npy` file; () for what is no such file, or is one of several bands."""
     single = entry.row is None and not entry.others and entry.path.suffix.lower() == ".npy"
     return stored_shape(entry.path) if single else ()
-
-
-def stored_shape(file: Path) -> tuple[int, ...]:
-    """The shape that the header of a `.npy` file says; () for objects, and for a damaged one."""
-    try:
-        shape, dtype = header_of(file)
-    except (OSError, ValueError):
-        return ()  # the conversion names bad files
-    return () if dtype.hasobject else shape
 
 
 def image_of(shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from trainers.data.folder.names import ending
 from trainers.data.folder.passbands import SCIENCE
 
 COMPANION = re.compile(
-    r"(?<![a-z0-9])(?:err(?:or)?s?|dq|masks?|msk|variance|var|wht|weights?|wgt|ivar|invvar|psfs?|rms|sigma|unc|seg|segmap"
-    r"|segmentation|exptime|expmap|flags?|noise_?maps?)\d*(?![a-z0-9])",
+    r"(?<![a-z0-9])(?:err(?:or)?s?|dq|masks?|msk|variance|var|wht|weights?|wgt|ivar|invvar|psfs?|rms|seg|segmap"
+    r"|segmentation|exptime|expmap|noise_?maps?)(?![a-z0-9])",
     re.IGNORECASE,
 )
 """A word that means what comes with an image; fewer than HDUs have, as `noise` and `sky` may be classes or copies."""
+FOLDER = re.compile(r"masks?|msk|wht|weights?|wgt|ivar|invvar|psfs?|rms|segmentations?|noise_?maps?", re.IGNORECASE)
+"""The name of a folder of these; fewer still, as folders may be classes."""
 PLAIN = {*SCIENCE, "images", "imgs"}
 
 
@@ -31,21 +33,13 @@ def without_companions(names: Sequence[str]) -> list[str]:
 
 
 def without_companion_folders(inside: str, folders: Sequence[str]) -> list[str]:
-    """Those of the folders in `inside` that do not hold what comes with the images of another of them."""
-    suspects = [folder for folder in folders if COMPANION.fullmatch(folder)]
-    if not suspects or len(suspects) == len(folders):
+    """Those of the folders in `inside` that do not hold what comes with the images of the only other one."""
+    suspects = [folder for folder in folders if FOLDER.fullmatch(folder)]
+    if not suspects or len(folders) - len(suspects) != 1:
         return list(folders)
-    held = {folder: all_shown(os.listdir(os.path.join(inside, folder))) for folder in folders}
-    images = [names for folder, names in held.items() if folder not in suspects]
-    return [
-        folder
-        for folder in folders
-        if folder not in suspects or not held[folder] or not any(held[folder] <= names for names in images)
-    ]
-
-
-def all_shown(names: Iterable[str]) -> set[tuple[str, ...]]:
-    return {shown(name) for name in names if not name.startswith(".")}
+    held = {folder: {shown(name) for name in os.listdir(os.path.join(inside, folder))} for folder in folders}
+    (images,) = (names for folder, names in held.items() if folder not in suspects)
+    return [folder for folder in folders if folder not in suspects or not held[folder] <= images]
 
 
 def shown(name: str) -> tuple[str, ...]:

@@ -33,17 +33,17 @@ def is_table(name: str, endings: tuple[str, ...] = FITS) -> bool:
     return stem.lower() in TABLES and suffix.lower() in endings
 
 
-def images_among(names: Iterable[str]) -> list[str]:
-    """The images among the files of one folder, without what comes with them. Files of named arrays count only in a
-    folder without other images, beside which they are a network's weights or results."""
-    found = without_companions([name for name in names if is_image(name) and not is_table(name)])
+def images_among(names: Iterable[str], companions: bool = False) -> list[str]:
+    """The images among the files of one folder, and what comes with them, if `companions` are wanted. Files of named
+    arrays count only in a folder without other images, beside which they are a network's weights or results."""
+    found = [name for name in names if is_image(name) and not is_table(name)]
+    found = found if companions else without_companions(found)
     return [name for name in found if name.lower().endswith(ALONE)] or found
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted, without those of what comes with the images of another."""
-    found = sorted(path.name for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
-    return [folder / name for name in without_companion_folders(str(folder), found)]
+    """The folders in `folder`, sorted."""
+    return sorted(path for path in folder.iterdir() if not ignored(path.name) and path.is_dir())
 
 
 def images_in(folder: Path) -> list[os.DirEntry[str]]:
@@ -54,12 +54,11 @@ def images_in(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def below(folder: Path, companions: bool = True) -> Iterator[tuple[str, list[str]]]:
-    """Every folder from `folder` down, and the names of its files, both sorted. Links out of it are followed once.
+    """Every folder from `folder` down, and the names of its files, both sorted; also folders elsewhere that are linked.
 
     Without `companions`, folders of what comes with the images of another are left out.
     """
-    root = os.path.realpath(folder)
-    linked = {root}
+    seen = [os.path.realpath(folder)]
     for inside, folders, files in os.walk(folder, followlinks=True):
         kept = sorted(name for name in folders if not ignored(name))
         kept = kept if companions else without_companion_folders(inside, kept)
@@ -68,17 +67,17 @@ def below(folder: Path, companions: bool = True) -> Iterator[tuple[str, list[str
             path = os.path.join(inside, name)
             if os.path.islink(path):
                 real = os.path.realpath(path)
-                if real in linked or real.startswith(f"{root}{os.sep}"):
+                if any(f"{real}{os.sep}".startswith(f"{a}{os.sep}") or a.startswith(f"{real}{os.sep}") for a in seen):
                     continue
-                linked.add(real)
+                seen.append(real)
             folders.append(name)
         yield inside, sorted(name for name in files if not ignored(name))
 
 
-def images_below(folder: Path) -> Iterator[Path]:
-    """The image files in `folder` and in all folders below it, sorted in each, without what comes with them."""
-    for inside, files in below(folder, companions=False):
-        for name in images_among(files):
+def images_below(folder: Path, companions: bool = False) -> Iterator[Path]:
+    """The image files in `folder` and in all folders below it, sorted in each; if wanted, what comes with them too."""
+    for inside, files in below(folder, companions):
+        for name in images_among(files, companions):
             yield Path(inside, name)
 
 

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainers.data.folder.class_stacks import class_stacks, unstacked
+from trainers.data.folder.companions import without_companion_folders
 from trainers.data.folder.files import ignored, images_below, images_in, subfolders
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, EXTENSIONS, Reading
@@ -33,8 +34,8 @@ from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
 from trainers.data.folder.table import Table, find_table, unusable
 from trainers.data.folder.table_names import table_entries
 from trainers.data.folder.table_rows import described_entries, described_stacks
-from trainers.data.folder.tabled import sorted_by, table_of_files, with_table
-from trainers.data.folder.values import values_in, with_values
+from trainers.data.folder.tabled import may_sort, names_objects, sorted_by, table_beside, with_table
+from trainers.data.folder.values import DECIMAL_COMMA, values_in, with_values
 from trainers.errors import TrainingError
 
 PICKLES = (*TENSORS, ".pkl", ".pickle")
@@ -75,8 +76,8 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         labels = tuple(file for stack in stacks.values() for file in stack.files)
         what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
-        layout, entries, table = in_files(root, folders, raw)
-        what, labels = str(table or ""), (table.path, *table.others) if table else ()
+        layout, entries, table, what = in_files(root, folders, raw)
+        labels = (table.path, *table.others) if table else ()
         entries, bands = with_bands(entries, root, group)
         entries = unstacked(with_values(with_objects(entries), root))
     if not entries:
@@ -101,21 +102,37 @@ def with_names(entries: Sequence[Entry], classes: Sequence[str], root: Path) -> 
     return [replace(entry, label=names[entry.label]) for entry in entries]
 
 
-def in_files(root: Path, folders: Sequence[Path], raw: Raw | None) -> tuple[str, list[Entry], Table | None]:
-    """The layout of images in files of their own, its entries, and the table that says what they show, if any does."""
-    if among_images(root, folders) and (table := find_table(root)):
-        return "table", table_entries(root, table), table
+def in_files(root: Path, folders: Sequence[Path], raw: Raw | None) -> tuple[str, list[Entry], Table | None, str]:
+    """The layout of images in files of their own, its entries, the table that says what they show, if one does, and
+    words for it.
+    """
+    if among_images(root, images_of(root, folders)) and (table := find_table(root)):
+        return "table", table_entries(root, table), table, str(table)
     if not folders:
-        return *loose_files(root, raw), None
-    table = table_of_files(root)
+        return *loose_files(root, raw), None, ""
+    table = table_beside(root)
     try:
         layout, entries = in_folders(root, folders)
     except TrainingError:
-        if table is None:
+        if table is None or not may_sort(table, root, folders):
             raise
-        return "table", sorted_by(table, root, split_folders(root, {f: f.name for f in folders})), table
-    found = with_table(entries, table, root) if table else None
-    return (layout, entries, None) if found is None else ("table" if found[1] else layout, found[0], table)
+        splits = split_folders(root, {folder: folder.name for folder in folders})
+        return "table", sorted_by(table, root, splits), table, str(table)
+    if table is None:
+        return layout, entries, None, ""
+    try:
+        if names_objects(table, folders) or (table.label and len({entry.label for entry in entries}) < 2):
+            return "table", table_entries(root, table), table, str(table)
+        found = with_table(entries, table, root)
+    except TrainingError as error:
+        return layout, entries, None, f"a table is not used ({error})"
+    sorts = not {entry.label for entry in found} & {entry.label for entry in entries}
+    return ("table" if sorts else layout), found, table, str(table if sorts else replace(table, label=None))
+
+
+def images_of(root: Path, folders: Sequence[Path]) -> list[Path]:
+    """The folders in `root` without those of what comes with the images of the only other one."""
+    return [root / name for name in without_companion_folders(str(root), [folder.name for folder in folders])]
 
 
 def among_images(root: Path, folders: Sequence[Path]) -> bool:
@@ -139,7 +156,9 @@ def descend(root: Path) -> Path:
         if len(inner) != 1 or images_in(root):
             return root
         (only,) = inner
-        if only.name.lower() in PLAIN or holds_one_class(only) or ((table := table_of_files(root)) and table.label):
+        if only.name.lower() in PLAIN or holds_one_class(only):
+            return root
+        if all(band_of(folder.name) for folder in subfolders(only)) and table_beside(root):
             return root
         root = only
 
@@ -252,6 +271,9 @@ def loose_files(root: Path, raw: Raw | None) -> tuple[str, list[Entry]]:
         return "flat", file_entries(root, None, LENS)
     files = sorted(path for path in root.iterdir() if path.is_file() and not ignored(path.name))
     refuse_pickles(files)
+    for file in files:
+        if comma := DECIMAL_COMMA.search(file.name):
+            raise TrainingError(f"{file}: the number {comma[1]} has a comma; rename the files, with a point")
     if any(path.suffix.lower() in RAW_EXTENSIONS for path in files) and raw is None:
         raise TrainingError(f"{root} holds arrays without a header; give the form of one image (raw_shape, raw_dtype)")
     if images_in(root):

@@ -163,9 +163,11 @@ def choose_labels(
 
 
 def choose_objects(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArray | None:
-    """The array that says which object each image shows, by its name; None if there is none."""
+    """The array that says which object each image shows, by its name, the lens rather than its source; None if there is
+    none.
+    """
     found = [array for array in arrays if OBJECT.fullmatch(array.plain) and array.shape == images.shape[:1]]
-    return found[0] if len(found) == 1 else None
+    return min(found, key=lambda array: array.plain.startswith("source"), default=None)
 
 
 def numbers_each(array: NamedArray) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from trainers.data.dataset import RESERVED, TARGETS
 from trainers.errors import TrainingError
@@ -41,12 +42,14 @@ SYNONYMS = {
     "vort": "axion",
     "vortex": "axion",
 }
-OBJECT = re.compile(r"(lens|object|obj|system|group|galaxy|halo|source)_?ids?|groups?")
+OBJECT = re.compile(r"(lens|object|obj|system|group|galaxy|source)_?ids?")
 """The name of a column or array that says which object an image shows."""
 LENS = "lens"
 """The one class of a folder without classes."""
 TABLES = ("labels", "metadata", "catalog", "catalogue")
 """What tables are called; as FITS files, only these are."""
+UNKNOWN = ("", "nan", "na", "none", "null")
+"""Cells of what is not known."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
 """Folders that people keep beside their classes."""
 
@@ -63,15 +66,26 @@ def canonical(name: str) -> str:
     return SYNONYMS.get(name, name)
 
 
-def refuse_spellings(names: Iterable[str], what: str) -> None:
-    """TrainingError if two names of classes, which `what` introduces, would become one class."""
+def refuse_spellings(names: Iterable[str], what: str, *, ours: bool = False) -> None:
+    """TrainingError if two names of classes, which `what` introduces, would become one class.
+
+    `ours`: but for the spellings of the classes in SYNONYMS.
+    """
     spelt: dict[str, str] = {}
     for name in sorted({name.strip() for name in names}):
+        if ours and canonical(name) in SYNONYMS.values():
+            continue
         if (other := spelt.setdefault(canonical(name), name)) != name:
             raise TrainingError(
                 f"{what} {other} and {name}, which would be one class, {canonical(name)}: spell them alike, or rename "
                 "one"
             )
+
+
+def object_name(value: Any) -> str | None:
+    """The object that a cell or an entry of an array names; None if it says that it is not known."""
+    name = str(value).strip()
+    return None if name.lower() in UNKNOWN or re.fullmatch(r"-(1|9+)(\.0)?", name) else name
 
 
 def target_name(name: str) -> str | None:

@@ -200,13 +200,19 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
     if len(labels) > 1:
         called = [path for path in labels if plain(path.stem) in LABELS]
         if called:
-            numbers = [path for path in labels if path in arrays and arrays[path].dtype.kind in "iuf"]
+            numbers = [path for path in labels if path in arrays and is_measure(arrays[path])]
         labels = called or [path for path in labels if path not in numbers]
-    if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers) or len(objects) > 1:
+    if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers):
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
+    objects.sort(key=lambda path: path.stem.lower().startswith("source"))  # the lens rather than its source
     shown = Place(objects[0]) if objects else None
     return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets, shown)
+
+
+def is_measure(array: np.ndarray) -> bool:
+    """Whether an array holds numbers, and none of its own for each image like an index."""
+    return array.dtype.kind == "f" or (array.dtype.kind in "iu" and len(np.unique(array)) < array.size)
 
 
 def mapped(path: Path) -> np.ndarray | None:

@@ -13,7 +13,8 @@ from trainers.data.folder.files import ignored, images_in, subfolders
 from trainers.data.folder.image_file import bare_name
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import LABELS, is_named_arrays, plain
-from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, refuse_spellings, target_name
+from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, object_name, refuse_spellings, target_name
+from trainers.data.folder.object_array import stored_shape
 from trainers.data.folder.stack import (
     RAW_EXTENSIONS,
     Place,
@@ -48,7 +49,8 @@ def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None =
         return {}
     suffixes = (".npy", *RAW_EXTENSIONS)
     found = [f.name for f in root.iterdir() if f.suffix.lower() in suffixes and f.is_file() and not ignored(f.name)]
-    files = [root / name for name in sorted(without_companions(found))]
+    images = set(without_companions(found))
+    files = [root / name for name in sorted(found) if name in images or len(stored_shape(root / name)) < 3]
     named_arrays = sorted(Path(file) for file in images_in(root) if is_named_arrays(file.name))
     if not files and 1 <= len(named_arrays) <= MOST_STACKS:
         return find_named(named_arrays, keys)
@@ -83,12 +85,12 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
         values = open_labels(stack.labels, count)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TrainingError(f"{stack.labels.path} holds NaN or infinite labels; leave the images without one out")
-        broken = values.dtype.kind == "f" and (values != np.round(values)).any()
+        broken = values.dtype.kind == "f" and ((values != np.round(values)) | (abs(values) > 2**53)).any()
         if broken or may_measure(stack.labels, values):
             numbers[stack.labels] = without_sentinels(values.astype(float))
         if not broken:
             spelt = [str(label) for label in classes_of(values, stack.labels.path)]
-            refuse_spellings(spelt, f"{stack.labels} has the labels")
+            refuse_spellings(spelt, f"{stack.labels} has the labels", ours=True)
             labels = [canonical(label) for label in spelt]
     targets = by_target(numbers)
 
@@ -96,8 +98,9 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
 
     def entry(row: int) -> Entry:
         known = {target: float(values[row]) for target, values in targets.items() if not np.isnan(values[row])}
-        thing = None if shown is None else f"object {shown[row]}"
-        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name, object=thing)
+        thing = None if shown is None else object_name(shown[row])
+        of = f"object {split or ''} {thing}" if thing else None  # each split may number its objects from the start
+        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name, object=of)
 
     return [entry(row) for row in range(count)]
 

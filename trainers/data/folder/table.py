@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,16 @@ import numpy as np
 from trainers.data.folder.files import ignored, is_table
 from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import EXTENSIONS
-from trainers.data.folder.names import LENS, OBJECT, canonical, refuse_spellings, split_of, target_name
+from trainers.data.folder.names import (
+    LENS,
+    OBJECT,
+    UNKNOWN,
+    canonical,
+    object_name,
+    refuse_spellings,
+    split_of,
+    target_name,
+)
 from trainers.data.folder.table_text import rows_in
 from trainers.errors import TrainingError
 
@@ -30,8 +39,6 @@ TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
 ENDINGS = (".csv", ".tsv", ".ecsv")
 FIRST = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
 """Tables that count alone beside others."""
-UNKNOWN = ("", "nan", "na", "none", "null")
-"""Cells of what is not known."""
 
 
 class Said(NamedTuple):
@@ -84,8 +91,8 @@ class Table:
                 )
         if not (label := self.class_of(row)):
             raise TrainingError(f"{self.path}: {what} has no {self.label}; fill it in, or remove the row")
-        shown = row[self.object].strip() if self.object else ""
-        return Said(label, split, read_targets(self, row), f"{self.object} {shown}" if shown else None)
+        shown = object_name(row[self.object]) if self.object else None
+        return Said(label, split, read_targets(self, row), shown and f"{self.object} {shown}")
 
     def class_of(self, row: Mapping[str, str]) -> str:
         """The class in a row; empty if there is none."""
@@ -103,8 +110,15 @@ def tables_in(root: Path) -> list[Path]:
     """The tables in `root`, sorted: labels.csv and metadata.csv, or all; or labels.fits and the like."""
     named = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
     files = sorted(path for path in named if path.is_file() and not ignored(path.name))
-    found = [path for path in files if path.suffix.lower() in ENDINGS]
+    found = [path for path in files if path.suffix.lower() in ENDINGS[:2]]
+    found = found or [path for path in files if path.suffix.lower() in ENDINGS]
     return [path for path in found if path.name.lower() in FIRST] or found or files
+
+
+def names_in(table: Table) -> list[str]:
+    """What each row calls its image."""
+    assert table.file
+    return [row[table.file].strip().replace("\\", "/").removeprefix("./") for row in table.rows]
 
 
 def find_table(root: Path) -> Table | None:
@@ -152,15 +166,18 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     columns, rows = rows_in(path, (*FILES, *LABELS))
     said = {c: {row[column].strip() for row in rows} for c, column in columns.items()}
     held = {c: {cell for cell in cells if cell.lower() not in UNKNOWN} for c, cells in said.items()}
+    if bare := [c for c in columns if c.endswith(EXTENSIONS)]:
+        raise TrainingError(f"{path} has no header: its first line begins with {bare[0]}; add one, such as file,label")
     name = file_column(held)
     if not rows or (with_files and name is None):
         return None
     others = [c for c in columns if c and c != name]
     split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
-    shown = next((c for c in others if OBJECT.fullmatch(c) and 1 < len(held[c]) < len(rows)), None)
+    things = [c for c in others if OBJECT.fullmatch(c) and 2 < len(held[c]) < len(rows)]
+    shown = min(things, key=lambda c: c.startswith("source"), default=None)  # the lens rather than its source
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
     label = next((c for c in LABELS if c in others and not measures(held[c])), None)
-    flag = None if label else flag_column({c: held[c] for c in others})
+    flag = None if label else flag_column({c: held[c] for c in others}, [c for c in others if not said[c] - held[c]])
     if flag:
         label, flag = flag, next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
     targets, spoilt = {}, []
@@ -173,7 +190,7 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         elif 0 < 2 * len(bad) <= len(held[c]):
             spoilt.append(f"{columns[c].strip()} ({min(bad)!r})")
     if label and flag is None:
-        refuse_spellings(held[label], f"{path} has the classes")
+        refuse_spellings(held[label], f"{path} has the classes", ours=True)
     if not (label or targets):
         if spoilt:
             raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
@@ -187,18 +204,19 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
 
 
 def file_column(held: Mapping[str, set[str]]) -> str | None:
-    """The column that names the images' files: one of nothing but such names, or else one that is called so."""
-    paths = [c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells)]
-    usual = [c for c in FILES if c in held]
-    return next((c for c in usual if c in paths), None) or next(iter([*paths, *usual]), None)
+    """The column that names the images' files: one that is called so, or else one of nothing but such names."""
+    paths = (c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells))
+    return next((c for c in FILES if c in held), None) or next(paths, None)
 
 
-def flag_column(held: Mapping[str, set[str]]) -> str | None:
-    """The column that says whether something is so: its name begins like that, or it is the only one of 0 and 1."""
-    values = {c: set(map(truth, cells)) for c, cells in held.items()}
-    both = [c for c, found in values.items() if found == {0, 1}]
-    flags = (c for c, found in values.items() if c.startswith(FLAGS) and found <= {0, 1})
-    return next(flags, both[0] if len(both) == 1 else None)
+def flag_column(held: Mapping[str, set[str]], full: Collection[str]) -> str | None:
+    """The column that says whether something is so: its name begins like that; or it is one of 0 and 1, or True and
+    False, `full`, and there are no other numbers.
+    """
+    flags = (c for c, cells in held.items() if c.startswith(FLAGS) and set(map(truth, cells)) <= {0, 1})
+    numbers = [c for c, cells in held.items() if cells and None not in map(number, cells)]
+    both = [c for c in full if {cell.lower() for cell in held[c]} in ({"0", "1"}, {"true", "false"})]
+    return next(flags, both[0] if len(both) == 1 and set(numbers) <= set(both) else None)
 
 
 def truth(cell: str) -> float | None:
@@ -207,9 +225,9 @@ def truth(cell: str) -> float | None:
 
 
 def are_splits(cells: set[str]) -> bool:
-    """Whether a column holds nothing but names of splits."""
+    """Whether a column holds the names of splits, but for a few cells to be mended."""
     found = set(map(split_of, cells))
-    return "train" in found and None not in found and len(found) > 1
+    return "train" in found and len(found - {None}) > 1 and len(cells) < 6
 
 
 def number(cell: str) -> float | None:
@@ -224,9 +242,9 @@ def number(cell: str) -> float | None:
 def sentinels(values: Sequence[float]) -> set[float]:
     """The numbers such as -99, 999.9 and 1e20 that repeat, and lie farther from all others than these lie apart."""
     repeated = [value for value, count in Counter(values).items() if count > 1]
-    nines = {v for v in repeated if abs(v) >= 1e20 or re.fullmatch(r"-?9{2,}(\.9+)?", f"{v:.6g}")}
+    nines = {v for v in repeated if re.fullmatch(r"-?(9{2,}(\.9+)?|1e\+[2-9]\d)", f"{v:.6g}")}
     others = [value for value in values if value not in nines]
-    if not others:
+    if len(set(others)) < 2:
         return set()
     low, high = min(others), max(others)
     return {value for value in nines if max(low - value, value - high) > high - low}

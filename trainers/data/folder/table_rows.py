@@ -51,7 +51,7 @@ def described_stacks(root: Path) -> Mapping[str | None, Described]:
             return {}
         raise TrainingError(
             f"{table.path} has {len(table.rows)} rows, but {images.path.name} has {images.shape[0]} images; expected a "
-            "row for each image, in their order"
+            "header and a row for each image, in their order"
         )
     return found
 

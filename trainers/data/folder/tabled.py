@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from trainers.data.folder.listing import Entry, below
-from trainers.data.folder.table import Table, find_table
-from trainers.data.folder.table_names import named_files, refuse_some_splits, table_entries
+from trainers.data.folder.objects import band_of
+from trainers.data.folder.table import Table, find_table, names_in
+from trainers.data.folder.table_names import named_files, table_entries
 from trainers.errors import TrainingError
 
 
-def table_of_files(root: Path) -> Table | None:
-    """The table in `root` that names at least one of the images below it; None if there is none."""
+def table_beside(root: Path) -> Table | None:
+    """The table in `root`; None if there is none, or one of something else that cannot be read."""
     try:
-        table = find_table(root)
-    except TrainingError:  # a table of something else
+        return find_table(root)
+    except TrainingError:
         return None
-    return table if table and any(named_files(root, table).values()) else None
+
+
+def may_sort(table: Table, root: Path, folders: Sequence[Path]) -> bool:
+    """Whether the table may say the classes where the `folders` cannot: it has some, or they are bands; and it names
+    images below `root`.
+    """
+    able = table.label is not None or all(band_of(folder.name) for folder in folders)
+    return able and any(named_files(root, table)[0].values())
+
+
+def names_objects(table: Table, folders: Sequence[Path]) -> bool:
+    """Whether the table has a row with a class for each of the folders, which hold an object each."""
+    classes = {table.class_of(row) for row in table.rows}
+    return (
+        table.label is not None and 1 < len(classes) < len(folders) and {f.name for f in folders} <= {*names_in(table)}
+    )
 
 
 def sorted_by(table: Table, root: Path, splits: Mapping[Path, str]) -> list[Entry]:
@@ -32,34 +49,45 @@ def sorted_by(table: Table, root: Path, splits: Mapping[Path, str]) -> list[Entr
     return entries
 
 
-def with_table(own: Sequence[Entry], table: Table, root: Path) -> tuple[list[Entry], bool] | None:
-    """The images of class folders with what the table says besides, and whether it replaces the folders.
-
-    It does so if it names images in one of several folders, or classes of which no folder is called like one. None if
-    the table contradicts the folders or lacks an image that it names: it is about something else then.
+def of_objects(own: Sequence[Entry], described: Mapping[Path, Entry]) -> bool:
+    """Whether the folders hold an object each and are no classes: the table has others, one for all images of a folder,
+    and there are many more folders than these.
     """
-    try:
-        described = {entry.path: entry for entry in table_entries(root, table)}
-    except TrainingError:
-        return None
-    tops = [{below(root, entry.path).split("/")[0] for entry in entries} for entries in (own, described.values())]
-    elsewhere = table.label is not None and not {e.label for e in own} & {e.label for e in described.values()}
-    if (len(tops[0]) > len(tops[1]) == 1) or elsewhere:
-        return list(described.values()), True
+    classes: dict[str, set[str]] = defaultdict(set)
+    for entry in own:
+        if entry.path in described:
+            classes[entry.label].add(described[entry.path].label)
+    found = set().union(*classes.values())
+    return not found & set(classes) and len(classes) > 2 * len(found) and all(len(of) == 1 for of in classes.values())
+
+
+def with_table(own: Sequence[Entry], table: Table, root: Path) -> list[Entry]:
+    """The images of class folders with the numbers and objects that the table says, and splits if they have none.
+
+    Their classes are the table's if the folders are no classes (`of_objects`).
+
+    TrainingError if the table is about something else: it names other images, says other classes of these, though
+    classes of the same names, or gives a split to some of them only.
+    """
+    described = {entry.path: entry for entry in table_entries(root, table)}
     common = [entry for entry in own if entry.path in described]
-    if not common or (table.label and any(described[entry.path].label != entry.label for entry in common)):
-        return None
-    whole = len(common) == len(own)
-    found = [
-        replace(
-            entry,
-            split=entry.split or (said.split if whole else None),
-            targets={**entry.targets, **said.targets},
-            object=said.object,
+    if not common:
+        raise TrainingError(f"{table.path} names none of the images")
+    same = {entry.label for entry in own} & {said.label for said in described.values()}
+    if wrong := [e for e in common if table.label and same and described[e.path].label != e.label]:
+        first = wrong[0]
+        raise TrainingError(
+            f"{table.path} says that {below(root, first.path)} is {described[first.path].label}, and its folder "
+            f"{first.label}"
         )
-        if (said := described.get(entry.path))
-        else entry
-        for entry in own
+    if table.split and len(common) < len(own):
+        raise TrainingError(f"{table.path} gives a split to {len(common)} of {len(own)} images")
+    if table.label and of_objects(own, described):
+        folder = {entry.path: f"folder {entry.label}" for entry in own}
+        return [replace(said, object=said.object or folder[path]) for path, said in described.items() if path in folder]
+    return [
+        replace(e, split=e.split or said.split, targets={**e.targets, **said.targets}, object=said.object)
+        if (said := described.get(e.path))
+        else e
+        for e in own
     ]
-    refuse_some_splits(found, table)
-    return found, False

@@ -15,15 +15,13 @@ NUMBERED = re.compile(r"\w*_\d+_(?=[A-Za-z])")
 """What may stand before a number's name: `lens_0001_` in `lens_0001_theta_E=1.2.npy`."""
 MOST_NAMES = 100
 """More names than that are those of files."""
-PAIR = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![A-Za-z\d]|\.\d)")
+PAIR = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![A-Za-z\d]|[.,]\d)")
 
 DECIMAL_COMMA = re.compile(r"[A-Za-z]\w*=([-+]?\d+,\d+)")
 
 
 def values_in(name: str) -> dict[str, float]:
-    """The regression targets in the name of a file or folder. TrainingError for a number with a decimal comma."""
-    if comma := DECIMAL_COMMA.search(name):
-        raise TrainingError(f"{name}: the number {comma[1]} has a comma; rename the files, with a point")
+    """The regression targets in the name of a file or folder; a number with a decimal comma is none."""
     pairs = [(NUMBERED.sub("", name, count=1), value) for name, value in PAIR.findall(name)]
     return {known: float(value) for target, value in pairs if (known := target_name(target))}
 
