@@ -10,8 +10,8 @@ from nas.errors import UserError
 from nas.searching.options import adapt
 from nas.searching.study import task_of
 from trainers.data import Folder, load
+from trainers.data.folder.columns import sentinels
 from trainers.data.folder.layouts import scan
-from trainers.data.folder.table import sentinels
 from trainers.errors import TrainingError
 
 

@@ -22,11 +22,11 @@ from PIL import Image
 from torch import Tensor
 
 from trainers.data.dataset import RESERVED
+from trainers.data.folder.columns import without_sentinels
 from trainers.data.folder.image_file import MODES
 from trainers.data.folder.named_arrays import LABELS, from_tensor
 from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, object_name, refuse_spellings
 from trainers.data.folder.stack import class_numbers
-from trainers.data.folder.table import without_sentinels
 from trainers.errors import TrainingError, named
 
 CLASSES = "label"

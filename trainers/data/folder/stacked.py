@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainers.data.folder.columns import without_sentinels
 from trainers.data.folder.companions import without_companions
 from trainers.data.folder.files import ignored, images_in, subfolders
 from trainers.data.folder.image_file import bare_name
@@ -25,7 +26,6 @@ from trainers.data.folder.stack import (
     find_pair,
     open_labels,
 )
-from trainers.data.folder.table import without_sentinels
 from trainers.errors import TrainingError
 
 MOST_STACKS = 6

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
+from trainers.data.folder.columns import (
+    FILES,
+    FLAGS,
+    are_splits,
+    file_column,
+    flag_column,
+    measures,
+    number,
+    sentinels,
+    truth,
+)
 from trainers.data.folder.files import ignored, is_table
 from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import EXTENSIONS
@@ -28,14 +34,7 @@ from trainers.data.folder.names import (
 from trainers.data.folder.table_text import rows_in
 from trainers.errors import TrainingError
 
-FILES = (
-    "file", "filename", "file_name", "path", "filepath", "file_path", "image", "image_file", "image_path", "image_name",
-    "image_id", "name", "id", "object_id",
-)  # fmt: skip
 LABELS = ("label", "labels", "class", "class_name", "classname", "type", "category", "target")
-FLAGS = ("has_", "is_")
-"""How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
-TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
 ENDINGS = (".csv", ".tsv", ".ecsv")
 FIRST = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
 """Tables that count alone beside others."""
@@ -201,65 +200,6 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     }
     file, of_class, of_split, of_object = (c and columns[c] for c in (name, label, split, shown))
     return Table(path, rows, file, of_class, targets, of_split, flag, of_object, tuple(spoilt), unknown)
-
-
-def file_column(held: Mapping[str, set[str]]) -> str | None:
-    """The column that names the images' files: one that is called so, or else one of nothing but such names."""
-    paths = (c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells))
-    return next((c for c in FILES if c in held), None) or next(paths, None)
-
-
-def flag_column(held: Mapping[str, set[str]], full: Collection[str]) -> str | None:
-    """The column that says whether something is so: its name begins like that; or it is one of 0 and 1, or True and
-    False, `full`, and there are no other numbers.
-    """
-    flags = (c for c, cells in held.items() if c.startswith(FLAGS) and set(map(truth, cells)) <= {0, 1})
-    numbers = [c for c, cells in held.items() if cells and None not in map(number, cells)]
-    both = [c for c in full if {cell.lower() for cell in held[c]} in ({"0", "1"}, {"true", "false"})]
-    return next(flags, both[0] if len(both) == 1 and set(numbers) <= set(both) else None)
-
-
-def truth(cell: str) -> float | None:
-    """Whether a cell says yes, as 1 or 0; another number, or None if it says neither."""
-    return TRUTH.get(cell.lower(), number(cell))
-
-
-def are_splits(cells: set[str]) -> bool:
-    """Whether a column holds the names of splits, but for a few cells to be mended."""
-    found = set(map(split_of, cells))
-    return "train" in found and len(found - {None}) > 1 and len(cells) < 6
-
-
-def number(cell: str) -> float | None:
-    """The number in a cell; None if it is none, or not finite."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def sentinels(values: Sequence[float]) -> set[float]:
-    """The numbers such as -99, 999.9 and 1e20 that repeat, and lie farther from all others than these lie apart."""
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    nines = {v for v in repeated if re.fullmatch(r"-?(9{2,}(\.9+)?|1e\+[2-9]\d)", f"{v:.6g}")}
-    others = [value for value in values if value not in nines]
-    if len(set(others)) < 2:
-        return set()
-    low, high = min(others), max(others)
-    return {value for value in nines if max(low - value, value - high) > high - low}
-
-
-def without_sentinels(values: np.ndarray) -> np.ndarray:
-    """Numbers with NaN for those that stand for unknown ones."""
-    found = sentinels(values[np.isfinite(values)].tolist())
-    return np.where(np.isin(values, list(found)), np.nan, values) if found else values
-
-
-def measures(cells: set[str]) -> bool:
-    """Whether a column holds numbers that are not all whole, and so no classes."""
-    values = [number(cell) for cell in cells]
-    return None not in values and any(value != round(value) for value in values if value is not None)
 
 
 def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainers.data.folder.class_stacks import Found, arrays_of, image_of
+from trainers.data.folder.columns import FILES
 from trainers.data.folder.files import subfolders
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import split_in
-from trainers.data.folder.table import FILES, Table, read_table, tables_in
+from trainers.data.folder.table import Table, read_table, tables_in
 from trainers.data.folder.table_names import refuse_some_splits
 from trainers.errors import TrainingError
 
