@@ -564,7 +564,7 @@ def test_numbers_of_an_array_that_mean_unknown_are_not_known(tmp_path: Path, rng
         assert min(known) > 1
 
 
-@pytest.mark.parametrize("name", ["lens_id", "train_group_id"])
+@pytest.mark.parametrize("name", ["lens_id", "train_group_id", "parameters/lens_id"])
 def test_an_array_may_say_which_object_each_image_shows(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
     images, ids = rng.random((40, 8, 8)).astype("f4"), np.repeat(np.arange(10), 4)
     split = "train_" * name.startswith("train_")
@@ -574,6 +574,8 @@ def test_an_array_may_say_which_object_each_image_shows(tmp_path: Path, rng: np.
     assert [entry.object for entry in sorted(entries, key=lambda e: e.row)] == [f"object {split[:-1]} {i}" for i in ids]
     assert not any(entry.targets for entry in entries)
     assert {entry.label for entry in entries} == {"0", "1"}
+    if "/" in name:
+        return
     (tmp_path / "apart").mkdir()
     for key, values in arrays.items():
         np.save(tmp_path / "apart" / f"{key}.npy", values)

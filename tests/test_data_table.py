@@ -432,3 +432,31 @@ def test_numbers_without_their_zeros_may_have_several_lengths(tmp_path):
         np.save(tmp_path / f"lens-{i:03}.npy", np.zeros((8, 8)))
     (tmp_path / "labels.csv").write_text("\n".join(["id,label", *(f"{i},{'ab'[i % 2]}" for i in range(95, 105))]))
     assert {int(e.path.stem[5:]): e.label for e in scan(tmp_path).entries} == {i: "ab"[i % 2] for i in range(95, 105)}
+
+
+@pytest.mark.parametrize("columns", ["id,fname", "fname,id", "object_id,cutout", "id,img"])
+def test_names_of_files_go_before_numbers_that_may_be_in_them(tmp_path, columns):
+    order = np.random.default_rng(3).permutation(30)
+    cells = [
+        {"id": str(i), "object_id": str(i)} | dict.fromkeys(("fname", "cutout", "img"), f"{k:03}.npy")
+        for i, k in enumerate(order)
+    ]
+    lines = [
+        ",".join([*(row[c] for c in columns.split(",")), "ab"[k % 2]]) for row, k in zip(cells, order, strict=True)
+    ]
+    listing = scan(write(tmp_path / "set", [f"{columns},label", *lines]))
+    assert {int(e.path.stem): e.label for e in listing.entries} == {i: "ab"[i % 2] for i in range(30)}
+    assert not any(entry.targets for entry in listing.entries)
+
+
+def test_files_that_are_not_there_do_not_name_the_images(tmp_path):
+    lines = [f"{i:03},{'ab'[i % 2]},mask_{i:03}.fits" for i in range(30)]
+    listing = scan(write(tmp_path / "set", ["id,label,mask_file", *lines]))
+    assert {int(e.path.stem): e.label for e in listing.entries} == {i: "ab"[i % 2] for i in range(30)}
+
+
+def test_each_split_s_table_may_number_its_objects_from_the_start(tmp_path):
+    for split in ("train", "test"):
+        lines = ["label,lens_id", *(f"{'ab'[i % 2]},{i // 4}" for i in range(20))]
+        stack_with_rows(tmp_path / "set", lines, images=f"x_{split}.npy", table=f"y_{split}.csv", count=20)
+    assert len({entry.object for entry in scan(tmp_path / "set").entries}) == 10

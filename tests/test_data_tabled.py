@@ -56,12 +56,12 @@ def test_all_images_in_a_folder_that_a_row_names_show_one_object(tmp_path):
 @pytest.mark.parametrize("band", ["g", "exposure"])
 def test_folders_with_an_object_each_are_no_classes_where_a_table_has_them(tmp_path, band):
     """By the paths of another machine, as its program wrote them."""
-    fill(tmp_path, *(f"lens{k}/{x}.npy" for k in range(6) for x in (band, "r")))
-    lines = [f"/home/me/set/lens{k}/{x}.npy,{'ab'[k % 2]}" for k in range(6) for x in (band, "r")]
+    fill(tmp_path, *(f"lens{k}/{x}.npy" for k in range(10) for x in (band, "r")))
+    lines = [f"/home/me/set/lens{k}/{x}.npy,{'ab'[k % 2]}" for k in range(10) for x in (band, "r")]
     listing = scan(table(tmp_path, "file,label", *lines))
     assert (listing.layout, listing.classes) == ("table", ("a", "b"))
-    assert len({entry.object for entry in listing.entries} - {None}) in (6, 0)
-    assert len(listing.entries) == (6 if band == "g" else 12)
+    assert len({entry.object for entry in listing.entries} - {None}) in (10, 0)
+    assert len(listing.entries) == (10 if band == "g" else 20)
 
 
 def test_another_class_in_a_table_does_not_replace_those_of_the_folders(tmp_path):
@@ -71,6 +71,67 @@ def test_another_class_in_a_table_does_not_replace_those_of_the_folders(tmp_path
     assert (listing.layout, listing.classes, listing.table) == (
         "classes", ("no_sub", "sub"), "labels.csv (file file, target theta_E)",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", [("type", "simulated"), ("has_lens", "1"), ("kind", "x")])
+def test_a_constant_in_a_table_is_no_class(tmp_path, extra):
+    fill(
+        tmp_path,
+        *(f"{s}/{c}/{c}{s}{i}.npy" for s in ("train", "val") for c in ("no_sub", "cdm", "axion") for i in range(3)),
+    )
+    names = [f"{s}/{c}/{c}{s}{i}.npy" for s in ("train", "val") for c in ("no_sub", "cdm", "axion") for i in range(3)]
+    listing = scan(
+        table(tmp_path, f"file,{extra[0]},theta_E", *(f"{name},{extra[1]},{k}" for k, name in enumerate(names)))
+    )
+    assert listing.classes == ("axion", "cdm", "no_sub")
+    assert {entry.split for entry in listing.entries} == {"train", "val"}
+    assert all("theta_E" in entry.targets and entry.object is None for entry in listing.entries)
+
+
+def test_splits_of_folders_with_an_object_each_stay(tmp_path):
+    names = [f"{s}/{s}lens{k}/{i}.npy" for s in ("train", "test") for k in range(10) for i in range(2)]
+    listing = scan(table(fill(tmp_path, *names), "file,label", *(f"{n},{'ab'[int(n[-7]) % 2]}" for n in names)))
+    assert (listing.classes, {entry.split for entry in listing.entries}) == (("a", "b"), {"train", "test"})
+
+
+@pytest.mark.parametrize("inside", ["{c}/{n}.npy", "{s}/{c}/{n}.npy", "{s}/{n}.npy"])
+def test_a_table_may_lie_above_the_folder_of_all_images(tmp_path, inside):
+    rows = [
+        (f"images/{inside}".format(c=c, s=s, n=f"{s}{c}{i}"), c, i)
+        for c in "ab"
+        for s in ("train", "test")
+        for i in range(4)
+    ]
+    fill(tmp_path, *(name for name, _, _ in rows))
+    listing = scan(table(tmp_path, "file,label,theta_E,lens_id", *(f"{n},{c},{i / 4},{c}{i}" for n, c, i in rows)))
+    assert listing.classes == ("a", "b")
+    assert {entry.split for entry in listing.entries} == ({"train", "test"} if "{s}" in inside else {None})
+    assert all(entry.targets and entry.object for entry in listing.entries)
+
+
+def test_a_table_may_say_objects_alone_and_copies_are_of_their_original_s(tmp_path):
+    fill(tmp_path, *(f"{c}/{c}{i}{end}.npy" for c in "ab" for i in range(6) for end in ("", "_aug1")))
+    lines = [f"{c}/{c}{i}.npy,{c}{i // 2}" for c in "ab" for i in range(6)]
+    listing = scan(table(tmp_path, "file,lens_id", *lines))
+    assert len({entry.object for entry in listing.entries}) == 6
+    assert {entry.object for entry in listing.entries if "aug" in entry.path.name} == {
+        e.object for e in listing.entries
+    }
+
+
+def test_a_split_that_contradicts_the_folder_is_not_used_and_said(tmp_path):
+    fill(tmp_path, *(f"{s}/{c}/{c}{s}{i}.npy" for s in ("train", "test") for c in "ab" for i in range(3)))
+    lines = [f"{s}/{c}/{c}{s}{i}.npy,{c},train" for s in ("train", "test") for c in "ab" for i in range(3)]
+    lines[-1] = lines[-1].replace(",train", ",val")
+    listing = scan(table(tmp_path, "file,label,split", *lines))
+    assert {(entry.split, entry.path.parts[-3]) for entry in listing.entries} == {("train", "train"), ("test", "test")}
+    assert "another split than its folder" in listing.table
+
+
+def test_numbers_of_images_in_folders_of_splits_are_measured(tmp_path):
+    names = [f"{s}/{s}{i}.npy" for s in ("train", "test") for i in range(4)]
+    listing = scan(table(fill(tmp_path, *names), "file,theta_E", *(f"{name},{i}" for i, name in enumerate(names))))
+    assert {(entry.split, bool(entry.targets)) for entry in listing.entries} == {("train", True), ("test", True)}
 
 
 def test_a_table_about_some_of_the_classes_leaves_the_others_and_the_splits(tmp_path):

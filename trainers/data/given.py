@@ -7,8 +7,8 @@
 Images are (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 16 channels, square and of any real dtype, from numpy or
 torch. Labels are one class for each image, as whole numbers, strings or one-hot rows (N, classes), or a mapping of
 names to (N,) numbers: these are regression targets, NaN where unknown. The mapping's key "label" may hold classes, and
-"lens_id" or the like the objects that the images show, which are not divided among splits. A table of pandas is such a
-mapping.
+"lens_id" or the like the objects that the images show, which are not divided among splits. A table of pandas with
+these columns and no others is such a mapping.
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ def read_part(given: Any, split: str | None) -> Part:
         others = {name: values for name, values in labels.items() if name not in (CLASSES, *shown)}
         targets = {name: read_target(name, values, len(some)) for name, values in others.items()}
         names = read_classes(labels[CLASSES], len(some), classes) if CLASSES in labels else [LENS] * len(some)
-        things = one_each(labels[shown[0]], len(some), shown[0]).tolist() if shown else [None] * len(some)
-        return Part(split, some, names, targets, [thing and f"{split} {thing}" for thing in map(object_name, things)])
+        thing = min(shown, key=lambda name: name.lower().startswith("source"), default="")  # rather the lens
+        things = one_each(labels[thing], len(some), thing).tolist() if thing else [None] * len(some)
+        return Part(split, some, names, targets, [known and f"{split} {known}" for known in map(object_name, things)])
 
 
 def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
@@ -110,11 +111,15 @@ def unpack(given: Any) -> tuple[Any, Any, Sequence[Any] | None]:
 
 
 def unframed(table: Any) -> Any:
-    """A table of pandas as labels: one column of names or whole numbers, or one-hot columns; else targets by name."""
+    """A table of pandas as labels: one column of names or whole numbers, or one-hot columns; else targets by name, of
+    which the first that is called so in LABELS holds the classes.
+    """
     whole = np.asarray(table)
     if class_numbers(whole).ndim == 1 or (whole.shape[1] == 1 and whole.dtype.kind in "biuUO"):
         return whole
-    return {CLASSES if str(name).lower() in LABELS else str(name): table[name] for name in table.columns}
+    names = {str(name).lower(): name for name in table.columns}
+    classes = next((names[name] for name in LABELS if name in names), None)
+    return {CLASSES if name == classes else str(name): table[name] for name in table.columns}
 
 
 def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list[str]:

@@ -21,10 +21,11 @@ FLAGS = ("has_", "is_")
 TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
 
 
-def file_column(held: Mapping[str, set[str]]) -> str | None:
-    """The column that names the images' files: one that is called so, or else one of nothing but such names."""
-    paths = (c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells))
-    return next((c for c in FILES if c in held), None) or next(paths, None)
+def file_columns(held: Mapping[str, set[str]]) -> list[str]:
+    """The columns that may name the images' files: those of nothing but such names, then others that are called so."""
+    paths = [c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells)]
+    usual = [c for c in FILES if c in held]
+    return list(dict.fromkeys([*(c for c in usual if c in paths), *paths, *usual]))
 
 
 def flag_column(held: Mapping[str, set[str]], full: Collection[str]) -> str | None:

@@ -37,7 +37,7 @@ def with_bands(entries: Sequence[Entry], root: Path, group: str | None) -> tuple
 
 def with_objects(entries: Sequence[Entry]) -> list[Entry]:
     """The entries with the objects that the names of their files tell: copies of one image show one object. An object
-    that a table names stays.
+    that a table names stays, and is that of the copies as well.
 
     If a name occurs in two folders of a class, such as those of two splits, each folder numbers its images from the
     start, and equal names mean nothing across them.
@@ -56,8 +56,9 @@ def with_objects(entries: Sequence[Entry]) -> list[Entry]:
             keys += [f"{where}/{name}" for name in shown]
             found += mine
     shared = Counter(keys)
+    told = {key: e.object for e, key in zip(found, keys, strict=True) if e.object}
     alone = (e.object or e.row is not None or shared[key] == 1 for e, key in zip(found, keys, strict=True))
-    return [e if own else replace(e, object=key) for e, key, own in zip(found, keys, alone, strict=True)]
+    return [e if own else replace(e, object=told.get(key, key)) for e, key, own in zip(found, keys, alone, strict=True)]
 
 
 def check_pattern(group: str) -> None:

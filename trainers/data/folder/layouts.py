@@ -34,7 +34,6 @@ from trainers.data.folder.image_file import AS_STORED, Reading
 from trainers.data.folder.listing import Entry, Listing
 from trainers.data.folder.named_arrays import is_named_arrays
 from trainers.data.folder.names import LENS, PLAIN, by_name
-from trainers.data.folder.objects import band_of
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
 from trainers.data.folder.stacked import find_stacks, stack_entries, stacks_in
 from trainers.data.folder.table import Table, find_table, unusable
@@ -62,7 +61,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         if root.exists():
             raise TrainingError(f"data folder {root} is not a folder; name the one that holds it and the images")
         raise TrainingError(f"data folder {root} does not exist")
-    root = root if alone else descend(root)
+    above, root = (root, root) if alone else descend(root)
     folders = [] if alone else subfolders(root)
     labels: tuple[Path, ...] = ()
     bands: tuple[str, ...] = ()
@@ -81,7 +80,7 @@ def scan(root: Path, raw: Raw | None = None, group: str | None = None, reading: 
         labels = tuple(file for stack in stacks.values() for file in stack.files)
         what = ", ".join(dict.fromkeys(str(stack) for stack in stacks.values() if stack.images.name))
     else:
-        layout, entries, table, what = in_files(root, folders, raw)
+        layout, entries, table, what = in_files(root, folders, raw, above)
         labels = (table.path, *table.others) if table else ()
         entries, bands = with_bands(entries, root, group)
         entries = unstacked(with_values(with_objects(entries), root))
@@ -107,28 +106,30 @@ def with_names(entries: Sequence[Entry], classes: Sequence[str], root: Path) -> 
     return [replace(entry, label=names[entry.label]) for entry in entries]
 
 
-def in_files(root: Path, folders: Sequence[Path], raw: Raw | None) -> tuple[str, list[Entry], Table | None, str]:
+def in_files(
+    root: Path, folders: Sequence[Path], raw: Raw | None, above: Path
+) -> tuple[str, list[Entry], Table | None, str]:
     """The layout of images in files of their own, its entries, the table that says what they show, if one does, and
-    words for it.
+    words for it. The table is in `above`, which is `root` or holds nothing else but it.
     """
-    if among_images(root, images_of(root, folders)) and (table := find_table(root)):
-        return "table", table_entries(root, table), table, str(table)
+    if among_images(root, images_of(root, folders)) and (table := find_table(above)) and (table.label or table.targets):
+        return "table", table_entries(above, table), table, str(table)
     if not folders:
         return *loose_files(root, raw), None, ""
-    table = table_beside(root)
+    table = table_beside(above)
     try:
         layout, entries = in_folders(root, folders)
     except TrainingError:
-        if table is None or not may_sort(table, root, folders):
+        splits = {} if table is None else split_folders(root, {folder: folder.name for folder in folders})
+        if table is None or not may_sort(table, above, folders, splits):
             raise
-        splits = split_folders(root, {folder: folder.name for folder in folders})
-        return "table", sorted_by(table, root, splits), table, str(table)
+        return "table", sorted_by(table, above, splits), table, str(table)
     if table is None:
         return layout, entries, None, ""
     try:
         if names_objects(table, folders) or (table.label and len({entry.label for entry in entries}) < 2):
-            return "table", table_entries(root, table), table, str(table)
-        found = with_table(entries, table, root)
+            return "table", table_entries(above, table), table, str(table)
+        found = with_table(entries, table, above)
     except TrainingError as error:
         return layout, entries, None, f"a table is not used ({error})"
     sorts = not {entry.label for entry in found} & {entry.label for entry in entries}
@@ -147,17 +148,20 @@ def among_images(root: Path, folders: Sequence[Path]) -> bool:
     return len(folders) == 1 and folders[0].name.lower() not in PLAIN and bool(images_in(folders[0]))
 
 
-def descend(root: Path) -> Path:
-    """Follow folders that hold nothing but one folder, as archives leave them, to the one that holds the data set."""
+def descend(root: Path) -> tuple[Path, Path]:
+    """Follow folders that hold nothing but one folder, as archives leave them, to the one that holds the data set.
+
+    Before that, the last folder on the way with a table of images, or the same one again.
+    """
+    above = None
     while True:
         inner = subfolders(root)
         if len(inner) != 1 or images_in(root):
-            return root
+            return above or root, root
         (only,) = inner
         if only.name.lower() in PLAIN or holds_one_class(only):
-            return root
-        if all(band_of(folder.name) for folder in subfolders(only)) and table_beside(root):
-            return root
+            return root, root
+        above = root if table_beside(root) else above
         root = only
 
 

@@ -73,6 +73,11 @@ class NamedArray:
         """Its name in lower case, without that of a split."""
         return plain(self.name)
 
+    @property
+    def last(self) -> str:
+        """As `plain`, without the groups that it is in."""
+        return plain(self.name.rpartition("/")[2])
+
     def is_key(self, key: str) -> bool:
         """Whether the user means it by `key`: its name, or that without a split."""
         return key == self.name or "_".join(words(key)) == self.plain
@@ -143,7 +148,7 @@ def choose_labels(
     labels.
     """
     others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
-    others = [array for array in others if not OBJECT.fullmatch(array.plain)]
+    others = [array for array in others if not OBJECT.fullmatch(array.last)]
     beside = [array for array in others if array.shape[0] == images.shape[0]]
     single = [array for array in beside if array.shape[1:] in ((), (1,))]
     numbers = [array for array in single if array.dtype.kind == "f"]
@@ -166,8 +171,8 @@ def choose_objects(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArr
     """The array that says which object each image shows, by its name, the lens rather than its source; None if there is
     none.
     """
-    found = [array for array in arrays if OBJECT.fullmatch(array.plain) and array.shape == images.shape[:1]]
-    return min(found, key=lambda array: array.plain.startswith("source"), default=None)
+    found = [array for array in arrays if OBJECT.fullmatch(array.last) and array.shape == images.shape[:1]]
+    return min(found, key=lambda array: array.last.startswith("source"), default=None)
 
 
 def numbers_each(array: NamedArray) -> bool:

@@ -20,7 +20,7 @@ from trainers.errors import TrainingError
 BROAD = ("u", "g", "r", "i", "vis", "z", "y", "j", "h", "k", "ks")
 """Bands that may stand in the name of a file."""
 SURVEYS = (
-    "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|nisp|nir|hst|acs|wfc3|"
+    "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|euc|nisp|nir|hst|acs|wfc3|"
     "jwst|nircam|roman|wfi"
 )
 BAND = re.compile(

@@ -8,7 +8,7 @@ SCIENCE = ("sci", "science", "image", "img", "data", "flux")
 """Words that mean the image itself, not what comes with it."""
 WORDS = (
     *SCIENCE, "band", "filter", "hsc", "sdss", "des", "decam", "decals", "lsst", "rubin", "ps1", "kids", "viking",
-    "vista", "ukidss", "cfht", "euclid", "nisp", "nir", "hst", "acs", "wfc3", "jwst", "nircam", "roman", "wfi",
+    "vista", "ukidss", "cfht", "euclid", "euc", "nisp", "nir", "hst", "acs", "wfc3", "jwst", "nircam", "roman", "wfi",
 )  # fmt: skip
 WAVELENGTHS = {  # nm
     "u": 360, "b": 440, "g": 480, "v": 550, "r": 620, "vis": 720, "i": 760, "z": 900, "y": 1000, "j": 1250, "h": 1650,

@@ -30,6 +30,8 @@ from trainers.errors import TrainingError
 
 MOST_STACKS = 6
 """Files of stacked arrays, at most: images and labels of three splits."""
+MOST_ARRAYS = 24
+"""The same with six numbers of the images, each in a file."""
 NO_TARGETS = ("", "y", "label", "labels", "target", "targets", "value", "values", "number", "numbers")
 """Names of arrays that do not say what their numbers are."""
 SPLIT = "|".join(SPLIT_NAMES)
@@ -54,7 +56,7 @@ def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None =
     named_arrays = sorted(Path(file) for file in images_in(root) if is_named_arrays(file.name))
     if not files and 1 <= len(named_arrays) <= MOST_STACKS:
         return find_named(named_arrays, keys)
-    if not 2 <= len(files) <= MOST_STACKS:
+    if not 2 <= len(files) <= MOST_ARRAYS:
         return {}
     groups: dict[str | None, list[Path]] = {}
     for file in files:

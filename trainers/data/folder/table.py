@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,14 +12,14 @@ from trainers.data.folder.columns import (
     FILES,
     FLAGS,
     are_splits,
-    file_column,
+    file_columns,
     flag_column,
     measures,
     number,
     sentinels,
     truth,
 )
-from trainers.data.folder.files import ignored, is_table
+from trainers.data.folder.files import ignored, images_below, is_table
 from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import EXTENSIONS
 from trainers.data.folder.names import (
@@ -26,6 +27,7 @@ from trainers.data.folder.names import (
     OBJECT,
     UNKNOWN,
     canonical,
+    ending,
     object_name,
     refuse_spellings,
     split_of,
@@ -64,6 +66,7 @@ class Table:
     spoilt: tuple[str, ...] = ()  # columns that would be targets, but for a cell that is no number
     sentinels: Mapping[str, set[float]] = field(default_factory=dict)  # column -> numbers that stand for unknown ones
     others: tuple[Path, ...] = ()  # the tables of other splits, whose rows are among these
+    files: tuple[str, ...] = ()  # all columns that may name the images' files
 
     def __str__(self) -> str:
         used = [f"file {self.file}" if self.file else "a row for each image"]
@@ -91,7 +94,8 @@ class Table:
         if not (label := self.class_of(row)):
             raise TrainingError(f"{self.path}: {what} has no {self.label}; fill it in, or remove the row")
         shown = object_name(row[self.object]) if self.object else None
-        return Said(label, split, read_targets(self, row), shown and f"{self.object} {shown}")
+        own = split if self.others else None  # each table may number its objects from the start
+        return Said(label, split, read_targets(self, row), shown and f"{own or self.object} {shown}")
 
     def class_of(self, row: Mapping[str, str]) -> str:
         """The class in a row; empty if there is none."""
@@ -126,18 +130,29 @@ def find_table(root: Path) -> Table | None:
     """
     found = tables_in(root)
     if len(found) == 1:
-        return read_table(found[0], with_files=True)
+        return of_files_below(root, read_table(found[0], with_files=True))
     by_split = {split_of(path.stem): path for path in found}
     if "train" not in by_split or None in by_split or len(by_split) < len(found):
         return None
     tables = {split: read_table(path, with_files=True) for split, path in by_split.items()}
-    first = tables["train"]
+    first = of_files_below(root, tables["train"])
     if first is None or any(
         t is None or (t.file, t.label, t.targets) != (first.file, first.label, first.targets) for t in tables.values()
     ):
         return None
     rows = [{**row, "of split": split or ""} for split, table in tables.items() if table for row in table.rows]
     return replace(first, rows=rows, split="of split", others=tuple(path for path in found if path != first.path))
+
+
+def of_files_below(root: Path, table: Table | None) -> Table | None:
+    """The table with that column of files of which the first names a file below `root`, if one does."""
+    if table is None or len(table.files) < 2:
+        return table
+    names = {name for path in images_below(root) for name in (path.name, ending(path.name)[0])}
+    for column in table.files:
+        if any(os.path.basename(row[column].strip().replace("\\", "/")) in names for row in table.rows):
+            return replace(table, file=column)
+    return replace(table, file=next((c for c in table.files if c.strip().lower() in FILES), table.file))
 
 
 def unusable(root: Path) -> str:
@@ -167,13 +182,16 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     held = {c: {cell for cell in cells if cell.lower() not in UNKNOWN} for c, cells in said.items()}
     if bare := [c for c in columns if c.endswith(EXTENSIONS)]:
         raise TrainingError(f"{path} has no header: its first line begins with {bare[0]}; add one, such as file,label")
-    name = file_column(held)
-    if not rows or (with_files and name is None):
+    things = [c for c in columns if OBJECT.fullmatch(c) and 2 < len(held[c]) < len(rows)]
+    files = file_columns(held)
+    files = [c for c in files if c not in things] or files
+    if not rows or (with_files and not files):
         return None
-    others = [c for c in columns if c and c != name]
+    others = [c for c in columns if c and c not in files]
     split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
-    things = [c for c in others if OBJECT.fullmatch(c) and 2 < len(held[c]) < len(rows)]
-    shown = min(things, key=lambda c: c.startswith("source"), default=None)  # the lens rather than its source
+    shown = min(
+        (c for c in things if c in others), key=lambda c: c.startswith("source"), default=None
+    )  # the lens rather than its source
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
     label = next((c for c in LABELS if c in others and not measures(held[c])), None)
     flag = None if label else flag_column({c: held[c] for c in others}, [c for c in others if not said[c] - held[c]])
@@ -190,7 +208,7 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
             spoilt.append(f"{columns[c].strip()} ({min(bad)!r})")
     if label and flag is None:
         refuse_spellings(held[label], f"{path} has the classes", ours=True)
-    if not (label or targets):
+    if not (label or targets or (files and (split or shown))):
         if spoilt:
             raise TrainingError(f"{path} has cells that are no numbers: {', '.join(spoilt)}; mend or empty them")
         return None
@@ -198,8 +216,12 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         column: sentinels([float(row[column]) for row in rows if number(row[column]) is not None])
         for column in targets.values()
     }
-    file, of_class, of_split, of_object = (c and columns[c] for c in (name, label, split, shown))
-    return Table(path, rows, file, of_class, targets, of_split, flag, of_object, tuple(spoilt), unknown)
+    of_class, of_split, of_object = (c and columns[c] for c in (label, split, shown))
+    named = tuple(columns[c] for c in files)
+    return Table(
+        path, rows, named[0] if named else None, of_class, targets, of_split, flag, of_object, tuple(spoilt), unknown,
+        files=named,
+    )  # fmt: skip
 
 
 def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:

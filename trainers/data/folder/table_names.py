@@ -16,7 +16,7 @@ from trainers.data.folder.objects import channels, without_band
 from trainers.data.folder.table import Table, names_in
 from trainers.errors import TrainingError
 
-MOST_BANDS = 20
+MOST_BANDS, MOST_DIGITS = 20, 18
 ABSOLUTE = re.compile(r"([A-Za-z]:)?/")
 
 
@@ -65,7 +65,7 @@ def named_files(root: Path, table: Table) -> tuple[Mapping[str, Collection[Path]
     lost = [name for name in found if not found[name]]
     if lost and all(map(ABSOLUTE.match, lost)):
         found |= by_end(lost, places)
-    elif lost and all(name.isdecimal() and len(name) < MOST_BANDS for name in names):
+    elif lost and all(name.isdecimal() and len(name) <= MOST_DIGITS for name in names):
         numbers = by_number(files)
         found |= {name: numbers.get(int(name), ()) for name in lost}
     if any(found.values()):

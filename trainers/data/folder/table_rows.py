@@ -87,7 +87,8 @@ def described_entries(stack: Described, split: str | None) -> list[Entry]:
         label, own, targets, shown = table.said(row, f"row {place + 1}")
         if split and own and split != own:
             raise TrainingError(f"{table.path}: row {place + 1} has the split {own!r}, but the file is that of {split}")
-        return Entry(images.path, split or own, label, size, mtime_ns, place, targets, array=images.array, object=shown)
+        of = shown and f"{split or ''} {shown}"  # each split may number its objects from the start
+        return Entry(images.path, split or own, label, size, mtime_ns, place, targets, array=images.array, object=of)
 
     entries = [entry(place, row) for place, row in enumerate(table.rows)]
     refuse_some_splits(entries, table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,11 +22,11 @@ def table_beside(root: Path) -> Table | None:
         return None
 
 
-def may_sort(table: Table, root: Path, folders: Sequence[Path]) -> bool:
-    """Whether the table may say the classes where the `folders` cannot: it has some, or they are bands; and it names
-    images below `root`.
+def may_sort(table: Table, root: Path, folders: Sequence[Path], splits: Collection[Path]) -> bool:
+    """Whether the table may say what images show where the `folders` do not: it has classes, or they are bands or
+    `splits`; and it names images below `root`.
     """
-    able = table.label is not None or all(band_of(folder.name) for folder in folders)
+    able = table.label is not None or bool(splits) or all(band_of(folder.name) for folder in folders)
     return able and any(named_files(root, table)[0].values())
 
 
@@ -43,22 +43,23 @@ def sorted_by(table: Table, root: Path, splits: Mapping[Path, str]) -> list[Entr
     `table_entries`.
     """
     entries = table_entries(root, table)
-    tops = {entry.path: root / below(root, entry.path).split("/")[0] for entry in entries}
-    if splits and table.split is None and all(top in splits for top in tops.values()):
-        return [replace(entry, split=splits[tops[entry.path]]) for entry in entries]
+    of = {e.path: next((split for top, split in splits.items() if top in e.path.parents), None) for e in entries}
+    if table.split is None and all(of.values()):
+        return [replace(entry, split=of[entry.path]) for entry in entries]
     return entries
 
 
 def of_objects(own: Sequence[Entry], described: Mapping[Path, Entry]) -> bool:
     """Whether the folders hold an object each and are no classes: the table has others, one for all images of a folder,
-    and there are many more folders than these.
+    and there are more than four times as many folders.
     """
     classes: dict[str, set[str]] = defaultdict(set)
     for entry in own:
         if entry.path in described:
             classes[entry.label].add(described[entry.path].label)
     found = set().union(*classes.values())
-    return not found & set(classes) and len(classes) > 2 * len(found) and all(len(of) == 1 for of in classes.values())
+    others = len(found) > 1 and not found & set(classes)
+    return others and len(classes) > 4 * len(found) and all(len(of) == 1 for of in classes.values())
 
 
 def with_table(own: Sequence[Entry], table: Table, root: Path) -> list[Entry]:
@@ -80,14 +81,18 @@ def with_table(own: Sequence[Entry], table: Table, root: Path) -> list[Entry]:
             f"{table.path} says that {below(root, first.path)} is {described[first.path].label}, and its folder "
             f"{first.label}"
         )
+    apart = [e for e in common if described[e.path].split not in (None, e.split or described[e.path].split)]
+    if apart:
+        raise TrainingError(f"{table.path} gives {below(root, apart[0].path)} another split than its folder")
     if table.split and len(common) < len(own):
         raise TrainingError(f"{table.path} gives a split to {len(common)} of {len(own)} images")
-    if table.label and of_objects(own, described):
-        folder = {entry.path: f"folder {entry.label}" for entry in own}
-        return [replace(said, object=said.object or folder[path]) for path, said in described.items() if path in folder]
-    return [
+    found = [
         replace(e, split=e.split or said.split, targets={**e.targets, **said.targets}, object=said.object)
         if (said := described.get(e.path))
         else e
         for e in own
     ]
+    if table.label is None or not of_objects(own, described):
+        return found
+    named = ((e, described[e.path]) for e in found if e.path in described)
+    return [replace(e, label=said.label, object=e.object or f"folder {e.label}") for e, said in named]
