@@ -367,14 +367,16 @@ def test_a_table_may_be_a_fits_file(tmp_path):
         fits.Column("theta_E", "E", array=[np.nan if i == 3 else i / 2 for i in range(30)]),
         fits.Column("is_lens", "L", array=[i % 2 == 0 for i in range(30)]),
         fits.Column("spectrum", "3E", array=np.zeros((30, 3))),
+        fits.Column("nsub", "J", null=-1, array=[-1 if i == 5 else i for i in range(30)]),
     ]
     fits.BinTableHDU.from_columns(columns).writeto(root / "catalog.fits")
     entries = {int(entry.path.stem): entry for entry in scan(root).entries}
     assert {i: entry.label for i, entry in entries.items()} == {i: ("lens", "no_lens")[i % 2] for i in range(30)}
-    assert {i: entry.targets for i, entry in entries.items()} == {
-        i: {"theta_E": i / 2} if i != 3 else {} for i in range(30)
+    assert {i: e.targets.get("theta_E") for i, e in entries.items()} == {
+        i: i / 2 if i != 3 else None for i in range(30)
     }
-    assert scan(root).table == "catalog.fits (file file, class is_lens, target theta_E)"
+    assert {i: e.targets.get("nsub") for i, e in entries.items()} == {i: i if i != 5 else None for i in range(30)}
+    assert scan(root).table == "catalog.fits (file file, class is_lens, target theta_E, target nsub)"
 
 
 def test_each_split_may_have_a_table(tmp_path):
@@ -460,3 +462,78 @@ def test_each_split_s_table_may_number_its_objects_from_the_start(tmp_path):
         lines = ["label,lens_id", *(f"{'ab'[i % 2]},{i // 4}" for i in range(20))]
         stack_with_rows(tmp_path / "set", lines, images=f"x_{split}.npy", table=f"y_{split}.csv", count=20)
     assert len({entry.object for entry in scan(tmp_path / "set").entries}) == 10
+
+
+def test_cells_beyond_the_columns_are_refused(tmp_path):
+    lines = ["file,z,theta_E", *(f"{i:03}.npy,{'0,5' if i == 7 else '0.5'},1.2" for i in range(30))]
+    with pytest.raises(TrainingError, match=r"has more cells in row 8 than columns; put text with ',' in quotes"):
+        scan(write(tmp_path / "set", lines))
+
+
+def test_numbers_may_have_a_decimal_comma_where_semicolons_separate(tmp_path):
+    lines = ["file;theta_E", *(f"{i:03}.npy;{i},25" for i in range(30))]
+    entries = scan(write(tmp_path / "set", lines)).entries
+    assert {int(entry.path.stem): entry.targets["theta_E"] for entry in entries} == {i: i + 0.25 for i in range(30)}
+
+
+def test_several_columns_of_yes_and_no_are_refused_unless_one_differs(tmp_path):
+    def set_of(place, header, cells):
+        return scan(write(tmp_path / place, [f"file,{header}", *(f"{i:03}.npy,{cells(i)}" for i in range(30))]))
+
+    assert set_of("one", "is_simulated,is_train,is_lens", lambda i: f"1,{i % 3 // 2},{i % 2}").classes == (
+        "lens",
+        "no_lens",
+    )
+    with pytest.raises(TrainingError, match="several columns of yes and no: is_quad, is_lens; call one of them label"):
+        set_of("two", "is_quad,is_lens", lambda i: f"{i % 3 // 2},{i % 2}")
+
+
+def test_whole_numbers_are_one_class_however_they_are_written(tmp_path):
+    listing = scan(
+        write(tmp_path / "set", ["file,label", *(f"{i:03}.npy,{('0', '1.0', '0.0')[i % 3]}" for i in range(30))])
+    )
+    assert listing.classes == ("0", "1")
+
+
+def test_columns_that_differ_in_case_are_two(tmp_path):
+    listing = scan(write(tmp_path / "set", ["file,R,r", *(f"{i:03}.npy,{i / 7},{i / 3}" for i in range(30))]))
+    assert all(entry.targets["R"] * 7 == pytest.approx(entry.targets["r"] * 3) for entry in listing.entries)
+    with pytest.raises(TrainingError, match="has two columns called z"):
+        scan(write(tmp_path / "twice", ["file,z,z", *(f"{i:03}.npy,{i / 7},{i / 3}" for i in range(30))]))
+
+
+def test_paths_may_begin_with_the_folder_s_own_name(tmp_path):
+    listing = scan(
+        write(tmp_path / "set", ["file,label", *(f"./set/{i:03}.npy,{'ab'[i % 2]}" for i in range(30))], ".")
+    )
+    assert {int(e.path.stem): e.label for e in listing.entries} == {i: "ab"[i % 2] for i in range(30)}
+
+
+def test_the_first_line_is_of_the_table_that_is_there_now(tmp_path, capsys):
+    root = write(tmp_path / "set", ["file,label", *(f"{i:03}.npy,{'ab'[i % 2]}" for i in range(30))])
+    loaded(root, tmp_path)
+    (root / "labels.csv").rename(root / "sorted.csv")
+    capsys.readouterr()
+    loaded(root, tmp_path)
+    assert "sorted.csv (file file, class label)" in capsys.readouterr().err
+
+
+def test_rows_of_bands_that_contradict_each_other_are_refused(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    for i in range(6):
+        for band in "gr":
+            np.save(root / f"{i}_{band}.npy", np.zeros((8, 8)))
+    (root / "labels.csv").write_text(
+        "\n".join(["file,label", *(f"{i}_{b}.npy,{'ab'[(i + (b == 'r')) % 2]}" for i in range(6) for b in "gr")])
+    )
+    with pytest.raises(TrainingError, match=r"gives 0_g.npy, 0_r.npy, bands of one image, several classes"):
+        scan(root)
+
+
+def test_masks_in_a_column_before_the_images_are_not_the_images(tmp_path):
+    root = write(
+        tmp_path / "set", ["mask,img,label", *(f"masks/{i:03}.npy,images/{i:03}.npy,{'ab'[i % 2]}" for i in range(30))]
+    )
+    write(root, ["mask,img,label", *(f"masks/{i:03}.npy,images/{i:03}.npy,{'ab'[i % 2]}" for i in range(30))], "masks")
+    assert {entry.path.parent.name for entry in scan(root).entries} == {"images"}

@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from trainers.data.folder.companions import COMPANION
 from trainers.data.folder.image_file import EXTENSIONS
 from trainers.data.folder.names import split_of
 
 FILES = (
     "file", "filename", "file_name", "path", "filepath", "file_path", "image", "image_file", "image_path", "image_name",
-    "image_id", "name", "id", "object_id",
+    "img", "stamp", "cutout", "image_id", "name", "id", "object_id",
 )  # fmt: skip
 FLAGS = ("has_", "is_")
 """How the name of a column begins that says 0 or 1 of something, and so has two classes: `has_substructure`."""
@@ -22,20 +23,26 @@ TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
 
 
 def file_columns(held: Mapping[str, set[str]]) -> list[str]:
-    """The columns that may name the images' files: those of nothing but such names, then others that are called so."""
+    """The columns that may name the images' files: those of nothing but such names, then others that are called so, and
+    last those of masks and the like.
+    """
     paths = [c for c, cells in held.items() if cells and all(cell.lower().endswith(EXTENSIONS) for cell in cells)]
     usual = [c for c in FILES if c in held]
-    return list(dict.fromkeys([*(c for c in usual if c in paths), *paths, *usual]))
+    found = dict.fromkeys([*(c for c in usual if c in paths), *paths, *usual])
+    return sorted(found, key=lambda c: COMPANION.search(c) is not None)
 
 
-def flag_column(held: Mapping[str, set[str]], full: Collection[str]) -> str | None:
-    """The column that says whether something is so: its name begins like that; or it is one of 0 and 1, or True and
-    False, `full`, and there are no other numbers.
+def flag_columns(held: Mapping[str, set[str]], full: Collection[str]) -> list[str]:
+    """The columns that say whether something is so: their names begin like that; or it is the one of 0 and 1, or True
+    and False, `full`, and there are no other numbers. Those that are the same for all count if there is no other.
     """
-    flags = (c for c, cells in held.items() if c.startswith(FLAGS) and set(map(truth, cells)) <= {0, 1})
+    flags = [c for c, cells in held.items() if c.startswith(FLAGS) and set(map(truth, cells)) <= {0, 1}]
+    flags = [c for c in flags if split_of(c.partition("_")[2]) is None]  # is_train
+    if several := [c for c in flags if len(set(map(truth, held[c]))) > 1] or flags[:1]:
+        return several
     numbers = [c for c, cells in held.items() if cells and None not in map(number, cells)]
     both = [c for c in full if {cell.lower() for cell in held[c]} in ({"0", "1"}, {"true", "false"})]
-    return next(flags, both[0] if len(both) == 1 and set(numbers) <= set(both) else None)
+    return both if len(both) == 1 and set(numbers) <= set(both) else []
 
 
 def truth(cell: str) -> float | None:

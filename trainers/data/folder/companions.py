@@ -20,7 +20,9 @@ COMPANION = re.compile(
 """A word that means what comes with an image; fewer than HDUs have, as `noise` and `sky` may be classes or copies."""
 FOLDER = re.compile(r"masks?|msk|wht|weights?|wgt|ivar|invvar|psfs?|rms|segmentations?|noise_?maps?", re.IGNORECASE)
 """The name of a folder of these; fewer still, as folders may be classes."""
-PLAIN = {*SCIENCE, "images", "imgs"}
+BESIDE_IMAGES = re.compile(r"err(or)?s?|var|seg(ment)?s?|segmaps?|noise|backgrounds?", re.IGNORECASE)
+"""The same beside a folder that is called images."""
+PLAIN = {*SCIENCE, "images", "imgs", "cutouts", "stamps"}
 
 
 def without_companions(names: Sequence[str]) -> list[str]:
@@ -29,12 +31,16 @@ def without_companions(names: Sequence[str]) -> list[str]:
     if not suspects:
         return list(names)
     images = {shown(name) for name in names if name not in suspects}
-    return [name for name in names if name not in suspects or shown(name) not in images]
+    return [
+        name for name in names if name not in suspects or (shown(name) not in images and (shown(name) or not images))
+    ]
 
 
 def without_companion_folders(inside: str, folders: Sequence[str]) -> list[str]:
     """Those of the folders in `inside` that do not hold what comes with the images of the only other one."""
     suspects = [folder for folder in folders if FOLDER.fullmatch(folder)]
+    if PLAIN & {folder.lower() for folder in folders}:
+        suspects += [folder for folder in folders if BESIDE_IMAGES.fullmatch(folder) and folder not in suspects]
     if not suspects or len(folders) - len(suspects) != 1:
         return list(folders)
     held = {folder: {shown(name) for name in os.listdir(os.path.join(inside, folder))} for folder in folders}

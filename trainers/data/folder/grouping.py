@@ -30,6 +30,11 @@ def with_bands(entries: Sequence[Entry], root: Path, group: str | None) -> tuple
     found = []
     for files in images:
         mine = [by_file[file] for file in files]
+        if len({(e.label, e.split) for e in mine}) > 1:
+            bands_of_one = ", ".join(below(root, file) for file in files)
+            raise TrainingError(
+                f"{root} gives {bands_of_one}, bands of one image, several classes or splits; mend that"
+            )
         size, mtime_ns = sum(e.size for e in mine), max(e.mtime_ns for e in mine)
         found.append(replace(mine[0], size=size, mtime_ns=mtime_ns, others=files[1:]))
     return found, bands

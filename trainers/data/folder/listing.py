@@ -64,8 +64,8 @@ class Listing:
         return below(self.root, file)
 
     def fingerprint(self) -> str:
-        """Hash of the images' place, names, sizes, times of change, splits, labels and objects."""
-        digest = hashlib.sha256(f"{self.root.resolve()}\0{self.layout}\0{self.raw}".encode())
+        """Hash of the images' place, names, sizes, times of change, splits, labels, objects, and of their table."""
+        digest = hashlib.sha256(f"{self.root.resolve()}\0{self.layout}\0{self.raw}\0{self.table}".encode())
         for e in self.entries:
             what = f"\0{self.name(e)}\0{e.size}\0{e.mtime_ns}\0{e.split}\0{e.label}\0{dict(e.targets)}\0{e.object}"
             digest.update("\0".join([what, *map(self.below_root, e.others)]).encode())

@@ -48,7 +48,7 @@ LENS = "lens"
 """The one class of a folder without classes."""
 TABLES = ("labels", "metadata", "catalog", "catalogue")
 """What tables are called; as FITS files, only these are."""
-UNKNOWN = ("", "nan", "na", "none", "null")
+UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "--")
 """Cells of what is not known."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
 """Folders that people keep beside their classes."""

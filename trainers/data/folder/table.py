@@ -13,7 +13,7 @@ from trainers.data.folder.columns import (
     FLAGS,
     are_splits,
     file_columns,
-    flag_column,
+    flag_columns,
     measures,
     number,
     sentinels,
@@ -105,7 +105,8 @@ class Table:
         if cell.lower() in UNKNOWN and (self.flag or cell.lower() != "none"):  # may be the class without substructure
             return ""
         if self.flag is None:
-            return canonical(cell)
+            value = number(cell)
+            return canonical(cell if value is None or value % 1 else str(int(value)))
         return canonical(self.flag if truth(cell) else f"no_{self.flag}")
 
 
@@ -145,12 +146,17 @@ def find_table(root: Path) -> Table | None:
 
 
 def of_files_below(root: Path, table: Table | None) -> Table | None:
-    """The table with that column of files of which the first names a file below `root`, if one does."""
-    if table is None or len(table.files) < 2:
+    """The table with that column of files of which some name a file below `root`, or else any column whose cells all
+    do; numbers that are in names come after these.
+    """
+    if table is None:
         return table
     names = {name for path in images_below(root) for name in (path.name, ending(path.name)[0])}
     for column in table.files:
         if any(os.path.basename(row[column].strip().replace("\\", "/")) in names for row in table.rows):
+            return replace(table, file=column)
+    for column in filter(None, table.rows[0]):
+        if all(os.path.basename(row[column].strip()) in names for row in table.rows):
             return replace(table, file=column)
     return replace(table, file=next((c for c in table.files if c.strip().lower() in FILES), table.file))
 
@@ -194,7 +200,12 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     )  # the lens rather than its source
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
     label = next((c for c in LABELS if c in others and not measures(held[c])), None)
-    flag = None if label else flag_column({c: held[c] for c in others}, [c for c in others if not said[c] - held[c]])
+    flag = None
+    if label is None:
+        flags = flag_columns({c: held[c] for c in others}, [c for c in others if not said[c] - held[c]])
+        if len(flags) > 1:
+            raise TrainingError(f"{path} has several columns of yes and no: {', '.join(flags)}; call one of them label")
+        flag = next(iter(flags), None)
     if flag:
         label, flag = flag, next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
     targets, spoilt = {}, []

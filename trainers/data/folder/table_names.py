@@ -84,8 +84,9 @@ def by_names(files: Sequence[Path], root: Path) -> Mapping[str, set[Path]]:
     folders: dict[str, set[Path]] = defaultdict(set)
     for path in files:
         inside = below(root, path)
-        for name in (inside, path.name, ending(inside)[0], ending(path.name)[0]):
+        for name in {inside, f"{root.name}/{inside}", path.name}:
             places[name].add(path)
+            places[ending(name)[0]].add(path)
         if "/" in inside:
             folders[os.path.dirname(inside)].add(path)
         rest, band = without_band(ending(path.name)[0])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 from trainers.data.folder.fits_file import DAMAGED, FITS, reader_of_fits
 from trainers.errors import TrainingError
+
+DECIMAL_COMMA = re.compile(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$")
 
 
 def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -29,13 +33,36 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
         lines = [header.lstrip(), *lines[first:]]
     else:
         lines = lines[first:]
+    lines = list(dropwhile(str.isspace, lines))
     try:
         delimiter = separator(lines[0]) if lines else ","
         reader = csv.DictReader(lines, skipinitialspace=True, restval="", delimiter=delimiter or " ")
-        columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-        return columns, list(reader)
+        columns = by_lower(path, reader.fieldnames or ())
+        rows = list(reader)
     except csv.Error as error:
         raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+    for number, row in enumerate(rows, 1):
+        if any(row.pop(None, ())):  # what csv calls cells beyond the columns
+            raise TrainingError(
+                f"{path} has more cells in row {number} than columns; put text with {delimiter or ' '!r} in quotes"
+            )
+    if delimiter == ";":  # as where the comma is in numbers
+        rows = [{name: DECIMAL_COMMA.sub(r"\1.\2", cell.strip()) for name, cell in row.items()} for row in rows]
+    return columns, rows
+
+
+def by_lower(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The names of columns by themselves in lower case, with a number where two differ in case only. TrainingError if
+    two do not differ.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        key = (name or "").strip()
+        if key and name in found.values():
+            raise TrainingError(f"{path} has two columns called {key}; rename one")
+        low = key.lower()
+        found[f"{low} {len(found)}" if low in found else low] = name
+    return found
 
 
 def in_fits(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -47,7 +74,11 @@ def in_fits(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
             if table is None:
                 return {}, []
             columns = {name: table.data[name] for name in table.columns.names if table.data[name].ndim == 1}
-            texts = [map(str, values.tolist()) for values in columns.values()]
+            nulls = {name: table.columns[name].null for name in columns}
+            texts = [
+                ["" if value == nulls[name] else str(value) for value in values.tolist()]
+                for name, values in columns.items()
+            ]
     except DAMAGED as error:
         raise TrainingError(f"{path} cannot be read as a table ({error})") from error
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*texts, strict=True)]
