@@ -537,3 +537,8 @@ def test_masks_in_a_column_before_the_images_are_not_the_images(tmp_path):
     )
     write(root, ["mask,img,label", *(f"masks/{i:03}.npy,images/{i:03}.npy,{'ab'[i % 2]}" for i in range(30))], "masks")
     assert {entry.path.parent.name for entry in scan(root).entries} == {"images"}
+
+
+def test_a_constant_is_no_class_where_another_column_may_be(tmp_path):
+    lines = ["file,label,type", *(f"{i:03}.npy,simulated,{'ab'[i % 2]}" for i in range(30))]
+    assert scan(write(tmp_path / "set", lines)).classes == ("a", "b")

@@ -138,7 +138,7 @@ def find_table(root: Path) -> Table | None:
     tables = {split: read_table(path, with_files=True) for split, path in by_split.items()}
     first = of_files_below(root, tables["train"])
     if first is None or any(
-        t is None or (t.file, t.label, t.targets) != (first.file, first.label, first.targets) for t in tables.values()
+        t is None or (t.files, t.label, t.targets) != (first.files, first.label, first.targets) for t in tables.values()
     ):
         return None
     rows = [{**row, "of split": split or ""} for split, table in tables.items() if table for row in table.rows]
@@ -195,11 +195,10 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         return None
     others = [c for c in columns if c and c not in files]
     split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
-    shown = min(
-        (c for c in things if c in others), key=lambda c: c.startswith("source"), default=None
-    )  # the lens rather than its source
+    shown = min((c for c in things if c in others), key=lambda c: c.startswith("source"), default=None)  # or the lens
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
-    label = next((c for c in LABELS if c in others and not measures(held[c])), None)
+    labels = [c for c in LABELS if c in others and not measures(held[c])]
+    label = next((c for c in labels if len(held[c]) > 1), None) or next(iter(labels), None)
     flag = None
     if label is None:
         flags = flag_columns({c: held[c] for c in others}, [c for c in others if not said[c] - held[c]])
@@ -208,15 +207,8 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         flag = next(iter(flags), None)
     if flag:
         label, flag = flag, next((flag.removeprefix(f) for f in FLAGS if flag.startswith(f)), flag)
-    targets, spoilt = {}, []
-    for c in others:
-        target, bad = target_name(columns[c]), [cell for cell in held[c] if number(cell) is None]
-        if target is None or (c == label and c != "target"):  # which may mean either
-            continue
-        if not bad and held[c]:
-            targets[target] = columns[c]
-        elif 0 < 2 * len(bad) <= len(held[c]):
-            spoilt.append(f"{columns[c].strip()} ({min(bad)!r})")
+    measured = {columns[c]: held[c] for c in others if c != label or c == "target"}  # which may mean either
+    targets, spoilt = numbers_in(measured)
     if label and flag is None:
         refuse_spellings(held[label], f"{path} has the classes", ours=True)
     if not (label or targets or (files and (split or shown))):
@@ -229,10 +221,22 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     }
     of_class, of_split, of_object = (c and columns[c] for c in (label, split, shown))
     named = tuple(columns[c] for c in files)
-    return Table(
-        path, rows, named[0] if named else None, of_class, targets, of_split, flag, of_object, tuple(spoilt), unknown,
-        files=named,
-    )  # fmt: skip
+    file = named[0] if named else None
+    return Table(path, rows, file, of_class, targets, of_split, flag, of_object, spoilt, unknown, files=named)
+
+
+def numbers_in(held: Mapping[str, set[str]]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The columns of numbers by the names of their targets; those that would be some, but for a cell."""
+    targets, spoilt = {}, []
+    for column, cells in held.items():
+        bad = [cell for cell in cells if number(cell) is None]
+        if not (target := target_name(column)) or not cells:
+            continue
+        if not bad:
+            targets[target] = column
+        elif 2 * len(bad) <= len(cells):
+            spoilt.append(f"{column.strip()} ({min(bad)!r})")
+    return targets, tuple(spoilt)
 
 
 def read_targets(table: Table, row: Mapping[str, str]) -> dict[str, float]:
