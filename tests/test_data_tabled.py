@@ -109,6 +109,12 @@ def test_a_table_may_lie_above_the_folder_of_all_images(tmp_path, inside):
     assert all(entry.targets and entry.object for entry in listing.entries)
 
 
+def test_a_table_may_lie_two_folders_above_the_images(tmp_path):
+    fill(tmp_path, *(f"data/images/{i}.npy" for i in range(4)))
+    listing = scan(table(tmp_path, "file,label", *(f"{i}.npy,{'ab'[i % 2]}" for i in range(4))))
+    assert (listing.layout, listing.classes) == ("table", ("a", "b"))
+
+
 def test_a_table_may_say_objects_alone_and_copies_are_of_their_original_s(tmp_path):
     fill(tmp_path, *(f"{c}/{c}{i}{end}.npy" for c in "ab" for i in range(6) for end in ("", "_aug1")))
     lines = [f"{c}/{c}{i}.npy,{c}{i // 2}" for c in "ab" for i in range(6)]

@@ -110,7 +110,7 @@ def in_files(
     root: Path, folders: Sequence[Path], raw: Raw | None, above: Path
 ) -> tuple[str, list[Entry], Table | None, str]:
     """The layout of images in files of their own, its entries, the table that says what they show, if one does, and
-    words for it. The table is in `above`, which is `root` or holds nothing else but it.
+    words for it. The table is in `above`: `root`, or a folder that holds nothing else.
     """
     if among_images(root, images_of(root, folders)) and (table := find_table(above)) and (table.label or table.targets):
         return "table", table_entries(above, table), table, str(table)
@@ -151,18 +151,16 @@ def among_images(root: Path, folders: Sequence[Path]) -> bool:
 def descend(root: Path) -> tuple[Path, Path]:
     """Follow folders that hold nothing but one folder, as archives leave them, to the one that holds the data set.
 
-    Before that, the last folder on the way with a table of images, or the same one again.
+    Returns that one as the second of two. The first is the last one passed that holds a table, or else the same.
     """
     above = None
-    while True:
-        inner = subfolders(root)
-        if len(inner) != 1 or images_in(root):
-            return above or root, root
+    while len(inner := subfolders(root)) == 1 and not images_in(root):
         (only,) = inner
         if only.name.lower() in PLAIN or holds_one_class(only):
-            return root, root
+            break
         above = root if table_beside(root) else above
         root = only
+    return above or root, root
 
 
 def holds_one_class(folder: Path) -> bool:
