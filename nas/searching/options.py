@@ -102,6 +102,7 @@ def adapt(
 
 
 def _check(options: Mapping[str, Any]) -> None:
+    """UserError for a number that is too low or none, and for a name that is no text."""
     for name, value in options.items():
         if name in LOWEST:
             check_number(name, value, LOWEST[name], whole=name != "max_seconds")

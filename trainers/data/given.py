@@ -25,7 +25,7 @@ from trainers.data.dataset import RESERVED
 from trainers.data.folder.columns import without_sentinels
 from trainers.data.folder.image_file import MODES
 from trainers.data.folder.named_arrays import LABELS, from_tensor
-from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, object_name, refuse_spellings
+from trainers.data.folder.names import LENS, OBJECT, SPLIT_NAMES, canonical, object_name, object_named, refuse_spellings
 from trainers.data.folder.stack import class_numbers
 from trainers.errors import TrainingError, named
 
@@ -81,7 +81,7 @@ def read_part(given: Any, split: str | None) -> Part:
         others = {name: values for name, values in labels.items() if name not in (CLASSES, *shown)}
         targets = {name: read_target(name, values, len(some)) for name, values in others.items()}
         names = read_classes(labels[CLASSES], len(some), classes) if CLASSES in labels else [LENS] * len(some)
-        thing = min(shown, key=lambda name: name.lower().startswith("source"), default="")  # rather the lens
+        thing = object_named(shown)
         things = one_each(labels[thing], len(some), thing).tolist() if thing else [None] * len(some)
         return Part(split, some, names, targets, [known and f"{split} {known}" for known in map(object_name, things)])
 

@@ -139,17 +139,13 @@ def assign(
         fixed |= divided(new, fixed, wanted) if len(keys) < SMALL else {key: drawn(place[key], wanted) for key in new}
         for key in keys:
             groups[fixed[key]].append(key)
-        if len(keys) < len(groups) and not every_class and len(set(labels)) > 1:
-            decided |= {key: split for split, group in groups.items() for key in group}
-            for i in mine:
-                splits[i] = decided[together[i]]
-            continue
-        if len(keys) < len(groups):
+        few = len(keys) < len(groups)
+        if few and (every_class or len(set(labels)) == 1):
             of = f" of {len(keys)} objects; --group can name them otherwise" if len(keys) < len(mine) else ""
             what = f"class {label!r}" if label else "the set"
             raise TrainingError(f"{what} has too few different images ({len(mine)}{of}) to train, validate and test")
         for split, group in groups.items():
-            if not group:
+            if not group and not few:
                 lend(groups, split, remembered, decided, label)
         decided |= {key: split for split, group in groups.items() for key in group}
         for i in mine:

@@ -36,15 +36,14 @@ def read_bands(files: Sequence[Path], reading: Reading = AS_STORED) -> np.ndarra
             planes.append(chans_first(read_stored(file, reading).array))
         except UNREADABLE as error:
             raise TrainingError(f"{file.name}: {error}") from error
-    several = len({plane.shape for plane in planes}) > 1
-    if several and reading.fit is not None and fit.kind(reading.fit) == "resize" and fit.side(reading.fit):
-        planes = [fit.fitted(normal_form(plane)[0], reading.fit) for plane in planes]
+    sizes = len({plane.shape[1:] for plane in planes}) > 1
+    if sizes and reading.fit is not None and fit.kind(reading.fit) == "resize" and fit.side(reading.fit):
+        planes, sizes = [fit.fitted(normal_form(plane)[0], reading.fit) for plane in planes], False
     if all(plane.dtype.kind == "f" for plane in planes):
         planes = [plane.astype(np.result_type(*planes), copy=False) for plane in planes]
     if len({(plane.shape, plane.dtype) for plane in planes}) > 1 or len(planes[0]) != 1:
         each = zip(files, planes, strict=True)
         forms = ", ".join(f"{file.name} {'x'.join(map(str, p.shape))} {p.dtype}" for file, p in each)
-        sizes = len({plane.shape[1:] for plane in planes}) > 1
         remedy = "; make them alike with --fit resize and --image-size" if sizes else ""
         raise TrainingError(f"its bands are not one plane of one kind each: {forms}{remedy}")
     return np.concatenate(planes)

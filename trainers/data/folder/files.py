@@ -29,6 +29,8 @@ def is_image(name: str) -> bool:
 
 def is_table(name: str, endings: tuple[str, ...] = FITS) -> bool:
     """Whether a file of this name and one of these endings is a table."""
+    if not name.lower().startswith(TABLES):  # most names, at little cost
+        return False
     stem, suffix = ending(name)
     return stem.lower() in TABLES and suffix.lower() in endings
 
@@ -67,7 +69,7 @@ def below(folder: Path, companions: bool = True) -> Iterator[tuple[str, list[str
             path = os.path.join(inside, name)
             if os.path.islink(path):
                 real = os.path.realpath(path)
-                if any(f"{real}{os.sep}".startswith(f"{a}{os.sep}") or a.startswith(f"{real}{os.sep}") for a in seen):
+                if any(os.path.commonpath((real, other)) in (real, other) for other in seen):
                     continue
                 seen.append(real)
             folders.append(name)

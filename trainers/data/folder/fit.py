@@ -30,15 +30,15 @@ def checked(fit: object) -> str:
     return fit
 
 
-def side(fit: str | None) -> int | None:
+def side(fit: str) -> int | None:
     """The side that `fit` gives."""
-    given = (fit or "").partition(":")[2]
+    given = fit.partition(":")[2]
     return int(given) if given else None
 
 
-def kind(fit: str | None) -> str:
-    """Which of crop, pad and resize `fit` is; empty without one."""
-    return (fit or "").partition(":")[0]
+def kind(fit: str) -> str:
+    """Which of crop, pad and resize `fit` is."""
+    return fit.partition(":")[0]
 
 
 def with_side(fit: str, image_size: int | None, sizes: Iterable[tuple[int, int]]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.data.folder.names import OBJECT, SPLIT_NAMES
+from trainers.data.folder.names import OBJECT, SPLIT_NAMES, object_named
 from trainers.data.folder.object_array import read_header
 from trainers.errors import TrainingError
 
@@ -168,11 +168,10 @@ def choose_labels(
 
 
 def choose_objects(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArray | None:
-    """The array that says which object each image shows, by its name, the lens rather than its source; None if there is
-    none.
-    """
-    found = [array for array in arrays if OBJECT.fullmatch(array.last) and array.shape == images.shape[:1]]
-    return min(found, key=lambda array: array.last.startswith("source"), default=None)
+    """The array that says which object each image shows, by its name; None if there is none."""
+    found = {array.last: array for array in reversed(arrays) if array.shape == images.shape[:1]}
+    name = object_named(array.last for array in arrays if array.last in found)
+    return None if name is None else found[name]
 
 
 def numbers_each(array: NamedArray) -> bool:
@@ -180,7 +179,11 @@ def numbers_each(array: NamedArray) -> bool:
     if array.dtype.kind not in "iu" or array.shape[1:] not in ((), (1,)):
         return False
     values = np.asarray(array.open()[...])
-    return values.size > 1 and len(np.unique(values)) == values.size
+    return values.size > 1 and all_differ(values)
+
+
+def all_differ(values: np.ndarray) -> bool:
+    return len(np.unique(values)) == values.size
 
 
 def unclear(arrays: Sequence[NamedArray], what: str, key: str | None) -> str:

@@ -82,6 +82,12 @@ def refuse_spellings(names: Iterable[str], what: str, *, ours: bool = False) -> 
             )
 
 
+def object_named(names: Iterable[str]) -> str | None:
+    """Which of these names says what object an image shows, the lens rather than its source; None if none does."""
+    found = (name for name in names if OBJECT.fullmatch(name.lower()))
+    return min(found, key=lambda name: name.lower().startswith("source"), default=None)
+
+
 def object_name(value: Any) -> str | None:
     """The object that a cell or an entry of an array names; None if it says that it is not known."""
     name = str(value).strip()

@@ -19,6 +19,7 @@ from trainers.data.folder.named_arrays import (
     LABELS,
     NamedArray,
     Rows,
+    all_differ,
     arrays_in,
     choose_images,
     choose_labels,
@@ -27,7 +28,7 @@ from trainers.data.folder.named_arrays import (
     plain,
     split_in,
 )
-from trainers.data.folder.names import OBJECT
+from trainers.data.folder.names import OBJECT, object_named
 from trainers.data.folder.object_array import header_of, read_header
 from trainers.errors import TrainingError, named
 
@@ -190,8 +191,9 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
-    objects = [path for path in labels if OBJECT.fullmatch(plain(path.stem))]
-    labels = [path for path in labels if path not in objects]
+    objects = {plain(path.stem): path for path in reversed(labels) if OBJECT.fullmatch(plain(path.stem))}
+    shown = objects.get(object_named(plain(path.stem) for path in labels) or "")
+    labels = [path for path in labels if plain(path.stem) not in objects]
     numbers = [path for path in labels if path in arrays and arrays[path].dtype.kind == "f"]
     if len(images) == len(rows) == 1:
         stack, one_hot = open_images(Place(images[0]), raw).shape, arrays[rows[0]].shape
@@ -205,14 +207,12 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
     if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers):
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
-    objects.sort(key=lambda path: path.stem.lower().startswith("source"))  # the lens rather than its source
-    shown = Place(objects[0]) if objects else None
-    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets, shown)
+    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets, Place(shown) if shown else None)
 
 
 def is_measure(array: np.ndarray) -> bool:
     """Whether an array holds numbers, and none of its own for each image like an index."""
-    return array.dtype.kind == "f" or (array.dtype.kind in "iu" and len(np.unique(array)) < array.size)
+    return array.dtype.kind == "f" or (array.dtype.kind in "iu" and not all_differ(array))
 
 
 def mapped(path: Path) -> np.ndarray | None:

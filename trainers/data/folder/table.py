@@ -19,7 +19,7 @@ from trainers.data.folder.columns import (
     sentinels,
     truth,
 )
-from trainers.data.folder.files import ignored, images_below, is_table
+from trainers.data.folder.files import below, ignored, images_among, is_table
 from trainers.data.folder.fits_file import FITS
 from trainers.data.folder.image_file import EXTENSIONS
 from trainers.data.folder.names import (
@@ -29,6 +29,7 @@ from trainers.data.folder.names import (
     canonical,
     ending,
     object_name,
+    object_named,
     refuse_spellings,
     split_of,
     target_name,
@@ -151,7 +152,8 @@ def of_files_below(root: Path, table: Table | None) -> Table | None:
     """
     if table is None:
         return table
-    names = {name for path in images_below(root) for name in (path.name, ending(path.name)[0])}
+    images = [name for _, files in below(root, companions=False) for name in images_among(files)]
+    names = {*images, *(ending(name)[0] for name in images)}
     for column in table.files:
         if any(os.path.basename(row[column].strip().replace("\\", "/")) in names for row in table.rows):
             return replace(table, file=column)
@@ -195,7 +197,7 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         return None
     others = [c for c in columns if c and c not in files]
     split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
-    shown = min((c for c in things if c in others), key=lambda c: c.startswith("source"), default=None)  # or the lens
+    shown = object_named(c for c in things if c in others)
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
     labels = [c for c in LABELS if c in others and not measures(held[c])]
     label = next((c for c in labels if len(held[c]) > 1), None) or next(iter(labels), None)

@@ -24,9 +24,22 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
         return in_fits(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = file.readlines()
-    except UnicodeDecodeError as error:
+            delimiter, reader = separated(file.readlines(), known)
+        columns, rows = by_lower(path, reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
         raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
+    for number, row in enumerate(rows, 1):
+        if any(row.pop(None, ())):  # what csv calls cells beyond the columns
+            raise TrainingError(
+                f"{path} has more cells in row {number} than columns; put text with {delimiter!r} in quotes"
+            )
+    if delimiter == ";":  # as where the comma is in numbers
+        rows = [{name: DECIMAL_COMMA.sub(r"\1.\2", cell.strip()) for name, cell in row.items()} for row in rows]
+    return columns, rows
+
+
+def separated(lines: Sequence[str], known: Collection[str]) -> tuple[str, csv.DictReader[str]]:
+    """What separates the columns of these lines, and a reader of them, which begins with the header."""
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     header = lines[first - 1].lstrip("#") if first else ""
     if {name.strip().lower() for name in header.split(separator(header))} & {*known}:
@@ -34,21 +47,8 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
     else:
         lines = lines[first:]
     lines = list(dropwhile(str.isspace, lines))
-    try:
-        delimiter = separator(lines[0]) if lines else ","
-        reader = csv.DictReader(lines, skipinitialspace=True, restval="", delimiter=delimiter or " ")
-        columns = by_lower(path, reader.fieldnames or ())
-        rows = list(reader)
-    except csv.Error as error:
-        raise TrainingError(f"{path} cannot be read as a table ({error}); save it as CSV in UTF-8") from error
-    for number, row in enumerate(rows, 1):
-        if any(row.pop(None, ())):  # what csv calls cells beyond the columns
-            raise TrainingError(
-                f"{path} has more cells in row {number} than columns; put text with {delimiter or ' '!r} in quotes"
-            )
-    if delimiter == ";":  # as where the comma is in numbers
-        rows = [{name: DECIMAL_COMMA.sub(r"\1.\2", cell.strip()) for name, cell in row.items()} for row in rows]
-    return columns, rows
+    delimiter = separator(lines[0]) or " " if lines else ","
+    return delimiter, csv.DictReader(lines, skipinitialspace=True, restval="", delimiter=delimiter)
 
 
 def by_lower(path: Path, names: Sequence[str]) -> dict[str, str]:
