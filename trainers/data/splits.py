@@ -111,8 +111,8 @@ def assign(
     and the seed. In a class of SMALL keys or more, new images thus never move an old one, even if the memory is lost,
     and the shares hold on average. Of a smaller class, each split gets its share of the keys, rounded, and one at
     least; new keys fill the splits that lack some, and only the memory keeps old ones in place. If memory leaves a
-    split without any, it borrows the nearest one. TrainingError for a class with too few keys for that; but unless
-    `every_class` must be in every split, such classes are divided as one. So it is where something else is measured.
+    split without any, it borrows the nearest one. TrainingError for a class with too few keys for that. Without
+    `every_class`, as where numbers are measured, such classes are divided as one.
     """
     together = digests if together is None else together
     if not every_class:

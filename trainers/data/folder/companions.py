@@ -21,7 +21,7 @@ COMPANION = re.compile(
 FOLDER = re.compile(r"masks?|msk|wht|weights?|wgt|ivar|invvar|psfs?|rms|segmentations?|noise_?maps?", re.IGNORECASE)
 """The name of a folder of these; fewer still, as folders may be classes."""
 BESIDE_IMAGES = re.compile(r"err(or)?s?|var|seg(ment)?s?|segmaps?|noise|backgrounds?", re.IGNORECASE)
-"""The same beside a folder that is called images."""
+"""More such names, which count beside a folder called images."""
 PLAIN = {*SCIENCE, "images", "imgs", "cutouts", "stamps"}
 
 

@@ -31,7 +31,7 @@ from trainers.errors import TrainingError
 MOST_STACKS = 6
 """Files of stacked arrays, at most: images and labels of three splits."""
 MOST_ARRAYS = 24
-"""The same with six numbers of the images, each in a file."""
+"""Files of arrays, at most, each with one: images, labels and six numbers of three splits."""
 NO_TARGETS = ("", "y", "label", "labels", "target", "targets", "value", "values", "number", "numbers")
 """Names of arrays that do not say what their numbers are."""
 SPLIT = "|".join(SPLIT_NAMES)
