@@ -77,14 +77,14 @@ def test_a_table_that_does_not_fit_its_images_is_one_clear_line(tmp_path, capsys
 
 
 def test_every_column_of_numbers_is_a_target_and_one_cell_that_is_none_is_said(tmp_path, capsys):
-    lines = [f"{i:03},{i / 8},{i},note {i},{'?' if i == 5 else i / 2}" for i in range(30)]
+    lines = [f"{i:03},{i / 8},{i},note {i},{'wide' if i == 5 else i / 2}" for i in range(30)]
     data = loaded(write(tmp_path / "set", ["ID,theta_E, z lens,comment,gamma", *lines]), tmp_path)
     assert set(data.train.targets) == {"theta_E", "z_lens"}
     assert data.classes == ("lens",)
     line = capsys.readouterr().err
     assert "images of a table: 30 images" in line
     assert "theta_E for 30, z_lens for 30" in line
-    assert "labels.csv (file ID, target theta_E, target z lens; no numbers in gamma ('?'))" in line
+    assert "labels.csv (file ID, target theta_E, target z lens; no numbers in gamma ('wide'))" in line
     images = {f.stem: np.load(f) for f in (tmp_path / "set" / "images").glob("*.npy")}
     for split in (data.train, data.val, data.test):
         for image, theta in zip(split.images, split.targets["theta_E"], strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from trainers.data.folder.companions import COMPANION
 from trainers.data.folder.image_file import EXTENSIONS
 from trainers.data.folder.names import split_of
+from trainers.errors import TrainingError
 
 FILES = (
     "file", "filename", "file_name", "path", "filepath", "file_path", "image", "image_file", "image_path", "image_name",
@@ -37,12 +38,34 @@ def flag_columns(held: Mapping[str, set[str]], full: Collection[str]) -> list[st
     and False, `full`, and there are no other numbers. Those that are the same for all count if there is no other.
     """
     flags = [c for c, cells in held.items() if c.startswith(FLAGS) and set(map(truth, cells)) <= {0, 1}]
-    flags = [c for c in flags if split_of(c.partition("_")[2]) is None]  # is_train
     if several := [c for c in flags if len(set(map(truth, held[c]))) > 1] or flags[:1]:
         return several
     numbers = [c for c, cells in held.items() if cells and None not in map(number, cells)]
     both = [c for c in full if {cell.lower() for cell in held[c]} in ({"0", "1"}, {"true", "false"})]
     return both if len(both) == 1 and set(numbers) <= set(both) else []
+
+
+def with_splits(
+    columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The columns and rows with the name of each row's split in one column, where columns such as `is_train` say it.
+
+    Rows that no column says to be of its split are of the first other one of train, test and val. TrainingError if a
+    row is of several, or of none.
+    """
+    of = {c: split for c in columns if c.startswith(FLAGS) and (split := split_of(c.partition("_")[2]))}
+    of = {c: split for c, split in of.items() if {truth(row[columns[c]].strip()) for row in rows} <= {0, 1}}
+    if not of:
+        return {**columns}, [{**row} for row in rows]
+    first, *more = of
+    rest = next((split for split in ("train", "test", "val") if split not in of.values()), None)
+    made = []
+    for number, row in enumerate(rows, 1):
+        said: set[str | None] = {split for c, split in of.items() if truth(row[columns[c]].strip())} or {rest}
+        if len(said) > 1 or said == {None}:
+            raise TrainingError(f"row {number} is of {len(said - {None}) or 'no'} splits by {', '.join(of)}; mend it")
+        made.append({**row, columns[first]: said.pop() or ""})
+    return {c: name for c, name in columns.items() if c not in more}, made
 
 
 def truth(cell: str) -> float | None:

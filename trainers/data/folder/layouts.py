@@ -116,7 +116,8 @@ def in_files(
         return "table", table_entries(above, table), table, str(table)
     if not folders:
         return *loose_files(root, raw), None, ""
-    table = table_beside(above)
+    if (table := table_beside(above)) is None and (each := in_split_tables(root, folders)):
+        return "table", *each, str(each[1])
     try:
         layout, entries = in_folders(root, folders)
     except TrainingError:
@@ -134,6 +135,25 @@ def in_files(
         return layout, entries, None, f"a table is not used ({error})"
     sorts = not {entry.label for entry in found} & {entry.label for entry in entries}
     return ("table" if sorts else layout), found, table, str(table if sorts else replace(table, label=None))
+
+
+def in_split_tables(root: Path, folders: Sequence[Path]) -> tuple[list[Entry], Table] | None:
+    """The images that tables in folders of splits name, a table in each, and these tables as one; None if there are no
+    such, or they do not say the same of their images.
+    """
+    splits = split_folders(root, {folder: folder.name for folder in folders})
+    found = [table_beside(f) if among_images(f, images_of(f, subfolders(f))) else None for f in splits]
+    tables = [table for table in found if table is not None and (table.label or table.targets)]
+    if not tables or len(tables) < len(splits) or len({(t.label, *t.targets) for t in tables}) > 1:
+        return None
+    each = [
+        replace(
+            entry, split=split, object=entry.object and f"{split} {entry.object}"
+        )  # numbered from the start in each
+        for (folder, split), table in zip(splits.items(), tables, strict=True)
+        for entry in table_entries(folder, table)
+    ]
+    return each, replace(tables[0], others=tuple(table.path for table in tables[1:]))
 
 
 def images_of(root: Path, folders: Sequence[Path]) -> list[Path]:

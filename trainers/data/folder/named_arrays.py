@@ -24,6 +24,7 @@ NPZ, HDF5, TENSORS = (".npz",), (".h5", ".hdf5", ".hdf"), (".pt", ".pth")
 NAMED_ARRAYS = (*NPZ, *HDF5, *TENSORS)
 IMAGES = ("images", "image", "imgs", "img", "x", "data", "pixels", "cutouts", "cutout", "stamps", "inputs", "features")
 LABELS = ("labels", "label", "y", "targets", "target", "classes", "class", "ans", "truth", "one_hot", "onehot")
+SPLITS = ("split", "splits")
 PICKLE = (
     "is a pickle, which can run any code when opened, so it is refused; load it where you trust it and write each "
     "image with numpy.save into a folder of its class (no_sub/, cdm/, axion/)"
@@ -148,7 +149,7 @@ def choose_labels(
     labels.
     """
     others = [array for array in arrays if array is not images and len(array.shape) in (1, 2)]
-    others = [array for array in others if not OBJECT.fullmatch(array.last)]
+    others = [array for array in others if not OBJECT.fullmatch(array.last) and array.last not in SPLITS]
     beside = [array for array in others if array.shape[0] == images.shape[0]]
     single = [array for array in beside if array.shape[1:] in ((), (1,))]
     numbers = [array for array in single if array.dtype.kind == "f"]
@@ -165,6 +166,11 @@ def choose_labels(
     if found[0].plain in LABELS:
         numbers += [array for array in single if array.dtype.kind in "iu" and not numbers_each(array)]
     return found[0], [array for array in numbers if array is not found[0]]
+
+
+def choose_splits(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArray | None:
+    """The array that says the split of each image, by its name; None if there is none."""
+    return next((a for a in arrays if a.last in SPLITS and a.shape == images.shape[:1]), None)
 
 
 def choose_objects(arrays: Sequence[NamedArray], images: NamedArray) -> NamedArray | None:

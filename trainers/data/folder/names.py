@@ -48,7 +48,7 @@ LENS = "lens"
 """The one class of a folder without classes."""
 TABLES = ("labels", "metadata", "catalog", "catalogue")
 """What tables are called; as FITS files, only these are."""
-UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "--")
+UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "-", "--", "?")
 """Cells of what is not known."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
 """Folders that people keep beside their classes."""
@@ -113,4 +113,4 @@ def ending(name: str) -> tuple[str, str]:
 def split_of(name: str) -> str | None:
     """The split that a folder's name means beside one called train: `validate`, `test_set`, `Train-Images`."""
     name = re.sub(r"[-_. ]+", "_", name.lower()).strip("_")
-    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(re.sub(r"_?(set|data|images|imgs|split)$", "", name))
+    return SPLIT_NAMES.get(name) or SPLIT_NAMES.get(re.sub(r"_?(set|data|images?|imgs?|split)$", "", name))

@@ -17,6 +17,7 @@ import numpy as np
 from trainers.data.folder.image_file import FEW, Reading
 from trainers.data.folder.named_arrays import (
     LABELS,
+    SPLITS,
     NamedArray,
     Rows,
     all_differ,
@@ -24,6 +25,7 @@ from trainers.data.folder.named_arrays import (
     choose_images,
     choose_labels,
     choose_objects,
+    choose_splits,
     is_named_arrays,
     plain,
     split_in,
@@ -64,17 +66,20 @@ class Stack(NamedTuple):
     labels: Place | None
     targets: tuple[Place, ...] = ()
     objects: Place | None = None  # which object each image shows
+    splits: Place | None = None  # the split of each image
 
     def __str__(self) -> str:
         labels = f", labels {self.labels.name}" if self.labels else ""
         targets = f", targets {', '.join(str(place.name) for place in self.targets)}" if self.targets else ""
         objects = f", objects {self.objects.name}" if self.objects else ""
-        return f"images {self.images.name}{labels}{targets}{objects}"
+        splits = f", splits {self.splits.name}" if self.splits else ""
+        return f"images {self.images.name}{labels}{targets}{objects}{splits}"
 
     @property
     def files(self) -> list[Path]:
-        """The files of labels, targets and objects."""
-        return list(dict.fromkeys(place.path for place in (self.labels, *self.targets, self.objects) if place))
+        """The files of labels, targets, objects and splits."""
+        places = (self.labels, *self.targets, self.objects, self.splits)
+        return list(dict.fromkeys(place.path for place in places if place))
 
 
 def has_header(path: Path) -> bool:
@@ -191,6 +196,8 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
         if not images:
             images.append(by_size.pop(0))
         labels += by_size
+    splits = next((path for path in labels if plain(path.stem) in SPLITS), None)
+    labels = [path for path in labels if path != splits]
     objects = {plain(path.stem): path for path in reversed(labels) if OBJECT.fullmatch(plain(path.stem))}
     shown = objects.get(object_named(plain(path.stem) for path in labels) or "")
     labels = [path for path in labels if plain(path.stem) not in objects]
@@ -207,7 +214,8 @@ def find_pair(files: Iterable[Path], raw: Raw | None) -> Stack | None:
     if len(images) != 1 or rows or len(labels) > 1 or not (labels or numbers):
         return None
     targets = tuple(Place(path) for path in numbers if path not in labels)
-    return Stack(Place(images[0]), Place(labels[0]) if labels else None, targets, Place(shown) if shown else None)
+    said, *beside = (Place(path) if path else None for path in (next(iter(labels), None), shown, splits))
+    return Stack(Place(images[0]), said, targets, *beside)
 
 
 def is_measure(array: np.ndarray) -> bool:
@@ -246,9 +254,9 @@ def find_named(files: Sequence[Path], keys: Sequence[str] | None = None) -> dict
         with named(" and ".join(dict.fromkeys(str(file) for file, _ in group))):
             images = choose_images(arrays, image_key, 3)
             labels, numbers = choose_labels(arrays, label_key, images)
-            objects = choose_objects(arrays, images)
+            objects, splits = choose_objects(arrays, images), choose_splits(arrays, images)
         place = {id(array): Place(file, array.name) for file, array in group}
         targets = tuple(place[id(array)] for array in numbers)
-        beside = [None if array is None else place[id(array)] for array in (labels, objects)]
-        found[split] = Stack(place[id(images)], beside[0], targets, beside[1])
+        said, *beside = (None if array is None else place[id(array)] for array in (labels, objects, splits))
+        found[split] = Stack(place[id(images)], said, targets, *beside)
     return found

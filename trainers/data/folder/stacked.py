@@ -14,7 +14,15 @@ from trainers.data.folder.files import ignored, images_in, subfolders
 from trainers.data.folder.image_file import bare_name
 from trainers.data.folder.listing import Entry
 from trainers.data.folder.named_arrays import LABELS, is_named_arrays, plain
-from trainers.data.folder.names import LENS, SPLIT_NAMES, canonical, object_name, refuse_spellings, target_name
+from trainers.data.folder.names import (
+    LENS,
+    SPLIT_NAMES,
+    canonical,
+    object_name,
+    refuse_spellings,
+    split_of,
+    target_name,
+)
 from trainers.data.folder.object_array import stored_shape
 from trainers.data.folder.stack import (
     RAW_EXTENSIONS,
@@ -97,14 +105,26 @@ def stack_entries(stack: Stack, split: str | None, raw: Raw | None) -> list[Entr
     targets = by_target(numbers)
 
     shown = None if stack.objects is None else open_labels(stack.objects, count)
+    splits = [split] * count if stack.splits is None else splits_of(stack.splits, count, split)
 
     def entry(row: int) -> Entry:
         known = {target: float(values[row]) for target, values in targets.items() if not np.isnan(values[row])}
         thing = None if shown is None else object_name(shown[row])
         of = f"object {split or ''} {thing}" if thing else None  # each split may number its objects from the start
-        return Entry(file, split, labels[row], size, mtime_ns, row, known, array=name, object=of)
+        return Entry(file, splits[row], labels[row], size, mtime_ns, row, known, array=name, object=of)
 
     return [entry(row) for row in range(count)]
+
+
+def splits_of(place: Place, count: int, own: str | None) -> list[str]:
+    """The split of each of `count` images. TrainingError if one is none, or another than the array's `own`."""
+    values = open_labels(place, count)
+    found = {value: split_of(str(value)) for value in np.unique(values)}
+    if unknown := [value for value, split in found.items() if split is None]:
+        raise TrainingError(f"{place} has the value {unknown[0]}; expected train, val or test")
+    if own and {*found.values()} != {own}:
+        raise TrainingError(f"{place} says another split than the name of the images, which is that of {own}")
+    return [found[value] or "" for value in values]
 
 
 def may_measure(labels: Place, values: np.ndarray) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainers.data.folder.columns import (
     number,
     sentinels,
     truth,
+    with_splits,
 )
 from trainers.data.folder.files import below, ignored, images_among, is_table
 from trainers.data.folder.fits_file import FITS
@@ -35,10 +37,12 @@ from trainers.data.folder.names import (
     target_name,
 )
 from trainers.data.folder.table_text import rows_in
-from trainers.errors import TrainingError
+from trainers.errors import TrainingError, named
 
 LABELS = ("label", "labels", "class", "class_name", "classname", "type", "category", "target")
-ENDINGS = (".csv", ".tsv", ".ecsv")
+ENDINGS = (".csv", ".tsv", ".ecsv", ".parquet")
+NUMBERING = re.compile(r"(unnamed: \d+)?")
+"""What pandas calls a column that only numbers the rows."""
 FIRST = tuple(f"{name}{ending}" for name in ("labels", "metadata") for ending in ENDINGS)
 """Tables that count alone beside others."""
 
@@ -72,7 +76,7 @@ class Table:
     def __str__(self) -> str:
         used = [f"file {self.file}" if self.file else "a row for each image"]
         used += [f"{what} {name}{self._unknown(name)}" for what, name in self._columns()]
-        names = " and ".join(path.name for path in (self.path, *self.others))
+        names = " and ".join(dict.fromkeys(path.name for path in (self.path, *self.others)))
         return f"{names} ({', '.join(used)}{''.join(f'; no numbers in {why}' for why in self.spoilt)})"
 
     def _columns(self) -> list[tuple[str, str]]:
@@ -113,8 +117,8 @@ class Table:
 
 def tables_in(root: Path) -> list[Path]:
     """The tables in `root`, sorted: labels.csv and metadata.csv, or all; or labels.fits and the like."""
-    named = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
-    files = sorted(path for path in named if path.is_file() and not ignored(path.name))
+    called = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
+    files = sorted(path for path in called if path.is_file() and not ignored(path.name))
     found = [path for path in files if path.suffix.lower() in ENDINGS[:2]]
     found = found or [path for path in files if path.suffix.lower() in ENDINGS]
     return [path for path in found if path.name.lower() in FIRST] or found or files
@@ -186,6 +190,8 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     cell, and nothing else.
     """
     columns, rows = rows_in(path, (*FILES, *LABELS))
+    with named(str(path)):
+        columns, rows = with_splits(columns, rows)
     said = {c: {row[column].strip() for row in rows} for c, column in columns.items()}
     held = {c: {cell for cell in cells if cell.lower() not in UNKNOWN} for c, cells in said.items()}
     if bare := [c for c in columns if c.endswith(EXTENSIONS)]:
@@ -195,7 +201,7 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     files = [c for c in files if c not in things] or files
     if not rows or (with_files and not files):
         return None
-    others = [c for c in columns if c and c not in files]
+    others = [c for c in columns if c not in files and not NUMBERING.fullmatch(c)]
     split = "split" if "split" in others else next((c for c in others if are_splits(said[c])), None)
     shown = object_named(c for c in things if c in others)
     others = [c for c in others if c != split and not OBJECT.fullmatch(c)]
@@ -222,9 +228,9 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
         for column in targets.values()
     }
     of_class, of_split, of_object = (c and columns[c] for c in (label, split, shown))
-    named = tuple(columns[c] for c in files)
-    file = named[0] if named else None
-    return Table(path, rows, file, of_class, targets, of_split, flag, of_object, spoilt, unknown, files=named)
+    of_files = tuple(columns[c] for c in files)
+    file = of_files[0] if of_files else None
+    return Table(path, rows, file, of_class, targets, of_split, flag, of_object, spoilt, unknown, files=of_files)
 
 
 def numbers_in(held: Mapping[str, set[str]]) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -6,12 +6,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from trainers.data.folder.files import images_below
+from trainers.data.folder.files import images_below, subfolders
 from trainers.data.folder.fits_file import FITS, header_id
 from trainers.data.folder.listing import Entry, below
-from trainers.data.folder.names import PLAIN, ending
+from trainers.data.folder.names import PLAIN, ending, split_of
 from trainers.data.folder.objects import channels, without_band
 from trainers.data.folder.table import Table, names_in
 from trainers.errors import TrainingError
@@ -30,6 +31,8 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
     names = names_in(table)
     whole = folders_named(root, table, found)
     bad = {name for name in set(names) - whole if not of_one_image(found.get(name, ()))}
+    if bad and (completed := in_split_folders(root, table)):
+        return table_entries(root, completed)
     if lost := [name for name in names if name in bad]:
         raise TrainingError(
             f"{table.path} names {len(lost)} of {len(names)} images that are not there, or not just once: "
@@ -49,6 +52,25 @@ def table_entries(root: Path, table: Table) -> list[Entry]:
     made = list(entries.values())
     refuse_some_splits(made, table)
     return made
+
+
+def in_split_folders(root: Path, table: Table) -> Table | None:
+    """The table with the folder of its split before the name of each file; None if the rows have no split, a split has
+    not one folder, or names begin with that of a folder.
+    """
+    assert table.file
+    folders = [folder.name for folder in subfolders(root) if split_of(folder.name)]
+    of = {split_of(name): name for name in folders}
+    names = names_in(table)
+    splits = [split_of(row[table.split]) for row in table.rows] if table.split else [None]
+    if (
+        not {*splits} <= {*of}
+        or len(of) < len(folders)
+        or any(name.startswith(("/", *(f"{folder}/" for folder in folders))) for name in names)
+    ):
+        return None
+    placed = (f"{of[split]}/{name}" for split, name in zip(splits, names, strict=True))
+    return replace(table, rows=[{**row, table.file: name} for row, name in zip(table.rows, placed, strict=True)])
 
 
 def named_files(root: Path, table: Table) -> tuple[Mapping[str, Collection[Path]], bool]:

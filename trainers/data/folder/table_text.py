@@ -1,4 +1,6 @@
-"""The rows of a table as text: from a file with commas, semicolons, tabs or blanks, and comments before, or FITS."""
+"""The rows of a table as text: from a file with commas, semicolons, tabs or blanks, and comments before, from FITS or
+from Parquet.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pathlib import Path
 from trainers.data.folder.fits_file import DAMAGED, FITS, reader_of_fits
 from trainers.errors import TrainingError
 
+PARQUET = ".parquet"
 DECIMAL_COMMA = re.compile(r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$")
 
 
@@ -22,6 +25,8 @@ def rows_in(path: Path, known: Collection[str]) -> tuple[dict[str, str], list[di
     """
     if path.name.lower().endswith(FITS):
         return in_fits(path)
+    if path.name.lower().endswith(PARQUET):
+        return in_parquet(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter, reader = separated(file.readlines(), known)
@@ -83,6 +88,24 @@ def in_fits(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
         raise TrainingError(f"{path} cannot be read as a table ({error})") from error
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*texts, strict=True)]
     return {name.strip().lower(): name for name in columns}, rows
+
+
+def in_parquet(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The columns of text, numbers, and yes and no, and the rows of them."""
+    try:
+        from pyarrow import ArrowException, parquet, types
+    except ImportError as error:
+        raise TrainingError(f"{path} is a Parquet file; to read those: pip install pyarrow") from error
+    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    try:
+        with parquet.ParquetFile(path) as file:
+            fields = [(f.name, f.type.value_type if types.is_dictionary(f.type) else f.type) for f in file.schema_arrow]
+            names = [name for name, kind in fields if any(is_kind(kind) for is_kind in plain)]
+            table = file.read([name for name in names if not name.startswith("__index_level_")])  # as pandas writes it
+    except (ArrowException, OSError) as error:
+        raise TrainingError(f"{path} cannot be read as a table ({error})") from error
+    rows = [{k: "" if value is None else str(value) for k, value in row.items()} for row in table.to_pylist()]
+    return by_lower(path, table.column_names), rows
 
 
 def separator(line: str) -> str | None:
