@@ -16,9 +16,9 @@ from studies.baselines import BASELINES
 from studies.spec import objectives
 from trainers.data.axis import Axis
 
-WARM_START, AXIS, IMAGES, SHAPE = "warm_start", "axis", "images", "shape"
+WARM_START, AXIS, IMAGES, SHAPE, CODE = "warm_start", "axis", "images", "shape", "code"
 """Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers; what
-goes into a network and comes out of it."""
+goes into a network and comes out of it; the `own_code` with which it was begun."""
 
 
 @mendable
@@ -58,4 +58,5 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         limit=study.user_attrs.get("limit", ""),
         images=images,
         shape=study.user_attrs.get(SHAPE),
+        code=study.user_attrs.get(CODE, {}),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ class Results:
     validated: int = 0  # validation images; 0: unknown
     limit: str = ""  # one line on what the noise of simulated images leaves to be found
     images: Mapping[str, Any] | None = None  # as `describe_images` in nas/searching/study.py; None: not recorded
+    code: Mapping[str, str] = field(default_factory=dict)  # the `own_code` with which it was begun
     shape: Mapping[str, int] | None = None  # "channels" and "side" of the images, "outputs" of a network; None: unknown
 
     @property

@@ -38,6 +38,7 @@ class Range:
         for name, value in given.items():
             if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
                 raise ArchitectureError(f"Range {name}={value!r}: expected a number")
+            refuse_numpy(f"Range {name}", value)
         if self.step is not None and self.step <= 0:
             raise ArchitectureError(f"Range step={self.step}: expected a number above 0")
         if self.low > self.high:
@@ -63,10 +64,18 @@ def check(name: str, bound: Any) -> None:
     """Raise ArchitectureError unless `bound` is a Range or a tuple of at least one choice."""
     if not isinstance(bound, Range | tuple):
         raise ArchitectureError(f"{name}={bound!r} is neither a Range nor a tuple of choices; to fix it: {(bound,)!r}")
+    for value in bound if isinstance(bound, tuple) else ():
+        refuse_numpy(name, value)
     if bound == ():
         raise ArchitectureError(f"{name}: no choice given, expected at least one")
     if isinstance(bound, Range) and (step := step_of(bound)) and (bound.high - bound.low) / step > MOST:
         raise ArchitectureError(f"{name}={bound!r} has more than {MOST} values: give it a larger step or closer ends")
+
+
+def refuse_numpy(name: str, value: Any) -> None:
+    """Raise ArchitectureError for a number of NumPy, which is no JSON data."""
+    if type(value).__module__ == "numpy":
+        raise ArchitectureError(f"{name}={value!r}: expected a number of Python's own, {value.item()!r}")
 
 
 def check_each(name: str, bound: Any, build: Callable[[Any], Any]) -> None:

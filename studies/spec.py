@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -143,7 +143,7 @@ class StudySpec:
             raise StudyError(f"max_seconds is {seconds!r}; expected seconds above 0, or None")
         if self.direction not in ("maximize", "minimize"):
             raise StudyError(f"direction is {self.direction!r}; expected 'maximize' or 'minimize'")
-        if isinstance(self.space, type) or not callable(getattr(self.space, "sample", None)):
+        if not is_dataclass(self.space) or isinstance(self.space, type) or not hasattr(self.space, "sample"):
             raise StudyError(f"space is {self.space!r}; expected a HybridSpace, BackboneSpace or ToySpace")
         if not isinstance(self.training, TrainSpace):
             raise StudyError(f"training is {self.training!r}; expected a TrainSpace")
@@ -171,7 +171,9 @@ class StudySpec:
         training = self.training
         if not tasks.of_name(self.task).classifies:  # numbers cannot be smoothed like labels, and zoom changes lengths
             unzoomed = {name: policy for name, policy in training.policies.items() if not policy.zoom}
-            training = replace(training, label_smoothing=(0.0,), zoom=(0.0,), policies=unzoomed or training.policies)
+            if training.policies and not unzoomed:
+                raise StudyError("every policy zooms, which changes the numbers to be measured: add one that does not")
+            training = replace(training, label_smoothing=(0.0,), zoom=(0.0,), policies=unzoomed)
         return self._sample(trial, training, image_size or self.data.image_size or DEFAULT_SIZE)
 
     def _sample(self, trial: Any, training: TrainSpace, image_size: int) -> Configuration:

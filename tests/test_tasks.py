@@ -403,7 +403,6 @@ def own(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    tasks._imported.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "their_tasks"]:
         del sys.modules[name]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers import metrics
 from trainers.batch.normalise import Normalisation, normalise
+from trainers.errors import TrainingError
 
 if TYPE_CHECKING:
     from trainers.data import Images, Split
@@ -90,14 +91,22 @@ def evaluate(
     ]
     found = task.metrics(views[0], truth)
     if not every_view and (not objective or objective in found):
-        return found
+        return as_floats(found)
     found[name] = task.metrics_in_full(views[0], truth)[name]
     if symmetric:
         a_quarter = task.metrics_in_full(views[1], truth)
         found |= {f"turned_{usual}": a_quarter[usual] for usual in found}
     if every_view:
         found |= over_symmetries([name], torch.stack(views), truth, task)
-    return found
+    return as_floats(found)
+
+
+def as_floats(found: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics as JSON has them: those of a user's own task may be tensors. TrainingError if one is no number."""
+    try:
+        return {name: float(value) for name, value in found.items()}
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"the task's metrics are {dict(found)!r}; expected a number each") from error
 
 
 def resampling(task: Task, split: Split) -> dict[str, Any]:
@@ -113,7 +122,8 @@ def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, floa
     """
     found = task.metrics_in_full(views[0], truth)
     own = (*getattr(task, "higher_is_better", ()), *getattr(task, "lower_is_better", ()))
-    return found | over_symmetries([name for name in (*metrics.TURNED, *own) if name in found], views, truth, task)
+    names = [name for name in (*metrics.TURNED, *own) if name in found]
+    return as_floats(found) | over_symmetries(names, views, truth, task)
 
 
 def over_symmetries(names: Iterable[str], views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
@@ -129,4 +139,4 @@ def over_symmetries(names: Iterable[str], views: Tensor, truth: Tensor, task: Ta
         found[f"{name}_d4_mean"] = sum(values) / len(values)
         found[f"{name}_d4_worst"] = metrics.worst(name, values, task)
         found[f"{name}_d4_views"] = together[name]
-    return found
+    return as_floats(found)

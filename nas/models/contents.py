@@ -7,6 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from nas.own_code import own_code
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.calibrate import Factor
@@ -72,8 +73,13 @@ def describe_model(
         "calibration": dict(calibration or {}),
         "members": list(members),
         **origin,
+        "code": own_code({name for member in members for name in _mixers(member["architecture"])}, task_name),
         "versions": {name: installed(name) for name in ("lensing-nas", "torch", "timm")},
     }
+
+
+def _mixers(architecture: Mapping[str, Any]) -> list[str]:
+    return [stage["mixer"] for stage in architecture.get("stages", ())]
 
 
 def installed(package: str) -> str:

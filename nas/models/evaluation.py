@@ -21,7 +21,7 @@ from trainers.data import Dataset, Folder, Source, Split, joined, load, source_f
 from trainers.data.folder.fit import in_words
 from trainers.data.folder.names import canonical
 from trainers.errors import TrainingError
-from trainers.evaluate import SYMMETRIES, metrics_of_views, resampling
+from trainers.evaluate import SYMMETRIES, as_floats, metrics_of_views, resampling
 from trainers.regression import Regression, given
 from trainers.tasks import Task
 
@@ -95,7 +95,7 @@ def evaluate(
     if not torch.isfinite(predicted).all():
         raise FloatingPointError("the model's predictions are not finite")
     (drawn,) = metrics.bootstrap(
-        lambda some, true: task.metrics(torch.from_numpy(some), torch.from_numpy(true)),
+        lambda some, true: as_floats(task.metrics(torch.from_numpy(some), torch.from_numpy(true))),
         [predicted[0].numpy()],
         truth.numpy(),
         **resampling(task, images),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from nas.models import training_images
 from nas.models.card import model_card
 from nas.models.contents import FORMAT, installed
 from nas.models.record import LARGEST, architectures, checked
+from nas.own_code import edited
 from search_space import build_model
 from trainers import calibrate, tasks
 from trainers.batch.normalise import Normalisation, normalise
@@ -204,6 +206,13 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
     if wrong := [name for name, weight in weights.items() if not torch.isfinite(weight).all()]:
         raise ModelFailed(
             f"the weights in {folder} are not finite ({wrong[0]}), and no prediction would be: train again"
+        )
+    code = config.get("code")
+    if isinstance(code, dict) and (names := edited(code)):
+        warnings.warn(
+            f"{names} changed since the model in {folder} was exported, so it is another model, and its figures do not "
+            "hold: bring back the former code, or train again",
+            stacklevel=3,
         )
     model.load_state_dict(weights)
     return model.to(device).eval()

@@ -11,6 +11,7 @@ from typing import Any
 from nas.checks import check_number, path_of, whole_numbers
 from nas.errors import SearchFailed, UserError, mendable
 from nas.files import exclusive, write_text
+from nas.own_code import edited
 from nas.paper.record import command
 from nas.reading import load_results
 from nas.results import Results
@@ -203,6 +204,8 @@ def _conduct(
         console.print(
             f"the images or their numbers have changed since the search, whose values do not hold for these: {changed}"
         )
+    if names := edited(results.code):
+        console.print(f"{names} changed since the search was begun, so the networks are not those of its trials")
     console.print(
         f"retraining trial{'s'[: len(choice.trials) > 1]} {', '.join(t.label for t in choice.trials)} of "
         f"{results.name} with {count(seeds, 'seed')} each on {trained_on(task)}{override(choice.overridden)}; "

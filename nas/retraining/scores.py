@@ -18,7 +18,7 @@ from nas.words import numbered, plus_minus
 from trainers import metrics
 from trainers.data import Split
 from trainers.estimate import Estimate, estimates, limited
-from trainers.evaluate import metrics_of_views, resampling
+from trainers.evaluate import as_floats, metrics_of_views, resampling
 from trainers.regression import Regression
 from trainers.tasks import Task
 
@@ -220,8 +220,9 @@ def measured(task: Task, objective: str) -> metrics.Metric:
     def found(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         arrays = torch.from_numpy(predicted), torch.from_numpy(truth)
         usual = task.metrics(*arrays)
-        more = {} if name in usual else task.metrics_in_full(*arrays)
-        return usual | {name: more[name] for name in (name,) if name in more}
+        if name not in usual and name in (more := task.metrics_in_full(*arrays)):
+            usual = usual | {name: more[name]}
+        return as_floats(usual)
 
     return found
 

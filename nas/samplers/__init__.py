@@ -1,10 +1,11 @@
 """Which configuration to try next. Each sampler is a module here, `nas/samplers/<name>.py`, with `sampler(seed)`.
 
-Any Optuna sampler works; it is asked parameter by parameter. A `Proposer` proposes whole configurations instead.
+Any Optuna sampler works; it is asked parameter by parameter. One that is a `Proposer` proposes whole configurations.
 """
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -12,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from nas.errors import UserError
 from nas.modules import find_module
 
 GIVEN = "given"  # the user attribute of trials whose parameters were given, not sampled
@@ -40,6 +42,13 @@ def known() -> list[str]:
 
 
 def create(name: str, seed: int) -> BaseSampler:
-    """Return the sampler `name`: one of ours, or the dotted name of a module."""
-    sampler: BaseSampler = find_module(name, "sampler", "nas.samplers", known(), "sampler").sampler(seed)
+    """Return the sampler `name`: one of ours, or the dotted name of a module. UserError if that makes none."""
+    make = find_module(name, "sampler", "nas.samplers", known(), "sampler").sampler
+    try:
+        inspect.signature(make).bind(seed)
+    except TypeError as error:
+        raise UserError(f"sampler {name!r}: its sampler{inspect.signature(make)} takes no seed; let it") from error
+    sampler = make(seed)
+    if not isinstance(sampler, BaseSampler):
+        raise UserError(f"sampler {name!r}: its sampler(seed) returns {sampler!r}; expected a sampler of Optuna")
     return sampler

@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.errors import SearchFailed
+from nas.errors import SearchFailed, UserError
 from nas.samplers import GIVEN
 from nas.schedulers import ByFront, Decision, Scheduler, Screening
 from nas.searching import pace
@@ -104,6 +104,9 @@ class Engine:
         running.history.append({"epoch": epoch, **metrics})
         reason = self._too_slow(number, running.history)
         decision = Decision.STOP if reason else self.scheduler.report(number, epoch, self._sign * value)
+        if epoch >= self.scheduler.rungs[-1] and decision in (Decision.CONTINUE, Decision.PAUSE):
+            name = f"{type(self.scheduler).__module__}.{type(self.scheduler).__name__}"
+            raise UserError(f"{name} answers {decision.name} after epoch {epoch}, the last; expected COMPLETE or STOP")
         if saved or decision is not Decision.CONTINUE:
             self._record(running)  # first: an epoch in the study must have its record whenever we are killed
         self.ledger.report(number, epoch, value)

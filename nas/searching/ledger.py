@@ -182,7 +182,7 @@ class Ledger:
 
     def complete(self, number: int, value: float) -> None:
         self._storage.set_trial_state_values(self._ids[number], TrialState.COMPLETE, self._values(number, value))
-        self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.COMPLETE, [value])
+        self._end_in_mirror(number, TrialState.COMPLETE, value)
 
     def prune(self, number: int, value: float) -> None:
         self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, self._values(number, value))
@@ -202,7 +202,7 @@ class Ledger:
         if infeasible:
             self._close_in_mirror(number, None, {})
         else:  # samplers ignore it
-            self._mirror_storage.set_trial_state_values(self._mirror_trial(number), TrialState.FAIL)
+            self._end_in_mirror(number, TrialState.FAIL, None)
 
     def _values(self, number: int, value: float) -> list[float]:
         return [value, self.costs[number]] if self.cost else [value]
@@ -215,13 +215,16 @@ class Ledger:
             except ValueError as error:
                 raise UserError(f"the parameter {name!r} differs from earlier trials of the study: {error}") from error
         user, long = divided(attributes)
-        trial = create_trial(
-            state=state,
-            params=asked.params,
-            distributions=asked.distributions,
-            user_attrs=user,
-            system_attrs={**system, **long},
-        )
+        try:
+            trial = create_trial(
+                state=state,
+                params=asked.params,
+                distributions=asked.distributions,
+                user_attrs=user,
+                system_attrs={**system, **long},
+            )
+        except ValueError as error:  # Optuna does not look at what a sampler returns
+            raise UserError(f"the sampler {type(self._sampler).__name__} left the bounds: {error}") from error
         self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
         if self.cost in attributes:
             self.costs[number] = attributes[self.cost]
@@ -231,7 +234,14 @@ class Ledger:
         trial = self._mirror_trial(number)
         for name, constraint in system.items():
             self._mirror_storage.set_trial_system_attr(trial, name, constraint)
-        self._mirror_storage.set_trial_state_values(trial, TrialState.PRUNED, None if value is None else [value])
+        self._end_in_mirror(number, TrialState.PRUNED, value)
+
+    def _end_in_mirror(self, number: int, state: TrialState, value: float | None) -> None:
+        """End a mirrored trial, and let the sampler know, as Optuna does: it may have constraints of its own."""
+        trial, values = self._mirror_trial(number), None if value is None else [value]
+        if not isinstance(self._sampler, Proposer) and not self._mirror_storage.get_trial(trial).state.is_finished():
+            self._sampler.after_trial(self._mirror, self._mirror_storage.get_trial(trial), state, values)
+        self._mirror_storage.set_trial_state_values(trial, state, values)
 
     def _mirror_trial(self, number: int) -> int:
         return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)

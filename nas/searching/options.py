@@ -73,12 +73,16 @@ def adapt(
     _check({**changes, **{name: value for name, value in others.items() if value is not None}})
     spec = apply(spec, settings)
     if checkpoint:
+        if "space.names" in settings:
+            raise UserError("checkpoint names the networks, and so does space.names; leave out one of the two")
         spec = starting_from(spec, checkpoint)
     if target is not None or unit is not None or log:
         measures = isinstance(tasks.of_name(spec.task), Regression)
         changes["task"] = measuring(changes.get("task", spec.task if measures else "regression"), target, unit, log)
     changes |= _judged_by(spec, changes, settings)
     if balance is not None:
+        if "training.balance" in settings:
+            raise UserError("balance is set twice, as an option and as training.balance; leave out one of the two")
         changes["training"] = replace(spec.training, balance=(balance,))
         changes["first"] = tuple({k: v for k, v in given.items() if k != "balance"} for given in spec.first)
     if "epochs" in changes:
@@ -94,6 +98,10 @@ def adapt(
     for name in ("finals", "folds"):
         if changes.get(name) and adapted.sampler == "grid":
             raise UserError(f"{name} is {changes[name]}, but {spec.name} is a grid, which has no finals; leave it out")
+    if not tasks.of_name(adapted.task).classifies:
+        for name in {"training.label_smoothing", "training.zoom"} & settings.keys():
+            if any(values(settings[name])):
+                raise UserError(f"{name} has no effect: numbers are measured, not classes; leave it out")
     if changes.get("folds") and not adapted.finals:
         raise UserError(
             f"folds is {adapted.folds}, but only the finals use folds, and finals is 0; leave out one of the two"

@@ -7,11 +7,17 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+
 from nas import schedulers
-from nas.reading import AXIS, IMAGES, SHAPE, load_results
+from nas.errors import UserError
+from nas.own_code import edited
+from nas.reading import AXIS, CODE, IMAGES, SHAPE, load_results
 from nas.run_folder import RunFolder
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
+from nas.searching.drafts import Sample, draft
 from nas.searching.engine import Engine
 from nas.searching.jobs import Event
 from nas.searching.notes import Notes
@@ -22,6 +28,7 @@ from nas.searching.study import (
     LIMIT,
     admission,
     check_same_images,
+    code_of,
     describe_images,
     open_ledger,
     stored_study,
@@ -35,6 +42,22 @@ from trainers.data import Dataset, limit, load
 from trainers.data.axis import preferred_axis
 from trainers.data.folds import fold
 from trainers.regression import Regression
+
+DRAWS = 64
+
+
+def refuse_varying(sample: Sample) -> None:
+    """UserError if a parameter has other choices in some of DRAWS random configurations than in others."""
+    rng, known = np.random.default_rng(0), dict[str, BaseDistribution]()
+    for _ in range(DRAWS):
+        for name, distribution in draft(sample, rng).distributions.items():
+            try:
+                check_distribution_compatibility(known.setdefault(name, distribution), distribution)
+            except ValueError as error:
+                raise UserError(
+                    f"the parameter {name!r} has other choices in another network: {error} Give each set of choices a "
+                    "name of its own, as search_space.bounds.pick_up_to does"
+                ) from error
 
 
 def prepare(
@@ -51,6 +74,7 @@ def prepare(
     guard: of `only_driver`.
     """
     study = stored_study(run.database, spec)  # before loading images, which may take minutes
+    code_of(spec)  # to refuse what workers cannot import
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
     task = task_of(spec, data)
@@ -64,7 +88,10 @@ def prepare(
         )
     if study is not None:
         check_same_images(study, data, task)
+        if names := edited(study.user_attrs.get(CODE, {})):
+            display.say(f"note   {names} changed since the study was begun: its earlier trials are of the former code")
     sample = partial(spec.sample, image_size=data.image_size)
+    refuse_varying(sample)
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm, guard)
     ledger.study.set_user_attr(IMAGES, describe_images(data, task))

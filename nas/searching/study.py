@@ -17,7 +17,8 @@ from optuna.exceptions import ExperimentalWarning
 from nas import samplers, schedulers
 from nas.errors import UserError
 from nas.files import whole_file
-from nas.reading import IMAGES, WARM_START
+from nas.own_code import own_code
+from nas.reading import CODE, IMAGES, WARM_START
 from nas.samplers.surrogate import Sampler
 from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
@@ -32,6 +33,7 @@ from search_space.space import layout
 from studies import StudySpec
 from trainers import metrics, tasks
 from trainers.data import Dataset, Split, source_from_dict, source_to_dict
+from trainers.evaluate import as_floats
 
 LIMIT = "limit"  # the attribute that says what their noise leaves to be found
 SAMPLED = 32  # images of each split that enter the digest
@@ -118,7 +120,8 @@ def _ledger(storage: StudyStorage, spec: StudySpec, warm: WarmStart | None) -> L
         sampler.layout = layout
     ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler, cost=spec.cost)
     origin = {WARM_START: warm.to_dict()} if warm else {}
-    more = {"question": spec.question, "baselines": spec.baselines}
+    code = ledger.study.user_attrs.get(CODE, code_of(spec))  # a study keeps that of its first trials
+    more = {"question": spec.question, "baselines": spec.baselines, CODE: code}
     for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():
@@ -157,6 +160,11 @@ def check_same_images(study: optuna.Study, data: Dataset, task: tasks.Task) -> N
             f"the images or their numbers have changed since the study {study.study_name!r} was begun: {changed}; give "
             "this search a --name of its own"
         )
+
+
+def code_of(spec: StudySpec) -> dict[str, str]:
+    """The `own_code` of a study."""
+    return own_code(getattr(spec.space, "mixers", ()), spec.task)
 
 
 def other_images(before: Mapping[str, Any] | None, data: Dataset, task: tasks.Task) -> str:
@@ -207,7 +215,8 @@ def task_with(objective: str, name: tasks.Named, data: Dataset) -> tasks.Task:
 
 def metrics_on(split: Split, task: tasks.Task) -> list[str]:
     """The names of all metrics that the task has on a selected split."""
-    return list(task.metrics_in_full(task.predict(torch.zeros(len(split), task.num_outputs)), task.targets(split)))
+    predicted, truth = task.predict(torch.zeros(len(split), task.num_outputs)), task.targets(split)
+    return list(as_floats({**task.metrics(predicted, truth), **task.metrics_in_full(predicted, truth)}))
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from nas.checks import path_of
 from nas.errors import UserError
 from nas.reading import WARM_START, load_results
 from nas.results import Results
@@ -65,7 +66,7 @@ def _from_record(record: Mapping[str, Any]) -> WarmStart:
 
 def former_study(given: str | Path, runs: Path) -> Results:
     """Return the study at `given`. UserError if there is none, or it has no finished trial."""
-    looked = places(given, runs)
+    looked = places(path_of("warm_start", given), runs)
     path = next((path for path in looked if path.is_file()), None)
     if path is None:
         raise UserError(

@@ -19,9 +19,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.own_code import hash_code, module_digest
 from nas.versions import versions
 from nas.workers import far
-from nas.workers.training import cached_in, import_path
+from nas.workers.training import cached_in, find_alike, import_path
 from trainers.data import Dataset
 from trainers.data.cache import published
 from trainers.errors import TrainingError
@@ -67,7 +68,7 @@ def greet(home: Home, ask: far.Ask) -> str:
         return f"it has {', '.join(other)}: install the versions of the driver's machine"
     if code_digest() != home.code:
         return f"its code of lensing-nas in {ROOT} is not that of the driver's machine: bring it to the same commit"
-    sys.path += [folder for folder in home.import_path if folder not in sys.path]
+    find_alike(home.import_path)
     if missing := [name for name in home.modules if importlib.util.find_spec(name) is None]:
         return f"it has no module {', '.join(missing)}: share its folder, or set PYTHONPATH before ray start"
     if stale := [name for name, content in home.modules.items() if module_digest(name) != content]:
@@ -139,23 +140,7 @@ def digest(folder: Path) -> str:
 
 def code_digest() -> str:
     """Hash the code of our packages."""
-    return _hash_code(ROOT, [file for name in OURS for file in (ROOT / name).rglob("*.py")])
-
-
-def module_digest(name: str) -> str:
-    """Hash the code of a top-level module, or of all modules of a package; empty if no file made it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.has_location or spec.origin is None:
-        return ""
-    file = Path(spec.origin)
-    return _hash_code(file.parent, file.parent.rglob("*.py") if spec.submodule_search_locations else [file])
-
-
-def _hash_code(root: Path, files: Iterable[Path]) -> str:
-    found = hashlib.sha256()
-    for file in sorted(files):
-        found.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
-    return found.hexdigest()
+    return hash_code(ROOT, [file for name in OURS for file in (ROOT / name).rglob("*.py")])
 
 
 def own_modules() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def import_path() -> tuple[str, ...]:
     return tuple(os.path.abspath(folder) for folder in sys.path)
 
 
+def find_alike(folders: Sequence[str]) -> None:
+    """Make this process find modules where the driver does, whose `import_path` these folders are."""
+    sys.path[:] = [*folders, *(folder for folder in sys.path if folder not in folders)]
+
+
 def cached_in(data: Dataset) -> str:
     """The folder of a data set in the cache of this process; empty if it is not kept there."""
     return "" if data.folder is None else str(data.folder.absolute())
@@ -59,7 +64,7 @@ def cached_in(data: Dataset) -> str:
 
 def open_problem(problem: Problem) -> tuple[Dataset, Task]:
     """Set up the data and the task in this process."""
-    sys.path += [folder for folder in problem.import_path if folder not in sys.path]
+    find_alike(problem.import_path)
     torch.set_num_threads(problem.threads)
     folder = str(far.found(Path(problem.images))) if problem.images else ""
     data = resident(json.dumps(problem.data, sort_keys=True), folder, problem.device, problem.gpus)

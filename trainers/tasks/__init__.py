@@ -73,9 +73,10 @@ class Task(Protocol):
         """All metrics, those of `metrics` included."""
 
 
-def known() -> list[str]:
+@cache
+def known() -> tuple[str, ...]:
     """The short names of the tasks that come with `trainers`."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def of_name(name: Named) -> Any:
@@ -88,11 +89,6 @@ def of_name(name: Named) -> Any:
         return name
     if not isinstance(name, str):
         raise TrainingError(f"task is {name!r}; expected a name ({', '.join(known())}), or a Regression")
-    return _imported(name)
-
-
-@cache
-def _imported(name: str) -> Any:
     if name in known():
         return importlib.import_module(f"trainers.tasks.{name}").Task
     if "." not in name and not is_importable(name):
@@ -112,6 +108,9 @@ def create(name: Named, data: Dataset) -> Task:
     task: Task = of_name(name).of(data)
     if not is_dataclass(task):
         raise TrainingError(f"task {name!r}: its class Task is not a dataclass, so no model could carry it")
+    needed = (member for member in vars(Task) if not member.startswith("_"))
+    if lacking := [member for member in needed if not hasattr(task, member)]:
+        raise TrainingError(f"task {name!r} lacks {', '.join(lacking)}; add what trainers.tasks.Task has")
     return task
 
 

@@ -103,13 +103,24 @@ def internal(trial: FrozenTrial, relative: Collection[str] = ()) -> tuple[Params
         distribution = trial.distributions[name]
         if isinstance(distribution, CategoricalDistribution):
             value = int(distribution.to_internal_repr(value))
-            distribution = CategoricalDistribution(range(len(distribution.choices)))
+            distribution = CategoricalDistribution(different(distribution))
         elif name in relative:
             value, distribution = place_of(distribution, value), FloatDistribution(0.0, 1.0)
         elif isinstance(distribution, Number) and distribution.step and contains(distribution, value):
             value = nearest(distribution, value)  # 0.3 by hand is 0.30000000000000004 by steps
         params[name], distributions[name] = value, shared(distribution)
     return params, distributions
+
+
+def different(distribution: CategoricalDistribution) -> tuple[int, ...]:
+    """The indices of its choices, but of equal ones, such as 0 and False, only the first: Optuna takes them for one."""
+    choices = distribution.choices
+    try:
+        if len({*choices}) == len(choices):
+            return tuple(range(len(choices)))
+    except TypeError:  # lists have no hash
+        pass
+    return tuple(dict.fromkeys(int(distribution.to_internal_repr(choice)) for choice in choices))
 
 
 def as_proposed(
