@@ -144,6 +144,8 @@ def link(path: Path, target: str) -> None:
     scratch = _scratch(path)
     scratch.unlink(missing_ok=True)
     scratch.symlink_to(target)
+    if path.is_dir() and not path.is_symlink():  # in a run that was copied with its links followed
+        shutil.rmtree(path)
     os.replace(scratch, path)
 
 

@@ -128,7 +128,7 @@ def put_on_path(folder: str, name: str) -> None:
     if (
         found is not None
         and found.origin is not None
-        and (other := Path(found.origin).resolve().parent) != Path(folder).resolve()
+        and (other := Path(found.origin).parent.resolve()) != Path(folder).resolve()
     ):
         sys.path.remove(folder)
         sys.path.insert([Path(entry).resolve() for entry in sys.path].index(other), folder)

@@ -155,3 +155,16 @@ def test_intervals_of_an_auc_cover_the_truth_as_often_as_they_say(seeds, of_diff
     """Seeds vary it by 0.05, images by as much. (With three seeds that vary it by 0.1, 89% are covered.)"""
     how = {"repetitions": 400, "images": 100, "of_difference": of_difference, "metric": "auc", "strata": True}
     assert 0.90 <= coverage(seeds, 0.25, **how) <= 0.98
+
+
+@pytest.mark.parametrize("images", [4, 20, 200])
+def test_a_perfect_score_of_a_few_images_has_noise(images):
+    """Half an interval is 3 / n of the smaller class: what is right on n of n images may be wrong on 3 / n of all."""
+    truth = np.arange(images) % 2
+    right = np.eye(2)[truth] * 0.8 + 0.1
+    random = np.random.default_rng(0).random((images, 2))
+    perfect, other = estimates(metrics.classification, [[right, right], [random]], truth, strata=truth)
+    low, high = perfect["auc"].interval()
+    assert high - perfect["auc"].value == pytest.approx(3 / (images / 2), rel=1e-3)
+    assert (low > 0.5) == (images > 12)
+    assert 0 < (perfect["auc"] - other["auc"]).p_value() < 1

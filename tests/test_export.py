@@ -17,17 +17,18 @@ from safetensors.torch import load_file, save_file
 
 import nas
 from nas.commands.cli import main_of
+from nas.errors import UserError
 from nas.models import inference as predicting
 from nas.models.card import model_card
 from nas.models.contents import describe_member, describe_model
-from nas.models.evaluation import source_for
+from nas.models.evaluation import own_source, source_for
 from nas.models.export import export
 from nas.models.inference import predict
 from search_space import Backbone, Hybrid, HybridSpace, Stage, Toy, build_model, to_dict
 from trainers import tasks
 from trainers.batch.normalise import Normalisation, normalise, resolve
 from trainers.config import NORMALISATIONS, Augmentation, TrainConfig
-from trainers.data import Folder, Simulated, load
+from trainers.data import Folder, Simulated, load, source_to_dict
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import Reading
 from trainers.data.folder.missing import clipped
@@ -832,3 +833,26 @@ def test_a_data_set_of_another_size_is_refused_since_its_lenses_have_another_sca
     data = load(Simulated(images=30, image_size=48), progress=False, cache=tmp_path / "cache")
     with pytest.raises(nas.UserError, match="has images of 48 pixels, but the model was trained on 32; load"):
         nas.evaluate(tmp_path / "m", data)
+
+
+def test_predicting_neither_samples_nor_trains_in_a_module_that_is_trained(tmp_path):
+    """As where a user's own module holds the model."""
+    exported(tmp_path / "m", Toy("resnet2"))
+    model, images = nas.load_model(tmp_path / "m"), torch.rand(6, 1, 32, 32)
+    before = nas.predict(model, images).probabilities
+    model.train()
+    assert torch.equal(nas.predict(model, images).probabilities, before)
+    assert torch.equal(nas.predict(model, images).probabilities, before)
+
+
+def test_files_and_arrays_in_one_list_are_refused(model_folder):
+    with pytest.raises(UserError, match=r"images hold 'a\.npy' beside arrays"):
+        nas.predict(model_folder, ["a.npy", np.zeros((32, 32))])
+
+
+def test_a_folder_without_a_path_is_not_taken_for_the_training_images(tmp_path, monkeypatch):
+    """A model for the Hub names the folder alone, and another may have that name."""
+    exported(tmp_path / "m", Toy("lenet"), data={**ORIGIN["data"], "source": source_to_dict(Folder("cls"))})
+    (tmp_path / "cls").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert own_source(nas.load_model("m")) is None

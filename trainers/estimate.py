@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +29,14 @@ class Estimate:
     """Of each method with several seeds: the variance of their mean on these images, and its degrees of freedom."""
     shared: float
     """The variance that seeds and images have in common: of the noise of each network on each image."""
+    unseen: float = 0.0
+    """The variance over images that no resample shows: `of_three`."""
 
     def __sub__(self, other: Estimate) -> Estimate:
         """The difference, paired over the images: both must come from one call of `estimates`."""
         resampled = self.resampled - other.resampled
-        return Estimate(self.value - other.value, resampled, self.seeds + other.seeds, self.shared + other.shared)
+        seeds, shared = self.seeds + other.seeds, self.shared + other.shared
+        return Estimate(self.value - other.value, resampled, seeds, shared, self.unseen + other.unseen)
 
     def interval(self) -> tuple[float, float]:
         """The 95% confidence interval over images and seeds; over images only if no method has several seeds.
@@ -55,7 +59,7 @@ class Estimate:
 
     def _error(self) -> tuple[float, float]:
         """The standard error and its degrees of freedom."""
-        over_images = float(self.resampled.var(ddof=1))
+        over_images = float(self.resampled.var(ddof=1)) + self.unseen
         over_seeds = sum(variance for variance, _ in self.seeds)
         variance = max(over_images - self.shared, 0.0) + over_seeds
         variance = max(variance, over_images)
@@ -85,20 +89,41 @@ def estimates(
     """
     networks = [predicted for method in methods for predicted in method]
     resampled = iter(bootstrap(metric, networks, truth, strata=strata, objects=objects, n=RESAMPLES))
-    return [_estimate([metric(p, truth) for p in method], [next(resampled) for _ in method]) for method in methods]
+    fewest = _fewest(np.zeros(len(truth)) if strata is None else strata, objects)
+    return [
+        _estimate([metric(p, truth) for p in method], [next(resampled) for _ in method], fewest) for method in methods
+    ]
 
 
-def _estimate(values: Sequence[Mapping[str, float]], resampled: Sequence[Mapping[str, Array]]) -> dict[str, Estimate]:
+def _fewest(strata: Array, objects: Array | None) -> int:
+    """The number of images, or of objects, in the smallest stratum."""
+    objects = np.arange(len(strata)) if objects is None else objects
+    return min(len(np.unique(objects[strata == s])) for s in np.unique(strata))
+
+
+def of_three(metric: str, resampled: Array, images: int) -> float:
+    """The variance of a share that is the same on every resample, as a perfect score is; 0 for any other metric.
+
+    With it, half a 95% interval is 3 / images (the rule of three, Hanley & Lippman-Hand 1983).
+    """
+    is_share = all(map(math.isfinite, limited(metric, (-math.inf, math.inf))))
+    return (3 / 1.96 / images) ** 2 if is_share and np.ptp(resampled) < 1e-12 else 0.0
+
+
+def _estimate(
+    values: Sequence[Mapping[str, float]], resampled: Sequence[Mapping[str, Array]], fewest: int
+) -> dict[str, Estimate]:
     """The estimates of one method from its networks' metrics, on the images and on resamples of them."""
     count, found = len(values), {}
     for name in values[0]:
         each = np.array([v[name] for v in values])
         drawn = np.array([r[name] for r in resampled])
         mean = drawn.mean(0)
+        unseen = of_three(name, mean, fewest)
         if count == 1:
-            found[name] = Estimate(float(each[0]), mean, (), 0.0)
+            found[name] = Estimate(float(each[0]), mean, (), 0.0, unseen)
             continue
         over_seeds = float(each.var(ddof=1)) / count
         shared = float(drawn.var(1, ddof=1).mean() - mean.var(ddof=1)) / (count - 1)  # as in an analysis of variance
-        found[name] = Estimate(float(each.mean()), mean, ((over_seeds, count - 1),), max(shared, 0.0))
+        found[name] = Estimate(float(each.mean()), mean, ((over_seeds, count - 1),), max(shared, 0.0), unseen)
     return found

@@ -11,7 +11,6 @@ def options() -> Parser:
     p = parser("audit", "Check images before training, and write a page about them.")
     p.add_argument("--data", required=True, help="a folder of images, or a function such as my_package.my_images:load")
     add_group(p)
-    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     add_reading_options(p)
     p.add_argument(
         "--image-size",

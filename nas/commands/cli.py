@@ -16,12 +16,15 @@ from collections.abc import Callable
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
 from nas.shadowed import shadowed
 from nas.workers.stopping import interrupting_signals
 from trainers.errors import NO_ROOM
+
+if TYPE_CHECKING:
+    from nas.models.export import LensModel
 
 COMMANDS = {
     "audit": "check images before training: shortcuts, a preferred axis, copies, bad pixels",
@@ -77,7 +80,18 @@ def add_model_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--key", metavar="IMAGES,LABELS", help="names of arrays in .npz, .h5, .pt (default: as in training)")
 
 
+def model_of(args: argparse.Namespace) -> LensModel:
+    """The model that `add_model_options` name, on the GPU if there is one."""
+    import torch  # only now: --help must not wait for it
+
+    from nas.models.export import load_model
+
+    return load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
 def add_limits(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
+    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     p.add_argument("--time-limit", type=seconds, metavar="TIME", help="stop in time, such as 2h; run again to resume")
     p.add_argument(
         "--trial-timeout", type=seconds, metavar="TIME",
@@ -111,6 +125,7 @@ def add_group(p: argparse.ArgumentParser) -> None:
         help="regular expression with one group: the object that an image shows, in its path below the folder; an "
         "object's images stay in one split (default: names that differ only in _rot90, -flip, (1), ... are one object)",
     )  # fmt: skip
+    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
 
 
 def package_version() -> str:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from nas.checks import check_number
-from nas.commands.cli import Parser, add_group, add_model_options, parser
+from nas.commands.cli import Parser, add_group, add_model_options, model_of, parser
 from nas.errors import UserError
 
 SIMULATED = 2000  # images
@@ -29,7 +29,6 @@ def options() -> Parser:
         "--split", choices=("all", "train", "val", "test"), default="all", help="images to use (default all)"
     )
     add_group(p)
-    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument(
         "--with-training-images",
         action="store_true",
@@ -43,12 +42,10 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     if (args.data is None) == (args.preset is None):
         raise UserError("give either --data, a folder of images, or --preset, a population of simulated lenses")
-    import torch  # only now: --help must not wait for it
-    from rich.table import Table
+    from rich.table import Table  # only now: --help must not wait for torch
 
     from nas.files import check_writable, write_json
     from nas.models.evaluation import evaluate, source_for
-    from nas.models.export import load_model
     from nas.terminal import Terminal
     from nas.words import between, count, metric_name, value
     from trainers.data import Simulated, load
@@ -57,7 +54,7 @@ def command(argv: list[str]) -> int:
         check_writable(args.json, "--json")
     for name, given, lowest in (("images", args.images, 1), ("data_seed", args.data_seed, 0)):
         check_number(name, given, lowest, whole=True)
-    model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = model_of(args)
     images = args.data if args.data is not None else Simulated(args.preset, images=SIMULATED, seed=OTHER_SEED)
     source = source_for(
         model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.commands.cli import Parser, add_group, add_model_options, parser
+from nas.commands.cli import Parser, add_group, add_model_options, model_of, parser
 from nas.errors import UserError
 
 
@@ -24,7 +24,6 @@ def options() -> Parser:
         "--split", choices=("all", "train", "val", "test"), default="all", help="images of a folder (default all)"
     )
     add_group(p)
-    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     p.add_argument("--out", type=Path, default=Path("explain.html"), help="page to write (default explain.html)")
     p.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to this file")
     return p
@@ -34,11 +33,9 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     if args.data is not None and args.preset is not None:
         raise UserError("give --data, a folder of images, or --preset, a population of simulated lenses, not both")
-    import torch  # only now: --help must not wait for it
 
-    from nas.files import check_writable, write_json, write_text
+    from nas.files import check_writable, write_json, write_text  # only now: --help must not wait for torch
     from nas.models.explanation import OTHER_SEED, explain, record
-    from nas.models.export import load_model
     from nas.report.explanation_page import page, table, verdict
     from nas.terminal import Terminal
     from trainers.data import Simulated
@@ -46,7 +43,7 @@ def command(argv: list[str]) -> int:
     for option, path in (("--out", args.out), ("--json", args.json)):
         if path is not None:
             check_writable(path, option)
-    model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = model_of(args)
     reading = {name: getattr(args, name) for name in ("hdu", "key", "classes", "group", "skip_bad")}
     data = Simulated(args.preset, seed=OTHER_SEED) if args.preset is not None else args.data
     found = explain(model, data, images=args.images, of=args.of, split=args.split, **reading)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.cli import Parser, add_model_options, parser
+from nas.commands.cli import Parser, add_model_options, model_of, parser
 from nas.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def options() -> Parser:
 
 def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
-    import torch  # only now: --help must not wait for it
 
-    from nas.files import check_writable
+    from nas.files import check_writable  # only now: --help must not wait for torch
     from nas.models.answers import ids_of, write_answers
-    from nas.models.export import load_model
     from nas.models.inference import image_files, image_names, predict_files
     from nas.models.predicted import joined, rows
     from nas.models.selection import select
@@ -53,7 +51,7 @@ def command(argv: list[str]) -> int:
         raise UserError("--fdr and --calibration belong together: a rate, and labelled images to keep it by")
     if args.out is not None:
         check_writable(args.out, "--out")
-    model = load_model(args.model, views=args.views, device="cuda" if torch.cuda.is_available() else "cpu")
+    model = model_of(args)
     files = image_files(args.images)
     ids: dict[str, str] = {}
     if args.out is not None:  # two images of one ID are refused before they are predicted

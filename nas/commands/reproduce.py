@@ -36,13 +36,15 @@ def command(argv: list[str]) -> int:
         print(f"versions: {line}")
     print(f"trial {number}, {objective_name(results.objective)}")
     print(f"{'epoch':>6}{'recorded':>12}{'again':>12}{'difference':>12}")
-    largest, same, no_number = 0.0, True, 0
+    largest, no_number = 0.0, 0
     for epoch in epochs:
         recorded = "" if epoch.recorded is None else f"{epoch.recorded:.6f}"
         print(f"{epoch.number:6}{recorded:>12}{epoch.again:12.6f}{epoch.difference:+12.6f}", flush=True)
-        largest, same = max(largest, abs(epoch.difference)), same and epoch.difference == 0  # which nan is not
-        no_number += math.isnan(epoch.difference)
+        if math.isnan(epoch.difference):
+            no_number += 1
+        else:
+            largest = max(largest, abs(epoch.difference))
     if no_number:
         print(f"no number in {count(no_number, 'epoch')}, where the record has one; otherwise", end=" ")
-    print("the same in every digit" if same else f"differs by at most {largest:.2g}")
-    return 0 if same else 1
+    print("the same in every digit" if largest == 0 else f"differs by at most {largest:.2g}")
+    return 0 if largest == 0 and not no_number else 1

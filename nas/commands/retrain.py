@@ -53,8 +53,6 @@ def options() -> Parser:
     p.add_argument(
         "--no-baselines", dest="baselines", action="store_false", help="do not compare with the study's baselines"
     )
-    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
-    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     add_limits(p)
     return p
 

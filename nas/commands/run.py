@@ -6,10 +6,9 @@ import shlex
 import shutil
 import sys
 import textwrap
-from pathlib import Path
 
 from nas.commands.cli import Parser, add_group, add_limits, add_reading_options, names_in, parser, whole
-from nas.commands.finding import STORAGE
+from nas.commands.finding import add_options
 
 TASKS, SAMPLERS, SCHEDULERS = "trainers.tasks", "nas.samplers", "nas.schedulers"
 
@@ -18,7 +17,7 @@ def options() -> Parser:
     p = parser("run", "Search for networks. Run the same command again to resume.")
     own = "; or the dotted name of your own module"
     p.add_argument("--list", action="store_true", help="list the studies and their questions, then stop")
-    p.add_argument("--study", default="hybrid", help="a study's name, or the path of a .py file with a STUDY")
+    add_options(p)
     p.add_argument("--trials", type=int, help="finished trials of the whole study (default: the study's own number)")
     p.add_argument("--task", help=f"what to predict (default: the study's): {_among(TASKS)}{own}")
     p.add_argument(
@@ -42,7 +41,6 @@ def options() -> Parser:
         "--data", help="a folder of images, or a function such as my_package.my_images:load (default: simulated lenses)"
     )
     add_group(p)
-    p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
     add_reading_options(p)
     p.add_argument(
         "--image-size",
@@ -76,13 +74,8 @@ def options() -> Parser:
         "--folds", type=int, metavar="N",
         help="validate the trainings of the finals on N folds in turn, for few validation images (default 0: none)",
     )  # fmt: skip
-    p.add_argument("--workers", type=int, help="trainings at once (default: one per CPU, or as many as the GPUs hold)")
-    p.add_argument("--gpus-per-trial", type=float, help="share of a GPU per training (default 1 if there are GPUs)")
     p.add_argument("--logger", help=f"who else hears of every epoch: {_among('nas.loggers')}{own}")
     add_limits(p)
-    p.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default runs/)")
-    p.add_argument("--name", help="folder below --runs (default: the study's name)")
-    p.add_argument("--storage", metavar="URL", help=STORAGE)
     return p
 
 

@@ -166,7 +166,10 @@ def source_for(
 
 
 def own_source(model: LensModel) -> Source | None:
-    """Where the images that the model was trained on come from, if they are simulated or in a folder that exists."""
+    """Where the images that the model was trained on come from, if they are simulated or in a folder that exists.
+
+    A model for the Hub knows only the folder's name, and any folder may have it.
+    """
     record = model.config.get("data", {}).get("source", {})
     if record.get("kind") not in ("folder", "simulated"):
         return None
@@ -174,7 +177,8 @@ def own_source(model: LensModel) -> Source | None:
         source = source_from_dict(record)
     except (TrainingError, TypeError, KeyError):  # of an earlier version
         return None
-    return None if isinstance(source, Folder) and not Path(source.path).exists() else source
+    gone = isinstance(source, Folder) and not (Path(source.path).is_absolute() and Path(source.path).exists())
+    return None if gone else source
 
 
 def renamed(data: Dataset, mapping: str | Mapping[str, str], classes: Sequence[str]) -> Dataset:

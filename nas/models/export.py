@@ -225,10 +225,10 @@ def opened(model: LensModel | str | Path) -> LensModel:
     return model if isinstance(model, LensModel) else load_model(model)
 
 
-def untrained(model: LensModel, seed: int = 0) -> LensModel:
+def untrained(model: LensModel) -> LensModel:
     """The same model with initial weights, on the same device, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         networks = _networks(model.config)
     return LensModel(networks, model.config, model.views).to(next(model.parameters()).device).eval()
 

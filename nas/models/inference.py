@@ -76,6 +76,8 @@ def predict(
         files = image_files(paths)
         each = [predicted for _, predicted in _of_files(model, files, views, batch_size, _reading(model, hdu, key))]
         return named(model, torch.cat([_of_arrays(model, np.empty((0, 1, 1, 1)), views, batch_size), *each]), views)
+    if paths:
+        raise UserError(f"images hold {str(paths[0])!r} beside arrays; give either files or arrays")
     return named(model, _of_arrays(model, _separate(model, images), views, batch_size), views)
 
 
@@ -117,6 +119,7 @@ def _reading(model: LensModel, hdu: str | Sequence[str] | None, key: str | Seque
 @torch.inference_mode()
 def predictions(model: LensModel, images: Images, *, views: int, symmetry: int = 0, batch_size: int = BATCH) -> Tensor:
     """What the model predicts, float64 on the CPU, for images (N, C, image_size, image_size) under one symmetry."""
+    model.eval()  # a module that holds it may be in training
     device = next(model.parameters()).device
     starts = range(0, len(images), batch_size)
     none = model.task.predict(torch.empty(0, model.task.num_outputs))
@@ -180,7 +183,8 @@ def check_shape(model: LensModel, shape: tuple[int, ...], what: str) -> None:
     """Raise UserError unless the model takes images of shape (C, H, W)."""
     chans, height, width = shape
     if chans != model.in_chans:
-        raise UserError(f"{what}: {chans} channels, but the model was trained on {model.in_chans}")
+        several = f"; if these are {chans} images, give (N, 1, H, W)" * (model.in_chans == 1)
+        raise UserError(f"{what}: {chans} channels, but the model was trained on {model.in_chans}{several}")
     if height != width:
         raise UserError(f"{what}: {width}x{height} pixels; expected square images")
 

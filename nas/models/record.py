@@ -46,7 +46,7 @@ def architectures(config: Mapping[str, Any]) -> list[Architecture]:
         are_numbers = all(isinstance(one, Real) and not isinstance(one, bool) for one in each)
         if not (each and are_numbers and all(0 < one < math.inf for one in each)):
             raise UserError(f"calibration for {views} views is {factor!r}; expected factors above 0")
-    read_reading(config)
+    check_reading(config)
     members = _of(config, "members")
     if not isinstance(members, list) or not members:
         raise UserError(f"members is {members!r}; expected a list of networks")
@@ -60,7 +60,7 @@ def _network(member: Any, of_model: Task) -> Architecture:
     if not isinstance(member, Mapping):
         raise UserError(f"a member is {member!r}; expected an object")
     check_number("times", _of(member, "times") or 0, 1, 1000, whole=True)
-    read_normalisation(_of(member, "normalisation"))
+    check_normalisation(_of(member, "normalisation"))
     task = read_task(_mapping(member, "task"))
     alike = type(task) is type(of_model) and task.num_outputs == of_model.num_outputs
     if not alike or tasks.quantity(task) != tasks.quantity(of_model):
@@ -74,21 +74,22 @@ def _network(member: Any, of_model: Task) -> Architecture:
     return from_dict(own)
 
 
-def read_normalisation(record: Any) -> Normalisation:
-    """The normalisation of a record. UserError or TrainingError unless it is one."""
+def check_normalisation(record: Any) -> None:
+    """UserError or TrainingError unless the record is one of a normalisation."""
     if isinstance(record, str):
-        return Normalisation.from_json(record)
+        Normalisation.from_json(record)
+        return
     statistics = _mapping(record, "statistics") if isinstance(record, Mapping) else {}
     wanted = ("offset", "scale", "mean", "std")
     numbers = [statistics.get(name) for name in wanted]
     known = all(isinstance(n, Real) and math.isfinite(n) for n in numbers) and set(statistics) == set(wanted)
     if not known or not numbers[1] or not numbers[3] or not isinstance(record.get("kind"), str):
         raise UserError(f"normalisation is {record!r}; expected its kind, or kind and statistics")
-    return Normalisation.from_json(record)
+    Normalisation.from_json(record)
 
 
-def read_reading(config: Mapping[str, Any]) -> Reading:
-    """How the model reads images, and the names of its channels. UserError or TrainingError unless both are right."""
+def check_reading(config: Mapping[str, Any]) -> None:
+    """UserError or TrainingError unless how the model reads images, and the names of its channels, are right."""
     record, channels = config.get("reading", {}), config.get("channels", [])
     if not isinstance(record, Mapping) or not set(record) <= {field.name for field in fields(Reading)}:
         raise UserError(f"reading is {record!r}; expected {', '.join(field.name for field in fields(Reading))}")
@@ -102,7 +103,7 @@ def read_reading(config: Mapping[str, Any]) -> Reading:
             raise UserError(f"{what} is {names!r}; expected a list of names")
     if record.get("fit") is not None and side(checked_fit(record["fit"])) is None:
         raise UserError(f"fit is {record['fit']!r}; expected the side of the images as well, such as crop:60")
-    return Reading(**record)
+    Reading(**record)
 
 
 def read_task(record: Mapping[str, Any]) -> Task:

@@ -49,10 +49,13 @@ def _start(resources: str) -> dict[str, Any]:
     }
 
 
-def command() -> str:
-    """The command that started this process, as it is typed: `python -m nas.run ...` or `nas run ...`."""
+def command(function: str = "search") -> str:
+    """The command that started this process, as it is typed: `python -m nas.run ...` or `nas run ...`.
+
+    In a notebook, it is the call of our `function`.
+    """
     if Path(sys.argv[0]).name == KERNEL:
-        return "nas.search(...)  # in a notebook"
+        return f"nas.{function}(...)  # in a notebook"
     module = getattr(sys.modules["__main__"], "__spec__", None)
     program = [Path(sys.argv[0]).name]
     if module is not None and module.origin == sys.argv[0]:

@@ -82,14 +82,12 @@ def turned_metric(c: Scores) -> str:
 
 
 def turned_rows(retrained: Retrained) -> list[list[str]]:
-    """One row per configuration: `turned_metric` on the test images as they are, and over the symmetries."""
+    """A row per configuration and baseline: `turned_metric` on the test images as they are, and over the symmetries."""
     name = turned_metric(retrained.configurations[0])
+    spreads = [(c.label, c.spread) for c in retrained.configurations]
+    spreads += [(baseline_name(b.name), b.spread) for b in retrained.baselines]
     return [
-        [c.label, *(str(c.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
-        for c in retrained.configurations
-    ] + [
-        [baseline_name(b.name), *(str(b.spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))]
-        for b in retrained.baselines
+        [label, *(str(spread[m]) for m in (name, f"{name}_d4_mean", f"{name}_d4_worst"))] for label, spread in spreads
     ]
 
 

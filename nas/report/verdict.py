@@ -127,7 +127,7 @@ def _count(results: Results) -> str:
 
 
 def baselines(results: Results) -> str:
-    """How the retrained configurations compare with the baselines; else what statistics alone reach, if known."""
+    """How the best configuration, or else the first one retrained, compares with the baselines."""
     if verdicts := (results.retraining() or {}).get("verdicts"):
         best = results.best.number if results.best else None
         with of_today():

@@ -21,7 +21,7 @@ class Choice:
     trials: tuple[Trial, ...]
     named: bool  # by the caller, instead of the best of the search
     overridden: Mapping[str, Any]  # options of every training that replace the search's own: epochs, sparsity, rewind
-    validation: Mapping[int, float]  # trial -> its value in the search, if it was trained in full
+    validation: Mapping[int, float]  # trial -> the value of its configuration, if it was trained in full
     finals: bool = False  # whether the search ranks configurations by trainings with fresh seeds, not by these values
 
 

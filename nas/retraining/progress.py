@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,7 @@ class Trainings:
         )  # fmt: skip
         self._all = self._bars.add_task("all trainings", total=sum(job.epochs for job in jobs))
         self._bar: dict[str, TaskID] = {}
+        self._done: Counter[str] = Counter()  # epochs of each training
 
     @property
     def done(self) -> bool:
@@ -51,7 +52,8 @@ class Trainings:
         else:
             description = f"{job.name}, loss {item['train_loss']:.3f}"
             self._bars.update(self._bar[job.name], completed=item["epoch"], description=description)
-            self._bars.advance(self._all)
+            self._done[job.name] = item["epoch"]
+            self._bars.update(self._all, completed=self._done.total())
         return True
 
     def end(self, job: Retraining) -> None:

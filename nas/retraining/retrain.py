@@ -242,7 +242,7 @@ def _conduct(
         exported=hand_out(whole, held_out, task, data, results.objective),
         configurations=gathered.scores, failures=failures, overridden=choice.overridden, run=run, named=choice.named,
         finals=choice.finals and not searched,
-        cost=results.cost, command=command(),
+        cost=results.cost, command=command("retrain"),
         started="" if origin is None else str(origin.folder), asked=tuple(trial.number for trial in choice.trials),
         test_reads=count_call(before, run),
         baselines=compared,

@@ -206,7 +206,7 @@ def certainty(
     return [
         Certainty(
             interval=intervals(found),
-            ensemble={name: metrics.interval(values) for name, values in resampled.items()},
+            ensemble={name: metrics.interval(values) for name, values in resampled.items() if np.ptp(values)},
             difference={name: (d.value, *d.interval()) for name, d in difference.items()} if k else {},
         )
         for k, (found, resampled, difference) in enumerate(zip(configurations, drawn, differences, strict=True))

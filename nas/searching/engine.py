@@ -131,7 +131,7 @@ class Engine:
         return decision
 
     def lost(self, number: int, reason: str, *, memory: bool | None = False) -> None:
-        """Train a trial whose worker died further, from its newest checkpoint. It fails when too many have died.
+        """Go on with a trial whose worker died, from its newest checkpoint. It fails when too many have died under it.
 
         That says nothing of its configuration, unless memory ran out every time.
         """

@@ -109,7 +109,7 @@ class Finals:
         return False
 
     def lost(self, number: int, reason: str, *, memory: bool | None = False) -> None:
-        """Train further what lost its worker. It fails when too many have died."""
+        """Go on with a training whose worker died. It fails when too many have died under it."""
         if self._losses.too_many(number, memory):
             self.fail(number, self._losses.reason(number, reason), infeasible=self._losses.of_memory(number))
             return

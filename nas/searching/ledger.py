@@ -137,7 +137,9 @@ class Ledger:
         """Record an asked trial as infeasible and untrained: PRUNED, with its violated constraints for the sampler."""
         constraints = {CONSTRAINT + name: value for name, value in excess.items()}
         self._add(number, TrialState.PRUNED, attributes, constraints)
-        self._close_in_mirror(number, None, constraints)
+        for name, value in constraints.items():
+            self._mirror_storage.set_trial_system_attr(self._mirror_trial(number), name, value)
+        self._end_in_mirror(number, TrialState.PRUNED, None)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         self._storage.set_trial_intermediate_value(self._ids[number], epoch, value)
@@ -178,7 +180,7 @@ class Ledger:
 
     def pause(self, number: int, value: float) -> None:
         """Pause the trial at a rung: RUNNING in the study, a result at its rung for the sampler."""
-        self._close_in_mirror(number, value, {})
+        self._end_in_mirror(number, TrialState.PRUNED, value)
 
     def complete(self, number: int, value: float) -> None:
         self._storage.set_trial_state_values(self._ids[number], TrialState.COMPLETE, self._values(number, value))
@@ -186,7 +188,7 @@ class Ledger:
 
     def prune(self, number: int, value: float) -> None:
         self._storage.set_trial_state_values(self._ids[number], TrialState.PRUNED, self._values(number, value))
-        self._close_in_mirror(number, value, {})
+        self._end_in_mirror(number, TrialState.PRUNED, value)
 
     def blame(self, number: int, reason: str, excess: Mapping[str, float]) -> None:
         """Record why a trial is about to end, and the constraints that it violates, for the sampler as in `skip`."""
@@ -199,10 +201,7 @@ class Ledger:
         """Record FAIL in the study. An infeasible trial keeps the sampler from returning to the same region."""
         self.blame(number, reason, {"failed": 1.0} if infeasible else {})
         self._storage.set_trial_state_values(self._ids[number], TrialState.FAIL)
-        if infeasible:
-            self._close_in_mirror(number, None, {})
-        else:  # samplers ignore it
-            self._end_in_mirror(number, TrialState.FAIL, None)
+        self._end_in_mirror(number, TrialState.PRUNED if infeasible else TrialState.FAIL, None)  # which samplers ignore
 
     def _values(self, number: int, value: float) -> list[float]:
         return [value, self.costs[number]] if self.cost else [value]
@@ -229,12 +228,6 @@ class Ledger:
         if self.cost in attributes:
             self.costs[number] = attributes[self.cost]
             self._mirror_storage.set_trial_user_attr(self._mirror_trial(number), COST, self.costs[number])
-
-    def _close_in_mirror(self, number: int, value: float | None, system: Mapping[str, Any]) -> None:
-        trial = self._mirror_trial(number)
-        for name, constraint in system.items():
-            self._mirror_storage.set_trial_system_attr(trial, name, constraint)
-        self._end_in_mirror(number, TrialState.PRUNED, value)
 
     def _end_in_mirror(self, number: int, state: TrialState, value: float | None) -> None:
         """End a mirrored trial, and let the sampler know, as Optuna does: it may have constraints of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -82,16 +83,17 @@ def note(trial: Trial, objective: str, rungs: Sequence[int], shape: Mapping[str,
 
 
 def _end(trial: Trial, objective: str, rungs: Sequence[int]) -> str:
-    reached = f"{objective_name(objective)} {value(trial.value)} after {count(trial.epochs, 'epoch')}"
+    after = f"after {count(trial.epochs, 'epoch')}"
+    last = f"{objective_name(objective)} {value(trial.curve.get(trial.epochs, math.nan))}"
     if trial.state == "complete":
         other = beside(objective, trial.metrics)
-        return f"**Complete**: {reached}, the full budget{f'; {other}' if other else ''}."
+        return f"**Complete**: {last} {after}, the full budget{f'; {other}' if other else ''}."
     if trial.state == "pruned" and trial.error:
-        return f"**Pruned** after {count(trial.epochs, 'epoch')} with {reached}: {_code(trial.error)}"
+        return f"**Pruned** {after} with {last}: {_code(trial.error)}"
     if trial.state == "pruned":
         at = ", ".join(map(str, rungs))
-        return f"**Pruned**: stopped at a rung ({at} epochs) with {reached}; others did better there."
-    return f"**Failed** after {count(trial.epochs, 'epoch')}: {_code(trial.error)}"
+        return f"**Pruned**: stopped at a rung ({at} epochs) with {last} {after}; others did better there."
+    return f"**Failed** {after}: {_code(trial.error)}"
 
 
 def _code(text: str) -> str:

@@ -56,11 +56,11 @@ def brief(trial: FrozenTrial) -> FrozenTrial:
     return shown
 
 
-def note_attributes(trial_id: int, text: str, version: int = 1) -> dict[str, Any]:
+def note_attributes(trial_id: int, text: str) -> dict[str, Any]:
     """The system attributes of a study that are the note on a trial in optuna-dashboard, in Markdown."""
     parts = [text[start : start + PART] for start in range(0, len(text), PART)]
     written = {f"dashboard:{trial_id}:note_str:{k}": part for k, part in enumerate(parts)}
-    return {**written, note_version(trial_id): version}  # last: whoever is killed before has written no note
+    return {**written, note_version(trial_id): 1}  # last: whoever is killed before has written no note
 
 
 def note_version(trial_id: int) -> str:

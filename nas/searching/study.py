@@ -220,7 +220,9 @@ def metrics_on(split: Split, task: tasks.Task) -> list[str]:
 
 
 def admission(spec: StudySpec, data: Dataset) -> Callable[[dict[str, Any]], Admission]:
-    """A function that counts the parameters and multiply-accumulates of a configuration and compares the limits."""
+    """A function that counts the parameters and multiply-accumulates of a configuration, and compares them with the
+    limits.
+    """
     shape = {
         "in_chans": data.in_chans,
         "image_size": data.image_size,

@@ -87,10 +87,9 @@ def _patient(write: Callable[P, R], *, reads: bool = False) -> Callable[P, R]:
 
 
 class StudyStorage(ReadingStorage):
-    """Replaces the six calls that record a search's trials and the notes on them; those that create and describe its
-    study are Optuna's, but patient.
+    """Replaces the six calls that record a search's trials and the notes on them.
 
-    All others, and other ways to create a trial, are Optuna's.
+    Those that create and describe its study are Optuna's, but patient, as is reading (`ReadingStorage`).
     """
 
     @contextmanager

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from nas.workers.training import Training
 from trainers import tasks
@@ -18,7 +17,7 @@ from trainers.tasks import Task
 SHOWN = 300  # images of predicted against true
 
 
-def answers(training: Training, model: nn.Module) -> dict[str, Any]:
+def answers(training: Training) -> dict[str, Any]:
     """For classes, "classes" and "confusion" [true][predicted], counts; for numbers, "quantities" and "points" of each.
 
     Points are two lists, true values and predictions, of some of the images.
@@ -26,7 +25,7 @@ def answers(training: Training, model: nn.Module) -> dict[str, Any]:
     task, data = training.task, training.data
     val = task.select(data.val)
     normalisation = resolve(training.config.training, task.select(data.train).images)
-    found = predictions(model, val, task, normalisation=normalisation, device=training.device)
+    found = predictions(training.model, val, task, normalisation=normalisation, device=training.device)
     truth = task.targets(val).cpu()
     if task.classifies:
         number = len(task.classes)

@@ -76,11 +76,13 @@ def save(folder: Path, number: int, state: Mapping[str, Any]) -> None:
     with _failing("its checkpoint cannot be written", folder):
         with far.written(folder / f"{number}-{state['epoch']}.pt") as file:
             torch.save(dict(state), file)
-        far.done(_keep_two, folder, number)
+        far.done(_keep_two, folder, number, state["epoch"])
 
 
-def _keep_two(folder: Path, number: int) -> None:
-    for epoch in epochs_of(folder, number)[:-2]:
+def _keep_two(folder: Path, number: int, saved: int) -> None:
+    """Remove all but the checkpoint of epoch `saved` and the one before. Later ones are of a training given up."""
+    epochs = epochs_of(folder, number)
+    for epoch in {*epochs} - {*[epoch for epoch in epochs if epoch <= saved][-2:]}:
         (folder / f"{number}-{epoch}.pt").unlink()
 
 
@@ -93,6 +95,6 @@ def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
 
 
 def remove(folder: Path, number: int) -> None:
-    """Remove all files of a trial, half-written ones too."""
+    """Remove all files of a trial."""
     for path in folder.glob(f"{number}-*"):
         path.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ actor there. Bytes travel through Ray's object store, but this module does not k
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.files import replacing, to_disk
+from nas.files import replacing, whole_file
 
 T = TypeVar("T")
 Ask = Callable[..., Any]  # calls a function with arguments on the driver's machine, and returns its result
@@ -89,10 +88,8 @@ def written(file: Path) -> Iterator[Path]:
     """Yield the path of a file to write. At the end it takes the place of the driver's `file`, whole or not at all."""
     if _ask is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}.tmp")
-        yield unfinished
-        to_disk(unfinished)
-        os.replace(unfinished, file)
+        with whole_file(file) as unfinished:
+            yield unfinished
         return
     with tempfile.TemporaryDirectory(prefix="nas-far-") as name:
         yield Path(name) / file.name

@@ -88,7 +88,7 @@ def set_up(config: Mapping[str, Any], problem: Problem) -> Training:
 def resident(source: str, folder: str, device: str, gpus: float = 1.0) -> Dataset:
     """Open the data set of a source in JSON, in this folder if there is one, once per worker.
 
-    It is copied once to a GPU with room for it.
+    Its training and validation images are copied once to a GPU with room for them.
 
     `gpus` is the worker's share of its GPU. The copy takes at most half of that share, even if more is free now: other
     workers will need as much, and each needs the rest for its networks.

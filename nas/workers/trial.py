@@ -38,7 +38,7 @@ def run_trial(job: Job, problem: Problem) -> Iterator[Epoch]:
         full = None
         if epoch.number == config.training.epochs:
             with suppress(Exception):  # pictures for the dashboard must not cost a finished training
-                full = answers(training, training.model)
+                full = answers(training)
         yield Epoch(epoch.number, {**epoch.metrics, "peak_memory_mb": _peak_memory_mb(device)}, saved, full)
         if epoch.number == job.stop:
             return

@@ -32,7 +32,7 @@ class Mixer(nn.Module):
     takes_relation = True
     equivariant = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4) -> None:
         super().__init__()
         check_heads(dim, heads)
         self.dim, self.heads = dim, heads

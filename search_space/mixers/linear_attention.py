@@ -11,21 +11,18 @@ of the same paper, restores the rank that the sum over j loses.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Trial
 from search_space.mixers import attention
 
 TINY = 1e-6  # elu(x) + 1 rounds to 0 below -17
 
 
-def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEADS) -> dict[str, Any]:
-    return attention.sample(trial, prefix, side, heads=heads)
+sample = attention.sample
 
 
 def focused(x: Tensor) -> Tensor:
@@ -36,10 +33,9 @@ def focused(x: Tensor) -> Tensor:
 
 
 class Mixer(nn.Module):
-    takes_token = False
     equivariant = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4) -> None:
         super().__init__()
         attention.check_heads(dim, heads)
         self.heads = heads

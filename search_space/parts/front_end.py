@@ -1,6 +1,7 @@
 """What the stem sees in place of the image: physics of a lens, and beside each a sham of equal size that has none.
 
-(B, C, S, S) -> (B, C', S, S). Lengths are in half sides of the image, whose centre is the origin.
+(B, C, S, S) -> (B, C', S, S), or (B, C, S', S') of "polar". Lengths are in half sides of the image, whose centre is
+the origin.
 
     source    the image, and both images of each point of the source plane behind a singular isothermal sphere
     residual  the image less the mean of each ring about the centre: most of the lens galaxy's light

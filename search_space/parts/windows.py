@@ -13,8 +13,8 @@ from search_space.errors import ArchitectureError
 class Windows:
     """Cut a grid into windows of at most `size` tokens, rolled by half a window with `shift`.
 
-    Other grids than multiples of `size` are padded. Two tokens attend to each other only if they are neighbours in the
-    image and neither is padding.
+    Other grids than multiples of `size` are padded. Two tokens of the image attend to each other only if they are
+    neighbours in it; padding attends to padding.
     """
 
     def __init__(self, grid: tuple[int, int], size: tuple[int, int], *, shift: bool = False) -> None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Trial
 from search_space.mixers import attention
 
-
-def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEADS) -> dict[str, Any]:
-    return attention.sample(trial, prefix, side, heads=heads)
+sample = attention.sample
 
 
 class Mixer(nn.Module):
-    takes_token = False
-
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4) -> None:
         super().__init__()
         attention.check_heads(dim, heads)
         self.heads = heads

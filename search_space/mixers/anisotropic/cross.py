@@ -48,10 +48,9 @@ class Stripes(nn.Module):
 class Mixer(nn.Module):
     """`heads` in each direction, on half the channels. A depth-wise 3 x 3 convolution of v encodes position (LePE)."""
 
-    takes_token = False
     parts = 2
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4, stripe: int = 2) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4, stripe: int = 2) -> None:
         super().__init__()
         if dim % 2:
             raise ArchitectureError(f"width {dim} cannot be halved for two directions: use an even width")

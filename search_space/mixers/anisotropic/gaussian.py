@@ -10,18 +10,14 @@ a, b, c and mu start at 0: isotropic, and as wide as half the image. A class tok
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_space.bounds import Bound, Trial
 from search_space.mixers import attention
 
-
-def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = attention.HEADS) -> dict[str, Any]:
-    return attention.sample(trial, prefix, side, heads=heads)
+sample = attention.sample
 
 
 class Mixer(attention.Mixer):
@@ -29,8 +25,8 @@ class Mixer(attention.Mixer):
     equivariant = False
     place: Tensor
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
-        super().__init__(dim, grid, index=index, heads=heads)
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4) -> None:
+        super().__init__(dim, grid, heads=heads)
         self.log_diagonal = nn.Parameter(torch.zeros(heads, 2))  # a, c
         self.shear = nn.Parameter(torch.zeros(heads))  # b
         self.centre = nn.Parameter(torch.zeros(heads, 2))  # mu

@@ -27,11 +27,10 @@ def sample(
 
 
 class Mixer(nn.Module):
-    takes_token = False
     direction: Tensor
     outside: Tensor
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4, kernel: int = 3) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4, kernel: int = 3) -> None:
         super().__init__()
         attention.check_heads(dim, heads)
         if kernel < 3 or kernel % 2 == 0:

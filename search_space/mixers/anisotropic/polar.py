@@ -24,8 +24,8 @@ class Mixer(gaussian.Mixer):
     frame: Tensor
     middle: Tensor
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, heads: int = 4) -> None:
-        super().__init__(dim, grid, index=index, heads=heads)
+    def __init__(self, dim: int, grid: tuple[int, int], *, heads: int = 4) -> None:
+        super().__init__(dim, grid, heads=heads)
         self.register_parameter("shear", None)
         self.centre = nn.Parameter(torch.zeros(heads))  # the radial component of mu
         radius = self.place.norm(dim=-1, keepdim=True)

@@ -21,7 +21,6 @@ def sample(trial: Trial, prefix: str, side: int, *, kernel: Bound = KERNEL, expa
 
 
 class Mixer(nn.Module):
-    takes_token = False
     mixes_channels = True
     equivariant = True
 
@@ -30,7 +29,6 @@ class Mixer(nn.Module):
         dim: int,
         grid: tuple[int, int],
         *,
-        index: int = 0,
         kernel: int = 7,
         expand: int = 4,
         norm_layer: str = "layer",

@@ -21,11 +21,10 @@ sample = convnext.sample
 class Mixer(nn.Module):
     """g has expand x C channels, as i and c together; c has C. MambaOut's expand is 8/3."""
 
-    takes_token = False
     mixes_channels = True
     equivariant = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 7, expand: int = 2) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, kernel: int = 7, expand: int = 2) -> None:
         super().__init__()
         check_kernel(kernel)
         if expand < 1:

@@ -15,7 +15,6 @@ sample = convnext.sample
 class Mixer(nn.Module):
     """MBConv with norms of the architecture's `norm_layer`; the papers use batch norms."""
 
-    takes_token = False
     mixes_channels = True
     equivariant = True
     narrows = 4
@@ -25,7 +24,6 @@ class Mixer(nn.Module):
         dim: int,
         grid: tuple[int, int],
         *,
-        index: int = 0,
         kernel: int = 3,
         expand: int = 4,
         norm_layer: str = "layer",

@@ -16,11 +16,10 @@ def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
 
 
 class Mixer(nn.Module):
-    takes_token = False
     mixes_channels = True
     equivariant = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, norm_layer: str = "layer") -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, norm_layer: str = "layer") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
         self.norm = norm_of(norm_layer)(dim)

@@ -23,10 +23,9 @@ def check_kernel(kernel: int) -> None:
 
 
 class Mixer(nn.Module):
-    takes_token = False
     equivariant = True
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, kernel: int = 7) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, kernel: int = 7) -> None:
         super().__init__()
         check_kernel(kernel)
         self.depthwise = nn.Conv2d(dim, dim, kernel, padding=kernel // 2, groups=dim)

@@ -13,9 +13,7 @@ sample = fnet2d.sample
 class Mixer(nn.Module):
     """Orthonormal, without parameters. `channels`: also transform the channels."""
 
-    takes_token = False
-
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, channels: bool = True) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, channels: bool = True) -> None:
         super().__init__()
         self.axes = (1, 2) if channels else (1,)
 

@@ -19,9 +19,7 @@ def sample(trial: Trial, prefix: str, side: int, *, channels: Bound = CHANNELS) 
 class Mixer(nn.Module):
     """Orthonormal, to keep the scale of the residual stream; no parameters. `channels`: also transform the channels."""
 
-    takes_token = False
-
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, channels: bool = True) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, channels: bool = True) -> None:
         super().__init__()
         self.axes = (1, 2, 3) if channels else (1, 2)
 

@@ -15,9 +15,7 @@ def sample(trial: Trial, prefix: str, side: int) -> dict[str, Any]:
 
 
 class Mixer(nn.Module):
-    takes_token = False
-
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
         # Real and imaginary parts on the last axis: optimisers, weight files and weight averages prefer real numbers.
         self.filter = nn.Parameter(torch.randn(grid[0], grid[1] // 2 + 1, dim, 2) * 0.02)

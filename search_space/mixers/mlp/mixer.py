@@ -17,9 +17,7 @@ def sample(trial: Trial, prefix: str, side: int, *, ratio: Bound = RATIO) -> dic
 
 
 class Mixer(nn.Module):
-    takes_token = False
-
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0, ratio: float = 0.5) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int], *, ratio: float = 0.5) -> None:
         super().__init__()
         tokens = grid[0] * grid[1]
         hidden = max(1, int(ratio * tokens))

@@ -27,10 +27,9 @@ class Affine(nn.Module):
 
 
 class Mixer(nn.Module):
-    takes_token = False
     Norm = Affine
 
-    def __init__(self, dim: int, grid: tuple[int, int], *, index: int = 0) -> None:
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
         tokens = grid[0] * grid[1]
         self.across = nn.Linear(tokens, tokens)

@@ -22,7 +22,6 @@ def sample(trial: Trial, prefix: str, side: int, *, heads: Bound = HEADS, size: 
 
 
 class Mixer(nn.Module):
-    takes_token = False
     allowed: Tensor | None
     scale: float | None = None  # of the logits; None: 1 / sqrt(D)
 
