@@ -56,6 +56,11 @@ class Results:
     shape: Mapping[str, int] | None = None  # "channels" and "side" of the images, "outputs" of a network; None: unknown
 
     @property
+    def parameters(self) -> list[str]:
+        """The names of what trials were asked for, but the seed."""
+        return sorted({name for trial in self.trained for name in trial.params} - {"seed"})
+
+    @property
     def objective(self) -> str:
         """The metric that ranks trials."""
         return objectives(self.spec["objective"])[0]

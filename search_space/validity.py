@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ def _check_symmetric(space: HybridSpace) -> None:
     """Raise ArchitectureError if every network is to be symmetric and could have a part that is not."""
     if "none" in values(space.symmetry):
         return
-    for symmetry in set(values(space.symmetry)):
+    for symmetry in dict.fromkeys(values(space.symmetry)):
         names = _named(space)
         mixers.check_equivariant(
             (name, given) for name in names for given in choices(name, space.options.get(name, {}))
@@ -108,8 +108,8 @@ def _check_symmetric(space: HybridSpace) -> None:
         for width, front_end in product(values(space.width), front_ends):
             Hybrid((Stage("conv", 1, width),), symmetry=symmetry, front_end=front_end)  # refuses what does not fit
         for name in (name for name in names if name in mixers.known()):
-            heads = _heads(space, name) if "heads" in mixers.bound_names(name) else ()
-            for width, number in product(values(space.width), heads):
+            for given, width in product(choices(name, space.options.get(name, {})), values(space.width)):
+                number = given.get("heads", 1)
                 if width // number % ORDER[symmetry]:
                     raise ArchitectureError(
                         f"width {width} and {number} heads of {name!r} with symmetry={symmetry!r}: expected a "
@@ -144,7 +144,3 @@ def can_have(space: HybridSpace, tied: Tying) -> bool:
 
 def _named(space: HybridSpace) -> list[str]:
     return [name for name in dict.fromkeys((*space.mixers, *values(space.first))) if name != "same"]
-
-
-def _heads(space: HybridSpace, mixer: str) -> Iterable[Any]:
-    return values(space.options.get(mixer, {}).get("heads", mixers.load("attention").HEADS))

@@ -8,8 +8,7 @@ from dataclasses import replace
 from search_space import BackboneSpace
 from search_space.existing import BACKBONES
 from studies.spec import StudySpec
-from studies.train_space import PLAIN_TRAINING
-from trainers.config import NO_AUGMENTATION
+from studies.train_space import D4_OR_NONE, PLAIN_TRAINING
 
 STUDY = StudySpec(
     name="existing",
@@ -19,7 +18,7 @@ STUDY = StudySpec(
         PLAIN_TRAINING,
         learning_rate=(1e-4, 3e-4, 1e-3, 3e-3),
         weight_decay=(0.05,),
-        policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},
+        policies=D4_OR_NONE,
     ),
     sampler="grid",
     scheduler="full",

@@ -13,8 +13,7 @@ from dataclasses import replace
 from search_space.architecture import SYMMETRIES
 from search_space.space import PLAIN_TRANSFORMER
 from studies.spec import StudySpec
-from studies.train_space import PLAIN_TRAINING
-from trainers.config import NO_AUGMENTATION
+from studies.train_space import D4_OR_NONE, PLAIN_TRAINING
 from trainers.data import Simulated
 
 NETWORK = replace(
@@ -40,7 +39,7 @@ STUDY = StudySpec(
     training=replace(
         PLAIN_TRAINING,
         learning_rate=(1e-3, 3e-3),
-        policies={"none": NO_AUGMENTATION, "d4": replace(NO_AUGMENTATION, d4=True)},
+        policies=D4_OR_NONE,
     ),
     sampler="grid",
     scheduler="full",

@@ -157,6 +157,8 @@ POLICIES = {
     "d4+mixup": replace(_D4, mixup=0.1),
 }
 
+D4_OR_NONE = {"none": NO_AUGMENTATION, "d4": _D4}
+
 # One training, fixed. A study varies what it asks about with `replace`.
 PLAIN_TRAINING = TrainSpace(
     learning_rate=(2e-3,),

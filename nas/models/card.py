@@ -95,7 +95,7 @@ def _about_cost(config: Mapping[str, Any]) -> str:
     macs = [member["macs"] for member in config["members"]]
     total = None if None in macs else views * sum(macs)
     passes = f"{count(networks, 'network')} x {count(views, 'view')} = " if networks * views > 1 else ""
-    once = count(networks * views, "forward pass").replace("passs", "passes")
+    once = count(networks * views, "forward pass")
     return f"{passes}{once}, {si(total)} multiply-accumulates per image."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def wanted(model: LensModel, data: Dataset, split: str) -> Split:
     if split not in SPLITS:
         raise UserError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
     parts = [getattr(data, name) for name in (SPLITS[1:] if split == "all" else (split,))]
-    return model.task.select(_with_classes_of(model, data, _joined(parts)))
+    return model.task.select(_with_classes_of(model, data, reduce(joined, parts)))
 
 
 def rate_intervals(predicted: Tensor, images: Split, task: Task) -> dict[str, tuple[float, float]]:
@@ -230,10 +231,3 @@ def _with_classes_of(model: LensModel, data: Dataset, split: Split) -> Split:
         return split
     index = torch.tensor([model.classes.index(name) for name in data.classes])
     return replace(split, labels=index[split.labels])
-
-
-def _joined(splits: Sequence[Split]) -> Split:
-    whole, *more = splits
-    for split in more:
-        whole = joined(whole, split)
-    return whole

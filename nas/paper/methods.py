@@ -45,7 +45,7 @@ def _space(results: Results) -> str:
     """The bounds of networks, and whether their training varied too; of a grid, what it crosses."""
     space = results.spec.get("space") or {}
     if results.grid:
-        names = sorted({name for t in results.trained for name in t.params} - {"seed"})
+        names = results.parameters
         cells = len({t.without_seed for t in results.trained})
         crossed = f" of a grid that differ in {markdown(', '.join(names))}" if names else ""
         seeds = count(results.spec["seeds"], "seed")

@@ -10,7 +10,7 @@ from rich.table import Table
 from nas.report.document import html_table, section
 from nas.retraining.comparison import Baseline, Verdict
 from nas.retraining.retrained import Retrained
-from nas.words import baseline_name, between, count, duration, metric_name, si, value, with_interval
+from nas.words import baseline_name, between, capital, count, duration, metric_name, si, value, with_interval
 
 FITTED, INTERVAL = "fitted", "95% CI"
 
@@ -59,7 +59,7 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
     """The section of the page. Its table has the columns of the configurations, and what a baseline costs."""
     names = ", ".join(baseline_name(b.name) for b in retrained.baselines)
     caption = (
-        f"{names[:1].upper()}{names[1:]}: trained or fitted on the same images as the configurations, networks for the "
+        f"{capital(names)}: trained or fitted on the same images as the configurations, networks for the "
         "same number of epochs, and tested on the same images. Rows as above. Trees predict the same of an image and "
         "of its turned or mirrored copies: those on principal components average eight views, and statistics do not "
         "change. Every configuration is compared with the baseline that is best on these test images by "
@@ -71,7 +71,7 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
     beside = [[*row, *costs.get(row[0], ["", ""])] for row in rows(retrained.baselines, metrics)]
     shown = [m for m in metrics if m in retrained.verdicts[0].difference]
     differences = [[v.label, *(with_interval(*v.difference[m], sign=True) for m in shown)] for v in retrained.verdicts]
-    sentences = "".join(f"<li>{_capital(sentence(v))}.</li>" for v in retrained.verdicts)
+    sentences = "".join(f"<li>{capital(sentence(v))}.</li>" for v in retrained.verdicts)
     best = baseline_name(retrained.verdicts[0].baseline)
     return section(
         "Against the baselines",
@@ -80,7 +80,3 @@ def against_baselines(retrained: Retrained, metrics: Sequence[str]) -> str:
         f"<ul>{sentences}</ul>",
         html_table([f"trial, minus {best}", *map(metric_name, shown)], differences),
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

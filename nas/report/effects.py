@@ -77,8 +77,7 @@ def effects(results: Results) -> list[Factor]:
 
     Unfinished and failed trainings are discarded.
     """
-    names = sorted({name for t in results.trained for name in t.params} - {"seed"})
-    factors = [_factor(name, results.trained, results.ranked()) for name in names]
+    factors = [_factor(name, results.trained, results.ranked()) for name in results.parameters]
     return corrected([factor for factor in factors if factor is not None and any(e.upright for e in factor.effects)])
 
 

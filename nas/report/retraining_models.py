@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from nas.report.document import html_table, section
 from nas.retraining.retrained import Exported, Retrained
 from nas.words import count, factors, metric_name, objective_name, value
@@ -12,13 +14,12 @@ def views_and_ensembles(retrained: Retrained) -> str:
     """One network and the ensemble of each configuration, with one and with eight views."""
     first = retrained.configurations[0]
     main = [name for name in first.main if f"{name}_d4_views" in first.spread]
-    lines = []
+    lines, shown = [], [metric for name in main for metric in (name, f"{name}_d4_views")]
     for c in retrained.configurations:
-        pairs = [(name, f"{name}_d4_views") for name in main]
-        lines.append([str(c.trial), "one network", *(str(c.spread[m]) for pair in pairs for m in pair)])
+        lines.append([str(c.trial), "one network", *(str(c.spread[m]) for m in shown)])
         if len(c.seeds) > 1:
             seeds = count(len(c.seeds), "network")
-            lines.append(["", f"{seeds} together", *(value(c.ensemble[m]) for pair in pairs for m in pair)])
+            lines.append(["", f"{seeds} together", *(value(c.ensemble[m]) for m in shown)])
     head = ["trial", "networks", *(f"{metric_name(name)}, {views}" for name in main for views in ("1 view", "8 views"))]
     caption = (
         "The same test images, as they are (1 view) and under all eight symmetries of the square, with the predictions "
@@ -52,9 +53,7 @@ def exported_models(retrained: Retrained) -> str:
 
 def describe_members(model: Exported) -> str:
     """`3 of trial 4 (2x), 3 of trial 1`: the networks of each trial, and how often each counts."""
-    found: dict[tuple[int, int], int] = {}
-    for member in model.members:
-        found[member.trial, member.times] = found.get((member.trial, member.times), 0) + 1
+    found = Counter((member.trial, member.times) for member in model.members)
     return ", ".join(f"{n} of trial {trial}" + f" ({times}x)" * (times > 1) for (trial, times), n in found.items())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.report import baselines, noise
 from nas.retraining.retrained import Retrained
-from nas.words import count, metric_name, value, with_interval
+from nas.words import capital, count, metric_name, value, with_interval
 
 
 def verdict(retrained: Retrained) -> list[str]:
@@ -47,14 +47,14 @@ def _others(retrained: Retrained) -> str:
         f"whether {_listed(same)} {'differ' if len(same) > 1 else 'differs'} from it is not decided" if same else "",
     ]
     line = "; ".join(filter(None, parts))
-    return f"{line[:1].upper()}{line[1:]}."
+    return f"{capital(line)}."
 
 
 def _against_baselines(retrained: Retrained) -> str:
     if not retrained.verdicts:
         return ""
     line = baselines.sentence(retrained.verdicts[0])
-    return f"{line[:1].upper()}{line[1:]}."
+    return f"{capital(line)}."
 
 
 def _listed(names: list[str]) -> str:

@@ -105,24 +105,20 @@ def _difference(difference: Difference | None, pairs: int) -> str:
 
 
 def cell_headings(results: Results) -> list[str]:
-    return [*_parameters(results), "seeds", *effect_headings(results)[-2:], "trials"]
+    return [*results.parameters, "seeds", *effect_headings(results)[-2:], "trials"]
 
 
 def cell_rows(results: Results) -> list[list[str]]:
     """Rows under `cell_headings`: the cells of a grid from best to worst, mean ± standard deviation over the seeds."""
-    rows = []
+    rows, names = [], results.parameters
     for cell in results.cells():
         params = cell.trials[0].params
         rows.append([
-            *(level([(name, params[name])]) if name in params else "–" for name in _parameters(results)),
+            *(level([(name, params[name])]) if name in params else "–" for name in names),
             str(len(cell.trials)), _mean_and_sd(t.value for t in cell.trials),
             _mean_and_sd(t.turned for t in cell.trials), ", ".join(t.label for t in cell.trials),
         ])  # fmt: skip
     return rows
-
-
-def _parameters(results: Results) -> list[str]:
-    return sorted({name for t in results.trained for name in t.params} - {"seed"})
 
 
 def _mean_and_sd(values: Iterable[float | None]) -> str:

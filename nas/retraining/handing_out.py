@@ -158,7 +158,7 @@ def export_all(
             members, task_name=retrained.task, task=task, in_chans=data.in_chans, image_size=data.image_size,
             reading=reading, channels=data.channels, views=model.views, calibration=model.calibration,
             name=model.name.replace("-", " "),
-            data={**retrained.data, "fingerprint": job.fingerprint},
+            data={**retrained.data, "fingerprint": jobs[0].fingerprint},
             search={
                 "study": retrained.study, "finished": retrained.finished, "objective": retrained.objective,
                 "overridden": dict(retrained.overridden), "named": retrained.named, "greedy": model.name == GREEDY,

@@ -7,6 +7,8 @@ better choice.
 
 from __future__ import annotations
 
+import numpy as np
+
 from nas.schedulers import Decision, halving_epochs
 
 
@@ -25,7 +27,7 @@ class Scheduler:
             return Decision.CONTINUE
         before = [v for other, v in self.values[epoch].items() if other != trial]  # not its own from before a crash
         self.values[epoch][trial] = value
-        return Decision.STOP if before and value < quantile(before, 1 - 1 / self.factor) else Decision.CONTINUE
+        return Decision.STOP if before and value < np.quantile(before, 1 - 1 / self.factor) else Decision.CONTINUE
 
     def promote(self, *, last: bool) -> int | None:
         return None
@@ -45,12 +47,3 @@ class Scheduler:
 
     def expected_epochs(self, trials: int) -> float:
         return halving_epochs(trials, self.rungs, self.factor)
-
-
-def quantile(values: list[float], q: float) -> float:
-    """Interpolate linearly between the two neighbours, as numpy does by default."""
-    ordered = sorted(values)
-    place = q * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

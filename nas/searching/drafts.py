@@ -90,9 +90,11 @@ class Draft:
         if name not in self.params:
             if self._known.get(name) is distribution:
                 value = self._given[name]
-            elif alone and name not in self._given:
-                value = self._draw(name, distribution)
-            elif (of := origin(name, self._given)) is not None and contains(distribution, self._given[of]):
+            elif (
+                (of := name if alone else origin(name, self._given)) is not None
+                and of in self._given
+                and contains(distribution, self._given[of])
+            ):
                 value = self._given[of]
             else:
                 value = self._draw(name, distribution)
