@@ -2,6 +2,7 @@
 
 import json
 import socket
+from dataclasses import replace
 from wsgiref.util import setup_testing_defaults
 from xml.etree import ElementTree
 
@@ -152,6 +153,13 @@ def test_a_study_of_an_earlier_version_reads_the_same(tmp_path):
     number, _ = ledger.ask(lambda trial: trial.suggest_float("x", 0, 1))
     ledger.start(number, attributes)
     assert read(ledger.study).trials[0].config == config
+
+
+def test_a_note_says_the_value_of_the_last_epoch_not_that_of_the_rung_before():
+    trial = replace(
+        next(iter(read_failed("").trials)), state="pruned", error="too slow", curve={4: 0.73, 6: 0.81}, rung=4
+    )
+    assert note(trial, "auc", (4, 12), None).startswith("**Pruned** after 6 epochs with AUC 0.8100: `too slow`")
 
 
 def test_a_note_gives_errors_of_others_no_power():

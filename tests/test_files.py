@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from nas.errors import UserError
-from nas.files import HERE, exclusive, replacing, scratch_folder, whole_file, write_text
+from nas.files import HERE, exclusive, link, replacing, scratch_folder, whole_file, write_text
 from nas.run_folder import run_folder
 
 
@@ -202,3 +202,11 @@ def test_the_scratch_folder_of_a_live_process_in_another_container_stays(tmp_pat
         with scratch_folder("nas-ray", tmp_path) as ours:
             assert {*tmp_path.iterdir()} == {theirs, ours}
         assert list(tmp_path.iterdir()) == [theirs]
+
+
+def test_a_link_takes_the_place_of_a_folder_that_a_copy_made_of_it(tmp_path):
+    (tmp_path / "trial-1").mkdir()
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "old").touch()
+    link(tmp_path / "best", "trial-1")
+    assert (tmp_path / "best").resolve() == tmp_path / "trial-1"

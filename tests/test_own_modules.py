@@ -368,6 +368,16 @@ def test_a_study_file_in_a_linked_folder_is_loaded_twice(tmp_path):
         assert studies.load(tmp_path / folder / "linked_study.py").name == "linked"
 
 
+def test_a_study_file_may_be_a_link(tmp_path):
+    for folder in ("shared", "mine"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "shared" / "some_study.py").write_text(
+        "from studies import StudySpec\nSTUDY = StudySpec(name='linked', question='?')\n"
+    )
+    (tmp_path / "mine" / "a_linked_study.py").symlink_to(tmp_path / "shared" / "some_study.py")
+    assert studies.load(tmp_path / "mine" / "a_linked_study.py").name == "linked"
+
+
 TASK = """
 from dataclasses import dataclass
 

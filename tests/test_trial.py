@@ -108,6 +108,7 @@ def test_an_interrupted_write_leaves_the_former_checkpoint(tmp_path, monkeypatch
     with pytest.raises(checkpoints.CheckpointFailed, match=r"No space left on device; .* MB free"):
         checkpoints.save(tmp_path, 7, {"epoch": 6})
     assert checkpoints.epochs_of(tmp_path, 7) == [2]
+    assert [path.name for path in tmp_path.iterdir()] == ["7-2.pt"], "a half file would keep the disk full"
     assert checkpoints.load(tmp_path, 7, 2)["model"]["w"].tolist() == [1, 1, 1]
     checkpoints.remove(tmp_path, 7)
     assert not list(tmp_path.iterdir())
@@ -184,3 +185,10 @@ def test_memory_that_others_have_taken_is_not_what_a_network_needs(tried, allowe
     assert crowded_out(torch.OutOfMemoryError(said)) == crowded
     assert not crowded_out(torch.OutOfMemoryError(said.replace(f"{allowed} allowed; ", "")))
     assert not crowded_out(RuntimeError(said))
+
+
+def test_what_is_saved_is_kept_beside_later_checkpoints_of_a_training_given_up(tmp_path):
+    """As after other images have taken the place of those that it was begun with."""
+    for epoch in (50, 51, 5, 6, 7):
+        checkpoints.save(tmp_path, 7, {"epoch": epoch})
+    assert checkpoints.epochs_of(tmp_path, 7) == [6, 7]
