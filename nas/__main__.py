@@ -7,8 +7,9 @@ import importlib
 import os
 import sys
 
-from nas.commands.cli import COMMANDS, hide_password, main_of, package_version, run_command
+from nas.commands.cli import COMMANDS, hide_password, main_of, run_command
 from nas.errors import UserError
+from nas.versions import installed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 def usage(words: list[str]) -> int:
     """Say which commands there are, or the version, or print what completes them in a shell."""
     if words[:1] == ["--version"]:
-        print(f"lensing-nas {package_version()}")
+        print(f"lensing-nas {installed('lensing-nas')}")
         return 0
     if words[:1] == ["--completion"]:
         print(completion(*words[1:2]))

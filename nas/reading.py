@@ -16,9 +16,10 @@ from studies.baselines import BASELINES
 from studies.spec import objectives
 from trainers.data.axis import Axis
 
-WARM_START, AXIS, IMAGES, SHAPE, CODE = "warm_start", "axis", "images", "shape", "code"
+WARM_START, AXIS, IMAGES, SHAPE, CODE, LIMIT = "warm_start", "axis", "images", "shape", "code", "limit"
 """Attributes of a study: from which search it began; the fields of its images' `Axis`; their classes and numbers; what
-goes into a network and comes out of it; the `own_code` with which it was begun."""
+goes into a network and comes out of it; the `own_code` with which it was begun; what the noise of simulated images
+leaves to be found."""
 
 
 @mendable
@@ -55,7 +56,7 @@ def read(study: optuna.Study, database: Path | None = None) -> Results:
         inherited_seed=study.user_attrs.get(WARM_START, {}).get("last_seed", -1),
         axis=axis is not None and Axis(**axis).found,
         validated=images["counts"][1] if images else 0,
-        limit=study.user_attrs.get("limit", ""),
+        limit=study.user_attrs.get(LIMIT, ""),
         images=images,
         shape=study.user_attrs.get(SHAPE),
         code=study.user_attrs.get(CODE, {}),

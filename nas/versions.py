@@ -24,6 +24,11 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
+def installed(package: str) -> str:
+    """The version of a package, or that it is not installed as one."""
+    return _version(package) or "not installed as a package"
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -17,10 +16,10 @@ import torch
 import studies
 from nas import schedulers
 from nas.errors import UserError
-from nas.report.retraining_page import quantities
 from nas.searching.study import task_with
 from search_space import ArchitectureError, Hybrid, HybridSpace, Stage, build_model, cost, from_dict, mixers, to_dict
 from studies import Configuration, StudyError, StudySpec
+from trainers import tasks
 from trainers.data import Dataset, Split
 from trainers.regression import Regression
 
@@ -426,11 +425,10 @@ def test_a_task_of_numbers_has_a_column_for_each_and_its_figures_are_numbered(tm
     task_with("mae", "two_numbers", data)
     with pytest.raises(UserError, match=r"'flat_numbers' has targets of shape \(8,\); expected numbers \(images, targ"):
         task_with("mae", "flat_numbers", data)
-    retrained = SimpleNamespace(task="two_numbers", quantity="")
-    assert list(quantities(retrained, 2)) == ["value 1", "value 2"]
-    assert list(quantities(retrained, 1)) == ["value"]
-    retrained.task = Regression(("theta_E", "gamma"), unit="arcsec,")
-    assert list(quantities(retrained, 2)) == ["theta_E [arcsec]", "gamma"]
+    task = tasks.of_name("two_numbers")
+    assert tasks.quantities(task, 2) == ["value 1", "value 2"]
+    assert tasks.quantities(task, 1) == ["value"]
+    assert tasks.quantities(Regression(("theta_E", "gamma"), unit="arcsec,"), 2) == ["theta_E [arcsec]", "gamma"]
 
 
 def test_a_scheduler_that_lacks_a_method_is_refused_by_its_name(tmp_path, monkeypatch):

@@ -14,12 +14,12 @@ import sysconfig
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from nas.errors import ModelFailed, SearchFailed, Stopped, UserError, user_errors
 from nas.shadowed import shadowed
+from nas.versions import installed
 from nas.workers.stopping import interrupting_signals
 from trainers.errors import NO_ROOM
 
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(command: str, description: str) -> Parser:
     p = Parser(prog=f"python -m nas.{command}", description=description)
-    p.add_argument("--version", action="version", version=f"lensing-nas {package_version()}")
+    p.add_argument("--version", action="version", version=f"lensing-nas {installed('lensing-nas')}")
     return p
 
 
@@ -126,13 +126,6 @@ def add_group(p: argparse.ArgumentParser) -> None:
         "object's images stay in one split (default: names that differ only in _rot90, -flip, (1), ... are one object)",
     )  # fmt: skip
     p.add_argument("--skip-bad", action="store_true", help="discard unreadable images instead of refusing the folder")
-
-
-def package_version() -> str:
-    try:
-        return version("lensing-nas")
-    except PackageNotFoundError:
-        return "(not installed as a package)"
 
 
 def names_in(package: str) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nas.own_code import own_code
+from nas.versions import installed
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.calibrate import Factor
@@ -80,11 +80,3 @@ def describe_model(
 
 def _mixers(architecture: Mapping[str, Any]) -> list[str]:
     return [stage["mixer"] for stage in architecture.get("stages", ())]
-
-
-def installed(package: str) -> str:
-    """The version of a package."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed as a package"

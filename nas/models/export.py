@@ -28,9 +28,10 @@ from nas.errors import ModelFailed, UserError, mendable
 from nas.files import replacing, write_text
 from nas.models import training_images
 from nas.models.card import model_card
-from nas.models.contents import FORMAT, installed
+from nas.models.contents import FORMAT
 from nas.models.record import LARGEST, architectures, checked
 from nas.own_code import edited
+from nas.versions import installed
 from search_space import build_model
 from trainers import calibrate, tasks
 from trainers.batch.normalise import Normalisation, normalise

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.errors import UserError
-from nas.files import read_json
+from nas.paper.record import latest
 from nas.results import Results
 from nas.run_folder import RunFolder
 from nas.searching.jobs import Job
@@ -55,7 +55,7 @@ def _train(results: Results, trial: Trial) -> Iterator[Epoch]:
 
 def changed_versions(run: RunFolder) -> list[str]:
     """`torch 2.6.0 then, 2.7.0 now` for every package that has another version than in the last start of the search."""
-    if not run.reproduce.is_file():
+    if (start := latest(run.reproduce)) is None:
         return []
-    then, now = read_json(run.reproduce)["starts"][-1]["versions"], versions()
+    then, now = start["versions"], versions()
     return [f"{name} {then[name]} then, {now.get(name)} now" for name in then if then[name] != now.get(name)]

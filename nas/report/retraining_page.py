@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 import plotly.graph_objects as go
@@ -44,7 +44,6 @@ from nas.words import (
     value,
 )
 from trainers import tasks
-from trainers.regression import Regression
 
 KINDS = ("roc", "precision", "confusion")
 STYLE = """
@@ -81,23 +80,15 @@ def draw(retrained: Retrained) -> dict[str, go.Figure]:
         figures["overview"] = overview(retrained)
     if retrained.sizes:
         figures["sizes"] = learning_curves(retrained)
+    task = tasks.of_name(retrained.task)
     for c in retrained.configurations:
         if c.roc:
             figures[f"roc-{c.trial}"] = roc(c)
             figures[f"precision-{c.trial}"] = precision_recall(c)
             figures[f"confusion-{c.trial}"] = confusion(c, retrained.classes)
-        for k, (points, quantity) in enumerate(zip(c.points, quantities(retrained, len(c.points)), strict=True)):
+        for k, (points, quantity) in enumerate(zip(c.points, tasks.quantities(task, len(c.points)), strict=True)):
             figures[f"points-{k}-{c.trial}"] = predicted_against_true(points, quantity)
     return figures
-
-
-def quantities(retrained: Retrained, count: int) -> Sequence[str]:
-    """What each of `count` numbers is, with its unit; a task that is no `Regression` does not say it."""
-    task = tasks.of_name(retrained.task)
-    if isinstance(task, Regression):
-        return task.quantities
-    name = retrained.quantity or "value"
-    return [name] if count == 1 else [f"{name} {k}" for k in range(1, count + 1)]
 
 
 def summary(retrained: Retrained) -> str:

@@ -13,19 +13,18 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from nas import schedulers
 from nas.errors import UserError
 from nas.own_code import edited
-from nas.reading import AXIS, CODE, IMAGES, SHAPE, load_results
+from nas.reading import AXIS, CODE, IMAGES, LIMIT, SHAPE, load_results
 from nas.run_folder import RunFolder
 from nas.searching import warm_start as warm_starts
 from nas.searching.display import Display
 from nas.searching.drafts import Sample, draft
 from nas.searching.engine import Engine
 from nas.searching.jobs import Event
-from nas.searching.notes import Notes
+from nas.searching.notes import ENDED, Notes
 from nas.searching.renewal import Renewal
 from nas.searching.server import Guard
 from nas.searching.storage import place
 from nas.searching.study import (
-    LIMIT,
     admission,
     check_same_images,
     code_of,
@@ -114,7 +113,7 @@ def prepare(
     renew = Renewal(write, display.say)
 
     def listen(event: Event) -> None:
-        if event.kind in ("complete", "pruned", "failed", "final"):
+        if event.kind in ENDED:
             checkpoints.remove(run.checkpoints, event.trial)
         notes(event)
         display(event)

@@ -35,7 +35,6 @@ from trainers import metrics, tasks
 from trainers.data import Dataset, Split, source_from_dict, source_to_dict
 from trainers.evaluate import as_floats
 
-LIMIT = "limit"  # the attribute that says what their noise leaves to be found
 SAMPLED = 32  # images of each split that enter the digest
 
 

@@ -11,8 +11,6 @@ from nas.workers.training import Training
 from trainers import tasks
 from trainers.batch.normalise import resolve
 from trainers.evaluate import predictions
-from trainers.regression import Regression
-from trainers.tasks import Task
 
 SHOWN = 300  # images of predicted against true
 
@@ -33,11 +31,4 @@ def answers(training: Training) -> dict[str, Any]:
         return {"classes": list(task.classes), "confusion": counts.view(number, number).tolist()}
     rows = np.random.default_rng(0).permutation(len(truth))[:SHOWN]
     points = [[truth[rows, k].tolist(), found[rows, k].tolist()] for k in range(truth.shape[1])]
-    return {"quantities": _quantities(task, len(points)), "points": points}
-
-
-def _quantities(task: Task, count: int) -> list[str]:
-    if isinstance(task, Regression):
-        return list(task.quantities)
-    name = tasks.quantity(task) or "value"
-    return [name] if count == 1 else [f"{name} {k}" for k in range(1, count + 1)]
+    return {"quantities": tasks.quantities(task, len(points)), "points": points}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.own_code import hash_code, module_digest
+from nas.shadowed import PACKAGES
 from nas.versions import versions
 from nas.workers import far
 from nas.workers.training import cached_in, find_alike, import_path
@@ -29,7 +30,6 @@ from trainers.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_CACHE = "NAS_NODE_CACHE"  # the environment variable of a folder on the machine's own disk
-OURS = ("nas", "search_space", "studies", "trainers")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def digest(folder: Path) -> str:
 
 def code_digest() -> str:
     """Hash the code of our packages."""
-    return hash_code(ROOT, [file for name in OURS for file in (ROOT / name).rglob("*.py")])
+    return hash_code(ROOT, [file for name in PACKAGES for file in (ROOT / name).rglob("*.py")])
 
 
 def own_modules() -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def own_modules() -> tuple[str, ...]:
     found = []
     for name, module in [*sys.modules.items()]:
         file = Path(getattr(module, "__file__", None) or "/")
-        if name not in (*OURS, "__main__") and "." not in name and file.suffix == ".py":
+        if name not in (*PACKAGES, "__main__") and "." not in name and file.suffix == ".py":
             place = file.parent if file.name != "__init__.py" else file.parents[1]
             if place in folders and not any(place.is_relative_to(path) for path in installed):
                 found.append(name)

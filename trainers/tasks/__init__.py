@@ -119,6 +119,13 @@ def quantity(task: Task) -> str:
     return ", ".join(task.quantities) if isinstance(task, Regression) else ""
 
 
+def quantities(task: Any, count: int) -> list[str]:
+    """What each of `count` numbers is, with its unit; a task that is no `Regression` does not say it."""
+    if isinstance(task, Regression):
+        return list(task.quantities)
+    return ["value"] if count == 1 else [f"value {k}" for k in range(1, count + 1)]
+
+
 def to_json(name: Named) -> str | dict[str, Any]:
     """What a study asks for as JSON data: a name, or the fields of a regression that do not depend on its data."""
     if not isinstance(name, Regression):
