@@ -145,9 +145,9 @@ class Results:
         known, costs = self._known(cost)
         return [self.trial(number) for number in (front.fronts(known, costs) or [[]])[0]]
 
-    def by_front(self, cost: str = "") -> list[Trial]:
+    def by_front(self) -> list[Trial]:
         """The complete trials at full budget, the front first: each next adds most to those before (`nas.front`)."""
-        return [self.trial(number) for number in front.ordered(*self._known(cost))]
+        return [self.trial(number) for number in front.ordered(*self._known(""))]
 
     def _known(self, cost: str) -> tuple[dict[int, float], dict[int, float]]:
         """The values, higher for better, and costs of the complete trials whose cost is known."""

@@ -129,7 +129,7 @@ class Hybrid:
         _number("layer_scale", self.layer_scale, 0, 1000)
         _number("drop_path", self.drop_path, 0, 1)
         _one_of("head", self.head, HEADS)
-        if not 0 <= self.drop_path < 1:
+        if self.drop_path == 1:
             raise ArchitectureError(f"drop_path={self.drop_path!r} is not a rate, expected 0 <= drop_path < 1")
         _one_of("symmetry", self.symmetry, SYMMETRIES)
         _one_of("front_end", self.front_end, FRONT_ENDS)

@@ -48,8 +48,8 @@ class StageNet(nn.Module):
     ) -> None:
         """`grid` and `width` are those of the previous stage."""
         super().__init__()
+        norm_layer = architecture.norm_layer
         if stage.downsample:
-            norm_layer = architecture.norm_layer
             if architecture.symmetry == "none":
                 self.enter: nn.Module = Downsample(grid, width, stage.width, norm_layer)
             else:
@@ -57,7 +57,7 @@ class StageNet(nn.Module):
             grid = halved(grid)
         else:
             self.enter = nn.Linear(width, stage.width) if width != stage.width else nn.Identity()
-        norm_layer, self.blocks = architecture.norm_layer, nn.ModuleList()
+        self.blocks = nn.ModuleList()
         for place, ((name, options), rate) in enumerate(zip(stage.blocks(), drop_path, strict=True)):
             index = place - (stage.first is not None and place > 0)  # among the blocks with this mixer
             mixer = mixers.build(name, stage.width, grid, index=index, options=options, norm_layer=norm_layer)

@@ -128,7 +128,7 @@ def wanted(model: LensModel, data: Dataset, split: str) -> Split:
 def rate_intervals(predicted: Tensor, images: Split, task: Task) -> dict[str, tuple[float, float]]:
     """95% intervals of the true positive rates (`metrics.TPR`), by the bootstrap over the images; none for numbers.
 
-    They are too narrow where fewer images without the class than 1 / rate leave no false positive to be allowed.
+    They are too narrow if fewer than 1 / rate images lack the class: then not one false positive is allowed.
     """
     if not task.classifies:
         return {}

@@ -34,6 +34,8 @@ from nas.words import (
 )
 from trainers import metrics
 
+BEST = 10  # trials shown
+
 
 def write_report(results: Results, path: str | Path) -> Path:
     """Write the report of a study to `path`, whole or not at all."""
@@ -133,12 +135,12 @@ def words(results: Results) -> str:
     return f'<section id="words" class=words-used><h2>Words and signs</h2>{rows}</section>'
 
 
-def best_trials(results: Results, path: Path, k: int = 10) -> str:
-    best = results.ranked()[:k]
+def best_trials(results: Results, path: Path) -> str:
+    best = results.ranked()[:BEST]
     if not best:
         return ""
     complete = len(results.ranked())
-    first = f", the first {k} shown" if complete > k else ""
+    first = f", the first {BEST} shown" if complete > BEST else ""
     caption = (
         f"Trials trained in full ({complete}{first}), ranked by their last epoch on the validation split. The "
         f"next column ({counterpart(results.objective)[1]}) shows whether a network relies on an axis that all images "

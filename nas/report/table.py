@@ -138,10 +138,10 @@ def left_out(results: Results) -> str:
     return f"Excluded with their pairs: {kind} of {count(len(results.trained), 'training')}."
 
 
-def tables(results: Results, k: int = 5) -> list[Table]:
-    """The tables at the end of a run: the `k` best trials, and the finals or the effects of a grid's factors."""
+def tables(results: Results) -> list[Table]:
+    """The tables at the end of a run: the five best trials, and the finals or the effects of a grid's factors."""
     more = [effects_table(results)] if results.grid else [finals_table(results)] if results.finalists() else []
-    return [top_table(results, k), *more]
+    return [top_table(results, 5), *more]
 
 
 def finals_table(results: Results) -> Table:

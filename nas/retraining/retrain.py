@@ -79,8 +79,8 @@ def retrain(
         clip, key, classes, fit, split: how these are read, as in `search`.
     seeds: trainings per configuration. train_sizes: further trainings on these numbers of images, for a learning curve.
     sparsity: share of the weights in mixers and MLPs to prune (default: as searched). rewind: the epoch to which the
-        other weights return. baselines: also train the study's baselines, after the configurations, unless another
-        retraining on the same images has. workers, gpus_per_trial, trial_timeout, quiet: as in `search`.
+        other weights return. baselines: also train the study's baselines, after the configurations, unless a retraining
+        on the same images has trained them already. workers, gpus_per_trial, trial_timeout, quiet: as in `search`.
     time_limit: seconds after which the call stops.
 
     Raises UserError for mistakes of the caller, before any training; SearchFailed if every training failed; Stopped, a

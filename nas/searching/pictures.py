@@ -40,7 +40,7 @@ def _axes(points: Sequence[tuple[float, float]], x: str, y: str, *, lines: bool)
     """Points, joined by a line, or with the diagonal on which both coordinates are equal."""
     across, up = ([float(p[k]) for p in points] for k in (0, 1))
     if not lines:
-        across_ends = up_ends = (min(*across, *up, across[0]), max(*across, *up, across[0]))
+        across_ends = up_ends = (min(*across, *up), max(*across, *up))
     else:
         across_ends, up_ends = (min(across), max(across)), (min(up), max(up))
 

@@ -102,7 +102,7 @@ def _found_images(folder: Path, expected: str, ask: far.Ask) -> tuple[Path, str]
 
 
 def _bring(folder: Path, expected: str, to: Path, ask: far.Ask) -> None:
-    """Copy the images into the folder `to`: past the driver's machine, where its folder is seen here."""
+    """Copy the images into the folder `to`: from the driver's folder if it is seen here, or through its machine."""
     if folder.is_dir() and digest(folder) == expected:
         shutil.copytree(folder, to, dirs_exist_ok=True)
     else:

@@ -94,7 +94,7 @@ def leaving_nodes(ray: Any) -> set[str]:
 
 
 def dead_server(ray: Any) -> str:
-    """The server of the Ray that this process has started which has died, in words; empty if all are alive."""
+    """Which server of the Ray that this process started has died, in words; empty if none has."""
     node = ray._private.worker._global_node
     for name in ("gcs_server", "raylet"):
         for started in node.all_processes.get(name, ()) if node is not None else ():

@@ -13,7 +13,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.heads = max(1, dim // 32) if dim % 32 == 0 else 1
+        self.heads = dim // 32 if dim % 32 == 0 else 1
         self.query = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, dim), std=dim**-0.5))
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)

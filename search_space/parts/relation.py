@@ -50,7 +50,7 @@ class Rotary(nn.Module):
                 f"position='rotary' needs a multiple of {ROTATED} channels per head, not {head_dim}: use fewer heads"
             )
         # Base 100, not 10000: grids are tens of tokens long, not thousands.
-        frequency = 100.0 ** (-torch.arange(0, head_dim, 4) / head_dim)
+        frequency = 100.0 ** (-torch.arange(0, head_dim, ROTATED) / head_dim)
         row = torch.arange(grid[0])[:, None, None] * frequency
         column = torch.arange(grid[1])[None, :, None] * frequency
         angle = torch.cat([row.expand(*grid, -1), column.expand(*grid, -1)], dim=-1).flatten(0, 1)

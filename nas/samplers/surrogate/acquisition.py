@@ -27,11 +27,11 @@ def upper_bound_or_growth(outlook: Outlook, x: Array) -> Array:
 def growth(outlook: Outlook, x: Array) -> Array:
     """The logarithm of the area that candidates are expected to add to the front.
 
-    It is the front of what the best trials promise and the pending ones are believed to reach. It begins at the lowest
-    value at the highest rung.
+    The front is that of what the best trials promise and of what the pending ones are believed to reach. It begins at
+    the lowest value at the highest rung.
     """
-    cost = outlook.cost(np.vstack([x, outlook.pending]))
-    mean, variance = outlook.model.predict(np.vstack([x, outlook.pending]))
+    both = np.vstack([x, outlook.pending])
+    cost, (mean, variance) = outlook.cost(both), outlook.model.predict(both)
     known, m = np.log([outlook.known.costs.known[trial] for trial in outlook.promise]), len(x)
     values = np.concatenate([list(outlook.promise.values()), mean[m:]])
     costs = np.concatenate([known, cost[m:]])
