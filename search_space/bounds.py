@@ -62,6 +62,8 @@ LONGEST = 60  # characters of the values in a parameter's name
 
 def check(name: str, bound: Any) -> None:
     """Raise ArchitectureError unless `bound` is a Range or a tuple of at least one choice."""
+    if type(bound).__module__ == "numpy":
+        raise ArchitectureError(f"{name} is an array of NumPy; expected choices of Python's own: {(*bound.tolist(),)}")
     if not isinstance(bound, Range | tuple):
         raise ArchitectureError(f"{name}={bound!r} is neither a Range nor a tuple of choices; to fix it: {(bound,)!r}")
     for value in bound if isinstance(bound, tuple) else ():
@@ -73,9 +75,9 @@ def check(name: str, bound: Any) -> None:
 
 
 def refuse_numpy(name: str, value: Any) -> None:
-    """Raise ArchitectureError for a number of NumPy, which is no JSON data."""
+    """Raise ArchitectureError for a value of NumPy, which is no JSON data."""
     if type(value).__module__ == "numpy":
-        raise ArchitectureError(f"{name}={value!r}: expected a number of Python's own, {value.item()!r}")
+        raise ArchitectureError(f"{name}={value!r}: expected a value of Python's own, {value.tolist()!r}")
 
 
 def check_each(name: str, bound: Any, build: Callable[[Any], Any]) -> None:

@@ -128,7 +128,8 @@ def test_what_nobody_went_on_with_for_a_day_is_deleted(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             cached(name, {}, interrupt, tmp_path)
     (old,) = tmp_path.glob(".old*.building")
-    os.utime(old, (time.time() - 2 * 86400,) * 2)
+    for path in (old / "part", old):
+        os.utime(path, (time.time() - 2 * 86400,) * 2)
     cached("other", {}, lambda scratch: None, tmp_path)
     assert not old.exists()
     assert list(tmp_path.glob(".new*.building/part"))
@@ -232,6 +233,33 @@ def test_bad_images_are_left_out_and_recorded_only_if_asked(tmp_path: Path, rng:
     assert {entry.split(" (")[0] for entry in manifest["skipped"]} == names
     assert manifest["recognised"].split(";")[0].endswith("39/37 images, 8x8, float64, 4 bad left out")
     assert names.isdisjoint(where(root))
+
+
+def test_bad_images_are_discarded_once_though_the_process_was_killed_after_it(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    fill(root, 20, rng)
+    (root / "no_sub" / "3.npy").write_bytes(b"")
+    finish = folder.finish
+
+    def killed(*args: object, **fields: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        read(root, skip_bad=True)
+    monkeypatch.setattr(folder, "finish", finish)
+    data = read(root, skip_bad=True)
+    parts = [getattr(data, split) for split in SPLITS]
+    assert [len(part.images) for part in parts] == [len(part.labels) for part in parts]
+    assert sum(map(len, parts)) == 39
+    for part in parts:
+        for image, label in zip(part.images, part.labels, strict=True):
+            files = (root / data.classes[label]).glob("*.npy")
+            assert any(
+                f.stat().st_size and np.array_equal(np.load(f).astype(image.numpy().dtype), image[0]) for f in files
+            )
 
 
 def test_more_bad_images_than_a_line_holds_are_all_in_a_file(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -1,9 +1,12 @@
 """Splits that tables, columns of yes and no, and arrays say."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from trainers.data.folder.layouts import scan
+from trainers.data.splits import Memory, assign
 from trainers.errors import TrainingError
 
 
@@ -47,6 +50,39 @@ def test_a_row_of_two_splits_or_of_none_is_refused(tmp_path, cells):
     lines = ["file,label,is_train,is_val,is_test", "0.npy,a,1,0,0", f"1.npy,b,{cells},0", "2.npy,b,0,0,1"]
     table(tmp_path / "labels.csv", *lines)
     with pytest.raises(TrainingError, match=r"row 2 is of (2|no) splits by is_train, is_val, is_test"):
+        scan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (("is_train", "1", "0", ""), "row 3 has '' in is_train; expected 1 or 0"),
+        (("is_train", "1", "0", "2"), "row 3 has '2' in is_train; expected 1 or 0"),
+        (("is_train,split", "1,train", "0,test", "1,test"), "row 3 is of train by is_train, but not by split"),
+    ],
+)
+def test_a_flag_that_says_no_split_is_refused(tmp_path, lines, says):
+    """Or its images would be divided anew, and some that are to be tested on trained on."""
+    fill(tmp_path, "0.npy", "1.npy", "2.npy")
+    head, *cells = lines
+    table(
+        tmp_path / "labels.csv", f"file,label,{head}", *(f"{i}.npy,{'aba'[i]},{cell}" for i, cell in enumerate(cells))
+    )
+    with pytest.raises(TrainingError, match=says):
+        scan(tmp_path)
+
+
+def test_whether_an_image_is_valid_is_no_split(tmp_path):
+    fill(tmp_path, *(f"{i}.npy" for i in range(4)))
+    table(tmp_path / "labels.csv", "file,label,is_valid", *(f"{i}.npy,{'ab'[i % 2]},{int(i < 3)}" for i in range(4)))
+    assert {split for split, _ in said(tmp_path).values()} == {None}
+
+
+def test_a_table_that_contradicts_the_folder_of_its_split_is_refused(tmp_path):
+    for split in ("train", "test"):
+        fill(tmp_path, *(f"{split}/{i}.npy" for i in range(4)))
+        table(tmp_path / split / "labels.csv", "file,label,split", *(f"{i},{'ab'[i % 2]},train" for i in range(4)))
+    with pytest.raises(TrainingError, match=r"gives test/0\.npy another split than its folder"):
         scan(tmp_path)
 
 
@@ -128,9 +164,36 @@ def test_what_pandas_numbers_the_rows_with_is_no_number_to_measure(tmp_path):
     assert not any(entry.targets for entry in scan(tmp_path).entries)
 
 
-@pytest.mark.parametrize("cell", ["?", "-"])
+@pytest.mark.parametrize("cell", ["?", "--"])
 def test_a_mark_for_unknown_is_no_class(tmp_path, cell):
     fill(tmp_path, *(f"{i}.npy" for i in range(4)))
     table(tmp_path / "labels.csv", "file,label", "0.npy,a", "1.npy,b", f"2.npy,{cell}", "3.npy,a")
     with pytest.raises(TrainingError, match=r"2\.npy' has no label"):
         scan(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["held_out", "hold-out", "heldout"])
+def test_arrays_that_are_held_out_are_tested_on(tmp_path, word):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), (word, 4)):
+        np.save(tmp_path / f"images_{split}.npy", rng.random((count, 8, 8)))
+        np.save(tmp_path / f"labels_{split}.npy", np.arange(count) % 2)
+    assert [entry.split for entry in scan(tmp_path).entries] == ["test"] * 4 + ["train"] * 8
+
+
+def test_arrays_of_no_split_beside_train_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("extra", 4)):
+        np.save(tmp_path / f"images_{split}.npy", rng.random((count, 8, 8)))
+        np.save(tmp_path / f"labels_{split}.npy", np.arange(count) % 2)
+    with pytest.raises(TrainingError, match=r"images_extra\.npy beside arrays of train, but of no split by its name"):
+        scan(tmp_path)
+
+
+def test_small_classes_count_what_is_drawn_not_what_is_tested_on():
+    """Where numbers are measured, a class of two training images and a test image is too small to be divided."""
+    labels = [f"c{k}" for k in range(20) for _ in range(3)]
+    official = ["train", "train", "test"] * 20
+    names = [str(i) for i in range(60)]
+    splits = assign(official, labels, names, names, 0, Memory(), names, every_class=False)
+    assert Counter(splits) == {"train": 36, "val": 4, "test": 20}

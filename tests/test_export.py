@@ -842,6 +842,7 @@ def test_predicting_neither_samples_nor_trains_in_a_module_that_is_trained(tmp_p
     before = nas.predict(model, images).probabilities
     model.train()
     assert torch.equal(nas.predict(model, images).probabilities, before)
+    assert model.training, "as it was"
     assert torch.equal(nas.predict(model, images).probabilities, before)
 
 
@@ -852,7 +853,10 @@ def test_files_and_arrays_in_one_list_are_refused(model_folder):
 
 def test_a_folder_without_a_path_is_not_taken_for_the_training_images(tmp_path, monkeypatch):
     """A model for the Hub names the folder alone, and another may have that name."""
-    exported(tmp_path / "m", Toy("lenet"), data={**ORIGIN["data"], "source": source_to_dict(Folder("cls"))})
+    source = {**source_to_dict(Folder("cls")), "path": "cls"}
+    exported(tmp_path / "m", Toy("lenet"), data={**ORIGIN["data"], "source": source})
     (tmp_path / "cls").mkdir()
     monkeypatch.chdir(tmp_path)
     assert own_source(nas.load_model("m")) is None
+    exported(tmp_path / "m", Toy("lenet"), data={**ORIGIN["data"], "source": source_to_dict(Folder("cls"))})
+    assert own_source(nas.load_model("m")) == Folder(str(tmp_path / "cls"))

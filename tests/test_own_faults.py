@@ -24,8 +24,9 @@ from nas.searching.preparation import refuse_varying
 from nas.searching.simulate import simulate
 from nas.searching.study import code_of, metrics_on, open_ledger, task_with
 from nas.workers.training import find_alike
-from search_space import ArchitectureError, Hybrid, HybridSpace, Range, Stage, build_model, to_dict
+from search_space import ArchitectureError, Hybrid, HybridSpace, Range, Stage, ToySpace, build_model, to_dict
 from studies import Configuration, StudyError, StudySpec, TrainSpace
+from studies.train_space import PLAIN_TRAINING
 from trainers import tasks
 from trainers.batch.normalise import Normalisation
 from trainers.config import NO_AUGMENTATION, TrainConfig
@@ -125,7 +126,11 @@ def test_an_edited_module_is_noticed_and_one_of_ours_is_not_looked_at(write):
     assert own_code.edited(before) == ""
     write("my_mixer", MIXER.replace("2 * x", "3 * x"))
     assert own_code.edited(before) == "my_mixer"
-    space = replace(SPEC.space, mixers=("conv", "my_mixer"))
+    write("my_mixer", f"# A comment.\n{MIXER}\nSTUDY = 3\n".replace("2 * x", "2 * x"))
+    assert own_code.edited(before) == "", "a study in the same file may grow"
+    write("my_mixer", MIXER.replace("2 * x", "3 * x"))
+    space = replace(SPEC.space, mixers=("conv",), first=("same", "my_mixer"))
+    assert list(code_of(replace(SPEC, space=space))) == ["my_mixer"]
     assert own_code.edited(code_of(replace(SPEC, space=space))) == "", "as it is now"
 
 
@@ -143,7 +148,7 @@ def test_a_model_says_that_the_code_of_its_mixer_has_changed(write, tmp_path, da
         warnings.simplefilter("error")
         load_model(tmp_path / "model")
     write("my_mixer", MIXER.replace("2 * x", "3 * x"))
-    with pytest.warns(UserWarning, match="my_mixer changed since the model .* was exported"):
+    with pytest.warns(UserWarning, match="my_mixer edited since the model .* was exported"):
         load_model(tmp_path / "model")
 
 
@@ -160,7 +165,8 @@ def test_what_workers_cannot_import_is_refused():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("def sampler(seed): optuna.samplers.RandomSampler(seed)", "returns None; expected a sampler of Optuna"),
+        ("def sampler(seed): optuna.samplers.RandomSampler(seed)", "returns None; expected Optuna's, or a Proposer"),
+        ("sampler = optuna.samplers.RandomSampler()", "expected a function of a seed"),
         ("def sampler(): return optuna.samplers.RandomSampler()", r"its sampler\(\) takes no seed"),
     ],
 )
@@ -171,21 +177,36 @@ def test_what_makes_no_sampler_is_refused(write, text, says):
 
 
 @pytest.mark.filterwarnings("ignore:`constraints_func`:FutureWarning")
-def test_constraints_of_a_sampler_of_optuna_are_asked_for_and_seen_by_it(write, tmp_path):
+def test_constraints_of_a_sampler_of_optuna_are_refused_as_they_would_not_be_asked_for(write):
     write(
         "my_sampler",
         "import optuna\n"
-        "SEEN = []\n"
-        "def over(trial): return (trial.params['learning_rate'] - 0.004,)\n"
-        "class Sampler(optuna.samplers.TPESampler):\n"
-        "    def before_trial(self, study, trial):\n"
-        "        SEEN[:] = [t for t in study.get_trials() if t.state.is_finished()]\n"
-        "def sampler(seed): return Sampler(seed=seed, constraints_func=over, n_startup_trials=8)\n",
+        "def sampler(seed): return optuna.samplers.TPESampler(seed=seed, constraints_func=lambda trial: (0.0,))\n",
     )
-    searched(tmp_path, sampler="my_sampler")
-    seen = {trial.params["learning_rate"]: trial.constraints for trial in sys.modules["my_sampler"].SEEN}
-    assert len(seen) == 29
-    assert all([rate - 0.004] == [*constraints.values()] for rate, constraints in seen.items())
+    with pytest.raises(UserError, match="'my_sampler' has a constraints_func, which a search does not ask"):
+        samplers.create("my_sampler", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from optuna.samplers import BruteForceSampler as sampler",
+        "from functools import partial\nimport optuna\n"
+        "sampler = partial(optuna.samplers.TPESampler, multivariate=True)",
+        "import numpy as np\nfrom nas.searching.drafts import draft\nclass Own:\n"
+        "    def propose(self, trials, sample, rungs, sign):\n"
+        "        return draft(sample, np.random.default_rng(len(trials))).params\n"
+        "def sampler(seed): return Own()",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sampler_may_be_one_of_optuna_with_a_seed_or_only_propose(write, tmp_path, text):
+    write("my_sampler", f"{text}\n")
+    ledger = searched(
+        tmp_path, space=ToySpace(), training=replace(PLAIN_TRAINING, learning_rate=(1e-3, 2e-3)),
+        first=({"toy": "lenet"},), epochs=6, min_epochs=6, sampler="my_sampler", trials=5,
+    )  # fmt: skip
+    assert len(ledger.study.trials) == 5
 
 
 def test_a_sampler_that_leaves_the_bounds_is_named(write, tmp_path):
@@ -267,6 +288,14 @@ def test_a_task_that_lacks_a_member_is_refused(write, data):
         tasks.create("my_task", data)
 
 
+def test_only_a_regression_has_standard_deviations(write, data):
+    """They are calibrated, which another task could not be after its whole training."""
+    text = TASK.format(direction="higher_is_better", own="right")
+    write("my_task", text.replace("class Task(Substructure):", "class Task(Substructure):\n    with_sigma = True"))
+    with pytest.raises(TrainingError, match="'my_task' has with_sigma, which only a Regression may have"):
+        tasks.create("my_task", data)
+
+
 def test_an_edited_task_is_the_new_one_once_it_is_reloaded(write, data):
     write("my_task", TASK.format(direction="higher_is_better", own="right"))
     assert "own" in tasks.create("my_task", data).higher_is_better
@@ -276,7 +305,7 @@ def test_an_edited_task_is_the_new_one_once_it_is_reloaded(write, data):
 
 
 def test_numbers_of_numpy_are_no_bounds():
-    with pytest.raises(ArchitectureError, match=r"width=np.int64\(16\): expected a number of Python's own, 16"):
+    with pytest.raises(ArchitectureError, match=r"width=np.int64\(16\): expected a value of Python's own, 16"):
         HybridSpace(width=tuple(np.arange(16, 65, 16)))
     with pytest.raises(ArchitectureError, match=r"Range low=np.float64\(0.1\)"):
         Range(np.float64(0.1), 1.0)

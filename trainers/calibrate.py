@@ -27,9 +27,15 @@ def fit(predicted: Tensor, truth: Tensor, task: Task) -> Factor | None:
     if task.classifies:
         return temperature(predicted, truth)
     if task.with_sigma:
-        found = task.metrics(predicted, truth)
-        return [value for name, value in found.items() if name.startswith("z_rms_")] or found["z_rms"]
+        found = ratios(predicted, truth)
+        return found if len(found) > 1 else found[0]
     return None
+
+
+def ratios(predicted: Tensor, truth: Tensor) -> list[float]:
+    """The root mean square error of each number, in units of its predicted standard deviation."""
+    value, sigma = predicted.tensor_split(2, -1)
+    return (((value - truth) / sigma) ** 2).mean(0).sqrt().tolist()
 
 
 def apply(factor: Factor | None, predicted: Tensor, task: Task) -> Tensor:

@@ -157,12 +157,9 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """The inverse of `to_dict`. Missing keys take their defaults; an unknown one is a TrainingError."""
         given = _known(cls, values, "training")
-        return cls(
-            **{
-                **given,
-                "augmentation": Augmentation(**_known(Augmentation, given.get("augmentation", {}), "augmentation")),
-            }
-        )
+        if "augmentation" in given:
+            given["augmentation"] = Augmentation(**_known(Augmentation, given["augmentation"], "augmentation"))
+        return cls(**given)
 
 
 def _known(cls: type[TrainConfig | Augmentation], values: Any, what: str) -> dict[str, Any]:

@@ -30,9 +30,7 @@ def threshold(scores: Array, without: Array, rate: float) -> float:
     It depends on all images that are judged together. With M calibration images no p-value is below 1 / (M + 1), so to
     select k of N images takes at least M = N / (k rate) - 1.
     """
-    p = np.sort(p_values(scores, without))
-    limits = rate * np.arange(1, len(p) + 1) / max(len(p), 1)
-    small = np.flatnonzero(p <= limits * (1 + ROUNDING))
-    if not len(small):
-        return float("inf")
-    return float(scores[p_values(scores, without) <= p[small[-1]]].min())
+    p = p_values(scores, without)
+    ordered, limits = np.sort(p), rate * np.arange(1, len(p) + 1) / max(len(p), 1)
+    small = ordered[ordered <= limits * (1 + ROUNDING)]
+    return float(scores[p <= small[-1]].min()) if len(small) else float("inf")

@@ -106,8 +106,10 @@ def of_three(metric: str, resampled: Array, images: int) -> float:
 
     With it, half a 95% interval is 3 / images (the rule of three, Hanley & Lippman-Hand 1983).
     """
-    is_share = all(map(math.isfinite, limited(metric, (-math.inf, math.inf))))
-    return (3 / 1.96 / images) ** 2 if is_share and np.ptp(resampled) < 1e-12 else 0.0
+    low, high = (-1, 1) if metrics.base(metric) == "mcc" else limited(metric, (-math.inf, math.inf))
+    if math.isinf(low) or math.isinf(high) or np.ptp(resampled) > 1e-12:
+        return 0.0
+    return ((high - low) * 3 / 1.96 / images) ** 2
 
 
 def _estimate(

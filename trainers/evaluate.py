@@ -90,9 +90,8 @@ def evaluate(
         for k in (SYMMETRIES if every_view else SYMMETRIES[:1])
     ]
     found = task.metrics(views[0], truth)
-    if not every_view and (not objective or objective in found):
-        return as_floats(found)
-    found[name] = task.metrics_in_full(views[0], truth)[name]
+    if every_view or (objective and objective not in found):
+        found[name] = task.metrics_in_full(views[0], truth)[name]
     if symmetric:
         a_quarter = task.metrics_in_full(views[1], truth)
         found |= {f"turned_{usual}": a_quarter[usual] for usual in found}

@@ -37,9 +37,9 @@ class Epoch:
     number: int  # of epochs trained, from 1
     metrics: dict[str, float]
     """train_loss, seconds, and the task's metrics on the validation split with the objective. In the last epoch also
-    the same metrics on images turned by 90 degrees ("turned_auc"), and the objective's mean and worst value over the
-    eight symmetries ("auc_d4_worst"): these show what a network owes to an axis that all images share. After pruning
-    also the measured sparsity."""
+    the same metrics on images turned by 90 degrees ("turned_auc"), and the objective's mean, its worst value and that
+    of the combined views over the eight symmetries ("auc_d4_worst"): these show what a network owes to an axis that all
+    images share. After pruning also the measured sparsity."""
     state: Callable[[], dict[str, Any]]
     """Returns what `fit` needs to resume from here. It copies nothing: save it before asking for the next epoch."""
 

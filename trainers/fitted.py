@@ -31,6 +31,7 @@ AT_MOST = 2048  # training images, evenly spaced, that decide the components
 TREES = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 31, "early_stopping": False, "random_state": 0}
 SOME = {"max_features": 0.1}  # of the components at each split: as good as all of them, and a third faster
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+BATCH = 256  # images at once
 BRIGHTEST = 0.05  # share of the pixels whose share of the light is a statistic
 FITTED: dict[str, dict[str, Any]] = {
     "statistics": {"trees": TREES, "quantiles": QUANTILES, "brightest": BRIGHTEST},
@@ -87,10 +88,10 @@ def fit_trees(name: str, train: Split, val: Split, task: Task) -> Fitted:
     return replace(fitted, sigma=tuple((error**2).mean(0).sqrt().tolist()))
 
 
-def features_of(images: Images, features: Features, symmetry: int, batch_size: int = 256) -> NDArray[Any]:
+def features_of(images: Images, features: Features, symmetry: int) -> NDArray[Any]:
     """The features of every image under one symmetry, (N, features)."""
-    starts = range(0, len(images), batch_size)
-    return torch.cat([features(turned(images[i : i + batch_size].cpu(), symmetry)) for i in starts]).numpy()
+    starts = range(0, len(images), BATCH)
+    return torch.cat([features(turned(images[i : i + BATCH].cpu(), symmetry)) for i in starts]).numpy()
 
 
 def statistics(images: Tensor) -> Tensor:

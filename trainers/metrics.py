@@ -157,13 +157,11 @@ def classification_in_full(
     """`classification` and the other metrics that papers report: for each class, or for the `positive` one alone."""
     found = classification(probabilities, labels) | of_labels(probabilities.argmax(1), labels, len(classes))
     found["ece"] = expected_calibration_error(probabilities, labels)
-    counted = [k for k, name in enumerate(classes) if positive in (None, name)]
-    each = {k: (labels == k, probabilities[:, k]) for k in counted}
+    each = {name: (labels == k, probabilities[:, k]) for k, name in enumerate(classes) if positive in (None, name)}
     found["ap"] = float(np.mean([average_precision(*of) for of in each.values()]))
     found |= true_positive_rates(probabilities, labels, classes, positive)
-    for k, of in each.items() if positive is None else ():
-        found[f"auc_{classes[k]}"] = auc(*of)
-        found[f"ap_{classes[k]}"] = average_precision(*of)
+    for name, of in each.items() if positive is None else ():
+        found |= {f"auc_{name}": auc(*of), f"ap_{name}": average_precision(*of)}
     return found
 
 

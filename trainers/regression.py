@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainers import metrics
+from trainers import calibrate, metrics
 from trainers.data.dataset import NUMBER, shortened
 from trainers.errors import TrainingError
 
@@ -190,8 +190,7 @@ class Regression:
 
     def calibrated(self, predicted: Tensor, targets: Tensor) -> Self:
         """The task with standard deviations scaled so that these held-out errors have unit z (arXiv 2006.13092)."""
-        value, sigma = predicted.tensor_split(2, 1)
-        z = ((((value - targets) / sigma) ** 2).mean(0)).sqrt().tolist()
+        z = calibrate.ratios(predicted, targets)
         before = self.sigma_scale or (1.0,) * len(z)
         return replace(self, sigma_scale=tuple(scale * factor for scale, factor in zip(before, z, strict=True)))
 

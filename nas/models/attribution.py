@@ -27,7 +27,6 @@ def attributions(
     about its baselines.
     """
     count, device = len(images), next(model.parameters()).device
-    model.eval()
     images = images.float().to(device)
     others = _others(count, baselines, torch.Generator().manual_seed(0))
     lines = torch.stack([torch.arange(count).repeat_interleave(baselines), others.flatten()], 1)  # image, baseline

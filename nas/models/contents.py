@@ -79,4 +79,5 @@ def describe_model(
 
 
 def _mixers(architecture: Mapping[str, Any]) -> list[str]:
-    return [stage["mixer"] for stage in architecture.get("stages", ())]
+    stages = architecture.get("stages", ())
+    return [stage["mixer"] for stage in stages] + [stage["first"] for stage in stages if stage.get("first")]

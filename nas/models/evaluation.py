@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -172,14 +173,13 @@ def own_source(model: LensModel) -> Source | None:
     A model for the Hub knows only the folder's name, and any folder may have it.
     """
     record = model.config.get("data", {}).get("source", {})
-    if record.get("kind") not in ("folder", "simulated"):
+    if record.get("kind") not in ("folder", "simulated") or not os.path.isabs(record.get("path", "/")):
         return None
     try:
         source = source_from_dict(record)
     except (TrainingError, TypeError, KeyError):  # of an earlier version
         return None
-    gone = isinstance(source, Folder) and not (Path(source.path).is_absolute() and Path(source.path).exists())
-    return None if gone else source
+    return None if isinstance(source, Folder) and not Path(source.path).exists() else source
 
 
 def renamed(data: Dataset, mapping: str | Mapping[str, str], classes: Sequence[str]) -> Dataset:

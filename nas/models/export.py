@@ -12,7 +12,8 @@ import filecmp
 import json
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,12 +212,24 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
     code = config.get("code")
     if isinstance(code, dict) and (names := edited(code)):
         warnings.warn(
-            f"{names} changed since the model in {folder} was exported, so it is another model, and its figures do not "
-            "hold: bring back the former code, or train again",
+            f"{names} edited since the model in {folder} was exported: it may be another model now, and its figures "
+            "not hold",
             stacklevel=3,
         )
     model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for as long as the block lasts: a module that holds the model may be in training."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
 
 
 def opened(model: LensModel | str | Path) -> LensModel:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas.checks import check_number
 from nas.errors import UserError, mendable
-from nas.models.export import LensModel, checked, opened
+from nas.models.export import LensModel, checked, evaluating, opened
 from nas.models.predicted import Measurement, Prediction, named
 from trainers.data import Images
 from trainers.data.folder.bands import read_object
@@ -119,12 +119,12 @@ def _reading(model: LensModel, hdu: str | Sequence[str] | None, key: str | Seque
 @torch.inference_mode()
 def predictions(model: LensModel, images: Images, *, views: int, symmetry: int = 0, batch_size: int = BATCH) -> Tensor:
     """What the model predicts, float64 on the CPU, for images (N, C, image_size, image_size) under one symmetry."""
-    model.eval()  # a module that holds it may be in training
     device = next(model.parameters()).device
     starts = range(0, len(images), batch_size)
     none = model.task.predict(torch.empty(0, model.task.num_outputs))
     batches = (images[start : start + batch_size].to(device) for start in starts)
-    return torch.cat([none, *(model(turned(batch, symmetry), views).cpu() for batch in batches)])
+    with evaluating(model):
+        return torch.cat([none, *(model(turned(batch, symmetry), views).cpu() for batch in batches)])
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from nas.errors import UserError
 from nas.modules import find_module
+from nas.searching.optuna_private import has_constraints
 
 GIVEN = "given"  # the user attribute of trials whose parameters were given, not sampled
 COST = "cost"  # the user attribute with the cost of a trial, in a search for the front of value and cost
@@ -41,14 +42,32 @@ def known() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def create(name: str, seed: int) -> BaseSampler:
+def create(name: str, seed: int) -> BaseSampler | Proposer:
     """Return the sampler `name`: one of ours, or the dotted name of a module. UserError if that makes none."""
     make = find_module(name, "sampler", "nas.samplers", known(), "sampler").sampler
-    try:
-        inspect.signature(make).bind(seed)
-    except TypeError as error:
-        raise UserError(f"sampler {name!r}: its sampler{inspect.signature(make)} takes no seed; let it") from error
-    sampler = make(seed)
-    if not isinstance(sampler, BaseSampler):
-        raise UserError(f"sampler {name!r}: its sampler(seed) returns {sampler!r}; expected a sampler of Optuna")
+    if not callable(make):
+        raise UserError(f"sampler {name!r}: its sampler is {make!r}; expected a function of a seed")
+    sampler = make(seed=seed) if _by_name(name, make, seed) else make(seed)
+    if not isinstance(sampler, BaseSampler | Proposer):
+        raise UserError(f"sampler {name!r}: its sampler(seed) returns {sampler!r}; expected Optuna's, or a Proposer")
+    if has_constraints(sampler):
+        raise UserError(
+            f"sampler {name!r} has a constraints_func, which a search does not ask: leave it out, and limit networks "
+            "by max_parameters, max_macs and max_seconds"
+        )
     return sampler
+
+
+def _by_name(name: str, make: Callable[..., Any], seed: int) -> bool:
+    """Whether a function takes `seed` by its name. UserError if it takes none."""
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # it is not written in Python
+        return False
+    if "seed" in signature.parameters:
+        return True
+    try:
+        signature.bind(seed)
+    except TypeError as error:
+        raise UserError(f"sampler {name!r}: its sampler{signature} takes no seed; expected sampler(seed)") from error
+    return False

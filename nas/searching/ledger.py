@@ -56,7 +56,7 @@ class Ledger:
         name: str,
         *,
         direction: Literal["maximize", "minimize"] = "maximize",
-        sampler: optuna.samplers.BaseSampler,
+        sampler: optuna.samplers.BaseSampler | Proposer,
         cost: str = "",
     ):
         """`cost`: the attribute of trials that is their second objective, to be minimised; empty for one objective."""
@@ -70,8 +70,9 @@ class Ledger:
         self._storage, self._sampler = storage, sampler
         self._study_id = storage.get_study_id_from_name(name)
         self._mirror_storage = EditableStorage()
+        of_optuna = sampler if isinstance(sampler, optuna.samplers.BaseSampler) else optuna.samplers.RandomSampler(0)
         self._mirror = optuna.create_study(
-            storage=self._mirror_storage, study_name=name, direction=direction, sampler=sampler
+            storage=self._mirror_storage, study_name=name, direction=direction, sampler=of_optuna
         )
         self._mirror_id = self._mirror_storage.get_study_id_from_name(name)
         self.history = brief_trials(storage, self._study_id)  # as it was when opened
@@ -230,11 +231,8 @@ class Ledger:
             self._mirror_storage.set_trial_user_attr(self._mirror_trial(number), COST, self.costs[number])
 
     def _end_in_mirror(self, number: int, state: TrialState, value: float | None) -> None:
-        """End a mirrored trial, and let the sampler know, as Optuna does: it may have constraints of its own."""
-        trial, values = self._mirror_trial(number), None if value is None else [value]
-        if not isinstance(self._sampler, Proposer) and not self._mirror_storage.get_trial(trial).state.is_finished():
-            self._sampler.after_trial(self._mirror, self._mirror_storage.get_trial(trial), state, values)
-        self._mirror_storage.set_trial_state_values(trial, state, values)
+        values = None if value is None else [value]
+        self._mirror_storage.set_trial_state_values(self._mirror_trial(number), state, values)
 
     def _mirror_trial(self, number: int) -> int:
         return self._mirror_storage.get_trial_id_from_study_id_trial_number(self._mirror_id, number)

@@ -15,7 +15,7 @@ from nas.searching.histories import unpacked
 
 __all__ = [
     "ARTIFACT", "CONSTRAINT", "LONG", "PREFIX", "EditableStorage", "attributes_of", "brief", "contains", "divided",
-    "models", "note_attributes", "note_version", "storage_id",
+    "has_constraints", "models", "note_attributes", "note_version", "storage_id",
 ]  # fmt: skip
 
 # `models` are the tables of Optuna's database; `writing.py` writes their rows itself.
@@ -71,6 +71,11 @@ def note_version(trial_id: int) -> str:
 def storage_id(trial: FrozenTrial) -> int:
     """The number by which a storage, not the study, knows the trial."""
     return trial._trial_id
+
+
+def has_constraints(sampler: Any) -> bool:
+    """Whether one of Optuna's samplers was given a `constraints_func`."""
+    return getattr(sampler, "_constraints_func", None) is not None
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:

@@ -163,7 +163,8 @@ def check_same_images(study: optuna.Study, data: Dataset, task: tasks.Task) -> N
 
 def code_of(spec: StudySpec) -> dict[str, str]:
     """The `own_code` of a study."""
-    return own_code(getattr(spec.space, "mixers", ()), spec.task)
+    first = [name for name in values(getattr(spec.space, "first", ())) if name != "same"]
+    return own_code([*getattr(spec.space, "mixers", ()), *first], spec.task)
 
 
 def other_images(before: Mapping[str, Any] | None, data: Dataset, task: tasks.Task) -> str:

@@ -95,6 +95,6 @@ def load(folder: Path, number: int, epoch: int) -> dict[str, Any]:
 
 
 def remove(folder: Path, number: int) -> None:
-    """Remove all files of a trial."""
-    for path in folder.glob(f"{number}-*"):
+    """Remove all files of a trial, half-written ones too."""
+    for path in (*folder.glob(f"{number}-*"), *folder.glob(f".{number}-*")):
         path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.own_code import hash_code, module_digest
+from nas.own_code import sources
 from nas.shadowed import PACKAGES
 from nas.versions import versions
 from nas.workers import far
@@ -140,7 +140,20 @@ def digest(folder: Path) -> str:
 
 def code_digest() -> str:
     """Hash the code of our packages."""
-    return hash_code(ROOT, [file for name in PACKAGES for file in (ROOT / name).rglob("*.py")])
+    return _hash_code(ROOT, [file for name in PACKAGES for file in (ROOT / name).rglob("*.py")])
+
+
+def module_digest(name: str) -> str:
+    """Hash the code of a top-level module, or of all modules of a package; empty if no file made it."""
+    files = sources(name)
+    return _hash_code(files[0].parent, files) if files else ""
+
+
+def _hash_code(root: Path, files: Iterable[Path]) -> str:
+    found = hashlib.sha256()
+    for file in sorted(files):
+        found.update(f"{os.path.relpath(file, root)}\0".encode() + file.read_bytes())
+    return found.hexdigest()
 
 
 def own_modules() -> tuple[str, ...]:

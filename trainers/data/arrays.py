@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trainers.data.cache import SPLITS, allocate, finish
+from trainers.data.folder.convert import Plan
 from trainers.data.folder.fit import resize
 from trainers.data.folder.image_file import normal_form
 from trainers.data.folder.missing import in_words
@@ -74,8 +75,10 @@ class Content:
 
 
 def write(folder: Path, content: Content, image_size: int | None, seed: int, shares: Sequence[float] = SHARES) -> None:
-    """Write the images into the empty cache folder `folder`; content, `seed` and `shares`, the
-    proportion of train, val and test, decide those that are not official.
+    """Write the images into the cache folder `folder`.
+
+    The split of an image without an official one follows from content, `seed` and `shares`, the proportion of train,
+    val and test.
 
     TrainingError if a class has too few images for every split, or an image has two labels or is in two splits.
     """
@@ -83,14 +86,13 @@ def write(folder: Path, content: Content, image_size: int | None, seed: int, sha
     together = units(c.names, c.digests, c.objects, c.turned())
     splits = assign(c.official, c.labels, c.names, c.digests, seed, Memory(), together, shares, not c.targets)
     refuse_leaks(c.names, c.digests, splits, c.labels, c.where, together)
-    rows = {split: [i for i, s in enumerate(splits) if s == split] for split in SPLITS}
-    shape, dtype, _ = c.form
-    kept = shape if image_size is None else (shape[0], image_size, image_size)
+    plan = Plan(splits, c.form, image_size)
+    rows, (shape, dtype, _) = plan.rows, plan.kept
     for split in SPLITS:
-        pixels = allocate(folder, split, (len(rows[split]), *kept), dtype if kept == shape else np.dtype("f4"))
+        pixels = allocate(folder, split, (len(rows[split]), *shape), dtype)
         for row, i in enumerate(rows[split]):
             image, _ = normal_form(c.images[i])
-            pixels[row] = image if kept == shape else resize(image, kept[-1])
+            pixels[row] = image if shape == c.form.shape else resize(image, shape[-1])
         pixels.flush()
     index = {label: n for n, label in enumerate(c.classes)}
     finish(

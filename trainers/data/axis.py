@@ -61,7 +61,9 @@ def _odd(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _recognised(odd: Tensor) -> int:
-    """The number of rows on the side of zero where Fisher's linear discriminant, fitted to the other half, has most."""
+    """The number of rows that Fisher's linear discriminant, fitted to the other half, puts on the side of zero where
+    that half's mean lies.
+    """
     odd, count = odd.double(), 0
     for own, other in ((odd[::2], odd[1::2]), (odd[1::2], odd[::2])):
         if len(other):

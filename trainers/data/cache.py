@@ -100,7 +100,8 @@ def remove_abandoned(root: Path) -> None:
     """Delete what killed processes left behind and nobody resumed for a day, as when the files have changed since."""
     for scratch in root.glob(".*.building"):
         with suppress(OSError):  # another process has finished it, or is at work on it, or it is another user's
-            if time.time() - scratch.stat().st_mtime > 86400:
+            newest = max(path.stat().st_mtime for path in (scratch, *scratch.rglob("*")))
+            if time.time() - newest > 86400:
                 with locked(scratch.with_suffix(".lock"), wait=False):
                     shutil.rmtree(scratch)
 
@@ -113,6 +114,7 @@ def allocate(folder: Path, split: str, images: tuple[int, ...], dtype: np.dtype,
     file = folder / f"{split}.images.npy"
     if again:
         return np.lib.format.open_memmap(file, mode="r+", dtype=dtype, shape=images)
+    file.unlink(missing_ok=True)  # of an earlier pass, or of a killed process: its room is ours
     check_room(folder, f"the {split} images", images, dtype)
     try:
         pixels = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=images)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 TARGETS = ("axion_mass", "mass_fraction", "einstein_radius")
-"""The regression targets of simulated lenses: the axion's mass in eV; the substructure's fraction of the mass within
-the halo's Einstein radius; and the Einstein radius of halo and substructure in arcsec."""
+"""The regression targets of simulated lenses: the axion's mass in eV; the substructure's fraction of all mass within
+the Einstein radius of `halo_mass`; and the Einstein radius of halo and substructure in arcsec."""
 NUMBER = "number"
 """The name of a number that comes with an image and has none."""
 RESERVED = ("images", "labels", "objects")

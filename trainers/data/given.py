@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def read_classes(values: Any, count: int, classes: Sequence[Any] | None) -> list
 
 def is_class(label: Any) -> bool:
     """Whether a label is the name or the whole number of a class."""
-    return isinstance(label, str) or (isinstance(label, float) and label.is_integer())
+    return isinstance(label, str | Integral) or (isinstance(label, float) and label.is_integer())
 
 
 def read_target(name: Any, values: Any, count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from trainers.data.folder.image_file import READING
 from trainers.data.folder.layouts import scan
 from trainers.data.simulated.chunks import write_simulation
 from trainers.data.simulated.population import NOTES
-from trainers.data.source import Arrays, Folder, Function, Simulated, Source, split_key
+from trainers.data.source import Arrays, Folder, Function, Simulated, Source
 from trainers.data.splits import SHARES
 from trainers.errors import TrainingError
 from trainers.plain import plain
@@ -127,7 +127,8 @@ def called(source: Function, progress: bool, cache: Path | None) -> Path:
     """The cache folder of a function's images."""
     function = UserFunction(source.name, "function")
     key = {"source": function.digest(), "reading": READING, **asdict(source)}
-    key = {**{name: value for name, value in key.items() if name != "split"}, **split_key(source)}
+    if source.split is None:
+        del key["split"]  # as in keys of before there was this option
 
     def build(folder: Path) -> None:
         if progress:

@@ -20,15 +20,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from trainers.data.cores import cores
 from trainers.data.limits import IMAGES
-from trainers.data.progress import progress_bar
-from trainers.data.simulated.chunks import CHUNK, one_torch_thread, simulate_chunk
+from trainers.data.simulated.chunks import CHUNK, for_each_chunk, simulate_chunk
 from trainers.data.simulated.population import CLASSES, NOTES, PRESETS
 from trainers.data.source import Simulated
 from trainers.errors import TrainingError
@@ -61,13 +58,7 @@ def write_files(source: Simulated, out: Path, *, progress: bool = True) -> None:
     if progress and source.preset in NOTES:
         print(NOTES[source.preset], file=sys.stderr, flush=True)
     title = f"Writing {source.images} lenses ({source.preset}) to {out}"
-    with (
-        one_torch_thread(),
-        progress_bar(title, source.images, progress) as advance,
-        ThreadPoolExecutor(cores()) as pool,
-    ):
-        for count in pool.map(run, range(-(-source.images // CHUNK))):
-            advance(count)
+    for_each_chunk(run, source.images, title, progress)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,17 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--detectability", action="store_true", help="measure instead of writing images")
     args = parser.parse_args(arguments)
     try:
-        own = PRESETS[args.preset].pixels if args.preset in PRESETS else 64
+        own = PRESETS[args.preset].pixels if args.preset in PRESETS else 64  # refused below
         size = own if args.image_size is None else args.image_size
         images = (IMAGES if args.detectability else 4000) if args.images is None else args.images
+        source = Simulated(args.preset, images, size, args.seed, args.snr)
         if args.detectability:
             from trainers.data.simulated.detectability import detectability  # caustics takes a second to import
 
-            source = Simulated(args.preset, images, size, args.seed, args.snr)
-            found = detectability(source.population(), size, source.images, args.seed, progress=True)
+            found = detectability(source.population(), size, images, args.seed, progress=True)
             print(f"{args.preset}, {size} px: {found}")
         else:
-            write_files(Simulated(args.preset, images, size, args.seed, args.snr), args.out)
+            write_files(source, args.out)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
 

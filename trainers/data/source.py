@@ -58,7 +58,7 @@ class Folder:
     skip_bad: bool = False  # discard and record images that cannot be read, instead of refusing the folder
     raw_shape: tuple[int, ...] | None = None  # of one image, (H, W) or (C, H, W), in arrays without a header
     raw_dtype: str | None = None  # of such arrays, by numpy's name: "float32"
-    group: str | None = None  # regular expression whose one group, in an image's path below, is the object's name
+    group: str | None = None  # regular expression; its one group, in an image's path below `path`, is the object's name
     hdu: tuple[str, ...] | None = None  # as in `Reading`; also text such as "G,R,I"
     clip: tuple[float, float] | None = None  # as in `Reading`; also text such as "0.1,99.9"
     key: tuple[str, ...] | None = None  # as in `Reading`; also text such as "x,y"
@@ -94,7 +94,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the user's, without arguments, that returns images: `arrays.py` says in which forms.
+    """A function of the user's, without arguments, that returns images: `given.py` says in which forms.
 
     Its images are cached like a folder's. It is called again only if the file that defines it has been edited: what it
     reads is not watched.

@@ -116,9 +116,10 @@ def assign(
     """
     together = digests if together is None else together
     if not every_class:
-        keys_of = {
-            label: {key for key, own in zip(together, labels, strict=True) if own == label} for label in set(labels)
-        }
+        keys_of: dict[str, set[str]] = defaultdict(set)  # of images that are drawn
+        for key, label, split in zip(together, labels, official, strict=True):
+            if split in (None, "train"):
+                keys_of[label].add(key)
         labels = [label if len(keys_of[label]) >= len(SHARES) else "" for label in labels]
     _, val, test = (part / sum(shares) for part in shares)
     wanted = {split: part for split, part in (("test", test), ("val", val)) if split not in official}

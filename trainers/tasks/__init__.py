@@ -47,7 +47,7 @@ class Task(Protocol):
 
     @property
     def with_sigma(self) -> bool:
-        """Whether `predict` also returns standard deviations, which `calibrated` scales."""
+        """Whether `predict` also returns standard deviations; only a `Regression` may, since they are calibrated."""
 
     def select(self, split: Split) -> Split:
         """The images that the task has targets for."""
@@ -111,6 +111,8 @@ def create(name: Named, data: Dataset) -> Task:
     needed = (member for member in vars(Task) if not member.startswith("_"))
     if lacking := [member for member in needed if not hasattr(task, member)]:
         raise TrainingError(f"task {name!r} lacks {', '.join(lacking)}; add what trainers.tasks.Task has")
+    if task.with_sigma and not isinstance(task, Regression):
+        raise TrainingError(f"task {name!r} has with_sigma, which only a Regression may have; set it to False")
     return task
 
 

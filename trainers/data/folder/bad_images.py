@@ -26,7 +26,7 @@ def discard(
         raise TrainingError(f"without its bad images, {split} of {listing.root} lacks the class {label!r}")
     kept = {}
     for split in SPLITS:
-        remove_rows(folder, split, [n for n, i in enumerate(rows[split]) if i in bad])
+        remove_rows(folder, split, [n for n, i in enumerate(rows[split]) if i in bad], len(rows[split]))
         kept[split] = [i for i in rows[split] if i not in bad]
     return kept
 
@@ -37,17 +37,17 @@ def lacking(listing: Listing, rows: Mapping[str, list[int]], bad: Collection[int
     return [(split, label) for split in SPLITS for label in listing.classes if label not in found[split]]
 
 
-def remove_rows(folder: Path, split: str, rows: Sequence[int]) -> None:
-    """Rewrite the images of `split` without `rows`, a few at a time."""
-    if not rows:
-        return
+def remove_rows(folder: Path, split: str, rows: Sequence[int], count: int) -> None:
+    """Rewrite the `count` images of `split` without `rows`, a few at a time; not again if a killed process has."""
     old = np.load(folder / f"{split}.images.npy", mmap_mode="r")
+    if not rows or len(old) < count:
+        return
     keep = np.setdiff1d(np.arange(len(old)), rows)
-    new = allocate(folder, "without", (len(keep), *old.shape[1:]), old.dtype)
+    new = allocate(folder, f"remaining {split}", (len(keep), *old.shape[1:]), old.dtype)
     for start in range(0, len(keep), 256):
         new[start : start + 256] = old[keep[start : start + 256]]
     new.flush()
-    os.replace(folder / "without.images.npy", folder / f"{split}.images.npy")
+    os.replace(folder / f"remaining {split}.images.npy", folder / f"{split}.images.npy")
 
 
 def refuse(listing: Listing, bad: Sequence[str], expected: Form, file: Path, several: str) -> None:

@@ -51,20 +51,25 @@ def with_splits(
     """The columns and rows with the name of each row's split in one column, where columns such as `is_train` say it.
 
     Rows that no column says to be of its split are of the first other one of train, test and val. TrainingError if a
-    row is of several, or of none.
+    row is of several or none, or its column `split` says another.
     """
-    of = {c: split for c in columns if c.startswith(FLAGS) and (split := split_of(c.partition("_")[2]))}
-    of = {c: split for c, split in of.items() if {truth(row[columns[c]].strip()) for row in rows} <= {0, 1}}
-    if not of:
+    of = {c: split for c in columns if c.startswith("is_") and (split := split_of(c.removeprefix("is_")))}
+    if {*of} <= {"is_valid", "is_eval"}:  # alone, these say how good an image is
         return {**columns}, [{**row} for row in rows]
     first, *more = of
     rest = next((split for split in ("train", "test", "val") if split not in of.values()), None)
     made = []
     for number, row in enumerate(rows, 1):
-        said: set[str | None] = {split for c, split in of.items() if truth(row[columns[c]].strip())} or {rest}
+        flags = {c: truth(row[columns[c]].strip()) for c in of}
+        if wrong := [c for c, flag in flags.items() if flag not in (0, 1)]:
+            raise TrainingError(f"row {number} has {row[columns[wrong[0]]]!r} in {wrong[0]}; expected 1 or 0")
+        said: set[str | None] = {of[c] for c, flag in flags.items() if flag} or {rest}
         if len(said) > 1 or said == {None}:
             raise TrainingError(f"row {number} is of {len(said - {None}) or 'no'} splits by {', '.join(of)}; mend it")
-        made.append({**row, columns[first]: said.pop() or ""})
+        (split,) = said
+        if "split" in columns and split_of(row[columns["split"]]) != split:
+            raise TrainingError(f"row {number} is of {split} by {', '.join(of)}, but not by split; mend it")
+        made.append({**row, columns[first]: split or ""})
     return {c: name for c, name in columns.items() if c not in more}, made
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from trainers.data.folder.passbands import SCIENCE, wavelength, words
+from trainers.data.folder.names import words
+from trainers.data.folder.passbands import SCIENCE, wavelength
 from trainers.errors import TrainingError, named
 
 FITS = (".fits", ".fit", ".fits.gz", ".fit.gz", ".fz")

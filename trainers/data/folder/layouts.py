@@ -31,7 +31,7 @@ from trainers.data.folder.folders import (
 )
 from trainers.data.folder.grouping import grouped, with_bands, with_objects
 from trainers.data.folder.image_file import AS_STORED, Reading
-from trainers.data.folder.listing import Entry, Listing
+from trainers.data.folder.listing import Entry, Listing, below
 from trainers.data.folder.named_arrays import is_named_arrays
 from trainers.data.folder.names import LENS, PLAIN, by_name
 from trainers.data.folder.stack import RAW_EXTENSIONS, Raw
@@ -146,13 +146,13 @@ def in_split_tables(root: Path, folders: Sequence[Path]) -> tuple[list[Entry], T
     tables = [table for table in found if table is not None and (table.label or table.targets)]
     if not tables or len(tables) < len(splits) or len({(t.label, *t.targets) for t in tables}) > 1:
         return None
-    each = [
-        replace(
-            entry, split=split, object=entry.object and f"{split} {entry.object}"
-        )  # numbered from the start in each
-        for (folder, split), table in zip(splits.items(), tables, strict=True)
-        for entry in table_entries(folder, table)
-    ]
+    each = []
+    for (folder, split), table in zip(splits.items(), tables, strict=True):
+        for entry in table_entries(folder, table):
+            if entry.split not in (None, split):
+                raise TrainingError(f"{table.path} gives {below(root, entry.path)} another split than its folder")
+            shown = entry.object and f"{split} {entry.object}"  # each table may number its objects from the start
+            each.append(replace(entry, split=split, object=shown))
     return each, replace(tables[0], others=tuple(table.path for table in tables[1:]))
 
 

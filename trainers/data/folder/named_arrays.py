@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zipfile
 import zlib
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.data.folder.names import OBJECT, SPLIT_NAMES, object_named
+from trainers.data.folder.names import OBJECT, SPLIT_NAMES, object_named, words
 from trainers.data.folder.object_array import read_header
 from trainers.errors import TrainingError
 
@@ -82,10 +81,6 @@ class NamedArray:
     def is_key(self, key: str) -> bool:
         """Whether the user means it by `key`: its name, or that without a split."""
         return key == self.name or "_".join(words(key)) == self.plain
-
-
-def words(name: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", name.lower())
 
 
 def plain(name: str) -> str:

@@ -48,7 +48,7 @@ LENS = "lens"
 """The one class of a folder without classes."""
 TABLES = ("labels", "metadata", "catalog", "catalogue")
 """What tables are called; as FITS files, only these are."""
-UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "-", "--", "?")
+UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "--", "?")
 """Cells of what is not known."""
 NO_CLASSES = ("plots", "figures", "results", "logs", "checkpoints", "notebooks", "docs", "scripts")
 """Folders that people keep beside their classes."""
@@ -108,6 +108,11 @@ def ending(name: str) -> tuple[str, str]:
         stem, before = os.path.splitext(stem)
         suffix = before + suffix
     return stem, suffix
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in lower case: `SCI_F814W` -> sci, f814w; `held_out` is one."""
+    return re.findall(r"[a-z0-9]+", re.sub(r"(?<![a-z])(held|hold)[-_. ]out(?![a-z])", r"\1out", name.lower()))
 
 
 def split_of(name: str) -> str | None:

@@ -14,17 +14,13 @@ from pathlib import Path
 
 from trainers.data.folder.files import images_below
 from trainers.data.folder.names import ending
-from trainers.data.folder.passbands import wavelength
+from trainers.data.folder.passbands import SURVEYS, wavelength
 from trainers.errors import TrainingError
 
 BROAD = ("u", "g", "r", "i", "vis", "z", "y", "j", "h", "k", "ks")
 """Bands that may stand in the name of a file."""
-SURVEYS = (
-    "hsc|sdss|des|decam|decals|ls|lsst|rubin|ps1|panstarrs|kids|viking|vista|ukidss|cfht|cfhtls|euclid|euc|nisp|nir|hst|acs|wfc3|"
-    "jwst|nircam|roman|wfi"
-)
 BAND = re.compile(
-    rf"(?:(?<=[-_. ])|^)(?:(?:{SURVEYS})[-_. ]?)?(?:band[-_ ]?)?"
+    rf"(?:(?<=[-_. ])|^)(?:(?:{'|'.join(SURVEYS)})[-_. ]?)?(?:band[-_ ]?)?"
     rf"({'|'.join(BROAD)}|f\d{{3}}(?:w|m|n|lp|x)|(?<=band)\d|(?<=band[-_ ])\d)(?:[-_ ]?band)?(?=[-_. ]|$)",
     re.IGNORECASE,
 )

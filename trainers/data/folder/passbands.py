@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 
+from trainers.data.folder.names import words
+
 SCIENCE = ("sci", "science", "image", "img", "data", "flux")
 """Words that mean the image itself, not what comes with it."""
-WORDS = (
-    *SCIENCE, "band", "filter", "hsc", "sdss", "des", "decam", "decals", "lsst", "rubin", "ps1", "kids", "viking",
-    "vista", "ukidss", "cfht", "euclid", "euc", "nisp", "nir", "hst", "acs", "wfc3", "jwst", "nircam", "roman", "wfi",
+SURVEYS = (
+    "hsc", "sdss", "des", "decam", "decals", "ls", "lsst", "rubin", "ps1", "panstarrs", "kids", "viking", "vista",
+    "ukidss", "cfht", "cfhtls", "euclid", "euc", "nisp", "nir", "hst", "acs", "wfc3", "jwst", "nircam", "roman", "wfi",
 )  # fmt: skip
+"""Surveys and cameras, which may stand beside a band's name."""
+WORDS = (*SCIENCE, "band", "filter", *SURVEYS)
 WAVELENGTHS = {  # nm
     "u": 360, "b": 440, "g": 480, "v": 550, "r": 620, "vis": 720, "i": 760, "z": 900, "y": 1000, "j": 1250, "h": 1650,
     "k": 2200, "ks": 2150,
 }  # fmt: skip
 WEBB = (200, 210, 212, 250, 277, 300, 335, 356, 360, 410, 430, 444, 460, 480)
 """Filters named in 10 nm, although Hubble's with such numbers are named in nm."""
-
-
-def words(name: str) -> list[str]:
-    """The parts of a name, in lower case: `SCI_F814W` -> sci, f814w."""
-    return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
 
 def wavelength(name: str) -> float | None:

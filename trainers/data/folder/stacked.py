@@ -13,7 +13,7 @@ from trainers.data.folder.companions import without_companions
 from trainers.data.folder.files import ignored, images_in, subfolders
 from trainers.data.folder.image_file import bare_name
 from trainers.data.folder.listing import Entry
-from trainers.data.folder.named_arrays import LABELS, is_named_arrays, plain
+from trainers.data.folder.named_arrays import LABELS, is_named_arrays, plain, split_in
 from trainers.data.folder.names import (
     LENS,
     SPLIT_NAMES,
@@ -68,11 +68,15 @@ def find_stacks(root: Path, raw: Raw | None = None, keys: Sequence[str] | None =
         return {}
     groups: dict[str | None, list[Path]] = {}
     for file in files:
-        words = re.split(r"[^a-z]+", file.stem.lower())
-        groups.setdefault(next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None), []).append(file)
+        groups.setdefault(split_in(re.sub(r"\d", " ", file.stem)), []).append(file)
     pairs = {split: find_pair(group, raw) for split, group in groups.items()}
     if len(pairs) > 1 and "train" not in pairs:
         return {}
+    if None in pairs and len(pairs) > 1 and all(pairs.values()):
+        raise TrainingError(
+            f"{root} has {groups[None][0].name} beside arrays of train, but of no split by its name; call it val or "
+            "test, or move it elsewhere"
+        )
     return {split: pair for split, pair in pairs.items() if pair} if all(pairs.values()) else {}
 
 

@@ -119,9 +119,9 @@ def tables_in(root: Path) -> list[Path]:
     """The tables in `root`, sorted: labels.csv and metadata.csv, or all; or labels.fits and the like."""
     called = [p for p in root.glob("*") if p.suffix.lower() in ENDINGS or is_table(p.name, (".txt", *FITS))]
     files = sorted(path for path in called if path.is_file() and not ignored(path.name))
-    found = [path for path in files if path.suffix.lower() in ENDINGS[:2]]
-    found = found or [path for path in files if path.suffix.lower() in ENDINGS]
-    return [path for path in found if path.name.lower() in FIRST] or found or files
+    of_kind = [[path for path in files if path.suffix.lower() in endings] for endings in (ENDINGS[:2], ENDINGS)]
+    first = [[path for path in found if path.name.lower() in FIRST] for found in of_kind]
+    return next(filter(None, (*first, *of_kind)), files)
 
 
 def names_in(table: Table) -> list[str]:

@@ -87,7 +87,7 @@ def in_fits(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:
     except DAMAGED as error:
         raise TrainingError(f"{path} cannot be read as a table ({error})") from error
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*texts, strict=True)]
-    return {name.strip().lower(): name for name in columns}, rows
+    return by_lower(path, [*columns]), rows
 
 
 def in_parquet(path: Path) -> tuple[dict[str, str], list[dict[str, str]]]:

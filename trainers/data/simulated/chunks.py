@@ -6,7 +6,7 @@ changes its split when the set grows. Classes alternate, so any number of images
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -67,10 +67,19 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def for_each_chunk(run: Callable[[int], int], images: int, title: str, progress: bool) -> None:
+    """Call `run`, which returns a count of images, with each chunk's number, on all cores that this process may use."""
+    with one_torch_thread(), progress_bar(title, images, progress) as advance, ThreadPoolExecutor(cores()) as pool:
+        for count in pool.map(run, range(-(-images // CHUNK))):
+            advance(count)
+
+
 def write_simulation(
     folder: Path, population: Population, images: int, image_size: int, seed: int, *, title: str, progress: bool = True
 ) -> None:
-    """Simulate into the empty cache folder `folder`, on all cores that this process may use."""
+    """Simulate into the cache folder `folder`, on all cores that this process may use."""
+    for left in folder.iterdir():  # by a killed process
+        left.unlink()
     check_room(folder, f"{images} images", (images, 1, image_size, image_size), stored_dtype(population))
     split = split_of(images)
     row = np.empty(images, dtype=np.int64)  # place within the split
@@ -94,13 +103,7 @@ def write_simulation(
             targets[name][here] = chunk_targets[name][: len(here)]
         return len(here)
 
-    with (
-        one_torch_thread(),
-        progress_bar(f"Simulating {images} lenses ({title})", images, progress) as advance,
-        ThreadPoolExecutor(cores()) as pool,
-    ):
-        for count in pool.map(run, range(-(-images // CHUNK))):
-            advance(count)
+    for_each_chunk(run, images, f"Simulating {images} lenses ({title})", progress)
     finish(
         folder,
         labels={name: labels[split == s] for s, name in enumerate(SPLITS)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,11 +30,7 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
     The lens is a singular isothermal ellipsoid, an external shear and point masses. The ellipsoid's Einstein radius is
     that of the circle of equal area, so the mass within its critical curve is the halo's.
     """
-
-    def column(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(x)[:, None, None]
-
-    s = systems
+    s, column = systems, partial(_column, like=x)
     zero = torch.zeros((), dtype=x.dtype)
     ax, ay = reduced_deflection_angle_sie(
         column(s.halo_x), column(s.halo_y), column(s.halo_q), column(s.halo_angle), column(s.halo_radius), x, y, core
@@ -49,13 +46,14 @@ def deflection(systems: Systems, x: Tensor, y: Tensor, core: float = CORE) -> tu
     return ax, ay
 
 
+def _column(values: np.ndarray, like: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1), in the dtype of `like`."""
+    return torch.from_numpy(values).to(like)[:, None, None]
+
+
 def surface_brightness(systems: Systems, x: Tensor, y: Tensor) -> Tensor:
     """The source's brightness at (x, y) in its plane, each (B, H, W) in arcsec; 1 at the half-light radius."""
-
-    def column(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(x)[:, None, None]
-
-    s = systems
+    s, column = systems, partial(_column, like=x)
     index, semi_major = column(s.source_index), column(s.source_radius / np.sqrt(s.source_q))
     shape = (column(s.source_q), column(s.source_angle), index, semi_major, torch.ones((), dtype=x.dtype))
     return brightness_sersic(column(s.source_x), column(s.source_y), *shape, x, y, k_sersic(index), CORE)

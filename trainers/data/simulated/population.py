@@ -14,8 +14,8 @@ source's shape anew for every image: this is far harder, close to chance for a s
 
 `deeplense-1` and `deeplense-2` are the public sets exactly as their code makes them: images upright, substructure on
 top of the halo's mass, and Einstein radii from *luminosity* distances (1.28" for 1e12 solar masses; the textbook's
-angular-diameter distances, which all other presets use, give 1.66"). Model II takes the radii for a source at redshift
-2.5 and then scales every deflection to one at 1.0 (0.81"). It stores twice the light, without noise;
+angular-diameter distances, which all other presets use, give 1.66"). Model II takes these radii to be those of a source
+at redshift 2.5, and scales every deflection to one at 1.0 (0.81"). It stores twice the light, without noise;
 `deeplense-2-noisy` stores the light once, with the noise that Model II omits. `paper-2020` is the population of
 arXiv 2008.12731; what that paper does not state is taken from Model I.
 """

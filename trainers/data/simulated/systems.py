@@ -14,7 +14,7 @@ from trainers.data.simulated.population import Population, Range, einstein_radiu
 class Systems:
     """B systems. Arrays are (B,) or, for the point masses, (B, K); arcsec and radians, all in the system's own frame.
 
-    Radii of lenses are Einstein radii, so masses add up as their squares.
+    Radii of lenses are Einstein radii; those of point masses add up as their squares.
     """
 
     turn: np.ndarray  # angle at which the system lies on the sky
@@ -36,7 +36,7 @@ class Systems:
     point_y: np.ndarray
     point_radius: np.ndarray
     axion_mass: np.ndarray  # eV; NaN without a vortex
-    mass_fraction: np.ndarray  # of the substructure in the mass within the halo's Einstein radius
+    mass_fraction: np.ndarray  # of the substructure in all mass within the Einstein radius of `halo_mass`
     einstein_radius: np.ndarray  # of halo and substructure
 
 
