@@ -148,7 +148,7 @@ def test_a_model_says_that_the_code_of_its_mixer_has_changed(write, tmp_path, da
         warnings.simplefilter("error")
         load_model(tmp_path / "model")
     write("my_mixer", MIXER.replace("2 * x", "3 * x"))
-    with pytest.warns(UserWarning, match="my_mixer edited since the model .* was exported"):
+    with pytest.warns(UserWarning, match="edited since the model .* was exported: my_mixer; it may"):
         load_model(tmp_path / "model")
 
 

@@ -205,7 +205,7 @@ def _conduct(
             f"the images or their numbers have changed since the search, whose values do not hold for these: {changed}"
         )
     if names := edited(results.code):
-        console.print(f"{names} edited since the search was begun: its trials may be of other networks")
+        console.print(f"edited since the search was begun: {names}; its trials may be of other networks")
     console.print(
         f"retraining trial{'s'[: len(choice.trials) > 1]} {', '.join(t.label for t in choice.trials)} of "
         f"{results.name} with {count(seeds, 'seed')} each on {trained_on(task)}{override(choice.overridden)}; "

@@ -88,7 +88,7 @@ def prepare(
     if study is not None:
         check_same_images(study, data, task)
         if names := edited(study.user_attrs.get(CODE, {})):
-            display.say(f"note   {names} edited since the study was begun: earlier trials may be of other networks")
+            display.say(f"note   edited since the study was begun: {names}; earlier trials may be of other networks")
     sample = partial(spec.sample, image_size=data.image_size)
     refuse_varying(sample)
     warm = warm_starts.begin(former, spec, sample)
