@@ -212,8 +212,8 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
     code = config.get("code")
     if isinstance(code, dict) and (names := edited(code)):
         warnings.warn(
-            f"edited since the model in {folder} was exported: {names}; it may be another model now, and its figures not "
-            "hold",
+            f"edited since the model in {folder} was exported: {names}; it may be another model now, and its figures "
+            "not hold",
             stacklevel=3,
         )
     model.load_state_dict(weights)
