@@ -33,7 +33,6 @@ def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
     if args.data is not None and args.preset is not None:
         raise UserError("give --data, a folder of images, or --preset, a population of simulated lenses, not both")
-
     from nas.files import check_writable, write_json, write_text  # only now: --help must not wait for torch
     from nas.models.explanation import OTHER_SEED, explain, record
     from nas.report.explanation_page import page, table, verdict

@@ -36,7 +36,6 @@ def options() -> Parser:
 
 def command(argv: list[str]) -> int:
     args = options().parse_args(argv)
-
     from nas.files import check_writable  # only now: --help must not wait for torch
     from nas.models.answers import ids_of, write_answers
     from nas.models.inference import image_files, image_names, predict_files

@@ -13,7 +13,7 @@ from nas.checks import check_number
 from nas.errors import ModelFailed, UserError, mendable
 from nas.models.attribution import attributions
 from nas.models.evaluation import check_data, check_kind, dataset_for, own_source, source_for, wanted
-from nas.models.export import LensModel, opened, untrained
+from nas.models.export import LensModel, evaluating, opened, untrained
 from nas.models.heads import Head, heads
 from nas.models.regions import Profile, Region, profile, regions
 from nas.sources import FOLDER_ONLY
@@ -102,7 +102,8 @@ def explain(
     some = some.rows(torch.randperm(len(some), generator=torch.Generator().manual_seed(0))[:images].sort().values)
     targets = some.labels if column is None else torch.full((len(some),), column)
     pixels = some.images[:].cpu()
-    pixel_shares, sums = attributions(model, pixels, targets)
+    with evaluating(model):
+        pixel_shares, sums = attributions(model, pixels, targets)
     control, _ = attributions(untrained(model), pixels, targets)
     maps, of_untrained = (shares.abs().sum(1).numpy() for shares in (pixel_shares, control))
     if not maps.any():

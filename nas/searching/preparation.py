@@ -73,7 +73,7 @@ def prepare(
     guard: of `only_driver`.
     """
     study = stored_study(run.database, spec)  # before loading images, which may take minutes
-    code_of(spec)  # to refuse what workers cannot import
+    code = code_of(spec)  # refuses what workers cannot import
     former = warm_starts.find(warm_start, run.path.parent, study)
     data = load(spec.data, progress=not display.quiet)
     task = task_of(spec, data)
@@ -94,6 +94,8 @@ def prepare(
     warm = warm_starts.begin(former, spec, sample)
     ledger = open_ledger(run.database, spec, warm, guard)
     ledger.study.set_user_attr(IMAGES, describe_images(data, task))
+    if CODE not in ledger.study.user_attrs:  # a study keeps that of its first trials
+        ledger.study.set_user_attr(CODE, code)
     shape = {"channels": data.in_chans, "side": data.image_size, "outputs": task.num_outputs}
     ledger.study.set_user_attr(SHAPE, shape)
     scheduler = schedulers.of_study(spec)

@@ -18,7 +18,7 @@ from nas import samplers, schedulers
 from nas.errors import UserError
 from nas.files import whole_file
 from nas.own_code import own_code
-from nas.reading import CODE, IMAGES, WARM_START
+from nas.reading import IMAGES, WARM_START
 from nas.samplers.surrogate import Sampler
 from nas.searching.jobs import Admission
 from nas.searching.ledger import Ledger
@@ -119,8 +119,7 @@ def _ledger(storage: StudyStorage, spec: StudySpec, warm: WarmStart | None) -> L
         sampler.layout = layout
     ledger = Ledger(storage, spec.name, direction=spec.direction, sampler=sampler, cost=spec.cost)
     origin = {WARM_START: warm.to_dict()} if warm else {}
-    code = ledger.study.user_attrs.get(CODE, code_of(spec))  # a study keeps that of its first trials
-    more = {"question": spec.question, "baselines": spec.baselines, CODE: code}
+    more = {"question": spec.question, "baselines": spec.baselines}
     for name, value in {**origin, "spec": describe(spec), **more}.items():
         ledger.study.set_user_attr(name, value)
     with warnings.catch_warnings():

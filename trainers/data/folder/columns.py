@@ -47,7 +47,7 @@ def flag_columns(held: Mapping[str, set[str]], full: Collection[str]) -> list[st
 
 def with_splits(
     columns: Mapping[str, str], rows: Sequence[Mapping[str, str]]
-) -> tuple[dict[str, str], list[dict[str, str]]]:
+) -> tuple[Mapping[str, str], Sequence[Mapping[str, str]]]:
     """The columns and rows with the name of each row's split in one column, where columns such as `is_train` say it.
 
     Rows that no column says to be of its split are of the first other one of train, test and val. TrainingError if a
@@ -55,7 +55,7 @@ def with_splits(
     """
     of = {c: split for c in columns if c.startswith("is_") and (split := split_of(c.removeprefix("is_")))}
     if {*of} <= {"is_valid", "is_eval"}:  # alone, these say how good an image is
-        return {**columns}, [{**row} for row in rows]
+        return columns, rows
     first, *more = of
     rest = next((split for split in ("train", "test", "val") if split not in of.values()), None)
     made = []

@@ -189,9 +189,9 @@ def read_table(path: Path, *, with_files: bool = False) -> Table | None:
     Every column of numbers that has no other meaning is a regression target. TrainingError if it has one but for a
     cell, and nothing else.
     """
-    columns, rows = rows_in(path, (*FILES, *LABELS))
+    text = rows_in(path, (*FILES, *LABELS))
     with named(str(path)):
-        columns, rows = with_splits(columns, rows)
+        columns, rows = with_splits(*text)
     said = {c: {row[column].strip() for row in rows} for c, column in columns.items()}
     held = {c: {cell for cell in cells if cell.lower() not in UNKNOWN} for c, cells in said.items()}
     if bare := [c for c in columns if c.endswith(EXTENSIONS)]:
