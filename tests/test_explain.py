@@ -393,3 +393,13 @@ def test_a_model_of_other_classes_or_channels_is_refused_for_simulated_lenses(tm
     other = model_of(nn.Identity(), task=Task(classes=("lens", "none")))
     with pytest.raises(nas.UserError, match="population fair has the classes axion, cdm, no_sub; the model dist"):
         nas.explain(other)
+
+
+def test_explaining_does_not_train_a_model_in_a_module_that_is_trained(tmp_path):
+    exported(tmp_path / "m", Toy("resnet2"))
+    model = nas.load_model(tmp_path / "m")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.train()
+    explain(model, images=6)
+    assert model.training, "as it was"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
