@@ -78,6 +78,11 @@ def limited(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
     return max(low, 0.0) if from_zero else low, min(high, 1.0) if up_to_one else high
 
 
+def intervals(found: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
+    """The 95% interval of every metric."""
+    return {name: limited(name, estimate.interval()) for name, estimate in found.items()}
+
+
 def estimates(
     metric: Metric, methods: Sequence[Sequence[Array]], truth: Array, *, strata: Array | None = None,
     objects: Array | None = None,

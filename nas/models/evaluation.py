@@ -23,6 +23,7 @@ from trainers.data import Dataset, Folder, Source, Split, joined, load, source_f
 from trainers.data.folder.fit import in_words
 from trainers.data.folder.names import canonical
 from trainers.errors import TrainingError
+from trainers.estimate import estimates, intervals
 from trainers.evaluate import SYMMETRIES, as_floats, metrics_of_views, resampling
 from trainers.regression import Regression, given
 from trainers.tasks import Task
@@ -39,7 +40,7 @@ class Evaluation:
     trained_on: int  # images of the data that the model was trained on: left out, unless the caller asked for them
     views: int  # whose predictions are combined
     metrics: dict[str, float]  # upright; for some, also over the eight symmetries of the square
-    interval: dict[str, tuple[float, float]]  # 95%, from a bootstrap over the images; none where it finds no spread
+    interval: dict[str, tuple[float, float]]  # 95%, over the images; none where no resample of them differs
 
 
 @mendable
@@ -96,18 +97,17 @@ def evaluate(
         predicted = predictions(model, images.images, views=views)[None]
     if not torch.isfinite(predicted).all():
         raise FloatingPointError("the model's predictions are not finite")
-    (drawn,) = metrics.bootstrap(
+    (estimated,) = estimates(
         lambda some, true: as_floats(task.metrics(torch.from_numpy(some), torch.from_numpy(true))),
-        [predicted[0].numpy()],
+        [[predicted[0].numpy()]],
         truth.numpy(),
         **resampling(task, images),
     )
     found = {name: v for name, v in metrics_of_views(predicted, truth, task).items() if not math.isnan(v)}
     if views == 1:  # the model calibrates what eight views say together by another factor than each view
         found = {name: v for name, v in found.items() if not name.endswith("_d4_views")}
-    interval = {name: metrics.interval(values) for name, values in drawn.items() if name in found}
-    interval |= {name: limits for name, limits in rate_intervals(predicted[0], images, task).items() if name in found}
-    interval = {name: (low, high) for name, (low, high) in interval.items() if low < high}  # else all agree: unknown
+    interval = intervals(estimated) | rate_intervals(predicted[0], images, task)
+    interval = {name: (low, high) for name, (low, high) in interval.items() if name in found and low < high}
     return Evaluation(data.name, len(images), int(overlap.sum()), views, found, interval)
 
 

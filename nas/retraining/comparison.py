@@ -10,13 +10,13 @@ from torch import Tensor
 
 from nas.retraining.baselines import BaselineTraining, tested
 from nas.retraining.job import NetworkResult, Retraining, finished, remeasured
-from nas.retraining.scores import Spread, combined, estimated, intervals, spread_of
+from nas.retraining.scores import Spread, combined, estimated, spread_of
 from nas.words import numbered
 from search_space import cost
 from studies.baselines import network
 from trainers import metrics
 from trainers.data import Dataset
-from trainers.estimate import Estimate
+from trainers.estimate import Estimate, intervals
 from trainers.evaluate import metrics_of_views
 from trainers.fitted import FITTED
 from trainers.tasks import Task

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.retraining.job import NetworkResult, Retraining, finished, remeasured, result
-from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, intervals, score, spread_of
+from nas.retraining.scores import Certainty, Scores, Size, certainty, combined, estimated, score, spread_of
 from nas.trials import Trial
 from trainers.data import Dataset
+from trainers.estimate import intervals
 from trainers.tasks import Task
 
 

@@ -17,7 +17,7 @@ from nas.retraining.training import MAIN
 from nas.words import numbered, plus_minus
 from trainers import metrics
 from trainers.data import Split
-from trainers.estimate import Estimate, estimates, limited
+from trainers.estimate import Estimate, estimates, intervals
 from trainers.evaluate import as_floats, metrics_of_views, resampling
 from trainers.regression import Regression
 from trainers.tasks import Task
@@ -187,10 +187,6 @@ def estimated(
     return estimates(measured(task, objective), methods, task.targets(test).cpu().numpy(), **resampling(task, test))
 
 
-def intervals(found: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
-    return {name: limited(name, estimate.interval()) for name, estimate in found.items()}
-
-
 def certainty(
     configurations: Sequence[Mapping[str, Estimate]], ensembles: Sequence[Tensor], task: Task, test: Split,
     objective: str,
@@ -201,15 +197,15 @@ def certainty(
     """
     first, upright = configurations[0], [views[0].numpy() for views in ensembles]
     truth = task.targets(test).cpu().numpy()
-    drawn = metrics.bootstrap(measured(task, objective), upright, truth, **resampling(task, test))
+    together = estimates(measured(task, objective), [[one] for one in upright], truth, **resampling(task, test))
     differences = [{name: found[name] - first[name] for name in found} for found in configurations]
     return [
         Certainty(
             interval=intervals(found),
-            ensemble={name: metrics.interval(values) for name, values in resampled.items() if np.ptp(values)},
+            ensemble=intervals(ensemble),
             difference={name: (d.value, *d.interval()) for name, d in difference.items()} if k else {},
         )
-        for k, (found, resampled, difference) in enumerate(zip(configurations, drawn, differences, strict=True))
+        for k, (found, ensemble, difference) in enumerate(zip(configurations, together, differences, strict=True))
     ]
 
 
