@@ -31,6 +31,12 @@ class TestReads:
     def networks(self) -> int:
         return len(self.digests)
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> TestReads:
+        """What retrain.json says. That of an earlier version has no count: it was one call at least."""
+        reads = record.get("test_reads", {})
+        return cls(reads.get("calls", 1), tuple(reads.get("digests", ())))
+
     def to_dict(self) -> dict[str, Any]:
         return {"networks": self.networks, "calls": self.calls, "digests": self.digests}
 
@@ -40,16 +46,11 @@ class TestReads:
 
 
 def recall(run: RunFolder) -> TestReads:
-    """What was read so far: as retrain.json has it, and every network on disk, also of a retraining cut short.
-
-    A retrain.json of an earlier version has no count: it was one call at least.
-    """
-    calls, digests = 0, set()
-    if run.retraining_record.exists():
-        known = read_json(run.retraining_record).get("test_reads", {})
-        calls, digests = known.get("calls", 1), set(known.get("digests", ()))
-    digests |= {_digest(record["key"]) for record in _records(run.retrained) if "test" in record}
-    return TestReads(calls, tuple(sorted(digests)))
+    """What was read so far: as retrain.json has it, and every network on disk, also of a retraining cut short."""
+    path = run.retraining_record
+    known = TestReads.of_record(read_json(path)) if path.exists() else TestReads(0, ())
+    on_disk = {_digest(record["key"]) for record in _records(run.retrained) if "test" in record}
+    return TestReads(known.calls, tuple(sorted({*known.digests, *on_disk})))
 
 
 def _records(folder: Path) -> Iterator[dict[str, Any]]:

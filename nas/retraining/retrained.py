@@ -149,7 +149,6 @@ def of_today() -> Iterator[None]:
 def _of_record(record: Mapping[str, Any], run: RunFolder) -> Retrained:
     """The inverse of `Retrained.to_dict`."""
     known = {f.name: record[f.name] for f in fields(Retrained) if f.name in record}
-    reads = record.get("test_reads", {})
     rebuilt = {
         "task": from_json(record["task"]),
         "classes": tuple(record["classes"]),
@@ -160,7 +159,7 @@ def _of_record(record: Mapping[str, Any], run: RunFolder) -> Retrained:
         "failures": tuple(record["failures"]),
         "asked": tuple(record.get("asked", ())),
         "run": run,
-        "test_reads": TestReads(reads.get("calls", 1), tuple(reads.get("digests", ()))),
+        "test_reads": TestReads.of_record(record),
         "baselines": tuple(Baseline(**{**b, "spread": _spreads(b["spread"])}) for b in record.get("baselines", ())),
         "verdicts": tuple(Verdict(**v) for v in record.get("verdicts", ())),
     }

@@ -54,7 +54,13 @@ class Fit:
     """The smooth lenses that fit B images best."""
 
     parameters: np.ndarray  # (B, 14), as in PARAMETERS
-    chi: np.ndarray  # (B,): what they leave
+    left: np.ndarray  # (B, H, W): what they leave of the light, in units of its noise
+
+    @property
+    def chi(self) -> np.ndarray:
+        """The magnitude (B,) of what is left."""
+        magnitude: np.ndarray = np.sqrt((self.left**2).sum((1, 2)))
+        return magnitude
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ def refit(population: Population, systems: Systems, light: np.ndarray, sigma: np
         best = np.where(better[:, None], best + step, best)
         left = np.where(better[:, None], trial, left)
         damping = np.where(better[:, None, None], damping / 10, damping * 10)
-    return Fit(best, np.sqrt((left**2).sum(1)))
+    return Fit(best, left.reshape(light.shape))
 
 
 def parameters_of(systems: Systems) -> np.ndarray:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
 from trainers.data.cores import cores
 from trainers.data.dataset import TARGETS, Dataset, Split
-from trainers.data.simulated.camera import NOISY, expose, variance
+from trainers.data.simulated.camera import NOISY, expose
 from trainers.data.simulated.chunks import one_torch_thread
-from trainers.data.simulated.detectability import batches, refit, smooth
+from trainers.data.simulated.detectability import batches, fit
 from trainers.data.simulated.lensing import noiseless
 from trainers.data.simulated.population import CLASSES, Population
 from trainers.data.simulated.systems import Systems, draw
@@ -120,13 +121,6 @@ def _signal(population: Population, systems: Systems, image_size: int) -> np.nda
     """The squared difference of each pixel's light from the best smooth lens's, over its variance, (B, S, S)."""
     if population.camera not in NOISY or not systems.point_radius.size:
         return np.zeros((len(systems.turn), image_size, image_size))
-
-    def of(some: Systems) -> np.ndarray:
-        light = noiseless(population, some, image_size, torch.float64).numpy()
-        sigma = np.sqrt(variance(population, light))
-        fitted = refit(population, some, light, sigma).parameters
-        model = noiseless(population, smooth(some, fitted), image_size, torch.float64).numpy()
-        return ((light - np.exp(fitted[:, -1, None, None]) * model) / sigma) ** 2
-
     with ThreadPoolExecutor(cores()) as pool:
-        return np.concatenate(list(pool.map(of, batches(systems))))
+        fits = pool.map(partial(fit, population, image_size=image_size), batches(systems))
+        return np.concatenate([found.left**2 for found in fits])
