@@ -14,7 +14,7 @@ import pytest
 from nas.errors import SearchFailed
 from nas.workers import ray_private, watching
 from nas.workers import ray_session as ray_session_module
-from nas.workers.stopping import Stop, deadline_of
+from nas.workers.stopping import Stop, deadline_of, stopped_by_signals
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -110,12 +110,7 @@ def test_jobs_that_lose_their_worker_hang_or_raise_cost_nobody_else_anything(tmp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "reason"),
-    [
-        (signal.SIGTERM, 143, "stopped by SIGTERM"),
-        (signal.SIGUSR1, 0, "stopped by SIGUSR1"),
-        (signal.SIGINT, 130, "stopped"),
-        (None, 0, "the time limit is reached"),
-    ],
+    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (None, 0, "the time limit is reached")],
 )
 def test_whatever_stops_the_work_stops_it_soon_with_one_line(tmp_path, number, code, reason):
     """Even though both workers are in the middle of an epoch of ten minutes."""
@@ -237,6 +232,19 @@ def test_the_first_reason_to_stop_stays():
     assert stop.asked
     stop.ask("stopped by SIGTERM", 143)
     assert (stop.code, stop.reason) == (0, "the time limit is reached")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGUSR1, 0, "stopped by SIGUSR1"),
+     (signal.SIGINT, 130, "stopped")],
+)  # fmt: skip
+def test_a_signal_asks_for_the_end_and_its_handler_is_given_back(number, code, reason):
+    before, stop = signal.getsignal(number), Stop()
+    with stopped_by_signals(stop):
+        os.kill(os.getpid(), number)
+    assert (stop.asked, stop.code, str(stop.error())) == (True, code, reason)
+    assert signal.getsignal(number) is before
 
 
 def test_a_time_limit_leaves_time_for_the_report():

@@ -308,7 +308,7 @@ def test_the_dashboard_finds_the_objective_by_its_name(tmp_path, recwarn):
 @pytest.mark.timeout(900)  # several searches, perhaps on a busy machine
 def test_search_stop_resume_and_extend(tmp_path, cache):
     """One study through its life: killed, resumed, finished, asked again, extended, and refused to another space."""
-    words, options = command("--trials", "8", runs=tmp_path, cache=cache)
+    words, options = command("--trials", "5", runs=tmp_path, cache=cache)
     killed = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options
     )
@@ -319,7 +319,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
     before = {t.number: (t.params, dict(t.intermediate_values)) for t in trials(tmp_path)}
     assert any(t.state == TrialState.RUNNING for t in trials(tmp_path))
 
-    words, options = command("--trials", "8", runs=tmp_path, cache=cache)
+    words, options = command("--trials", "5", runs=tmp_path, cache=cache)
     stopped = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options
     )
@@ -330,10 +330,10 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
     assert "run the same command again to resume" in said
     assert "Traceback" not in said
 
-    done = run("--trials", "8", runs=tmp_path, cache=cache)
+    done = run("--trials", "5", runs=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     after = trials(tmp_path)
-    assert len(after) == 8
+    assert len(after) == 5
     assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in after)
     after = {t.number: t for t in after}
     for number, (params, values) in before.items():
@@ -342,16 +342,16 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
             assert after[number].intermediate_values[epoch] == pytest.approx(value, abs=1e-6)
     assert not list((tmp_path / "hybrid" / "checkpoints").glob("*"))
     told = [line for line in done.stdout.splitlines() if line.startswith("trial ") and " final " not in line]
-    assert len(told) <= 8
+    assert len(told) <= 5
 
-    again = run("--trials", "8", runs=tmp_path, cache=cache)
+    again = run("--trials", "5", runs=tmp_path, cache=cache)
     assert again.returncode == 0
-    assert len(trials(tmp_path)) == 8
-    more = run("--trials", "10", runs=tmp_path, cache=cache)
+    assert len(trials(tmp_path)) == 5
+    more = run("--trials", "6", runs=tmp_path, cache=cache)
     assert more.returncode == 0
-    assert len(trials(tmp_path)) == 10
+    assert len(trials(tmp_path)) == 6
 
-    other = run("--trials", "10", "--seed", "5", runs=tmp_path, cache=cache)
+    other = run("--trials", "6", "--seed", "5", runs=tmp_path, cache=cache)
     assert other.returncode == 2
     assert "other seed (seed was 0, is now 5)" in other.stderr
 
@@ -359,7 +359,7 @@ def test_search_stop_resume_and_extend(tmp_path, cache):
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # several searches, perhaps on a busy machine
 def test_workers_that_die_cost_no_trial(tmp_path, cache):
-    words, options = command("--trials", "40", "--images", "600", runs=tmp_path, cache=cache)
+    words, options = command("--trials", "12", "--images", "600", runs=tmp_path, cache=cache)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
     database = tmp_path / "hybrid" / "study.db"
 
@@ -380,7 +380,7 @@ def test_workers_that_die_cost_no_trial(tmp_path, cache):
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
     found = trials(tmp_path)
-    assert len(found) == 40
+    assert len(found) == 12
     resumed = [line for line in said.splitlines() if "resumes at epoch" in line]
     assert 1 <= len(resumed) <= 2, "a worker may have been between two jobs, but hardly both"
     assert all("the worker process died" in line for line in resumed)

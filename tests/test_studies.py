@@ -30,7 +30,7 @@ from trainers.fit import fit
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 STUDIES = studies.known()
 GRIDS = [name for name in STUDIES if studies.load(name).sampler == "grid"]
-SAMPLES = 300
+SAMPLES = 100
 SHAPE = {"in_chans": 1, "image_size": 64, "num_outputs": 2}
 EPOCHS = 3
 
@@ -99,7 +99,7 @@ def test_every_sample_builds_and_runs_on_the_meta_device(name, image_size, count
                 assert model(torch.empty(2, 1, image_size, image_size)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUDIES)
 def test_samples_train_a_step(name, count):
     """A whole `fit` of the fewest epochs, of the cheaper networks and the samples' own trainings."""
