@@ -35,11 +35,19 @@ def test_the_auc_of_logits_is_another():
     assert metrics.macro_auc(p, labels) != pytest.approx(metrics.macro_auc(logits, labels), abs=1e-4)
 
 
+@pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_everything_that_scikit_learn_has_is_as_there(classes):
-    p, labels = draw(classes=classes)
+def test_everything_that_scikit_learn_has_is_as_there(classes, ties):
+    p, labels = draw(classes=classes, ties=ties)
+    few = (labels == 0) & (np.arange(len(labels)) > 60)  # classes of other sizes
+    p, labels = p[~few], labels[~few]
     found = metrics.classification_in_full(p, labels, CLASSES[:classes])
-    assert found["loss"] == pytest.approx(sk.log_loss(labels, p))
+    if not ties:  # rounded probabilities have another sum
+        assert found["loss"] == pytest.approx(sk.log_loss(labels, p))
+    predicted = p.argmax(1)
+    assert found["f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
+    assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(labels, predicted))
     assert found["accuracy"] == sk.accuracy_score(labels, p.argmax(1))
     each = [sk.average_precision_score(labels == k, p[:, k]) for k in range(classes)]
     assert found["ap"] == pytest.approx(np.mean(each))
@@ -71,6 +79,15 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins():
         if inside.any():
             expected += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
     assert metrics.expected_calibration_error(p, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("said", [[0] * 9, [0, 0, 1, 1, 1, 2, 2, 2, 0], [1] * 9])
+def test_the_most_probable_classes_are_judged_as_in_scikit_learn_if_some_is_never_it(said):
+    labels, said = np.arange(9) // 3, np.array(said)
+    found = metrics.of_labels(said, labels, 3)
+    assert found["f1"] == pytest.approx(sk.f1_score(labels, said, average="macro"))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, said))
+    assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(labels, said))
 
 
 def test_a_missing_class_has_no_figures_rather_than_wrong_ones():

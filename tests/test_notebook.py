@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from here import work_through_here
 
 import nas
+import studies
 from nas.commands.cli import main_of
 from nas.paper import notebook
 from nas.reading import load_results
@@ -37,7 +39,8 @@ def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nas.workers.pool.work_through", work_through_here)
         patch.setattr("trainers.data.limits.IMAGES", 6)
-        return nas.search("hybrid", trials=3, runs=tmp_path_factory.mktemp("runs"), name="seen", **TINY)
+        spec = replace(studies.load("hybrid"), baselines=("statistics", "pca"))
+        return nas.search(spec, trials=3, runs=tmp_path_factory.mktemp("runs"), name="seen", **TINY)
 
 
 def words(results):

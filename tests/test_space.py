@@ -38,7 +38,7 @@ def test_the_stored_parameters_decode_to_the_same_architecture():
 
 @pytest.mark.parametrize("image_size", [64, 150])
 def test_every_sample_builds_and_runs_on_the_meta_device(image_size):
-    for index, (architecture, params) in enumerate(samples()):
+    for index, (architecture, params) in enumerate(samples()[:60]):
         with torch.device("meta"):
             model = build_model(architecture, in_chans=1, image_size=image_size, num_outputs=3)
             if index % 4 == 0:  # running is slower than building on this device
@@ -122,7 +122,7 @@ def test_no_sampled_parameter_is_dead(image_size):
     """Whatever parameter of a trial changes, the network's parameters or its outputs do."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    space, seen = SPACE, {}
+    space, seen = SPACE, set()
     for _ in range(80):
         trial = study.ask()
         architecture = space.sample(trial, image_size)
@@ -131,9 +131,9 @@ def test_no_sampled_parameter_is_dead(image_size):
                 name.split(".", 2)[-1] if name.startswith("stages.") else name,
                 None if name == "drop_path" else value,
             )
-            if seen.setdefault(kind, 0) >= 2:
+            if kind in seen:
                 continue
-            seen[kind] += 1
+            seen.add(kind)
             given = trial.params | {name: other_value(trial.distributions[name], value)}
             changed = space.sample(Redrawn(given), image_size)
             assert changed != architecture, name
@@ -180,7 +180,7 @@ def test_no_grid_falls_below_the_smallest_and_no_window_exceeds_its_grid(image_s
 @pytest.mark.parametrize("space", ["default", "fine"])
 @pytest.mark.parametrize("image_size", SIZES)
 def test_hybrids_for_any_image_size_build(image_size, space):
-    for architecture, _ in samples_at(image_size, space)[:20]:
+    for architecture, _ in samples_at(image_size, space)[:8]:
         assert cost(architecture, in_chans=1, image_size=image_size, num_outputs=3).macs > 0
 
 

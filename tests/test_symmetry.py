@@ -201,10 +201,10 @@ def test_every_symmetry_is_as_probable_in_a_random_network_of_any_mixers():
         position=("none", "fixed_2d", "relative"), head=("average", "attention"), patch=(2, 4),
     )  # fmt: skip
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [space.sample(study.ask(), 32) for _ in range(300)]
+    drawn = [space.sample(study.ask(), 32) for _ in range(150)]
     assert all(builds(network, network.symmetry) for network in drawn)
     for symmetry in ("none", "c4", "d4"):
-        assert 75 < sum(network.symmetry == symmetry for network in drawn) < 125
+        assert 32 < sum(network.symmetry == symmetry for network in drawn) < 68  # three standard deviations
     tied = [stage for network in drawn if network.symmetry != "none" for stage in network.stages]
     assert {stage.mixer for stage in tied} == {"conv", "attention", "anisotropic"}
     assert any(stage.first for stage in tied)

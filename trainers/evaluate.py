@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -125,13 +125,15 @@ def metrics_of_views(views: Tensor, truth: Tensor, task: Task) -> dict[str, floa
     return as_floats(found) | over_symmetries(names, views, truth, task)
 
 
-def over_symmetries(names: Iterable[str], views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
+def over_symmetries(names: Sequence[str], views: Tensor, truth: Tensor, task: Task) -> dict[str, float]:
     """The mean and worst of metrics over views (8, N, ...), and their values for the views' combined prediction.
 
     They are named as objectives are.
     """
-    each = [task.metrics_in_full(predicted, truth) for predicted in views]
-    together = task.metrics_in_full(task.combine(list(views)), truth)
+    usual = set(names) <= set(task.metrics(views[0], truth))
+    measure = task.metrics if usual else task.metrics_in_full
+    each = [measure(predicted, truth) for predicted in views]
+    together = measure(task.combine(list(views)), truth)
     found = {}
     for name in names:
         values = [of_view[name] for of_view in each]

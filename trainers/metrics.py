@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score, matthews_corrcoef, r2_score
+from sklearn.metrics import r2_score
 
 from trainers.errors import TrainingError
 
@@ -114,9 +114,16 @@ def true_positive_rates(
 
 
 def average_precision(positive: Array, score: Array) -> float:
-    """Area under the precision-recall curve, summed in steps; nan unless some are positive and some not."""
-    both = positive.any() and not positive.all()
-    return float(average_precision_score(positive, score)) if both else float("nan")
+    """Area under the precision-recall curve, summed in steps; nan unless some are positive and some not.
+
+    Images of equal score are taken together, as one step.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    order = np.argsort(-score)
+    steps = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)  # the last image of each score
+    found = np.cumsum(positive[order])[steps]
+    return float((np.diff(found, prepend=0) * found / (steps + 1)).sum() / positive.sum())
 
 
 def expected_calibration_error(probabilities: Array, labels: Array) -> float:
@@ -144,11 +151,18 @@ def classification(probabilities: Array, labels: Array) -> dict[str, float]:
 
 
 def of_labels(predicted: Array, labels: Array, classes: int) -> dict[str, float]:
-    """The metrics OF_LABELS, of the predicted classes (N,) and the true ones; nan if a class has no image."""
-    if len(np.unique(labels)) < classes:
+    """The metrics OF_LABELS, of the predicted classes (N,) and the true ones; nan if a class has no image.
+
+    Matthews' coefficient has the form for several classes (Gorodkin 2004, equation 8).
+    """
+    confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes).astype(float)
+    right, true, said, n = confusion.diagonal(), confusion.sum(1), confusion.sum(0), float(len(labels))
+    if not true.all():
         return dict.fromkeys(OF_LABELS, float("nan"))
-    found = f1_score(labels, predicted, average="macro"), balanced_accuracy_score(labels, predicted)
-    return dict(zip(OF_LABELS, map(float, (*found, matthews_corrcoef(labels, predicted))), strict=True))
+    spread = (n**2 - said @ said) * (n**2 - true @ true)  # 0 if all are said to be of one class
+    mcc = (n * right.sum() - said @ true) / spread**0.5 if spread else 0.0
+    return {"f1": float((2 * right / (said + true)).mean()), "balanced_accuracy": float((right / true).mean()),
+            "mcc": float(mcc)}  # fmt: skip
 
 
 def classification_in_full(
