@@ -5,6 +5,7 @@ import json
 import struct
 
 import pytest
+from here import TOY
 from tensorboardX.proto.event_pb2 import Event
 
 import nas
@@ -49,11 +50,8 @@ def test_a_logger_of_ones_own_and_tensorboard_hear_what_the_study_holds(tmp_path
     monkeypatch.chdir(tmp_path)
     importlib.invalidate_caches()
     monkeypatch.setattr(tensorboard, "MOST_OPEN", 1)
-    results = nas.search(
-        "hybrid", trials=3, images=60, image_size=16, epochs=6, max_macs=15_000_000, workers=1, quiet=True,
-        logger="my_logger",
-    )  # fmt: skip
-    heard = [json.loads(line) for line in (tmp_path / "hybrid.jsonl").read_text().splitlines()]
+    results = nas.search(TOY, trials=3, workers=1, quiet=True, logger="my_logger")
+    heard = [json.loads(line) for line in (tmp_path / "toy.jsonl").read_text().splitlines()]
     assert {number for number, _ in heard} == {trial.number for trial in (*results.trained, *results.repeats)}
     for trial in (*results.trained, *results.repeats):
         told = [epoch for number, epoch in heard if number == trial.number]
