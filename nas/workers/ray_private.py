@@ -80,8 +80,10 @@ def address_of(ray: Any, address: str) -> tuple[str, int]:
 def nodes_at(ray: Any, host: str, port: int, seconds: float) -> list[tuple[str, dict[str, float]]]:
     """The IP address of each living node of a cluster, and what it gives to Ray. This process need not be connected.
 
-    AuthenticationError if the cluster asks for another token.
+    AuthenticationError if the cluster asks for another token than the environment has now: in a notebook it may have
+    had another one when Ray was first used.
     """
+    _read_token(ray)
     ray._raylet.AuthenticationTokenLoader.instance().has_token()  # raises, where the client would end the process
     client = ray._raylet.GcsClient(address=f"{host}:{port}")
     found = client.get_all_node_info(timeout=seconds).values()
