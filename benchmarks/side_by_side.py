@@ -4,14 +4,15 @@
     python benchmarks/side_by_side.py --minutes 60 --seeds 1 --at-once    # both at once, sharing the cores
 
 Both search the hybrid study's space with its limits, budget and data, with two workers of one thread each, for the same
-wall time from the start of the process. *ours* is `nas.run`'s machinery. *stock* is what a user writes after reading
-the manuals of Ray Tune and Optuna: `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors and a
-function trainable with a DataLoader. It has the same `build_model`, optimiser, augmentation, running mean and metrics.
-A network above the limits reports the AUC of chance and returns. Each arm's incumbent, its best trial at full budget,
-is then trained again on training and validation images with three seeds and tested once. With `--at-once`, other load
-on the machine affects both arms alike.
+wall time from the start of the process. With `--given` both begin with the study's given trials, else neither does.
+*ours* is `nas.run`'s machinery. *stock* is what a user writes after reading the manuals of Ray Tune and Optuna:
+`OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors and a function trainable with a DataLoader.
+It has the same `build_model`, optimiser, augmentation, running mean and metrics. A network above the limits reports the
+AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then trained again on training and
+validation images with three seeds and tested once. With `--at-once`, other load on the machine affects both arms alike.
 
-Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html.
+Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html. Searches that DIR holds
+whole are not run again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -154,7 +156,10 @@ def stock(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
             if result["auc"] != SKIPPED or result["training_iteration"] > 1:
                 log(trial.trial_id, result["training_iteration"], result["auc"], trial.config["config"])
 
-    search = OptunaSearch(partial(suggest, spec), metric="auc", mode="max", seed=spec.seed)
+    given = [dict(params) for params in spec.first]
+    search = OptunaSearch(
+        partial(suggest, spec), metric="auc", mode="max", seed=spec.seed, points_to_evaluate=given or None
+    )
     asha = ASHAScheduler(
         metric="auc", mode="max", max_t=spec.epochs, grace_period=spec.min_epochs, reduction_factor=spec.factor
     )
@@ -172,9 +177,10 @@ def stock(spec: StudySpec, seconds: float, folder: Path, log: Log) -> None:
 def run_arm(arm: str, spec: StudySpec, minutes: float, folder: Path) -> None:
     """Search in this process, and write what happens when."""
     begin = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=False)
-    path = folder.with_suffix(".jsonl")  # not kept open, because Ray Tune pickles what it is given
-    path.touch()
+    shutil.rmtree(folder, ignore_errors=True)  # of a search that was cut off
+    folder.mkdir(parents=True)
+    path = folder.with_suffix(".part")  # not kept open, because Ray Tune pickles what it is given
+    path.write_text("")
 
     def log(trial: Any, epoch: int, value: float, config: dict[str, Any]) -> None:
         now = time.monotonic() - begin
@@ -184,6 +190,7 @@ def run_arm(arm: str, spec: StudySpec, minutes: float, folder: Path) -> None:
                 lines.write(json.dumps(entry | ({"config": config} if epoch == spec.epochs else {})) + "\n")
 
     {"ours": ours, "stock": stock}[arm](spec, begin + 60 * minutes, folder, log)
+    path.rename(folder.with_suffix(".jsonl"))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -231,13 +238,25 @@ def main() -> None:
     p.add_argument("--minutes", type=float, default=30)
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--at-once", action="store_true")
+    p.add_argument("--given", action="store_true", help="begin with the study's given trials")
+    p.add_argument("--preset", default="fair")
     p.add_argument("--images", type=int, default=4000)
+    p.add_argument("--image-size", type=int, default=64)
+    p.add_argument("--epochs", type=int, default=12)
     p.add_argument("--out", type=Path, default=Path("side_by_side"))
     p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # runs in its own process
     p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = p.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = replace(load_study("hybrid"), data=Simulated(images=args.images), trials=1_000_000)
+    study = load_study("hybrid")
+    study = replace(
+        study,
+        data=Simulated(args.preset, args.images, args.image_size),
+        trials=1_000_000,
+        epochs=args.epochs,
+        min_epochs=args.epochs // study.factor,
+        first=study.first if args.given else (),
+    )
     if args.arm:
         run_arm(args.arm, replace(study, seed=args.seed), args.minutes, args.out / f"{args.arm}-{args.seed}")
         return
@@ -246,8 +265,9 @@ def main() -> None:
     for seed in range(args.seeds):
         running = []
         for arm in ARMS:
-            options = ["--arm", arm, "--seed", str(seed), "--minutes", str(args.minutes), "--out", str(args.out)]
-            options += ["--images", str(args.images)]
+            if (args.out / f"{arm}-{seed}.jsonl").exists():
+                continue
+            options = [*sys.argv[1:], "--arm", arm, "--seed", str(seed)]
             running.append(subprocess.Popen([sys.executable, __file__, *options]))
             if not args.at_once:
                 running[-1].wait()

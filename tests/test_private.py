@@ -109,6 +109,17 @@ def test_ray_takes_the_loopback_address_and_our_token(monkeypatch):
     assert ray._raylet.get_authentication_mode() == before
 
 
+def test_ray_starts_in_the_mode_that_the_environment_has_now(monkeypatch):
+    """In a process that used Ray before, in another mode."""
+    for mode in ("token", "disabled", "token"):
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        with closed_to_others(ray):
+            assert ray._raylet.get_authentication_mode() == getattr(ray._raylet.AuthenticationMode, mode.upper())
+    monkeypatch.undo()
+    with closed_to_others(ray):  # reads it again
+        pass
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [("10.1.2.3:6379", ("10.1.2.3", 6379)), ("ray://head:70", ("head", 70)), ("ray://head", ("head", 10001))],

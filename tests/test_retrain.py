@@ -834,6 +834,7 @@ def test_workers_are_as_nice_as_who_started_them():
 def test_every_job_runs_on_the_gpu_that_its_process_began_with(monkeypatch):
     """Two GPUs that are not there, half of one for each of four workers, one of which dies."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # Ray would set it for the tests that come after
 
     @contextmanager
     def two_gpus(workers, stop):

@@ -50,7 +50,7 @@ def closed_to_others(ray: Any) -> Iterator[None]:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # its own address becomes 127.0.0.1
     if token:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        _read_token(ray)
+    _read_token(ray)
     try:
         yield
     finally:
