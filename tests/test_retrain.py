@@ -645,6 +645,17 @@ def test_other_images_that_do_not_suit_are_refused_before_anything_is_written(tm
     assert sorted((tmp_path / "tiny").iterdir()) == before
 
 
+def test_a_network_that_cannot_be_built_here_is_refused_before_anything_is_written(tmp_path):
+    """As where the module of a user's own mixer is not on Python's path."""
+    config = configuration()
+    stage = {"mixer": "nowhere_mixer", "depth": 1, "width": 8}
+    make_study(tmp_path / "tiny", [config | {"architecture": {"kind": "hybrid", "stages": [stage]}}], [0.6])
+    before = sorted((tmp_path / "tiny").iterdir())
+    with pytest.raises(UserError, match=r"trial 0 cannot be built .*unknown mixer 'nowhere_mixer'.*Python can import"):
+        nas.retrain(tmp_path / "tiny", top_k=1)
+    assert sorted((tmp_path / "tiny").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -9,8 +9,12 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.results import Results
+from nas.searching.study import task_with
 from nas.trials import Trial
+from search_space import cost, from_dict
+from search_space.errors import ArchitectureError
 from trainers.config import TrainConfig
+from trainers.data import Dataset
 from trainers.errors import TrainingError
 
 
@@ -73,6 +77,24 @@ def named(results: Results, numbers: Sequence[int]) -> list[Trial]:
     for trial in sorted(trials, key=lambda t: place.get(t.number, len(cells))):
         found.setdefault(trial.without_seed, trial)
     return list(found.values())
+
+
+def fitted(choice: Choice, results: Results, data: Dataset) -> Choice:
+    """The choice with what its networks cost on these images.
+
+    UserError if the data does not suit the task and its objective, or a network cannot be built for them here.
+    """
+    task = task_with(results.objective, results.task, data)
+    shape = {"in_chans": data.in_chans, "image_size": data.image_size, "num_outputs": task.num_outputs}
+    trials = []
+    for trial in choice.trials:
+        try:
+            counted = cost(from_dict(trial.config["architecture"]), **shape)
+        except ArchitectureError as error:
+            size = f"{data.in_chans} x {data.image_size} x {data.image_size}"
+            raise UserError(f"trial {trial.number} cannot be built for images of {size}: {error}") from error
+        trials.append(replace(trial, parameters=counted.parameters, macs=counted.macs))
+    return replace(choice, trials=tuple(trials))
 
 
 def overrides(budget: int, epochs: int | None, sparsity: float | None, rewind: int | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from nas.reading import load_results
 from nas.results import Results
 from nas.retraining import baselines as rivals
 from nas.retraining import elsewhere
-from nas.retraining.choice import Choice, choose
+from nas.retraining.choice import Choice, choose, fitted
 from nas.retraining.comparison import compare
 from nas.retraining.finetuning import Origin, read_model, with_objective
 from nas.retraining.gathered import gather
@@ -131,8 +131,9 @@ def retrain(
         origin.check_run(run)
     images = load(source_from_dict(results.spec["data"]), progress=not quiet)
     results = results if origin is None else with_objective(results, images)
-    if searched:
-        choice = elsewhere.fitted(choice, results, images)  # before the folder is made
+    choice = fitted(choice, results, images)  # before the folder is made
+    if searched:  # the values of the search are of other images
+        choice = replace(choice, validation={})
     with exclusive(run.retraining_lock, f"another retraining is running in {run.path}; wait for it"):
         return _conduct(
             results, run, choice, images, searched, seeds, sizes, baselines, resources, limits, console, origin
