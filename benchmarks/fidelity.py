@@ -1,7 +1,8 @@
 """What predicts a full training on our own space? Early epochs, fewer images or pixels, sizes, zero-cost scores.
 
     OMP_NUM_THREADS=1 python benchmarks/fidelity.py --images 4000 --epochs 12 --out ../fidelity.jsonl
-    OMP_NUM_THREADS=1 python benchmarks/fidelity.py --preset deeplense-1 --images 1800 --pixels 32 --fewer-pixels 16 --epochs 12 --configurations 26
+    OMP_NUM_THREADS=1 python benchmarks/fidelity.py --preset deeplense-1 --images 1800 --pixels 32 --fewer-pixels 16 \\
+        --epochs 12 --configurations 26
 
 Random configurations of the hybrid study, made for this image size and admitted by the study's own limits, are trained
 in full with two seeds (initial weights, order, augmentation). With further seeds they are trained once on fewer pixels
@@ -19,9 +20,9 @@ its correlation exceeds the parameters' own in absolute value, both with their w
 that in a first result, but only because it revealed the norm layer, a parameter that a sampler sees without any score.
 So a condition was added: the score must also predict among networks of one norm.
 
-With 1,500 images of 32 pixels of `fair` nothing is learnt in nine epochs (the study's two given first trials reach 0.57 and
-0.59), so there is nothing to predict. Hence more images, in the study's own size. Lines of --out with the same settings
-are not trained again.
+With 1,500 images of `fair` of 32 pixels nothing is learnt in nine epochs (two given networks reach 0.57 and 0.59), so
+there is nothing to predict. Hence more images, in the study's own size. Lines of --out with the same settings are not
+trained again.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ import numpy as np
 import torch
 import zero_cost
 from scipy.stats import rankdata
+from torch import nn
 
 import studies
 from nas.searching.drafts import draft
@@ -89,13 +91,18 @@ def configuration(setting: Setting) -> tuple[Configuration, dict[str, int]]:
             return found[-1], dict(admitted.attributes)
 
 
+def built(config: Configuration, data: Dataset) -> nn.Module:
+    outputs = len(data.classes)
+    return build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=outputs)
+
+
 def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> dict[str, Any]:
     """Train on every `share`-th image; return the AUC after every epoch and the seconds in all."""
     task = tasks.create("substructure", data)
     unseen = joined(data.val, data.test)
     images = Split(data.train.images[::share], data.train.labels[::share], {})
     torch.manual_seed(seed)
-    model = build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=3)
+    model = built(config, data)
     begin, values = time.perf_counter(), []
     try:
         for epoch in fit(model, images, task, config.training, seed=seed, val=unseen):
@@ -108,7 +115,7 @@ def train(config: Configuration, data: Dataset, seed: int, share: int = 1) -> di
 def scores(config: Configuration, data: Dataset) -> dict[str, dict[str, float]]:
     """Compute the value of each zero-cost score, and its seconds."""
     torch.manual_seed(config.seed)
-    model = build_model(config.architecture, in_chans=data.in_chans, image_size=data.image_size, num_outputs=3)
+    model = built(config, data)
     batch = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:BATCH]
     x, y = normalise(data.train.images[batch], resolve(config.training, data.train.images)), data.train.labels[batch]
     zero_cost.gradient_norm(deepcopy(model), x, y)  # the very first call is slower
