@@ -202,20 +202,26 @@ class Results:
     def cells(self) -> list[Cell]:
         """The configurations trained in full, each with all its seeds, from best to worst.
 
-        The winner of the finals comes first, then the others as the finals judge them. In a grid, configurations that
+        The winner of the finals comes first, then the others as the finals judge them, in a search for a front by their
+        means, since only those on the front can be in the finals. In a grid, configurations that
         lack a seed come last: the seeds that did not fail would flatter them.
         """
         groups: dict[str, list[Trial]] = {}
         for trial in self.ranked():
             groups.setdefault(trial.without_seed, []).append(trial)
+        sign = -1 if self.maximize else 1
         if not self.grid:
-            places = {estimate.trial: place for place, estimate in enumerate(self.estimates())}
+            estimates = self.estimates()
+            places: dict[int, float] = {estimate.trial: place for place, estimate in enumerate(estimates)}
+            if self.cost:
+                judged = {estimate.trial: estimate.mean for estimate in estimates}
+                places = {trial.number: sign * judged.get(trial.number, trial.value) for trial in self.ranked()}
             found = [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
             best = self.best
             return sorted(found, key=lambda c: (c.trials[0] != best, places.get(c.trials[0].number, len(places))))
         by_seed = [tuple(sorted(trials, key=lambda t: t.config.get("seed", 0))) for trials in groups.values()]
         cells = [Cell(trials, fmean(t.value for t in trials)) for trials in by_seed]
-        seeds, sign = self.spec.get("seeds", 1), -1 if self.maximize else 1
+        seeds = self.spec.get("seeds", 1)
         return sorted(cells, key=lambda c: (len(c.trials) < seeds, sign * c.value, c.trials[0].number))
 
     def frame(self) -> pd.DataFrame:

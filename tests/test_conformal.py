@@ -113,6 +113,10 @@ def test_the_command_selects_lenses_by_labelled_images_that_the_model_has_not_se
     capsys.readouterr()
     assert main_of("predict", words) == 2
     assert "--fdr and --calibration belong together" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.delattr("nas.models.inference._of_prepared")
+        assert main_of("predict", [*words[:-1], "5", "--calibration", str(tmp_path / "known")]) == 2
+        assert main_of("predict", [*words, "--calibration", str(tmp_path / "nowhere")]) == 2, "before any prediction"
 
 
 def test_a_selection_is_calibrated_with_the_views_of_the_prediction(tmp_path, monkeypatch):

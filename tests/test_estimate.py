@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import bootstrap, norm, t, ttest_1samp, ttest_ind
 
 from trainers import metrics
-from trainers.estimate import RESAMPLES, Estimate, estimates, limited
+from trainers.estimate import RESAMPLES, Estimate, estimates, intervals, limited
 
 
 def mean(predicted, truth):
@@ -168,3 +168,11 @@ def test_a_perfect_score_of_a_few_images_has_noise(images):
     assert high - perfect["auc"].value == pytest.approx(3 / (images / 2), rel=1e-3)
     assert (low > 0.5) == (images > 12)
     assert 0 < (perfect["auc"] - other["auc"]).p_value() < 1
+
+
+def test_what_no_resample_changes_has_no_interval():
+    """With one image of each class, every resample is the same. A share has the rule of three; a log loss has none."""
+    labels = np.array([0, 1])
+    (found,) = estimates(metrics.classification, [[np.array([[0.6, 0.4], [0.4, 0.6]])]], labels, strata=labels)
+    assert found["loss"].value == pytest.approx(-np.log(0.6))
+    assert intervals(found).keys() & {"loss", "accuracy"} == {"accuracy"}

@@ -240,16 +240,20 @@ def test_a_data_set_serves_an_explanation_and_what_cannot_be_meant_is_one_line(c
     for wrong, says in (
         ({"data": SIMULATED, "split": "test"}, "split is 'test', but simulated lenses are drawn anew"),
         ({"data": data, "colour": 1}, "colour is no option of reading; known: classes, group, hdu, key, skip_bad"),
+        ({"data": data, "hdu": "3"}, "hdu is '3', but the data is a Dataset, which is read already; omit it"),
     ):
         with pytest.raises(nas.UserError, match=says):
             nas.explain(model, **wrong)
     for mapping in ({"no_sub": 1}, 3):
         with pytest.raises(nas.UserError, match="expected names of classes"):
             nas.evaluate(model, data, mapping=mapping)
+    for option in ({"classes": "a,b,c"}, {"skip_bad": True}, {"group": "(.*)"}):
+        with pytest.raises(nas.UserError, match="but the data is a Dataset"):
+            nas.evaluate(model, data, **option)
     predicted = nas.predict(model, data.test.images[:4], prepared=True, batch_size=None)
-    with pytest.raises(nas.UserError, match=r"expected what `nas\.predict` returns, and a number"):
+    with pytest.raises(nas.UserError, match=r"expected what `nas\.predict` returns"):
         nas.select(model, predicted.probabilities, data, 0.1)
-    with pytest.raises(nas.UserError, match=r"expected what `nas\.predict` returns, and a number"):
+    with pytest.raises(nas.UserError, match="fdr is None; expected a number"):
         nas.select(model, predicted, data, None)
 
 

@@ -142,9 +142,18 @@ def test_the_fine_tunings_of_two_models_do_not_share_a_run(tmp_path):
     for run in ("one", "two"):
         model_of(tmp_path / run / "m", Toy("lenet"), TRAINING)
     finetuned(tmp_path / "one" / "m", tmp_path, data_of(0), seeds=1)
-    with pytest.raises(nas.UserError, match=r"holds the fine-tuning of .*one/m; give that of .*two/m another name"):
+    with pytest.raises(
+        nas.UserError, match=r"holds the fine-tuning of .*one/m, .* of .*two/m would replace; .* another --name"
+    ):
         finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1)
-    assert finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1, name="other").started.endswith("two/m")
+    other = finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1, name="other")
+    assert other.started.endswith("two/m")
+    with pytest.raises(nas.UserError, match=r"which the retraining of a study would replace; move .*other.* elsewhere"):
+        finetuning.check_run(other.run, "")
+    record = json.loads(other.run.retraining_record.read_text())
+    other.run.retraining_record.write_text(json.dumps({**record, "started": ""}))
+    with pytest.raises(nas.UserError, match=r"holds the retraining of a study, .* give that one another --name"):
+        finetuned(tmp_path / "two" / "m", tmp_path, data_of(0), seeds=1, name="other")
 
 
 @pytest.mark.slow

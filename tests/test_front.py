@@ -262,6 +262,11 @@ def test_every_configuration_on_the_front_is_trained_again_in_turn_and_keeps_its
     stored = search.engine.ledger.study.get_trials()
     assert all(t.values[1] == t.user_attrs["macs"] for t in stored)
     assert results.best in results.front()
+    first, *others = [cell.trials[0] for cell in results.cells()]
+    assert first == results.best
+    judged = {f.trial: f.mean for f in results.estimates()}
+    values = [judged.get(t.number, t.value) for t in others]
+    assert values == sorted(values, reverse=True), "a trial beside the front is not below all on it"
 
 
 def test_a_search_for_a_front_that_was_killed_in_its_finals_can_be_extended(tmp_path):

@@ -525,6 +525,7 @@ def test_the_verdict_on_a_retraining_says_which_way_the_others_differ_from_the_f
             winner=True,
             verdicts=(),
             finals=False,
+            overridden={},
         )
     )
     assert said == [
@@ -810,8 +811,15 @@ def test_the_verdict_on_a_retraining_after_finals_says_that_these_chose():
     )
     found = SimpleNamespace(
         configurations=[scores], certainty=[SimpleNamespace(interval={}, difference={})], data={"test": 60},
-        winner=True, verdicts=(), finals=True,
+        winner=True, verdicts=(), finals=True, overridden={},
     )  # fmt: skip
     assert retraining_verdict(found)[0].startswith(
         "On 60 test images, trial 7, the winner of the search's finals, reaches"
     )
+    found.overridden = {"epochs": 3}
+    assert retraining_verdict(found)[0].startswith(
+        "On 60 test images, trial 7, the winner of the search's finals, retrained with 3 epochs instead of the "
+        "search's own, reaches"
+    )
+    found.winner = False
+    assert ", trial 7, retrained with 3 epochs instead of the search's own, reaches" in retraining_verdict(found)[0]

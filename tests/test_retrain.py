@@ -472,6 +472,32 @@ def test_the_command_reports_and_exports_and_goes_on_where_it_was(tmp_path, caps
     assert main([*arguments, "3"]) == 0
     assert capsys.readouterr().out.count("test AUC") == 2
     check_results(tmp_path / "tiny", [1, 0], [1, 2, 3])
+    assert main([*arguments, "1"]) == 0
+    left = {path.name for path in (tmp_path / "tiny" / "models").iterdir()}
+    assert left == {"best", "ensemble", "trial-0", "trial-0-seed-1", "trial-1", "trial-1-seed-1"}, "today's alone"
+
+
+def test_a_retraining_that_was_killed_at_its_export_is_not_taken_for_one_and_its_reads_count(
+    tmp_path, monkeypatch, without_ray
+):
+    """The models are still those of the retraining before."""
+    make_study(tmp_path / "tiny", [configuration(name="mlp")], [0.6])
+    options = {"seeds": 1, "workers": 1, "quiet": True}
+    nas.retrain(tmp_path / "tiny", **options)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nas.retraining.retrain.export_all", killed)
+        with pytest.raises(KeyboardInterrupt):
+            nas.retrain(tmp_path / "tiny", epochs=3, **options)
+    with pytest.raises(UserError, match=r"cut off at its export; run the same nas\.retrain again"):
+        nas.load_retrained(nas.load_results(tmp_path / "tiny"))
+    again = nas.retrain(tmp_path / "tiny", epochs=3, **options)
+    assert (again.test_reads.calls, again.test_reads.networks) == (3, 2)
+    read_again = nas.load_retrained(nas.load_results(tmp_path / "tiny"))
+    assert (read_again.overridden, read_again.test_reads) == ({"epochs": 3}, again.test_reads)
 
 
 def test_what_was_given_to_the_search_is_marked_as_given_when_it_is_retrained(tmp_path, capsys, without_ray):
@@ -527,7 +553,7 @@ def test_a_failed_training_is_reported_and_the_others_go_on(tmp_path, capsys, wi
         "trial 1, seed 1", "trial 1, seed 1, validation held out", "trial 1, seed 2"
     ]  # fmt: skip
     page = (tmp_path / "tiny" / "retrain.html").read_text()
-    assert "Rank 2 of 2 by validation" in page
+    assert "Rank 2 in the search, " in page
     assert "the best by validation" not in page, "that was trial 1"
     assert "all seeds of the first configuration" in page
 
@@ -572,6 +598,7 @@ def test_a_pruned_retraining_replaces_the_dense_one_and_says_what_is_left(tmp_pa
     assert instead in " ".join(shown.split())
     assert instead in page
     assert instead in card
+    assert instead in " ".join(nas.conclusion(nas.load_results(tmp_path / "tiny")))
     assert "After 1 epoch, the smallest 80% of the weights" in card
 
 
@@ -592,7 +619,7 @@ def test_named_trials_are_retrained_for_other_epochs_beside_those_of_the_search(
         assert len(json.loads((stored / folder / "record.json").read_text())["history"]) == epochs
     page = (tmp_path / "tiny" / "retrain.html").read_text()
     assert "images, 3 epochs instead of the search" in page
-    assert "Rank 1 of 1 by validation" in page
+    assert "Rank " not in page, "of those asked for"
     assert "The best of" not in page
     cards = [(tmp_path / "tiny" / "models" / f"trial-{i}" / "README.md").read_text() for i in (0, 1)]
     assert all("asked for by its number, not chosen by its validation auc" in card for card in cards)

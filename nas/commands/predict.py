@@ -40,7 +40,7 @@ def command(argv: list[str]) -> int:
     from nas.models.answers import ids_of, write_answers
     from nas.models.inference import image_files, image_names, predict_files
     from nas.models.predicted import joined, rows
-    from nas.models.selection import select
+    from nas.models.selection import calibrating, select
     from nas.words import count
     from trainers import tasks
     from trainers.plain import plain
@@ -51,6 +51,8 @@ def command(argv: list[str]) -> int:
     if args.out is not None:
         check_writable(args.out, "--out")
     model = model_of(args)
+    if args.fdr is not None:
+        calibrating(model, args.calibration, args.fdr)  # refused before any image is predicted
     files = image_files(args.images)
     ids: dict[str, str] = {}
     if args.out is not None:  # two images of one ID are refused before they are predicted

@@ -95,8 +95,6 @@ def evaluate(
         predicted = torch.stack([predictions(model, images.images, views=1, symmetry=k) for k in SYMMETRIES])
     else:  # the same under every symmetry
         predicted = predictions(model, images.images, views=views)[None]
-    if not torch.isfinite(predicted).all():
-        raise FloatingPointError("the model's predictions are not finite")
     (estimated,) = estimates(
         lambda some, true: as_floats(task.metrics(torch.from_numpy(some), torch.from_numpy(true))),
         [[predicted[0].numpy()]],
@@ -112,8 +110,11 @@ def evaluate(
 
 
 def dataset_for(model: LensModel, data: Any, **options: Any) -> Dataset:
-    """The data set that `data` means, with the options of `source_of`; or itself."""
+    """The data set that `data` means, with the options of `source_of`; or itself, which takes none of them."""
     if isinstance(data, Dataset):
+        for name, value in options.items():
+            if value is not None and value is not False:
+                raise UserError(f"{name} is {value!r}, but the data is a Dataset, which is read already; omit it")
         return data
     return load(source_for(model, data, **options), progress=False, partial=True)
 

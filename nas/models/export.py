@@ -180,9 +180,9 @@ def load_model(folder: str | Path, *, views: int | None = None, device: str | to
         checked(views)
     folder = path_of("folder", folder)
     try:
-        device = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"device is {device!r}; expected one of torch's, such as cpu or cuda") from error
+        device = torch.empty(0, device=device).device
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:  # by the kind of device
+        raise UserError(f"device is {str(device)!r}; expected one that torch has here, such as cpu") from error
     for file in ("config.json", "model.safetensors"):
         if not (folder / file).is_file():
             raise UserError(
@@ -240,7 +240,7 @@ def opened(model: LensModel | str | Path) -> LensModel:
 
 
 def untrained(model: LensModel) -> LensModel:
-    """The same model with initial weights, on the same device, in evaluation mode."""
+    """The same model with random weights, whatever its networks began with, on its device, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         networks = _networks(model.config)

@@ -86,6 +86,8 @@ def export(
     if wanted["hub"]:
         layout.check_figures(model, folder)
     out = folder if out is None else path_of("out", out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out is {out}, a file; expected a folder")
     out.mkdir(parents=True, exist_ok=True)
     written = _graphs(model, out, onnx, torch_export) if onnx or torch_export else []
     if wanted["hub"]:

@@ -153,6 +153,7 @@ def _separate(model: LensModel, images: Any) -> Any:
     """The images of an array, or of a list of them, one by one: an array with them along its first axis, or a list."""
     if isinstance(images, Sequence):
         return images
+    images = images if isinstance(images, Tensor | np.ndarray) else to_array(images)
     shape = tuple(images.shape)
     if len(shape) == 2 or (len(shape) == 3 and (model.in_chans > 1 or shape[2] == 1)):
         return images[None]

@@ -29,7 +29,7 @@ class Region:
     light: float
     attribution: float
     interval: tuple[float, float]  # of the attribution's share, 95%, over the images
-    untrained: float  # the attribution's share in the same network with its initial weights
+    untrained: float  # the attribution's share in the same networks with random weights
     beyond: tuple[float, float]  # 95% interval, paired by image, of what the attribution has over the largest rival
 
     @property

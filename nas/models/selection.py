@@ -17,6 +17,7 @@ from nas.models.inference import predictions
 from nas.models.predicted import Prediction
 from nas.models.training_images import among
 from trainers import conformal
+from trainers.data import Split
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,23 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
         it. UserError if the task searches for no class, or there are no such images.
     """
     model = opened(model)
-    if rate is None or not isinstance(predicted, Prediction):
-        raise UserError(
-            f"predicted is a {type(predicted).__name__}, fdr {rate}; expected what `nas.predict` returns, and a number"
-        )
+    if not isinstance(predicted, Prediction):
+        raise UserError(f"predicted is a {type(predicted).__name__}; expected what `nas.predict` returns")
+    positive, others = calibrating(model, calibration, rate)
+    place = model.classes.index(positive)
+    without = predictions(model, others.images, views=predicted.views or model.views)[:, place].numpy()
+    scores = predicted.probabilities[:, place]
+    lowest = conformal.threshold(scores.numpy(), without, rate)
+    return Selection(positive, rate, lowest, torch.as_tensor(scores >= lowest), len(others))
+
+
+def calibrating(model: LensModel, calibration: Any, rate: float) -> tuple[str, Split]:
+    """The class that the model searches for, and the images without it by which a threshold is found.
+
+    UserError as in `select`.
+    """
+    if rate is None:
+        raise UserError("fdr is None; expected a number")
     check_number("fdr", rate, 1e-6, 1)
     positive = getattr(model.task, "positive", None)
     if positive is None:
@@ -52,12 +66,8 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
         )
     data = dataset_for(model, calibration)
     check_data(model, data)
-    place = model.classes.index(positive)
     images = wanted(model, data, "all")
-    others = images.where((images.labels != place) & ~among(images.images, model.trained_on))
+    others = images.where((images.labels != model.classes.index(positive)) & ~among(images.images, model.trained_on))
     if not len(others):
         raise UserError(f"{data.name} has no image without the class {positive} that the model was not trained on")
-    without = predictions(model, others.images, views=predicted.views or model.views)[:, place].numpy()
-    scores = predicted.probabilities[:, place]
-    lowest = conformal.threshold(scores.numpy(), without, rate)
-    return Selection(positive, rate, lowest, torch.as_tensor(scores >= lowest), len(others))
+    return positive, others

@@ -137,7 +137,7 @@ def cells(results: Results, run: RunFolder) -> Iterator[Cell]:
             yield text(
                 "Where it looks: the attribution of its answers about 30 new lenses (expected gradients), and how much "
                 "of it is where the substructure is, next to the share of the area and of the light, and to the same "
-                "network before training."
+                "networks with random weights."
             )
             yield Cell("explained = nas.explain(model, images=30)\nexplained.frame()")
             yield Cell("nas.attribution_maps(explained)")

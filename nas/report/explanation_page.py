@@ -60,8 +60,8 @@ def verdict(found: Explanation) -> list[str]:
         decided = "more" if least > 0 else "less" if most < 0 else "not decided to be more"
         sentences.append(
             f"{last.attribution:.1%} [{low:.1f}, {high:.1f}] of the attribution lies {place}, beside {last.area:.1%} "
-            f"of the area, {last.light:.1%} of the light and {last.untrained:.1%} before training. The difference from "
-            f"the largest of these is {difference:+.1f} [{least:+.1f}, {most:+.1f}]: {decided}."
+            f"of the area, {last.light:.1%} of the light and {last.untrained:.1%} with random weights. The difference "
+            f"from the largest of these is {difference:+.1f} [{least:+.1f}, {most:+.1f}]: {decided}."
         )
     return [*sentences, *_about_heads(found)]
 
@@ -76,7 +76,7 @@ def page(found: Explanation, model: str) -> str:
             "The share of each image's area, light and absolute attribution that lies in some of its pixels, averaged "
             "over the images that have such, with 95% intervals over them. A network that looked everywhere alike "
             "would have the share of the area, one that looked at bright pixels that of the light. Untrained: the same "
-            "network with its initial weights. Times: attribution over area. "
+            "networks with random weights. Times: attribution over area. "
             f"The ring: {RING[0]:g} to {RING[1]:g} Einstein radii. Near the substructure: within {NEAR:g} arcsec of "
             "the point masses that hold most of it. Half of its signal: the fewest pixels that hold half of what no "
             "lens without substructure can imitate.",

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from nas.checks import path_of
+from nas.errors import UserError
 from nas.files import write_text
 from nas.report.document import document, header, html_table, listed, plot, section
 from nas.report.drawing import drawing
@@ -40,6 +41,8 @@ BEST = 10  # trials shown
 def write_report(results: Results, path: str | Path) -> Path:
     """Write the report of a study to `path`, whole or not at all."""
     path = path_of("path", path)
+    if path.is_dir():
+        raise UserError(f"path is {path}, a folder; expected that of a file, such as {path / 'report.html'}")
     text = page(results, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

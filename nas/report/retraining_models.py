@@ -64,18 +64,26 @@ def _calibrated(retrained: Retrained) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in retrained.exported[0].before)
 
 
+def _held_out(retrained: Retrained) -> str:
+    """The networks by which views and calibration were chosen (`handing_out.held_out_jobs`)."""
+    if tasks.of_name(retrained.task).with_sigma:
+        return "the networks themselves"
+    of_first = retrained.exported[0].held_out["networks"]
+    if len(retrained.configurations) == 1:
+        return count(of_first, "more network")
+    return "one more network of each configuration" + f" ({of_first} of the first)" * (of_first > 1)
+
+
 def _caption(retrained: Retrained) -> str:
     first, judged = retrained.exported[0], objective_name(metrics.base(retrained.objective))
     images, chosen = first.held_out["images"], ""
     if first.held_out["networks"]:
-        by = (
-            "each network" if not retrained.classes and _calibrated(retrained)
-            else "one more network of each configuration"
-        )  # fmt: skip
+        alike = all(c.config["architecture"].get("symmetry") == "d4" for c in retrained.configurations)
+        views = "The" if alike else "The number of views, the"  # alike: every view has the same answer
         chosen = (
-            f" The number of views, the calibration and the members of ensemble/ (forward selection with replacement, "
-            f"Caruana et al. 2004, by the {judged}) were chosen on {images:,} validation images, as predicted by {by}, "
-            "which was not trained on them."
+            f" {views} calibration and the members of ensemble/ (forward selection with replacement, Caruana et al. "
+            f"2004, by the {judged}) were chosen on {images:,} validation images, as predicted by "
+            f"{_held_out(retrained)} that had not been trained on them."
         )
     classes = (
         " Probabilities are calibrated by a temperature (Guo et al. 2017); the calibration error is equation 3 there, "

@@ -67,9 +67,7 @@ def page(retrained: Retrained) -> str:
     if "sizes" in plots:
         body.append(fewer_images(retrained, plots["sizes"]))
     body.append(how_to_read(retrained))
-    ranked = retrained.validated + max(len(retrained.asked) - len(retrained.configurations), 0)
-    by = "the search's finals" if retrained.finals else "validation"
-    body += [configuration(c, plots, retrained.rank(c.trial), ranked, by) for c in retrained.configurations]
+    body += [configuration(c, plots, place_of(c, retrained)) for c in retrained.configurations]
     body.append(failures(retrained))
     return document(f"{retrained.study}: {what(retrained)}, retrained", "\n".join(body), figures, style=STYLE)
 
@@ -94,9 +92,10 @@ def draw(retrained: Retrained) -> dict[str, go.Figure]:
 def summary(retrained: Retrained) -> str:
     """The head of the page: the study, and what the networks were trained and tested on."""
     data = retrained.data
+    begun = "The model was trained on" if retrained.started else "Searched on"
     facts = {
         "Data": describe_data(data["source"]),
-        **({"Searched on": describe_data(data["searched"])} if data["searched"] else {}),
+        **({begun: describe_data(data["searched"])} if data["searched"] else {}),
         **({"Limit": data["limit"]} if data.get("limit") else {}),
         "Training": f"{data['train']:,} {data['splits']}, {length(retrained)}, no early stopping, weights of the last "
         "epoch",
@@ -140,6 +139,8 @@ def on_the_test_images(retrained: Retrained) -> str:
 
 def about_validation(retrained: Retrained) -> str:
     """What the validation column holds, or why there is none."""
+    if retrained.started:
+        return "No search chose these networks on these images, so no validation value stands beside those of the test."
     if retrained.data["searched"]:
         return "The search had other images, so no value of it stands beside those of the test."
     if not retrained.validated:
@@ -214,8 +215,15 @@ def how_to_read(retrained: Retrained) -> str:
     )
 
 
-def configuration(c: Scores, plots: Mapping[str, str], rank: int, ranked: int, by: str) -> str:
-    place = "" if c.validation is None else f"Rank {rank} of {ranked} by {by}, "
+def place_of(c: Scores, retrained: Retrained) -> str:
+    """`Rank 2 in the search, ` of a configuration that was chosen by its rank."""
+    if retrained.named or c.validation is None:
+        return ""
+    rank = retrained.rank(c.trial)
+    return "The winner of the search's finals, " if retrained.finals and rank == 1 else f"Rank {rank} in the search, "
+
+
+def configuration(c: Scores, plots: Mapping[str, str], place: str) -> str:
     size = describe_size(c.parameters, c.sparsity, c.nonzero)
     caption = f"{place}{size}. Exported to models/trial-{c.trial}."
     kinds = (*KINDS, *(f"points-{k}" for k in range(len(c.points))))

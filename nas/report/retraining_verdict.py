@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.report import baselines, noise
 from nas.retraining.retrained import Retrained
-from nas.words import capital, count, metric_name, value, with_interval
+from nas.words import capital, count, metric_name, override, value, with_interval
 
 
 def verdict(retrained: Retrained) -> list[str]:
@@ -15,9 +15,11 @@ def verdict(retrained: Retrained) -> list[str]:
 def _first(retrained: Retrained) -> str:
     first, certainty = retrained.configurations[0], retrained.certainty[0]
     name, images = first.main[0], count(retrained.data["test"], "test image")
-    best = ", the winner of the search's finals," if retrained.finals else ", the best by validation,"
-    rank = best if retrained.winner else ""
-    line = f"On {images}, trial {first.label}{rank} reaches {metric_name(name)} "
+    best = "the winner of the search's finals" if retrained.finals else "the best by validation"
+    how = f"retrained{override(retrained.overridden)}" if override(retrained.overridden) else ""
+    about = [words for words in (best * retrained.winner, how) if words]
+    subject = ", ".join([f"trial {first.label}", *about]) + "," * bool(about)
+    line = f"On {images}, {subject} reaches {metric_name(name)} "
     if name not in certainty.interval:
         return f"{line}{value(first.spread[name].mean, 3)}."
     over = f"images and {count(len(first.seeds), 'seed')}" if len(first.seeds) > 1 else "images, with a single seed"

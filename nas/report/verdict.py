@@ -11,7 +11,7 @@ from nas.results import Results
 from nas.retraining.comparison import Verdict
 from nas.retraining.retrained import of_today
 from nas.trials import Trial
-from nas.words import count, objective_name, value, with_interval
+from nas.words import count, objective_name, override, value, with_interval
 from trainers.estimate import limited
 
 
@@ -128,9 +128,11 @@ def _count(results: Results) -> str:
 
 def baselines(results: Results) -> str:
     """How the best configuration, or else the first one retrained, compares with the baselines."""
-    if verdicts := (results.retraining() or {}).get("verdicts"):
+    record = results.retraining() or {}
+    if verdicts := record.get("verdicts"):
         best = results.best.number if results.best else None
         with of_today():
             chosen = next((v for v in verdicts if v["trial"] == best), verdicts[0])
-            return f"Retrained, on the test images, {sentence(Verdict(**chosen))}."
+            how = override(record.get("overridden", {}))
+            return f"Retrained{how}, on the test images, {sentence(Verdict(**chosen))}."
     return "How it compares with the baselines is not known yet: nas.retrain trains them on the same images."

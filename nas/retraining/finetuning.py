@@ -58,13 +58,6 @@ class Origin:
             found.append(replace(job, start=Start(str(self.folder), place, keep, content)))
         return found
 
-    def check_run(self, run: RunFolder) -> None:
-        """UserError if the run holds the fine-tuning of another model, which this one would replace."""
-        if run.retraining_record.is_file():
-            of = read_json(run.retraining_record).get("started")
-            if of and of != str(self.folder):
-                raise UserError(f"{run.path} holds the fine-tuning of {of}; give that of {self.folder} another name")
-
     def check_shapes(self, place: int, data: Dataset, task: Task, keep: bool) -> None:
         """UserError unless all weights of the network but a new head fit these images."""
         network, heads = architectures(self.model.config)[place], () if keep else head_of(self.model, place)
@@ -81,6 +74,17 @@ class Origin:
                     f"{'x'.join(map(str, wanted[name].shape))} instead of {'x'.join(map(str, weight.shape))}); give "
                     "images with its channels, at its size"
                 )
+
+
+def check_run(run: RunFolder, folder: str) -> None:
+    """UserError if the run holds the retraining of something else than the model in `folder` (empty: a study)."""
+    if not run.retraining_record.is_file():
+        return
+    of = read_json(run.retraining_record).get("started", "")
+    if of != folder:
+        held, ours = (f"the fine-tuning of {name}" if name else "the retraining of a study" for name in (of, folder))
+        mend = "give that one another --name" if folder else f"move {run.path} elsewhere"
+        raise UserError(f"{run.path} holds {held}, which {ours} would replace; {mend}")
 
 
 def read_model(folder: Path, runs: str | Path, name: str | None) -> tuple[Results, Origin]:

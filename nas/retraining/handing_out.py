@@ -6,6 +6,7 @@ networks that were not trained on them. The test images choose nothing; they mea
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
@@ -132,6 +133,8 @@ def export_all(
 ) -> None:
     """Write every model. `best` links to the ensemble of the seeds of the first configuration.
 
+    Networks that an earlier retraining exported of these configurations go: they are none of those in the ensembles.
+
     known: digests of the images that the weights had seen before, by `training_images.digests`.
     """
     task, source = tasks.create(retrained.task, data), source_from_dict(retrained.data["source"])
@@ -175,4 +178,9 @@ def export_all(
             },
         )  # fmt: skip
         export(retrained.run.models / model.name, weights, config, trained_on)
+    written = {model.name for model in retrained.exported}
+    for trial in scores_of:
+        for folder in retrained.run.models.glob(f"trial-{trial}-seed-*"):
+            if folder.name not in written:
+                shutil.rmtree(folder)
     link(retrained.run.best_model, retrained.run.model(retrained.configurations[0].trial).name)

@@ -19,13 +19,13 @@ from nas.retraining import baselines as rivals
 from nas.retraining import elsewhere
 from nas.retraining.choice import Choice, choose, fitted
 from nas.retraining.comparison import compare
-from nas.retraining.finetuning import Origin, read_model, with_objective
+from nas.retraining.finetuning import Origin, check_run, read_model, with_objective
 from nas.retraining.gathered import gather
 from nas.retraining.handing_out import export_all, hand_out, held_out_jobs
 from nas.retraining.job import Retraining, finished, known_fingerprint
 from nas.retraining.progress import Trainings
 from nas.retraining.reads import count_call, recall
-from nas.retraining.retrained import Retrained
+from nas.retraining.retrained import UNFINISHED, Retrained
 from nas.run_folder import RunFolder
 from nas.searching.study import other_images
 from nas.terminal import Terminal
@@ -127,8 +127,7 @@ def retrain(
     if data is not None and (source := elsewhere.other_source(results, data, **reading)):
         searched, run = results.spec["data"], run.below(elsewhere.folder_name(source))
         results = elsewhere.moved(results, source)
-    if origin is not None:
-        origin.check_run(run)
+    check_run(run, "" if origin is None else str(origin.folder))
     images = load(source_from_dict(results.spec["data"]), progress=not quiet)
     results = results if origin is None else with_objective(results, images)
     choice = fitted(choice, results, images)  # before the folder is made
@@ -200,7 +199,8 @@ def _conduct(
         head = "" if jobs[0].start is None or jobs[0].start.keep_head else " and a new last layer"
         console.print(f"fine-tuning: starting from the weights of {origin.folder}{head}")
     if searched:
-        console.print(f"searched on: {describe_data(searched)}")
+        begun = "searched on" if origin is None else "the model was trained on"
+        console.print(f"{begun}: {describe_data(searched)}")
     if changed := other_images(results.images, data, task):
         console.print(
             f"the images or their numbers have changed since the search, whose values do not hold for these: {changed}"
@@ -249,8 +249,10 @@ def _conduct(
         baselines=compared,
         verdicts=tuple(replace(v, given=results.trial(v.trial).given) for v in verdicts),
     )  # fmt: skip
-    write_text(run.retraining_record, json.dumps(retrained.to_dict()) + "\n")
+    record = retrained.to_dict()
+    write_text(run.retraining_record, json.dumps({**record, UNFINISHED: True}) + "\n")  # the count of test reads stays
     export_all(retrained, whole, data, None if origin is None else origin.model.trained_on)
+    write_text(run.retraining_record, json.dumps(record) + "\n")
     write_text(run.retraining_report, page(retrained))
     if not searched and origin is None:  # the search's own page: its verdict names the baselines
         assert results.database is not None

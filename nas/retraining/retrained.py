@@ -16,6 +16,8 @@ from nas.run_folder import RunFolder
 from trainers.calibrate import Factor
 from trainers.tasks import Named, from_json, to_json
 
+UNFINISHED = "unfinished"  # in retrain.json for as long as the models are being written
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -129,10 +131,12 @@ class Retrained:
 
 @mendable
 def load_retrained(results: Results) -> Retrained:
-    """Read the retraining of a study from its retrain.json. UserError if there is none, or it is damaged."""
+    """Read the retraining of a study from its retrain.json. UserError if there is none, or none that can be used."""
     record = results.retraining()
     if record is None or results.database is None:
         raise UserError(f"the study {results.name!r} has not been retrained: python -m nas.retrain does it")
+    if record.get(UNFINISHED):
+        raise UserError(f"the retraining of {results.name!r} was cut off at its export; run the same nas.retrain again")
     with of_today():
         return _of_record(record, RunFolder(results.database.parent))
 
