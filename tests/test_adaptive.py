@@ -352,6 +352,15 @@ def test_a_copy_of_another_trial_does_not_go_on_in_its_place_or_beside_it():
     assert 18 not in scheduler.hopeless(100), "that of which it is a copy has failed"
 
 
+def test_the_share_of_many_trials_is_that_of_all_of_them_to_a_thousandth():
+    pairs = [(v, v + 0.5 * w, v + w) for v, w in np.random.default_rng(0).normal(size=(4000, 2))]
+    grown = make()
+    for number, pair in enumerate(pairs):
+        told(grown, [pair], [number])
+        grown.share(2, 6)
+    assert grown.share(2, 6) == pytest.approx(told(make(), pairs).share(2, 6), abs=1e-3)
+
+
 def test_a_failed_trial_has_never_been_there():
     pairs = [(v, v + 0.5 * w, -v) for v, w in np.random.default_rng(0).normal(size=(30, 2))]
     there = told(make(), pairs)
@@ -361,7 +370,7 @@ def test_a_failed_trial_has_never_been_there():
     kept = [number for number in range(30) if number not in (3, 17)]
     never = told(make(), [pairs[number] for number in kept], kept)
     assert vars(there.copies) == vars(never.copies)
-    passing = {"_shares": {}, "copies": None}
+    passing = {"_shares": {}, "_changes": 0, "copies": None}
     assert vars(there) | passing == vars(never) | passing
     assert there.share(2, 6) == never.share(2, 6) != before
 
