@@ -9,7 +9,7 @@ wall time from the start of the process. With `--given` both begin with the stud
 `OptunaSearch` with a define-by-run space, `ASHAScheduler`, default actors and a function trainable with a DataLoader.
 It has the same `build_model`, optimiser, augmentation, running mean and metrics. A network above the limits reports the
 AUC of chance and returns. Each arm's incumbent, its best trial at full budget, is then trained again on training and
-validation images with three seeds and tested once. With `--at-once`, other load on the machine affects both arms alike.
+validation images with `--fresh` seeds and tested once. With `--at-once`, other load affects both arms alike.
 
 Writes DIR/<arm>-<seed>.jsonl (seconds, trial, epoch, AUC), DIR/table.json and DIR/curves.html. Searches that DIR holds
 whole are not run again.
@@ -22,15 +22,16 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nas import samplers, schedulers
-from nas.retraining.job import Retraining, fingerprint
+from nas.retraining.job import Retraining, fingerprint, finished
 from nas.retraining.training import train_and_test
 from nas.searching.engine import Engine
 from nas.searching.jobs import Event
@@ -67,7 +68,6 @@ from trainers.optimise import RunningMean, learning_rate, optimiser_of, set_lear
 
 ARMS = ("ours", "stock")
 WORKERS = 2
-RETRAIN_SEEDS = 3
 SKIPPED = 0.5  # the AUC of chance, which the stock arm reports for a network above the limits
 
 Log = Callable[[Any, int, float, dict[str, Any]], None]  # trial, epoch, value, configuration
@@ -206,14 +206,15 @@ def incumbents(events: list[dict[str, Any]], epochs: int) -> list[dict[str, Any]
     return best
 
 
-def test(config: dict[str, Any], spec: StudySpec, folder: Path) -> list[float]:
-    """Train the configuration again with each seed and return the test AUCs."""
+def test(config: dict[str, Any], spec: StudySpec, folder: Path, seeds: int) -> list[float]:
+    """Train the configuration again with each seed and return the test AUCs. What is finished is not trained again."""
+    torch.set_num_threads(1)
     seen = fingerprint(load(spec.data))
     aucs = []
-    for seed in range(RETRAIN_SEEDS):
-        problem = Problem(source_to_dict(spec.data), spec.task, threads=WORKERS)
-        job = Retraining(0, {**config, "seed": seed}, problem, seen, str(folder))
-        *_, last = train_and_test(job)
+    for seed in range(seeds):
+        job = Retraining(0, {**config, "seed": seed}, Problem(source_to_dict(spec.data), spec.task), seen, str(folder))
+        known = finished(job)
+        *_, last = [known] if known else train_and_test(job)
         aucs.append(last["test"]["auc"])
     return aucs
 
@@ -243,6 +244,7 @@ def main() -> None:
     p.add_argument("--images", type=int, default=4000)
     p.add_argument("--image-size", type=int, default=64)
     p.add_argument("--epochs", type=int, default=12)
+    p.add_argument("--fresh", type=int, default=3, help="seeds of the test")
     p.add_argument("--out", type=Path, default=Path("side_by_side"))
     p.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)  # runs in its own process
     p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -276,6 +278,13 @@ def main() -> None:
 
     runs = {arm: [read(args.out / f"{arm}-{seed}.jsonl") for seed in range(args.seeds)] for arm in ARMS}
     table = []
+    pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
+    tested = {
+        (arm, seed): pool.submit(test, best[-1]["config"], study, args.out / f"retrained-{arm}-{seed}", args.fresh)
+        for arm, seeds in runs.items()
+        for seed, events in enumerate(seeds)
+        if (best := incumbents(events, study.epochs))
+    }
     for arm, seeds in runs.items():
         for seed, events in enumerate(seeds):
             row: dict[str, Any] = {"arm": arm, "seed": seed, "epochs": len(events)}
@@ -283,13 +292,11 @@ def main() -> None:
             row["fully_trained"] = sum(e["epoch"] == study.epochs for e in events)
             if best := incumbents(events, study.epochs):
                 row["validation_auc"] = best[-1]["auc"]
-                row["test_auc"] = test(best[-1]["config"], study, args.out / f"retrained-{arm}-{seed}")
+                row["test_auc"] = tested[arm, seed].result()
             table.append(row)
             shown = [f"{k} {v:.4f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items() if k != "test_auc"]
             if "test_auc" in row:
-                shown.append(
-                    f"test_auc {statistics.fmean(row['test_auc']):.4f} ± {statistics.stdev(row['test_auc']):.4f}"
-                )
+                shown.append("test_auc " + ", ".join(f"{auc:.4f}" for auc in row["test_auc"]))
             print("  ".join(shown), flush=True)
     (args.out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
     curves(runs, study.epochs, args.minutes).write_html(args.out / "curves.html", include_plotlyjs=True)
