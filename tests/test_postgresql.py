@@ -12,6 +12,7 @@ import time
 
 import optuna
 import pytest
+import sqlalchemy
 from here import TOY
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import make_url
@@ -268,6 +269,16 @@ def test_a_search_whose_idle_session_was_ended_alone_notices_before_it_writes(po
         ledger.study.set_user_attr("after", 1)
     assert {"before", "after"} < only_study(path).user_attrs.keys()
     assert "written" not in only_study(path).user_attrs
+
+
+def test_a_search_may_begin_as_another_ends_before_the_server_has_noticed_the_end_of_its_session(
+    postgresql, tmp_path, monkeypatch
+):
+    path = postgresql.place(tmp_path / "s", "toy")
+    monkeypatch.setattr(sqlalchemy.Engine, "dispose", lambda self: None)
+    for _ in range(2):
+        with only_driver(path):
+            pass
 
 
 def test_a_server_that_is_started_again_is_waited_for_and_one_that_is_gone_is_one_line(

@@ -9,7 +9,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,4 +180,7 @@ def only_driver(path: Path) -> Iterator[Guard]:
         hold(UserError)
         yield guard
     finally:
+        # Said, and not left to the end of the session, which the server notices later: the next search may begin now.
+        with suppress(sqlalchemy.exc.SQLAlchemyError), engine.connect() as connection:  # an ended one holds nothing
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_unlock_all()))
         engine.dispose()
