@@ -64,12 +64,12 @@ SAMPLES = 4000  # bootstrap samples
 class Setting:
     """Everything that a line of results depends on."""
 
-    preset: str
     images: int
     pixels: int
     fewer_pixels: int
     epochs: int
     index: int  # of the configuration
+    preset: str = "fair"  # lines of before have none
 
 
 def spec_of(setting: Setting, pixels: int) -> StudySpec:
@@ -254,7 +254,7 @@ def main() -> None:
     args = p.parse_args()
     begin = time.perf_counter()
     settings = [
-        Setting(args.preset, args.images, args.pixels, args.fewer_pixels, args.epochs, index)
+        Setting(args.images, args.pixels, args.fewer_pixels, args.epochs, index, args.preset)
         for index in range(args.configurations)
     ]
     for pixels in (args.pixels, args.fewer_pixels):

@@ -212,10 +212,12 @@ class Results:
         sign = -1 if self.maximize else 1
         if not self.grid:
             estimates = self.estimates()
-            places: dict[int, float] = {estimate.trial: place for place, estimate in enumerate(estimates)}
+            places: dict[int, float]
             if self.cost:
                 judged = {estimate.trial: estimate.mean for estimate in estimates}
                 places = {trial.number: sign * judged.get(trial.number, trial.value) for trial in self.ranked()}
+            else:
+                places = {estimate.trial: place for place, estimate in enumerate(estimates)}
             found = [Cell(tuple(trials), trials[0].value) for trials in groups.values()]
             best = self.best
             return sorted(found, key=lambda c: (c.trials[0] != best, places.get(c.trials[0].number, len(places))))

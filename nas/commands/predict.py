@@ -40,7 +40,7 @@ def command(argv: list[str]) -> int:
     from nas.models.answers import ids_of, write_answers
     from nas.models.inference import image_files, image_names, predict_files
     from nas.models.predicted import joined, rows
-    from nas.models.selection import calibrating, select
+    from nas.models.selection import calibrating, selection
     from nas.words import count
     from trainers import tasks
     from trainers.plain import plain
@@ -51,8 +51,8 @@ def command(argv: list[str]) -> int:
     if args.out is not None:
         check_writable(args.out, "--out")
     model = model_of(args)
-    if args.fdr is not None:
-        calibrating(model, args.calibration, args.fdr)  # refused before any image is predicted
+    # Refused before any image is predicted.
+    calibrated = None if args.fdr is None else calibrating(model, args.calibration, args.fdr)
     files = image_files(args.images)
     ids: dict[str, str] = {}
     if args.out is not None:  # two images of one ID are refused before they are predicted
@@ -71,8 +71,8 @@ def command(argv: list[str]) -> int:
         raise UserError(f"none of the {len(bad)} images can be used")
     quantity = tasks.quantity(model.task)
     columns = model.task.quantities if isinstance(model.task, Regression) else (quantity,)
-    if args.fdr is not None:
-        chosen = select(model, joined([each for _, each in batches]), args.calibration, args.fdr)
+    if calibrated is not None:
+        chosen = selection(model, joined([each for _, each in batches]), *calibrated, args.fdr)
         for row, selected in zip(predicted, chosen.selected.tolist(), strict=True):
             row["selected"] = selected
     found = summary([predictions for _, predictions in batches], len(bad or ()))

@@ -153,7 +153,7 @@ def _separate(model: LensModel, images: Any) -> Any:
     """The images of an array, or of a list of them, one by one: an array with them along its first axis, or a list."""
     if isinstance(images, Sequence):
         return images
-    images = images if isinstance(images, Tensor | np.ndarray) else to_array(images)
+    images = images.to_numpy() if hasattr(images, "to_numpy") else images  # a table of pandas has no such axes
     shape = tuple(images.shape)
     if len(shape) == 2 or (len(shape) == 3 and (model.in_chans > 1 or shape[2] == 1)):
         return images[None]

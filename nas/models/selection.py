@@ -42,16 +42,20 @@ def select(model: LensModel | str | Path, predicted: Prediction, calibration: An
     model = opened(model)
     if not isinstance(predicted, Prediction):
         raise UserError(f"predicted is a {type(predicted).__name__}; expected what `nas.predict` returns")
-    positive, others = calibrating(model, calibration, rate)
+    return selection(model, predicted, *calibrating(model, calibration, rate), rate)
+
+
+def selection(model: LensModel, predicted: Prediction, positive: str, without: Split, rate: float) -> Selection:
+    """Select by what `calibrating` has found."""
     place = model.classes.index(positive)
-    without = predictions(model, others.images, views=predicted.views or model.views)[:, place].numpy()
+    known = predictions(model, without.images, views=predicted.views or model.views)[:, place].numpy()
     scores = predicted.probabilities[:, place]
-    lowest = conformal.threshold(scores.numpy(), without, rate)
-    return Selection(positive, rate, lowest, torch.as_tensor(scores >= lowest), len(others))
+    lowest = conformal.threshold(scores.numpy(), known, rate)
+    return Selection(positive, rate, lowest, torch.as_tensor(scores >= lowest), len(without))
 
 
 def calibrating(model: LensModel, calibration: Any, rate: float) -> tuple[str, Split]:
-    """The class that the model searches for, and the images without it by which a threshold is found.
+    """The class that is searched for, and the images without it by which a threshold is found.
 
     UserError as in `select`.
     """

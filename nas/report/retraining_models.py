@@ -83,7 +83,7 @@ def _caption(retrained: Retrained) -> str:
         chosen = (
             f" {views} calibration and the members of ensemble/ (forward selection with replacement, Caruana et al. "
             f"2004, by the {judged}) were chosen on {images:,} validation images, as predicted by "
-            f"{_held_out(retrained)} that had not been trained on them."
+            f"{_held_out(retrained)}, not trained on them."
         )
     classes = (
         " Probabilities are calibrated by a temperature (Guo et al. 2017); the calibration error is equation 3 there, "

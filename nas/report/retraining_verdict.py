@@ -16,8 +16,8 @@ def _first(retrained: Retrained) -> str:
     first, certainty = retrained.configurations[0], retrained.certainty[0]
     name, images = first.main[0], count(retrained.data["test"], "test image")
     best = "the winner of the search's finals" if retrained.finals else "the best by validation"
-    how = f"retrained{override(retrained.overridden)}" if override(retrained.overridden) else ""
-    about = [words for words in (best * retrained.winner, how) if words]
+    replaced = override(retrained.overridden)
+    about = [best] * retrained.winner + [f"retrained{replaced}"] * bool(replaced)
     subject = ", ".join([f"trial {first.label}", *about]) + "," * bool(about)
     line = f"On {images}, {subject} reaches {metric_name(name)} "
     if name not in certainty.interval:

@@ -104,7 +104,7 @@ class Scheduler(promotion.Scheduler):
     def share(self, rung: int, above: int) -> float:
         """The fraction of the trials at `rung` that continue to the rung `above`.
 
-        It is known to a thousandth of these trials: to estimate it from all takes 0.1 s where there are 60,000.
+        It is estimated anew when a thousandth of them has changed, since that takes longer the more there are.
         """
         if rung not in self._shares or self._changes > self._shares[rung][1] + len(self.values[rung]) / 1000:
             both = [trial for trial in self.values[above] if trial in self.values[rung]]
